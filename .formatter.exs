@@ -1,0 +1,3 @@
+[
+  inputs: ["{mix,.formatter}.exs", "{bench,config,lib,script,test}/**/*.{ex,exs}"]
+]

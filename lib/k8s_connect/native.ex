@@ -1,0 +1,52 @@
+defmodule K8sConnect.Native do
+  @moduledoc false
+  # The functions of native/nif, one stub each. They answer `:ok` at once and send
+  # `{reference, result}` to the caller, once, whatever happens to the work.
+  #
+  # There is no `@on_load`: an embedded release loads every module at boot, and an application
+  # that only has us as a dependency must boot without the library. The first call loads it.
+
+  alias K8sConnect.Error
+
+  @doc """
+  Calls a native function and waits for its result. The native side keeps the time limits.
+  """
+  @spec call(atom(), [term()]) :: {:ok, term()} | {:error, Error.t()}
+  def call(function, arguments) do
+    reference = make_ref()
+
+    with :ok <- start(function, [reference | arguments]) do
+      receive do
+        {^reference, {:ok, value}} -> {:ok, value}
+        {^reference, {:error, {stage, reason}}} -> {:error, Error.new(stage, reason)}
+      end
+    end
+  end
+
+  @spec list_pods(reference(), map()) :: :ok
+  def list_pods(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
+
+  defp start(function, arguments) do
+    apply(__MODULE__, function, arguments)
+  catch
+    :error, :nif_not_loaded -> with :ok <- load(), do: apply(__MODULE__, function, arguments)
+  end
+
+  defp load do
+    path = Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_nif"])
+
+    case :erlang.load_nif(String.to_charlist(path), 0) do
+      :ok ->
+        :ok
+
+      # Another process was faster.
+      {:error, {:reload, _text}} ->
+        :ok
+
+      {:error, {kind, text}} ->
+        {:error, Error.new(:native, {:not_loaded, details(path, kind, text)})}
+    end
+  end
+
+  defp details(path, kind, text), do: %{path: path <> ".so", problem: "#{text} (#{kind})"}
+end

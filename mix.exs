@@ -1,0 +1,42 @@
+defmodule K8sConnect.MixProject do
+  use Mix.Project
+
+  @version "0.1.0"
+
+  def project do
+    [
+      app: :k8s_connect,
+      version: @version,
+      elixir: "~> 1.14",
+      description: "Connects the BEAM in front of you to the Erlang node in a Kubernetes pod",
+      # A compiler that the project itself defines can only be found after `:elixir`.
+      compilers: Mix.compilers() ++ [:k8s_connect],
+      elixirc_options: [warnings_as_errors: Mix.env() == :test],
+      elixirc_paths: elixirc_paths(Mix.env()),
+      test_paths: ["test/k8s_connect", "test/mix", "test/project"],
+      deps: deps(),
+      package: package()
+    ]
+  end
+
+  # No application module and no supervision tree: a project that has us as a dependency starts
+  # unchanged, and what needs processes starts them when it is called.
+  def application, do: []
+
+  # No Hex dependency, not even an optional or a `:dev` one: each of them would make
+  # `mix compile` fetch from Hex first, and the project must compile where Hex is out of reach.
+  # Outside libraries live on the Rust side, in native/Cargo.toml.
+  defp deps, do: []
+
+  defp elixirc_paths(:test), do: ["lib", "test/support"]
+  defp elixirc_paths(_env), do: ["lib"]
+
+  defp package do
+    [
+      licenses: ["Apache-2.0"],
+      links: %{},
+      files: ~w(lib native/Cargo.* native/*/Cargo.toml native/*/build.rs native/*/src
+                mix.exs README.md CHANGELOG.md LICENSE)
+    ]
+  end
+end

@@ -1,0 +1,65 @@
+//! Pods, as far as we look at them.
+
+use k8s_openapi::api::core::v1 as k8s;
+use kube::{Api, api::ListParams};
+
+use crate::cluster::{Action, Cluster, Error};
+
+/// A pod, as `kubectl get pods` would know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// `metadata.name`
+    pub name: String,
+    /// `metadata.namespace`
+    pub namespace: String,
+    /// `metadata.uid`: another one means another pod, even under the same name.
+    pub uid: String,
+    /// `status.phase`: `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
+    pub phase: String,
+    /// `status.podIP`; a pod that waits for a node has none.
+    pub ip: Option<String>,
+    /// The containers of the spec, in its order; init containers are not among them.
+    pub containers: Vec<Container>,
+}
+
+/// A container of a pod.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its name in the pod's spec.
+    pub name: String,
+    /// The image, as the spec names it.
+    pub image: String,
+    /// Whether the kubelet holds it for ready.
+    pub ready: bool,
+}
+
+/// Lists the pods of the cluster's namespace, in the API server's order (by name).
+///
+/// # Errors
+/// [`Error`]; an empty namespace, or one that does not exist, is an empty list and no error.
+pub async fn list(cluster: &Cluster) -> Result<Vec<Pod>, Error> {
+    let api: Api<k8s::Pod> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let action = Action { verb: "list", resource: "pods" };
+    let pods = cluster.ask(action, api.list(&ListParams::default())).await?;
+    Ok(pods.items.into_iter().map(Pod::from).collect())
+}
+
+impl From<k8s::Pod> for Pod {
+    fn from(pod: k8s::Pod) -> Self {
+        let status = pod.status.unwrap_or_default();
+        let statuses = status.container_statuses.unwrap_or_default();
+        let is_ready = |name: &str| statuses.iter().any(|s| s.name == name && s.ready);
+        let containers = pod.spec.unwrap_or_default().containers.into_iter().map(|container| {
+            let ready = is_ready(&container.name);
+            Container { ready, image: container.image.unwrap_or_default(), name: container.name }
+        });
+        Self {
+            containers: containers.collect(),
+            name: pod.metadata.name.unwrap_or_default(),
+            namespace: pod.metadata.namespace.unwrap_or_default(),
+            uid: pod.metadata.uid.unwrap_or_default(),
+            phase: status.phase.unwrap_or_else(|| "Unknown".into()),
+            ip: status.pod_ip,
+        }
+    }
+}
