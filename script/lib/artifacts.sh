@@ -1,0 +1,77 @@
+# shellcheck shell=bash
+# What a cluster is made of, each part built once and kept by the hash of its sources:
+#
+#   binary   the Kubernetes node in one file            test/cluster
+#   rootfs   a Debian that a release can run on         mmdebstrap
+#   app      the image of the article's app             test/fixtures/app
+#   store    a containerd root with all images in it    binary + rootfs + app
+#
+# shellcheck source=script/lib/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+rootfs_packages=dash,coreutils,sed,grep,libssl3,libstdc++6,libsystemd0,libtinfo6,zlib1g
+
+# Sets binary, store, app_image (its name) and app_archive, and builds what is missing.
+# shellcheck disable=SC2034 # store is for script/cluster
+artifacts() {
+  local sources rootfs app store_key
+  # This file is a source of all it makes.
+  sources=$(hash_of script/lib/artifacts.sh)
+  binary_key=$(printf '%s' "$sources" "$(hash_of test/cluster)" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
+  rootfs=$(printf '%s' "$sources" | sha256sum | cut -c1-16)
+  app=$(printf '%s' "$rootfs" "$(hash_of test/fixtures/app)" "$(otp_and_elixir)" | sha256sum | cut -c1-16)
+  store_key=$(printf '%s' "$binary_key" "$app" | sha256sum | cut -c1-16)
+
+  binary=$cache/binary/$binary_key/testcluster
+  app_image=registry.test/app:$app
+  app_archive=$cache/app/$app/image.tar
+  store=$cache/store/$store_key/containerd
+
+  cached binary "$binary_key" "Kubernetes, one binary (minutes when first built)" build_binary
+  cached rootfs "$rootfs" "root file system for images" build_rootfs
+  cached app "$app" "image of the app" build_app "$cache/rootfs/$rootfs/rootfs.tar"
+  cached store "$store_key" "image store" build_store
+}
+
+# Without starting a VM.
+otp_and_elixir() { dpkg-query -W -f '${Package}=${Version} ' erlang-base elixir; }
+
+build_binary() {
+  local version package=k8s.io/component-base/version
+  version=$(sed -n 's#^\tk8s.io/kubernetes v##p' "$project/test/cluster/go.mod")
+  export CGO_ENABLED=0
+  # Without these the cluster calls itself v0.0.0-master.
+  go build -C "$project/test/cluster" -trimpath -o "$PWD/testcluster" -ldflags \
+    "-s -w -X $package.gitVersion=v$version -X $package.gitMajor=${version%%.*} -X $package.gitMinor=$(cut -d. -f2 <<< "$version")" .
+  mkdir layer
+  go build -C "$project/test/cluster" -trimpath -o "$PWD/layer/pause" -ldflags '-s -w' ./pause
+  pack layer pause.tar
+  ./testcluster image registry.test/pause:1 pause.image.tar /pause pause.tar
+  rm -r layer pause.tar
+}
+
+build_rootfs() {
+  # Unpacked and not configured: no more is needed to run a release, and it takes half the time.
+  mmdebstrap --mode=root --variant=extract --include="$rootfs_packages" \
+    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
+    --dpkgopt='path-exclude=/usr/share/locale/*' bookworm rootfs.tar
+}
+
+build_app() {
+  local rootfs=$1
+  cp -r "$project/test/fixtures/app" source
+  mkdir -p layer
+  (cd source && MIX_ENV=prod MIX_HOME=$PWD/.mix mix release --quiet --path ../layer/app)
+  pack layer app.tar
+  "$binary" image "$app_image" image.tar "/app/bin/app start" "$rootfs" app.tar
+  rm -r source layer app.tar
+}
+
+build_store() {
+  # As PID 1 of its own namespaces: nothing of containerd outlives it.
+  unshare --mount --pid --fork --kill-child \
+    "$binary" store "$PWD" "${binary%/*}/pause.image.tar" "$app_archive"
+}
+
+# The same files make the same tar.
+pack() { tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$1" -cf "$2" .; }

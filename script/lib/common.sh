@@ -1,0 +1,98 @@
+# shellcheck shell=bash
+# What every script here shares: where things are, progress lines, and ways to end.
+
+project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+# Built once for a machine, outside of the tree; each entry is named by a hash of its sources.
+cache=${K8S_CONNECT_CACHE:-/var/cache/k8s_connect}
+export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
+
+die() {
+  printf '%s: %s\n' "${0##*/}" "$*" >&2
+  exit 1
+}
+
+# A script's usage is the comment at its top.
+usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"; }
+
+usage_error() {
+  printf '%s: %s\n\n' "${0##*/}" "$1" >&2
+  usage >&2
+  exit 2
+}
+
+need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root. Try: sudo $0 ${*:2}"; }
+
+seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }
+
+# step TEXT COMMAND...: one line with the time it took; the output is shown only if it fails.
+step() {
+  local start=$EPOCHREALTIME log status
+  log=$(mktemp)
+  printf '%-52s' "$1" >&2
+  status=$(captured "$log" "${@:2}")
+  printf '%7s s%s\n' "$(seconds_since "$start")" "$([ "$status" = 0 ] || echo "  FAILED ($status)")" >&2
+  report "$status" "$log"
+}
+
+# quietly COMMAND...: as step, without the line.
+quietly() {
+  local log
+  log=$(mktemp)
+  report "$(captured "$log" "$@")" "$log"
+}
+
+# Prints the exit status, so that no caller tests it: in a condition `set -e` would be off inside.
+captured() {
+  set +e
+  (set -e && "${@:2}") > "$1" 2>&1 < /dev/null
+  echo $?
+}
+
+report() {
+  [ "$1" = 0 ] || cat "$2" >&2
+  rm -f "$2"
+  return "$1"
+}
+
+# await SECONDS TEXT COMMAND...: asks until COMMAND says yes.
+await() {
+  local end=$((SECONDS + $1)) text=$2
+  shift 2
+  until "$@"; do
+    [ $SECONDS -lt $end ] || die "gave up waiting: $text"
+    sleep 0.05
+  done
+}
+
+# hash_of PATH...: of the contents and names of all files there, as 16 hex digits.
+hash_of() {
+  (cd "$project" && find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
+}
+
+# cached KIND HASH TEXT COMMAND...: prints nothing and does nothing where the entry exists; else
+# runs COMMAND in an empty folder that then becomes the entry. The last three of a kind are kept.
+cached() {
+  local kind=$1 entry=$cache/$1/$2 text=$3 new
+  shift 3
+  [ -d "$entry" ] && { touch "$entry"; return; }
+  need_root "building $kind in $cache"
+  mkdir -p "$cache/$kind"
+  exec 8> "$cache/$kind/.lock"
+  flock 8
+  if [ ! -d "$entry" ]; then
+    new=$(mktemp -d "$cache/$kind/.new-XXXXXX")
+    chmod 755 "$new"
+    if ! step "$text" in_directory "$new" "$@"; then
+      rm -rf "$new"
+      exit 1
+    fi
+    mv "$new" "$entry"
+    find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -rf
+  fi
+  exec 8>&-
+}
+
+in_directory() {
+  cd "$1" || return
+  "${@:2}"
+}

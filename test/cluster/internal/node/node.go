@@ -1,0 +1,135 @@
+// Package node is the cluster's one node: the process that script/cluster starts as PID 1 of its
+// own pid, mount and network namespaces. When it dies, by whatever signal, the kernel ends every
+// process of the node, and with the last of them goes every mount. Nothing cleans up after it.
+package node
+
+import (
+	"crypto/tls"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"text/template"
+	"time"
+)
+
+//go:embed config
+var configFiles embed.FS
+
+// A node and where it keeps its things: pki and containerd are there before it starts, conf, log,
+// etcd and fs are its own.
+type node struct {
+	Dir, Cgroup, IP, Name string
+	daemons               map[int]string // by process id
+}
+
+// Run starts the node and returns only when one of its programs has ended, which none should.
+// The file "ready" in dir says that all run and the API server answers; "failed" holds what Run
+// returns.
+func Run(dir, cgroup, ip, name string) error {
+	n := &node{Dir: dir, Cgroup: cgroup, IP: ip, Name: name, daemons: map[int]string{}}
+	err := n.run()
+	os.WriteFile(n.path("failed"), []byte(err.Error()+"\n"), 0o644)
+	return err
+}
+
+func (n *node) run() error {
+	steps := []struct {
+		name string
+		do   func() error
+	}{
+		{"mounts", n.mount},
+		{"configuration", n.configure},
+		{"containerd, etcd, API server", n.startServers},
+		{"API server ready", n.awaitAPI},
+		{"controllers, scheduler, kubelet", n.startControllers},
+	}
+	for _, step := range steps {
+		start := time.Now()
+		if err := step.do(); err != nil {
+			return fmt.Errorf("%s: %w", step.name, err)
+		}
+		fmt.Printf("%s in %d ms\n", step.name, time.Since(start).Milliseconds())
+	}
+	if err := os.WriteFile(n.path("ready"), nil, 0o644); err != nil {
+		return err
+	}
+	return n.supervise()
+}
+
+func (n *node) configure() error {
+	for _, dir := range []string{"conf/cni", "log", "etcd"} {
+		if err := os.MkdirAll(n.path(dir), 0o755); err != nil {
+			return err
+		}
+	}
+	files := map[string]string{
+		"10-bridge.conflist": "conf/cni/10-bridge.conflist",
+		"containerd.toml":    "conf/containerd.toml",
+		"kubelet.yaml":       "conf/kubelet.yaml",
+	}
+	for source, target := range files {
+		if err := n.render(source, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *node) render(source, target string) error {
+	text, err := template.ParseFS(configFiles, "config/"+source)
+	if err != nil {
+		return err
+	}
+	file, err := os.Create(n.path(target))
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return text.Execute(file, n)
+}
+
+// awaitAPI asks /readyz, as the admin, until it says 200.
+func (n *node) awaitAPI() error {
+	client, err := n.adminClient()
+	if err != nil {
+		return err
+	}
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
+		if err := n.reap(false); err != nil {
+			return err
+		}
+		if response, err := client.Get("https://127.0.0.1:6443/readyz"); err == nil {
+			response.Body.Close()
+			if response.StatusCode == http.StatusOK {
+				return nil
+			}
+		}
+		time.Sleep(20 * time.Millisecond) // between two questions; there is nothing to be notified by
+	}
+	return fmt.Errorf("not ready after 60 s, see %s", n.path("log/kube-apiserver.log"))
+}
+
+func (n *node) adminClient() (*http.Client, error) {
+	kubeconfig, err := os.ReadFile(n.path("pki/admin.kubeconfig"))
+	if err != nil {
+		return nil, err
+	}
+	field := func(name string) []byte {
+		match := regexp.MustCompile(name + `: (\S+)`).FindSubmatch(kubeconfig)
+		data, _ := base64.StdEncoding.DecodeString(string(match[1]))
+		return data
+	}
+	pair, err := tls.X509KeyPair(field("client-certificate-data"), field("client-key-data"))
+	if err != nil {
+		return nil, err
+	}
+	// The server is the one we started, on loopback of a namespace of our own.
+	config := &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}
+	return &http.Client{Timeout: time.Second, Transport: &http.Transport{TLSClientConfig: config}}, nil
+}
+
+func (n *node) path(name string) string { return filepath.Join(n.Dir, name) }

@@ -1,0 +1,87 @@
+package pki
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestWrite(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "pki")
+	if err := Write(dir, "10.200.0.1", "node1"); err != nil {
+		t.Fatal(err)
+	}
+	ca := x509.NewCertPool()
+	ca.AppendCertsFromPEM(read(t, dir, "ca.crt"))
+
+	if _, err := tls.X509KeyPair(read(t, dir, "apiserver.crt"), read(t, dir, "apiserver.key")); err != nil {
+		t.Error("the API server's key is not its certificate's:", err)
+	}
+	server := certificate(t, read(t, dir, "apiserver.crt"))
+	for _, host := range []string{"10.200.0.1", "kubernetes.default.svc"} {
+		if _, err := server.Verify(x509.VerifyOptions{Roots: ca, DNSName: host}); err != nil {
+			t.Errorf("the API server is not %s: %v", host, err)
+		}
+	}
+
+	for _, name := range []string{"admin", "dev", "kubelet", "expired", "stranger"} {
+		text := string(read(t, dir, name+".kubeconfig"))
+		if !strings.Contains(text, "server: https://10.200.0.1:6443\n") {
+			t.Errorf("%s.kubeconfig does not name the server", name)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		if info, _ := entry.Info(); info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", entry.Name(), info.Mode())
+		}
+	}
+}
+
+func TestExpiredIsExpiredAndOnlyThat(t *testing.T) {
+	ca, err := newAuthority("test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(ca.cert)
+	data, _, err := ca.issue(identity{name: "expired", usage: x509.ExtKeyUsageClientAuth, expired: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, usages := certificate(t, data), []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: usages}); err == nil {
+		t.Error("valid now")
+	}
+	before := time.Now().Add(-90 * time.Minute)
+	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: usages, CurrentTime: before}); err != nil {
+		t.Error("not valid before it expired:", err)
+	}
+}
+
+func read(t *testing.T, dir, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func certificate(t *testing.T, data []byte) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode(data)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
