@@ -11,9 +11,7 @@ defmodule K8sConnect.MixProject do
       description: "Connects the BEAM in front of you to the Erlang node in a Kubernetes pod",
       # A compiler that the project itself defines can only be found after `:elixir`.
       compilers: Mix.compilers() ++ [:k8s_connect],
-      elixirc_options: [warnings_as_errors: Mix.env() == :test],
       elixirc_paths: elixirc_paths(Mix.env()),
-      test_paths: ["test/k8s_connect", "test/mix", "test/project"],
       deps: deps(),
       package: package()
     ]

@@ -54,7 +54,7 @@ defmodule K8sConnect.Error do
   # The library
 
   defp sentence(:native, :not_loaded, %{path: path, problem: problem}) do
-    "could not load the native library #{path}: #{problem}. " <>
+    "could not load the native library #{path}: #{bare(problem)}. " <>
       "Build it again with: mix deps.compile k8s_connect --force"
   end
 
@@ -76,11 +76,11 @@ defmodule K8sConnect.Error do
   end
 
   defp sentence(:config, :unreadable, %{path: path, problem: problem}) do
-    "could not read the kubeconfig #{path}: #{problem}. Look at it with: ls -l #{path}"
+    "could not read the kubeconfig #{path}: #{bare(problem)}. Look at it with: ls -l #{path}"
   end
 
   defp sentence(:config, :malformed, %{path: path, problem: problem}) do
-    "#{path} is not a kubeconfig: #{problem}. " <>
+    "#{path} is not a kubeconfig: #{bare(problem)}. " <>
       "Check it with: kubectl config view --kubeconfig #{path}"
   end
 
@@ -103,12 +103,12 @@ defmodule K8sConnect.Error do
   end
 
   defp sentence(:config, :bad_cluster, %{context: context, problem: problem}) do
-    "the cluster of context #{inspect(context)} cannot be used: #{problem}. " <>
+    "the cluster of context #{inspect(context)} cannot be used: #{bare(problem)}. " <>
       "Look at its entry with: kubectl config view --minify --context #{context}"
   end
 
   defp sentence(:config, :bad_user, %{context: context, problem: problem}) do
-    "the credentials of context #{inspect(context)} cannot be used: #{problem}. " <>
+    "the credentials of context #{inspect(context)} cannot be used: #{bare(problem)}. " <>
       "Look at their entry with: kubectl config view --minify --context #{context}"
   end
 
@@ -126,7 +126,7 @@ defmodule K8sConnect.Error do
   # The API server
 
   defp sentence(:cluster, :unreachable, %{server: server, problem: problem}) do
-    "could not reach the API server #{server}: #{problem}. " <>
+    "could not reach the API server #{server}: #{bare(problem)}. " <>
       "Is the cluster up, and a VPN needed? Check with: kubectl cluster-info"
   end
 
@@ -141,7 +141,7 @@ defmodule K8sConnect.Error do
   end
 
   defp sentence(:cluster, :tls, %{server: server, problem: problem}) do
-    "no TLS with the API server #{server}: #{problem}. Check with: kubectl cluster-info"
+    "no TLS with the API server #{server}: #{bare(problem)}. Check with: kubectl cluster-info"
   end
 
   defp sentence(:cluster, :client_certificate_expired, %{context: context, not_after: not_after}) do
@@ -157,26 +157,31 @@ defmodule K8sConnect.Error do
   defp sentence(:cluster, :forbidden, details) do
     %{verb: verb, resource: resource, namespace: namespace, message: message} = details
 
-    "may not #{verb} #{resource} in namespace #{inspect(namespace)} (403): #{message}. " <>
+    "may not #{verb} #{resource} in namespace #{inspect(namespace)} (403): #{bare(message)}. " <>
       "Ask for the Role in the README, and check with: " <>
       "kubectl auth can-i #{verb} #{resource} -n #{namespace}"
   end
 
   defp sentence(:cluster, :refused, %{server: server, code: code, message: message}) do
-    "the API server #{server} answered with #{code}: #{message}. Check with: kubectl cluster-info"
+    "the API server #{server} answered with #{code}: #{bare(message)}. Check with: kubectl cluster-info"
   end
 
   defp sentence(:cluster, :not_kubernetes, %{server: server, problem: problem}) do
-    "what answers at #{server} is no Kubernetes API server: #{problem}. " <>
+    "what answers at #{server} is no Kubernetes API server: #{bare(problem)}. " <>
       "Check the server in: kubectl config view --minify"
   end
 
   # Escape sequences first, as a whole, then whatever else could move a cursor.
   defp printable(text) do
     text
+    |> String.codepoints()
+    |> Enum.map_join(&if(String.valid?(&1), do: &1, else: "\uFFFD"))
     |> String.replace(~r/\e\[[0-9;?]*[ -\/]*[@-~]|\e\][^\a\e]*(\a|\e\\)?/, "")
     |> String.replace(~r/[\x00-\x08\x0b-\x1f\x7f]|[\x{80}-\x{9f}]/u, "")
   end
+
+  # Text from outside brings its own full stop or none.
+  defp bare(text), do: String.trim_trailing(text, ".")
 
   defp contexts([]), do: "It has none at all; see: kubectl config view"
   defp contexts(known), do: "There are: #{Enum.join(known, ", ")}"

@@ -38,9 +38,7 @@ defmodule Mix.Tasks.Compile.K8sConnect do
 
   @impl true
   def clean do
-    File.rm(manifest())
-    File.rm_rf!(target())
-    :ok
+    Enum.each([manifest(), target()], &File.rm_rf!/1)
   end
 
   defp install(directory, state) do

@@ -1,0 +1,117 @@
+defmodule K8sConnect.CompileTest do
+  # The Mix compiler, on this very project.
+  use ExUnit.Case, async: false
+
+  import K8sConnect.{Project, Tmp}
+
+  @moduletag :project
+  @moduletag timeout: 300_000
+
+  setup :tmp_dir
+
+  # A program in front of the others in PATH.
+  defp fake(tmp_dir, name, script) do
+    directory = Path.join(tmp_dir, "bin")
+    File.mkdir_p!(directory)
+    file = Path.join(directory, name)
+    File.write!(file, "#!/bin/sh\n" <> script)
+    File.chmod!(file, 0o755)
+    {"PATH", "#{directory}:#{System.fetch_env!("PATH")}"}
+  end
+
+  # PATH without the folders that have the program.
+  defp path_without(program) do
+    folders = String.split(System.fetch_env!("PATH"), ":")
+    {"PATH", folders |> Enum.reject(&File.exists?(Path.join(&1, program))) |> Enum.join(":")}
+  end
+
+  defp compile(build, env), do: mix(path("."), build, ["compile"], env)
+
+  defp native(build), do: Path.join(build, "dev/lib/k8s_connect/priv/native")
+
+  test "builds once, and asks cargo again only when a source has changed", %{tmp_dir: build} do
+    assert {output, 0} = compile(build, [])
+    assert output =~ "Compiling the native parts"
+
+    assert ["k8s_connect_helper", "k8s_connect_nif.so"] =
+             native(build) |> File.ls!() |> Enum.sort()
+
+    assert {"", 0} = compile(build, [path_without("cargo")])
+
+    File.rm!(Path.join(native(build), "k8s_connect_helper"))
+    assert {output, 0} = compile(build, [])
+    assert output =~ "Compiling the native parts"
+
+    assert {version, 0} =
+             System.cmd(Path.join(native(build), "k8s_connect_helper"), ["--version"])
+
+    assert version =~ Mix.Project.config()[:version]
+  end
+
+  test "a running VM keeps the library that it has loaded", %{tmp_dir: build} do
+    assert {_output, 0} = compile(build, [])
+    library = Path.join(native(build), "k8s_connect_nif.so")
+    before = File.stat!(library)
+    File.rm!(Path.join(build, "dev/lib/k8s_connect/.mix/compile.k8s_connect"))
+    assert {_output, 0} = compile(build, [])
+    assert File.stat!(library).inode != before.inode
+  end
+
+  test "clean takes the files away", %{tmp_dir: build} do
+    assert {_output, 0} = compile(build, [])
+    assert {_output, 0} = mix(path("."), build, ["clean"])
+    refute File.exists?(native(build))
+  end
+
+  test "without cargo", %{tmp_dir: build} do
+    assert {output, 1} = compile(build, [path_without("cargo")])
+
+    assert output =~
+             "building k8s_connect needs cargo, and there is none in PATH. Install Rust with rustup"
+  end
+
+  test "with a rustc that is too old", %{tmp_dir: build} do
+    assert {output, 1} =
+             compile(build, [fake(build, "rustc", "echo rustc 1.80.1 '(3f5fd8dd4 2024-08-06)'")])
+
+    assert output =~
+             ~r/needs rustc 1\.91\.0 or newer, and \S+ is 1\.80\.1\. Update it with: rustup update/
+  end
+
+  test "with a rustc that does not run", %{tmp_dir: build} do
+    assert {output, 1} = compile(build, [fake(build, "rustc", "echo no toolchain >&2; exit 1")])
+    assert output =~ "rustc --version failed: no toolchain"
+  end
+
+  test "without a C compiler", %{tmp_dir: build} do
+    assert {output, 1} = compile(build, [{"CC", "no-such-cc"}])
+
+    assert output =~
+             "needs no-such-cc, and there is none in PATH. On Debian: sudo apt-get install build-essential"
+  end
+
+  test "what cargo says is shown, and its failure is ours", %{tmp_dir: build} do
+    script = "echo 'error[E0308]: mismatched types' >&2; exit 101"
+    assert {output, 1} = compile(build, [fake(build, "cargo", script)])
+    assert output =~ "error[E0308]: mismatched types"
+    assert output =~ "cargo build failed with 101"
+  end
+
+  test "prebuilt files, without any toolchain", %{tmp_dir: build} do
+    prebuilt = path("_build/test/lib/k8s_connect/priv/native")
+    env = [{"K8S_CONNECT_NATIVE_DIR", prebuilt}, path_without("cargo")]
+    assert {output, 0} = compile(build, env)
+    refute output =~ "Compiling the native parts"
+    assert {"", 0} = compile(build, env)
+
+    library = &Path.join(&1, "k8s_connect_nif.so")
+    assert File.read!(library.(native(build))) == File.read!(library.(prebuilt))
+  end
+
+  test "prebuilt files that are not there", %{tmp_dir: build} do
+    assert {output, 1} = compile(build, [{"K8S_CONNECT_NATIVE_DIR", build}])
+
+    assert output =~
+             "K8S_CONNECT_NATIVE_DIR is #{build}, and there is no #{build}/k8s_connect_nif.so"
+  end
+end

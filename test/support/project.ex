@@ -1,0 +1,30 @@
+defmodule K8sConnect.Project do
+  @moduledoc """
+  Runs commands in other Mix projects, each build in a folder of its own.
+  """
+
+  @doc """
+  Runs `mix` in `directory`, and the build goes to `build`. Answers the output and the exit code.
+  """
+  def mix(directory, build, arguments, env \\ []) do
+    run(directory, "mix", arguments, [{"MIX_BUILD_ROOT", build}, {"MIX_ENV", "dev"} | env])
+  end
+
+  @doc """
+  As `mix/4`, for any command; what this VM's Mix has set is taken out of the environment.
+  """
+  def run(directory, command, arguments, env \\ []) do
+    clean = for name <- ~w(MIX_ENV MIX_EXS MIX_BUILD_ROOT MIX_BUILD_PATH), do: {name, nil}
+
+    System.cmd(command, arguments,
+      cd: directory,
+      env: Map.new(clean) |> Map.merge(Map.new(env)) |> Enum.to_list(),
+      stderr_to_stdout: true
+    )
+  end
+
+  @doc """
+  A folder of this checkout.
+  """
+  def path(relative), do: Path.expand(relative, Path.expand("../..", __DIR__))
+end
