@@ -4,6 +4,8 @@
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Built once for a machine, outside of the tree; each entry is named by a hash of its sources.
 cache=${K8S_CONNECT_CACHE:-/var/cache/k8s_connect}
+# shellcheck disable=SC2034 # for script/bootstrap, which builds it, and script/test
+cargo_deny_version=0.20.2
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
 
 die() {
@@ -70,11 +72,11 @@ hash_of() {
 }
 
 # cached KIND HASH TEXT COMMAND...: prints nothing and does nothing where the entry exists; else
-# runs COMMAND in an empty folder that then becomes the entry. The last three of a kind are kept.
+# runs COMMAND in an empty folder that then becomes the entry. The last three used of a kind are kept.
 cached() {
   local kind=$1 entry=$cache/$1/$2 text=$3 new
   shift 3
-  [ -d "$entry" ] && { touch "$entry"; return; }
+  [ ! -d "$entry" ] || { touch "$entry" 2> /dev/null || true; return; }
   need_root "building $kind in $cache"
   mkdir -p "$cache/$kind"
   exec 8> "$cache/$kind/.lock"
