@@ -72,7 +72,7 @@ hash_of() {
 }
 
 # cached KIND HASH TEXT COMMAND...: prints nothing and does nothing where the entry exists; else
-# runs COMMAND in an empty folder that then becomes the entry. The last three used of a kind are kept.
+# runs COMMAND in an empty folder that then becomes the entry.
 cached() {
   local kind=$1 entry=$cache/$1/$2 text=$3 new
   shift 3
@@ -82,13 +82,12 @@ cached() {
   exec 8> "$cache/$kind/.lock"
   flock 8
   if [ ! -d "$entry" ]; then
-    new=$(mktemp -d "$cache/$kind/.new-XXXXXX")
-    chmod 755 "$new"
-    if ! step "$text" in_directory "$new" "$@"; then
-      rm -rf "$new"
-      exit 1
-    fi
+    new=$cache/$kind/.new
+    rm -rf "$new" # of a run that failed or was killed
+    mkdir "$new"
+    step "$text" in_directory "$new" "$@"
     mv "$new" "$entry"
+    # Keeps the last three.
     find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-
