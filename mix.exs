@@ -17,9 +17,8 @@ defmodule K8sConnect.MixProject do
     ]
   end
 
-  # No application module and no supervision tree: a project that has us as a dependency starts
-  # unchanged, and what needs processes starts them when it is called.
-  def application, do: []
+  # Idle until it is called, and started by the first call where `runtime: false` leaves it out.
+  def application, do: [mod: {K8sConnect.Application, []}]
 
   # No Hex dependency, not even an optional or a `:dev` one: each of them would make
   # `mix compile` fetch from Hex first, and the project must compile where Hex is out of reach.

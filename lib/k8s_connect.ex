@@ -2,18 +2,114 @@ defmodule K8sConnect do
   @moduledoc """
   Connects the BEAM in front of you to the Erlang node in a Kubernetes pod.
 
-  This version knows the way to the cluster: it reads the kubeconfig as `kubectl` does and lists
-  the pods that a connection can lead to. All work is done in Rust, outside of the schedulers.
+      iex> {:ok, connection} = K8sConnect.connect("app-0")
+      iex> :erpc.call(connection.node, :erlang, :node, [])
+      :"app@10.244.1.2"
 
-      iex> {:ok, pods} = K8sConnect.pods(namespace: "shop")
-      iex> Enum.map(pods, & &1.name)
-      ["app-0", "app-1"]
+  No VM flag, no port-forward, no rule, no privilege, and no cookie to type: the pod is looked up
+  through the API server, its cookie is read where the pod got it, and the distribution connection
+  runs inside of one connection to the API server, to this BEAM only. It is a hidden one:
+  production does not see another member of its cluster, and `Node.list(:connected)` shows it here.
 
-  Nothing has to be started first, and nothing stays behind: an application that only has
-  `:k8s_connect` as a dependency starts unchanged.
+  Nothing has to be started first; a BEAM that is no node becomes one for as long as it is
+  connected. All Kubernetes work is done in Rust, outside of the schedulers.
   """
 
-  alias K8sConnect.{Error, Native, Options, Pod}
+  alias K8sConnect.{Connection, Error, Native, Options, Pod, Session}
+
+  @doc """
+  Connects to the node in a pod.
+
+  `target` is a pod (`"app-0"`), or something that has pods, of which the first ready one is taken:
+  `"sts/app"`, `"deploy/web"`, `"svc/app"`. With the option `:selector` it may be `nil`.
+
+  Connecting twice to one pod gives the same connection. It belongs to the VM and not to the
+  caller; it ends with `disconnect/1`, with `Node.disconnect/1`, or with the node.
+
+  ## Options
+
+    * `:kubeconfig`, `:context`, `:namespace`, `:timeout` - as for `pods/1`; the timeout is for each
+      request to the API server.
+    * `:selector` - a label selector instead of a target: `"app=web"`.
+    * `:container` - the container whose environment holds the cookie. Otherwise it is the one that
+      looks like an Erlang node's, the pod's default container, or the first.
+    * `:node` - the name of the node before the `@`, where a pod has several.
+    * `:cookie`, `:cookie_file` - the cookie, or a file that holds it, where the pod's spec does not
+      lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
+    * `:progress` - called in this process with `{:step, name, detail, milliseconds}`.
+
+  Defaults for all of them can be set with `config :k8s_connect, namespace: "shop"`.
+
+  ## Errors
+
+  `{:error, error}` with a `K8sConnect.Error`.
+  """
+  @spec connect(String.t() | nil, keyword()) :: {:ok, Connection.t()} | {:error, Error.t()}
+  def connect(target, options \\ []) do
+    with {:ok, options} <- Options.connect(target, options) do
+      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+      reference = make_ref()
+      child = {Session, {self(), reference, Map.delete(options, :progress)}}
+      {:ok, session} = DynamicSupervisor.start_child(K8sConnect.Sessions, child)
+      await(reference, Process.monitor(session), options.progress)
+    end
+  end
+
+  @doc """
+  As `connect/2`, and raises the error.
+  """
+  @spec connect!(String.t() | nil, keyword()) :: Connection.t()
+  def connect!(target, options \\ []) do
+    case connect(target, options) do
+      {:ok, connection} -> connection
+      {:error, error} -> raise error
+    end
+  end
+
+  @doc """
+  Ends a connection, given by itself or by its node. When this returns nothing of it is left.
+  Where there is no such connection, that is so already.
+  """
+  @spec disconnect(Connection.t() | node()) :: :ok
+  def disconnect(%Connection{node: node}), do: disconnect(node)
+
+  def disconnect(node) when is_atom(node) do
+    for {session, connection} <- sessions(),
+        connection.node == node,
+        do: Session.disconnect(session)
+
+    :ok
+  end
+
+  @doc """
+  The connections that are up.
+  """
+  @spec connections() :: [Connection.t()]
+  def connections, do: for({_session, connection} <- sessions(), do: connection)
+
+  defp sessions do
+    if Process.whereis(K8sConnect.Registry) do
+      up = {{:_, :"$1", :"$2"}, [{:"/=", :"$2", nil}], [{{:"$1", :"$2"}}]}
+      Registry.select(K8sConnect.Registry, [up])
+    else
+      []
+    end
+  end
+
+  defp await(reference, monitor, progress) do
+    receive do
+      {^reference, {:step, _name, _detail, _ms} = step} ->
+        progress.(step)
+        await(reference, monitor, progress)
+
+      {^reference, result} ->
+        Process.demonitor(monitor, [:flush])
+        result
+
+      {:DOWN, ^monitor, :process, _session, reason} ->
+        {:error, Error.new(:connect, {:session_died, %{problem: inspect(reason, limit: 5)}})}
+    end
+  end
 
   @doc """
   Lists the pods of a namespace, by name.
@@ -36,7 +132,7 @@ defmodule K8sConnect do
   """
   @spec pods(keyword()) :: {:ok, [Pod.t()]} | {:error, Error.t()}
   def pods(options \\ []) do
-    with {:ok, options} <- Options.new(options) do
+    with {:ok, options} <- Options.api(options) do
       Native.call(:list_pods, [options])
     end
   end

@@ -3,7 +3,8 @@ defmodule K8sConnect.Error do
   What went wrong, for programs and for people.
 
     * `:stage` - how far we came: `:options`, `:native` (the library itself), `:config` (the
-      kubeconfig) or `:cluster` (the API server).
+      kubeconfig), `:cluster` (the API server), `:target` (the pod), `:node` (what answers in it),
+      `:cookie`, `:outlet` and `:route` (the way from there to this BEAM), or `:connect`.
     * `:reason` - `{kind, details}`, a term to match on.
 
   `message/1` makes the sentence: what was tried, what was seen, and what to do next. It is a pure
@@ -11,16 +12,32 @@ defmodule K8sConnect.Error do
 
   | stage | kinds |
   |---|---|
-  | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option` |
+  | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option`, `:no_target`, `:no_cookie_file` |
   | `:native` | `:not_loaded`, `:task_died` |
   | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:unsupported_login`, `:bad_namespace` |
   | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes` |
+  | `:target` | `:bad_target`, `:no_such_pod`, `:no_pods`, `:not_running`, `:no_container` |
+  | `:node` | `:no_epmd`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
+  | `:cookie` | `:not_found` |
+  | `:outlet` | `:no_socket` |
+  | `:route` | `:unknown_net_kernel`, `:no_distribution`, `:node_taken` |
+  | `:connect` | `:refused`, `:session_died` |
   """
 
   @enforce_keys [:stage, :reason]
   defexception @enforce_keys
 
-  @type stage :: :options | :native | :config | :cluster
+  @type stage ::
+          :options
+          | :native
+          | :config
+          | :cluster
+          | :target
+          | :node
+          | :cookie
+          | :outlet
+          | :route
+          | :connect
   @type t :: %__MODULE__{stage: stage(), reason: {kind :: atom(), details :: map()}}
 
   @doc false
@@ -49,6 +66,15 @@ defmodule K8sConnect.Error do
 
   defp sentence(:options, :bad_option, %{option: option, value: value, expected: expected}) do
     "option #{inspect(option)} must be #{expected}, got #{inspect(value)}"
+  end
+
+  defp sentence(:options, :no_target, %{}) do
+    "no target was given: name a pod (\"app-0\"), its owner (\"sts/app\", \"deploy/web\"), a Service " <>
+      "(\"svc/app\"), or a label selector. See what is there with: kubectl get pods"
+  end
+
+  defp sentence(:options, :no_cookie_file, %{file: file, problem: problem}) do
+    "could not read the cookie from #{file}: #{problem}. Look at it with: ls -l #{file}"
   end
 
   # The library
@@ -169,6 +195,141 @@ defmodule K8sConnect.Error do
   defp sentence(:cluster, :not_kubernetes, %{server: server, problem: problem}) do
     "what answers at #{server} is no Kubernetes API server: #{bare(problem)}. " <>
       "Check the server in: kubectl config view --minify"
+  end
+
+  # The pod
+
+  defp sentence(:target, :bad_target, %{target: target}) do
+    "#{inspect(target)} is no target. It can be a pod (app-0), its owner (sts/app, deploy/web) or a " <>
+      "Service (svc/app). See what is there with: kubectl get pods"
+  end
+
+  defp sentence(:target, :no_such_pod, %{pod: pod, namespace: namespace}) do
+    "there is no pod #{inspect(pod)} in namespace #{inspect(namespace)}. " <>
+      "See what is there with: kubectl get pods -n #{namespace}"
+  end
+
+  defp sentence(:target, :no_pods, %{target: target, namespace: namespace}) do
+    "no pod belongs to #{target} in namespace #{inspect(namespace)}. " <>
+      "See what is there with: kubectl get pods -n #{namespace} --show-labels"
+  end
+
+  defp sentence(:target, :not_running, %{pod: pod, namespace: namespace, phase: phase}) do
+    "pod #{inspect(pod)} in namespace #{inspect(namespace)} is not running: #{phase}. " <>
+      "See why with: kubectl describe pod #{pod} -n #{namespace}"
+  end
+
+  defp sentence(:target, :no_container, %{container: container, known: known}) do
+    "the pod has no container #{inspect(container)}. There are: #{Enum.join(known, ", ")}"
+  end
+
+  # What answers in it
+
+  defp sentence(:node, :no_epmd, %{message: message}) do
+    "no Erlang node can be found in the pod: nothing listens on epmd's port 4369 there " <>
+      "(#{bare(message)}). Is it the right pod, and does its node have a name? " <>
+      "Check with: kubectl logs POD"
+  end
+
+  defp sentence(:node, :epmd_silent, %{}) do
+    "something in the pod takes connections on epmd's port 4369, and does not answer for 5 s. " <>
+      "Check with: kubectl exec POD -- epmd -names"
+  end
+
+  defp sentence(:node, :epmd_junk, %{seen: seen}) do
+    "what listens on epmd's port 4369 in the pod is not epmd: it answers with #{bare(seen)}. " <>
+      "Check with: kubectl exec POD -- epmd -names"
+  end
+
+  defp sentence(:node, :no_nodes, %{}) do
+    "epmd runs in the pod and knows no node: none was started with a name, or it is still starting. " <>
+      "Check with: kubectl logs POD"
+  end
+
+  defp sentence(:node, :unknown_node, %{wanted: wanted, known: known}) do
+    "there is no node #{inspect(wanted)} in the pod. epmd knows: #{Enum.join(known, ", ")}"
+  end
+
+  defp sentence(:node, :several_nodes, %{known: known}) do
+    "there are several nodes in the pod: #{Enum.join(known, ", ")}. " <>
+      "Choose one with the option :node, on a command line: --node #{hd(known)}"
+  end
+
+  defp sentence(:node, :port_refused, %{node: node, port: port, message: message}) do
+    "node #{inspect(node)} is registered with port #{port}, and nothing takes a connection there on the " <>
+      "pod's loopback (#{bare(message)}). It listens on the pod's IP only: take " <>
+      "inet_dist_use_interface out of its vm.args, or set it to {0,0,0,0}"
+  end
+
+  defp sentence(:node, :handshake_silent, %{node: node}) do
+    "node #{inspect(node)} took the connection and did not answer the handshake. Is the VM stuck, or " <>
+      "does its distribution speak TLS? Check with: kubectl logs POD"
+  end
+
+  defp sentence(:node, :junk, %{expected: expected, seen: seen}) do
+    "what listens on the node's port is not an Erlang node: #{expected} was due, " <>
+      "and #{inspect(seen)} came. Check with: kubectl exec POD -- epmd -names"
+  end
+
+  defp sentence(:node, :rejected, %{status: status}) do
+    "the node refused the handshake: #{bare(status)}. Does it only allow certain nodes " <>
+      "(:net_kernel.allow/1)? Check with: kubectl logs POD"
+  end
+
+  defp sentence(:node, :too_old, %{}) do
+    "the node is older than OTP 23, whose distribution protocol is the oldest that is spoken here. " <>
+      "Use what is in its own image: kubectl exec -it POD -- sh"
+  end
+
+  defp sentence(:node, :bad_name, %{name: name}) do
+    "the node calls itself #{inspect(name)}, which is not a name that a node can have. " <>
+      "Check with: kubectl exec POD -- epmd -names"
+  end
+
+  defp sentence(:node, :link_closed, %{reason: reason}) do
+    "the connection to the pod ended on the way: #{bare(reason)}. " <>
+      "Try again, and check with: kubectl get pods"
+  end
+
+  # The cookie
+
+  defp sentence(:cookie, :not_found, %{pod: pod}) do
+    "the spec of pod #{inspect(pod)} does not lead to a cookie: no variable of its container is " <>
+      "called RELEASE_COOKIE, ERLANG_COOKIE or the like. A release then has its own, in " <>
+      "releases/COOKIE of the image. Pass it in a file: --cookie-file PATH, or the option :cookie_file"
+  end
+
+  # The way to this BEAM
+
+  defp sentence(:outlet, :no_socket, %{directory: directory, problem: problem}) do
+    "could not make a socket in #{directory}: #{bare(problem)}. " <>
+      "Choose another directory with: export TMPDIR=/path"
+  end
+
+  defp sentence(:route, :unknown_net_kernel, %{otp: otp}) do
+    "the net_kernel of this OTP (#{otp}) is not one that is known here, and was left alone. " <>
+      "Known are those of OTP 25 to 29. Please report it"
+  end
+
+  defp sentence(:route, :no_distribution, %{name: name, problem: problem}) do
+    "could not make this BEAM the node #{name}: #{bare(problem)}. " <>
+      "Start it as a node yourself: iex --sname me -S mix"
+  end
+
+  defp sentence(:route, :node_taken, %{node: node}) do
+    "this BEAM is connected to a node #{node} of another pod: two clusters can have the same " <>
+      "addresses. End that connection first: K8sConnect.disconnect(#{inspect(node)})"
+  end
+
+  # The connection
+
+  defp sentence(:connect, :refused, %{node: node, source: source}) do
+    "node #{node} was reached and did not let us in: the cookie from #{bare(source)} is not its own. " <>
+      "Pass the right one in a file: --cookie-file PATH, or the option :cookie_file"
+  end
+
+  defp sentence(:connect, :session_died, %{problem: problem}) do
+    "the session ended by a fault of its own: #{bare(problem)}. Please report it"
   end
 
   # Escape sequences first, as a whole, then whatever else could move a cursor.

@@ -8,8 +8,12 @@ defmodule K8sConnect.Native do
 
   alias K8sConnect.Error
 
+  @typedoc "A link to a pod; it ends with the process that has attached it."
+  @type session :: reference()
+
   @doc """
-  Calls a native function and waits for its result. The native side keeps the time limits.
+  Calls a native function that takes a reference, and waits for its result. The native side keeps
+  the time limits.
   """
   @spec call(atom(), [term()]) :: {:ok, term()} | {:error, Error.t()}
   def call(function, arguments) do
@@ -26,7 +30,26 @@ defmodule K8sConnect.Native do
   @spec list_pods(reference(), map()) :: :ok
   def list_pods(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
 
-  defp start(function, arguments) do
+  @spec attach(reference(), map(), map()) :: :ok
+  def attach(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec dial(reference(), session(), String.t()) :: :ok
+  def dial(_reference, _session, _directory), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec closed(reference(), session()) :: :ok
+  def closed(_reference, _session), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec close(session()) :: :ok
+  def close(_session), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec cookie(session()) :: binary() | nil
+  def cookie(_session), do: :erlang.nif_error(:nif_not_loaded)
+
+  @doc """
+  Calls a native function, and loads the library if that has not been done.
+  """
+  @spec start(atom(), [term()]) :: :ok | {:error, Error.t()}
+  def start(function, arguments) do
     apply(__MODULE__, function, arguments)
   catch
     :error, :nif_not_loaded -> with :ok <- load(), do: apply(__MODULE__, function, arguments)

@@ -6,9 +6,10 @@ defmodule K8sConnect.Options do
   alias K8sConnect.Error
 
   @default_timeout 15_000
-  @known [:kubeconfig, :context, :namespace, :timeout]
+  @api [:kubeconfig, :context, :namespace, :timeout]
+  @connect @api ++ [:selector, :container, :node, :cookie, :cookie_file, :progress]
 
-  @type t :: %{
+  @type api :: %{
           kubeconfig: String.t() | nil,
           kubeconfig_env: String.t() | nil,
           home: String.t() | nil,
@@ -17,41 +18,134 @@ defmodule K8sConnect.Options do
           timeout_ms: pos_integer()
         }
 
-  @spec new(keyword()) :: {:ok, t()} | {:error, Error.t()}
-  def new(options) do
-    with :ok <- check_keyword(options), :ok <- check_each(options) do
+  @type connect :: %{
+          api: api(),
+          target: map(),
+          cookie: binary() | nil,
+          cookie_source: String.t() | nil,
+          progress: (tuple() -> term())
+        }
+
+  @doc """
+  Options of a request to the API server.
+  """
+  @spec api(keyword()) :: {:ok, api()} | {:error, Error.t()}
+  def api(options) do
+    with :ok <- check(options, @api), do: {:ok, to_api(options)}
+  end
+
+  @doc """
+  Options of a connection. What is not given is taken from the application's environment.
+  """
+  @spec connect(String.t() | nil, keyword()) :: {:ok, connect()} | {:error, Error.t()}
+  def connect(target, options) do
+    with :ok <- check(options, @connect),
+         options = Keyword.merge(defaults(), options),
+         :ok <- check(options, @connect),
+         :ok <- check_target(target, options),
+         {:ok, cookie, source} <- cookie(options) do
       {:ok,
        %{
-         kubeconfig: options[:kubeconfig],
-         kubeconfig_env: System.get_env("KUBECONFIG"),
-         home: System.get_env("HOME"),
-         context: options[:context],
-         namespace: options[:namespace],
-         timeout_ms: options[:timeout] || @default_timeout
+         api: to_api(options),
+         target: %{
+           target: target,
+           labels: options[:selector],
+           container: options[:container],
+           node: options[:node],
+           cookie: cookie == nil
+         },
+         cookie: cookie,
+         cookie_source: source,
+         progress: options[:progress] || fn _step -> :ok end
        }}
     end
   end
 
-  defp check_keyword(options) do
-    if Keyword.keyword?(options), do: :ok, else: failed(:not_a_keyword, %{value: options})
+  defp defaults, do: Keyword.take(Application.get_all_env(:k8s_connect), @connect)
+
+  defp to_api(options) do
+    %{
+      kubeconfig: options[:kubeconfig],
+      kubeconfig_env: System.get_env("KUBECONFIG"),
+      home: System.get_env("HOME"),
+      context: options[:context],
+      namespace: options[:namespace],
+      timeout_ms: options[:timeout] || @default_timeout
+    }
   end
 
-  defp check_each(options) do
+  defp cookie(options) do
+    case {options[:cookie], options[:cookie_file]} do
+      {nil, nil} -> {:ok, nil, nil}
+      {nil, file} -> read_cookie(file)
+      {cookie, _file} -> {:ok, to_string(cookie), "the option :cookie"}
+    end
+  end
+
+  # As the VM reads ~/.erlang.cookie: without the end of the line.
+  defp read_cookie(file) do
+    case File.read(file) do
+      {:ok, text} ->
+        {:ok, String.trim_trailing(text, "\n"), "the file #{file}"}
+
+      {:error, reason} ->
+        failed(:no_cookie_file, %{file: file, problem: to_string(:file.format_error(reason))})
+    end
+  end
+
+  defp check_target(nil, options) do
+    if options[:selector], do: :ok, else: failed(:no_target, %{})
+  end
+
+  defp check_target(target, _options) do
+    if text?(target),
+      do: :ok,
+      else: failed(:bad_option, %{option: :target, value: target, expected: expected(:target)})
+  end
+
+  defp check(options, known) do
+    if Keyword.keyword?(options),
+      do: check_each(options, known),
+      else: failed(:not_a_keyword, %{value: options})
+  end
+
+  defp check_each(options, known) do
     Enum.find_value(options, :ok, fn {option, value} ->
       cond do
-        option not in @known -> failed(:unknown_option, %{option: option, known: @known})
-        valid?(option, value) -> nil
-        true -> failed(:bad_option, %{option: option, value: value, expected: expected(option)})
+        option not in known ->
+          failed(:unknown_option, %{option: option, known: known})
+
+        value == nil or valid?(option, value) ->
+          nil
+
+        true ->
+          failed(:bad_option, %{
+            option: option,
+            value: shown(option, value),
+            expected: expected(option)
+          })
       end
     end)
   end
 
-  defp valid?(_option, nil), do: true
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
-  defp valid?(_text, value), do: is_binary(value) and String.valid?(value) and value != ""
+  defp valid?(:progress, value), do: is_function(value, 1)
+
+  defp valid?(:cookie, value),
+    do: (is_atom(value) or is_binary(value)) and byte_size(to_string(value)) in 1..255
+
+  defp valid?(_text, value), do: text?(value)
+
+  defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
+  defp expected(:progress), do: "a function of one argument"
+  defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
   defp expected(_text), do: "a string that is not empty"
+
+  # A cookie is never shown, not even a wrong one.
+  defp shown(:cookie, _value), do: :something_else
+  defp shown(_option, value), do: value
 
   defp failed(kind, details), do: {:error, Error.new(:options, {kind, details})}
 end

@@ -1,23 +1,59 @@
 defmodule K8sConnect.OptionsTest do
-  use ExUnit.Case, async: true
+  # Not async: one test changes the application's environment.
+  use ExUnit.Case, async: false
 
   alias K8sConnect.{Error, Options}
 
   defp reason(options) do
-    assert {:error, %Error{stage: :options, reason: {kind, _details}}} = Options.new(options)
+    assert {:error, %Error{stage: :options, reason: {kind, _details}}} = Options.api(options)
     kind
   end
 
   test "takes what is given and defaults the rest" do
-    assert {:ok, options} = Options.new(context: "prod", timeout: 5, namespace: nil)
+    assert {:ok, options} = Options.api(context: "prod", timeout: 5, namespace: nil)
     assert %{context: "prod", timeout_ms: 5, namespace: nil, kubeconfig: nil} = options
-    assert {:ok, %{timeout_ms: 15_000}} = Options.new([])
+    assert {:ok, %{timeout_ms: 15_000}} = Options.api([])
   end
 
   test "refuses what it does not know" do
     assert reason(contxt: "prod") == :unknown_option
     assert reason(:context) == :not_a_keyword
     assert reason([1]) == :not_a_keyword
+  end
+
+  test "a connection needs a target or a selector" do
+    assert {:error, %Error{reason: {:no_target, _}}} = Options.connect(nil, [])
+    assert {:error, %Error{reason: {:bad_option, %{option: :target}}}} = Options.connect(:app, [])
+
+    assert {:ok, %{target: %{target: nil, labels: "a=b", cookie: true}}} =
+             Options.connect(nil, selector: "a=b")
+  end
+
+  test "a cookie is given by itself or in a file, and is not looked for then" do
+    assert {:ok, %{cookie: "secret", target: %{cookie: false}}} =
+             Options.connect("app-0", cookie: :secret)
+
+    file = Path.join(System.tmp_dir!(), "k8s_connect-cookie-#{System.pid()}")
+    on_exit(fn -> File.rm(file) end)
+    File.write!(file, "from a file\n")
+    assert {:ok, options} = Options.connect("app-0", cookie_file: file)
+    assert %{cookie: "from a file", cookie_source: "the file " <> ^file} = options
+
+    assert {:error, error} = Options.connect("app-0", cookie_file: "/does/not/exist")
+    assert {:no_cookie_file, %{problem: "no such file or directory"}} = error.reason
+  end
+
+  test "a wrong cookie is not shown" do
+    assert {:error, error} = Options.connect("app-0", cookie: ["my-secret"])
+    refute inspect(error) =~ "my-secret"
+    assert {:bad_option, %{option: :cookie}} = error.reason
+  end
+
+  test "defaults come from the application's environment, and what is given wins" do
+    Application.put_env(:k8s_connect, :namespace, "shop")
+    on_exit(fn -> Application.delete_env(:k8s_connect, :namespace) end)
+    assert {:ok, %{api: %{namespace: "shop"}}} = Options.connect("app-0", [])
+    assert {:ok, %{api: %{namespace: "other"}}} = Options.connect("app-0", namespace: "other")
   end
 
   test "refuses values of another kind" do

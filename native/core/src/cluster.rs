@@ -9,6 +9,7 @@ use thiserror::Error;
 use crate::config::{self, Access};
 
 mod certificate;
+mod connector;
 
 /// Why the API server gave no answer, or not the one that was hoped for.
 #[derive(Debug, Error)]
@@ -112,9 +113,15 @@ impl Cluster {
     /// # Errors
     /// [`config::Error`] where certificates, keys or proxies of the kubeconfig cannot be used.
     pub fn new(access: Access, timeout: Duration) -> Result<Self, config::Error> {
-        let client = Client::try_from(access.config.clone())
-            .map_err(|error| unusable(error, &access.context))?;
+        let client =
+            connector::client(&access.config).map_err(|error| unusable(error, &access.context))?;
         Ok(Self { client, access, timeout })
+    }
+
+    /// The context's name.
+    #[must_use]
+    pub fn context(&self) -> &str {
+        &self.access.context
     }
 
     /// The namespace that the kubeconfig or the caller chose.

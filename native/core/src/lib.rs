@@ -1,12 +1,20 @@
 //! The Kubernetes side of `k8s_connect`, free of the BEAM: the way goes from a kubeconfig
-//! ([`config`]) to an API server ([`cluster`]) to the pods that live there ([`pod`]).
+//! ([`config`]) to an API server ([`cluster`]), to a pod ([`target`]) and its [`cookie`], over a
+//! [`link`] to the Erlang [`node`] in it, and from there by an [`outlet`] to the BEAM; [`attach`]
+//! is all of it in one call.
 //!
 //! Nothing here reads the environment, prints, or panics: what a caller's environment says is
 //! passed in, and every failure is a value.
 
+pub mod attach;
 pub mod cluster;
 pub mod config;
+pub mod cookie;
+pub mod link;
+pub mod node;
+pub mod outlet;
 pub mod pod;
+pub mod target;
 
 use thiserror::Error;
 
@@ -19,4 +27,35 @@ pub enum Error {
     /// The API server could not be reached, or said no.
     #[error(transparent)]
     Cluster(#[from] cluster::Error),
+    /// The target does not lead to a running pod.
+    #[error(transparent)]
+    Target(target::Error),
+    /// The pod has no such container.
+    #[error("no container {container}")]
+    NoContainer {
+        /// The container that was asked for.
+        container: String,
+        /// The containers that are there.
+        known: Vec<String>,
+    },
+    /// No Erlang node answered as one.
+    #[error(transparent)]
+    Node(#[from] node::Error),
+    /// The socket for the BEAM could not be made.
+    #[error("no socket in {directory}: {problem}")]
+    Outlet {
+        /// Where it was to be.
+        directory: String,
+        /// What the operating system said.
+        problem: String,
+    },
+}
+
+impl From<target::Error> for Error {
+    fn from(error: target::Error) -> Self {
+        match error {
+            target::Error::Cluster(error) => Self::Cluster(error),
+            error => Self::Target(error),
+        }
+    }
 }

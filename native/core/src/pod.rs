@@ -3,7 +3,10 @@
 use k8s_openapi::api::core::v1 as k8s;
 use kube::{Api, api::ListParams};
 
-use crate::cluster::{Action, Cluster, Error};
+use crate::{
+    cluster::{Action, Cluster, Error},
+    cookie::has_evidence,
+};
 
 /// A pod, as `kubectl get pods` would know it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Pod {
     pub phase: String,
     /// `status.podIP`; a pod that waits for a node has none.
     pub ip: Option<String>,
+    /// Whether a container of it looks like an Erlang node's: by its ports or its environment.
+    pub beam: bool,
     /// The containers of the spec, in its order; init containers are not among them.
     pub containers: Vec<Container>,
 }
@@ -49,11 +54,14 @@ impl From<k8s::Pod> for Pod {
         let status = pod.status.unwrap_or_default();
         let statuses = status.container_statuses.unwrap_or_default();
         let is_ready = |name: &str| statuses.iter().any(|s| s.name == name && s.ready);
-        let containers = pod.spec.unwrap_or_default().containers.into_iter().map(|container| {
+        let spec = pod.spec.unwrap_or_default();
+        let beam = spec.containers.iter().any(has_evidence);
+        let containers = spec.containers.into_iter().map(|container| {
             let ready = is_ready(&container.name);
             Container { ready, image: container.image.unwrap_or_default(), name: container.name }
         });
         Self {
+            beam,
             containers: containers.collect(),
             name: pod.metadata.name.unwrap_or_default(),
             namespace: pod.metadata.namespace.unwrap_or_default(),

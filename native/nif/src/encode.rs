@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use k8s_connect_core::{Error, cluster, config, pod};
+use k8s_connect_core::{Error, attach::Step, cluster, config, node, pod, target};
 use rustler::{Atom, Encoder, Env, NifStruct, Term};
 
 #[derive(NifStruct)]
@@ -13,6 +13,7 @@ pub struct Pod {
     uid: String,
     phase: String,
     ip: Option<String>,
+    beam: bool,
     containers: Vec<Container>,
 }
 
@@ -32,6 +33,7 @@ impl From<pod::Pod> for Pod {
             uid: pod.uid,
             phase: pod.phase,
             ip: pod.ip,
+            beam: pod.beam,
             containers: pod.containers.into_iter().map(Container::from).collect(),
         }
     }
@@ -46,15 +48,19 @@ impl From<pod::Container> for Container {
 mod atoms {
     rustler::atoms! {
         // stages
-        config, cluster, native,
+        config, cluster, target, node, outlet, native, step,
         // kinds of failure
         not_found, unreadable, malformed, no_context, unknown_context, unknown_cluster,
         unknown_user, bad_cluster, bad_user, unsupported_login, bad_namespace,
         unreachable, timed_out, unknown_authority, tls, client_certificate_expired,
         unauthorized, forbidden, refused, not_kubernetes, task_died,
+        bad_target, no_such_pod, no_pods, not_running, no_container,
+        no_epmd, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
+        handshake_silent, junk, rejected, too_old, bad_name, link_closed, no_socket,
         // details
         tried, path, problem, known, context, user, method, namespace, server, timeout_ms,
         not_after, verb, resource, message, code,
+        pod, phase, container, seen, wanted, port, expected, status, name, reason, directory,
     }
 }
 
@@ -71,7 +77,20 @@ pub fn failure<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
     match error {
         Error::Config(error) => (atoms::config(), config_reason(env, error)).encode(env),
         Error::Cluster(error) => (atoms::cluster(), cluster_reason(env, error)).encode(env),
+        Error::Target(error) => (atoms::target(), target_reason(env, error)).encode(env),
+        Error::NoContainer { container, known } => {
+            (atoms::target(), reason!(env, no_container { container, known })).encode(env)
+        }
+        Error::Node(error) => (atoms::node(), node_reason(env, error)).encode(env),
+        Error::Outlet { directory, problem } => {
+            (atoms::outlet(), reason!(env, no_socket { directory, problem })).encode(env)
+        }
     }
+}
+
+/// `{:step, name, detail, ms}`
+pub fn step<'a>(env: Env<'a>, step: &Step) -> Term<'a> {
+    (atoms::step(), step.name, &step.detail, step.ms).encode(env)
 }
 
 /// The failure of a task that ended without a result.
@@ -129,5 +148,39 @@ fn cluster_reason<'a>(env: Env<'a>, error: &cluster::Error) -> Term<'a> {
         }
         E::Refused { server, code, message } => reason!(env, refused { server, code, message }),
         E::NotKubernetes { server, problem } => reason!(env, not_kubernetes { server, problem }),
+    }
+}
+
+fn target_reason<'a>(env: Env<'a>, error: &target::Error) -> Term<'a> {
+    use target::Error as E;
+    match error {
+        E::BadTarget { target } => reason!(env, bad_target { target }),
+        E::NoSuchPod { pod, namespace } => reason!(env, no_such_pod { pod, namespace }),
+        E::NoPods { target, namespace } => reason!(env, no_pods { target, namespace }),
+        E::NotRunning { pod, namespace, phase } => {
+            reason!(env, not_running { pod, namespace, phase })
+        }
+        E::Cluster(error) => cluster_reason(env, error),
+    }
+}
+
+fn node_reason<'a>(env: Env<'a>, error: &node::Error) -> Term<'a> {
+    use node::Error as E;
+    match error {
+        E::NoEpmd { message } => reason!(env, no_epmd { message }),
+        E::EpmdSilent => reason!(env, epmd_silent {}),
+        E::EpmdJunk { seen } => reason!(env, epmd_junk { seen }),
+        E::NoNodes => reason!(env, no_nodes {}),
+        E::UnknownNode { wanted, known } => reason!(env, unknown_node { wanted, known }),
+        E::SeveralNodes { known } => reason!(env, several_nodes { known }),
+        E::PortRefused { node, port, message } => {
+            reason!(env, port_refused { node, port, message })
+        }
+        E::HandshakeSilent { node } => reason!(env, handshake_silent { node }),
+        E::Junk { expected, seen } => reason!(env, junk { expected, seen }),
+        E::Rejected { status } => reason!(env, rejected { status }),
+        E::TooOld => reason!(env, too_old {}),
+        E::BadName { name } => reason!(env, bad_name { name }),
+        E::LinkClosed { reason } => reason!(env, link_closed { reason }),
     }
 }

@@ -1,15 +1,25 @@
 //! The BEAM's door to [`k8s_connect_core`]: each function takes a reference, returns `:ok` at
 //! once, and sends `{reference, result}` to the caller when the work is done.
 
+// A NIF takes its arguments by value; that is the shape that rustler decodes them into.
+#![allow(clippy::needless_pass_by_value)]
+
 mod encode;
 mod options;
 mod reply;
 mod runtime;
+mod session;
 
-use k8s_connect_core::{Error, cluster::Cluster, config, pod};
-use rustler::{Atom, Env, NifResult, Reference, Term};
+use std::sync::Arc;
 
-use crate::options::ApiOptions;
+use k8s_connect_core::{Error, attach::Steps, cluster::Cluster, config, pod};
+use rustler::{Atom, Env, NewBinary, NifResult, Reference, ResourceArc, Term, types::atom};
+
+use crate::{
+    options::{ApiOptions, AttachOptions},
+    reply::Caller,
+    session::Session,
+};
 
 /// `{reference, {:ok, [%K8sConnect.Pod{}]}}`
 #[rustler::nif]
@@ -18,6 +28,61 @@ fn list_pods(env: Env, reference: Reference, options: ApiOptions) -> NifResult<A
         let pods = pod::list(&connect(options).await?).await.map_err(Error::from)?;
         Ok(pods.into_iter().map(encode::Pod::from).collect::<Vec<_>>())
     })
+}
+
+/// `{reference, {:ok, found}}`, and before that `{reference, {:step, name, detail, ms}}` each time
+/// that one is done. The link ends with the calling process.
+#[rustler::nif]
+fn attach(
+    env: Env,
+    reference: Reference,
+    options: ApiOptions,
+    target: AttachOptions,
+) -> NifResult<Atom> {
+    let caller = Arc::new(Caller::new(env, reference));
+    let told = caller.clone();
+    let steps = Steps::new(move |step| told.tell(&step));
+    let owner = caller.pid();
+    reply::spawn_with(&caller, async move {
+        session::attach(connect(options).await?, target.into(), owner, steps).await
+    })
+}
+
+/// `{reference, {:ok, path}}`: an `AF_UNIX` socket that takes one connection, to the node.
+#[rustler::nif]
+fn dial(
+    env: Env,
+    reference: Reference,
+    session: ResourceArc<Session>,
+    directory: String,
+) -> NifResult<Atom> {
+    reply::spawn(env, reference, session::dial(session, directory))
+}
+
+/// `{reference, {:ok, reason}}` when the link has ended.
+#[rustler::nif]
+fn closed(env: Env, reference: Reference, session: ResourceArc<Session>) -> NifResult<Atom> {
+    reply::spawn(env, reference, session::closed(session))
+}
+
+/// Ends the link and all that runs over it.
+#[rustler::nif]
+fn close(session: ResourceArc<Session>) -> Atom {
+    session.close();
+    atom::ok()
+}
+
+/// The cookie that was found, byte for byte, or `nil`.
+#[rustler::nif]
+fn cookie(env: Env, session: ResourceArc<Session>) -> Term {
+    match session.cookie() {
+        Some(cookie) => {
+            let mut binary = NewBinary::new(env, cookie.len());
+            binary.as_mut_slice().copy_from_slice(cookie);
+            binary.into()
+        }
+        None => atom::nil().to_term(env),
+    }
 }
 
 async fn connect(options: ApiOptions) -> Result<Cluster, Error> {

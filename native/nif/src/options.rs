@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use k8s_connect_core::config::{Selection, Source};
+use k8s_connect_core::{
+    attach::Wish,
+    config::{Selection, Source},
+};
 use rustler::NifMap;
 
 /// How to reach an API server.
@@ -25,5 +28,22 @@ impl ApiOptions {
         };
         let selection = Selection { context: self.context, namespace: self.namespace };
         (source, selection, Duration::from_millis(self.timeout_ms))
+    }
+}
+
+/// What to attach to, from Elixir.
+#[derive(NifMap)]
+pub struct AttachOptions {
+    target: Option<String>,
+    labels: Option<String>,
+    container: Option<String>,
+    node: Option<String>,
+    cookie: bool,
+}
+
+impl From<AttachOptions> for Wish {
+    fn from(options: AttachOptions) -> Self {
+        let AttachOptions { target, labels, container, node, cookie } = options;
+        Self { target, labels, container, node, cookie }
     }
 }

@@ -1,7 +1,9 @@
 //! One answer for each call, whatever happens to the work: a task that panics or is dropped
 //! still sends `{reference, {:error, …}}`, so that no caller waits for ever.
 
-use k8s_connect_core::Error;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_connect_core::{Error, attach::Step};
 use rustler::{
     Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Reference, Term,
     env::SavedTerm,
@@ -16,7 +18,16 @@ where
     T: Encoder + Send + 'static,
     F: Future<Output = Result<T, Error>> + Send + 'static,
 {
-    let reply = Reply::new(env, reference);
+    spawn_with(&Arc::new(Caller::new(env, reference)), work)
+}
+
+/// As [`spawn`], where the work has more to say to its caller than its result.
+pub fn spawn_with<T, F>(caller: &Arc<Caller>, work: F) -> NifResult<Atom>
+where
+    T: Encoder + Send + 'static,
+    F: Future<Output = Result<T, Error>> + Send + 'static,
+{
+    let reply = Reply { caller: caller.clone(), sent: false };
     let threads = runtime::handle().ok_or(rustler::Error::RaiseAtom("not_started"))?;
     threads.spawn(async move {
         let result = work.await;
@@ -25,33 +36,53 @@ where
     Ok(ok())
 }
 
+/// Who has called, and the reference that marks all messages to it.
+pub struct Caller {
+    pid: LocalPid,
+    /// The reference, and the environment that it is kept in.
+    reference: Mutex<(OwnedEnv, SavedTerm)>,
+}
+
+impl Caller {
+    pub fn new(caller: Env, reference: Reference) -> Self {
+        let home = OwnedEnv::new();
+        let reference = home.save(reference);
+        Self { pid: caller.pid(), reference: Mutex::new((home, reference)) }
+    }
+
+    pub fn pid(&self) -> LocalPid {
+        self.pid
+    }
+
+    /// Sends `{reference, {:step, name, detail, ms}}`.
+    pub fn tell(&self, step: &Step) {
+        self.deliver(|env| encode::step(env, step));
+    }
+
+    /// Never on a scheduler's thread, where the VM forbids it.
+    fn deliver(&self, body: impl FnOnce(Env) -> Term) {
+        let kept = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        let (home, reference) = &*kept;
+        // An error here means that the caller is gone, and with it whoever wanted to know.
+        let _ = OwnedEnv::new().send_and_clear(&self.pid, |env| {
+            let reference = home.run(|home| reference.load(home).in_env(env));
+            (reference, body(env)).encode(env)
+        });
+    }
+}
+
 struct Reply {
-    to: LocalPid,
-    env: OwnedEnv,
-    reference: SavedTerm,
+    caller: Arc<Caller>,
     sent: bool,
 }
 
 impl Reply {
-    fn new(caller: Env, reference: Reference) -> Self {
-        let env = OwnedEnv::new();
-        let reference = env.save(reference);
-        Self { to: caller.pid(), env, reference, sent: false }
-    }
-
     fn send<T: Encoder>(mut self, result: &Result<T, Error>) {
-        self.deliver(|env| match result {
+        self.sent = true;
+        self.caller.deliver(|env| match result {
             Ok(value) => (ok(), value).encode(env),
             Err(failure) => (error(), encode::failure(env, failure)).encode(env),
         });
-    }
-
-    fn deliver(&mut self, result: impl FnOnce(Env) -> Term) {
-        self.sent = true;
-        let reference = self.reference.clone();
-        // An error here means that the caller is gone, and with it whoever wanted the answer.
-        let _ =
-            self.env.send_and_clear(&self.to, |env| (reference.load(env), result(env)).encode(env));
     }
 }
 
@@ -59,7 +90,7 @@ impl Drop for Reply {
     fn drop(&mut self) {
         // On a scheduler's thread nothing was started, and the NIF itself has answered.
         if !self.sent && !rustler::thread::is_scheduler_thread() {
-            self.deliver(|env| (error(), encode::task_died(env)).encode(env));
+            self.caller.deliver(|env| (error(), encode::task_died(env)).encode(env));
         }
     }
 }

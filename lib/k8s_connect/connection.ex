@@ -1,0 +1,26 @@
+defmodule K8sConnect.Connection do
+  @moduledoc """
+  A connection to a node in a pod, as it was when it came up.
+
+    * `:node` - the node's name, for `:erpc` and the rest.
+    * `:pod`, `:namespace`, `:context` - where it is; `:uid` tells a pod from a later one of the
+      same name.
+    * `:others` - other ready pods that the target would have fitted.
+    * `:route` - how it is reached: `:vm`, from inside of this BEAM.
+    * `:cookie_source` - where its cookie was found, in words; the cookie itself is not kept here.
+  """
+
+  @enforce_keys [:node, :pod, :uid, :namespace, :context, :others, :route, :cookie_source]
+  defstruct @enforce_keys
+
+  @type t :: %__MODULE__{
+          node: node(),
+          pod: String.t(),
+          uid: String.t(),
+          namespace: String.t(),
+          context: String.t(),
+          others: [String.t()],
+          route: :vm,
+          cookie_source: String.t()
+        }
+end

@@ -1,0 +1,76 @@
+defmodule K8sConnect.Distribution do
+  @moduledoc false
+  # The local node: the one that is alive, as it is; otherwise one of our own, hidden, not
+  # listening, and without epmd, so that nobody can connect to this machine because of us.
+
+  @doc """
+  Makes sure that a local node is alive that can talk to `node`. Says whose it is.
+  """
+  @spec ensure(node()) :: {:ok, :ours | :theirs} | {:error, {atom(), map()}}
+  def ensure(node) do
+    if Node.alive?(), do: {:ok, :theirs}, else: start(node)
+  end
+
+  @doc """
+  Stops the node that `ensure/1` has started.
+  """
+  @spec stop() :: :ok
+  def stop do
+    _ = :net_kernel.stop()
+    :ok
+  end
+
+  @doc """
+  Sets the cookie for `node` and for no other.
+  """
+  @spec set_cookie(node(), binary()) :: true
+  def set_cookie(node, cookie), do: Node.set_cookie(node, to_atom(cookie))
+
+  @doc """
+  A name for the local node: of the kind that `node` has, long or short, as another kind makes the
+  pod log errors later; random, as two of one name throw each other out; and beginning with `rem-`
+  and the user, as `bin/app remote` has it, so that people and libraries know what it is.
+  """
+  @spec name(node(), String.t()) :: node()
+  def name(node, user) do
+    [_name, host] = String.split(Atom.to_string(node), "@")
+    kind = if String.contains?(host, "."), do: "127.0.0.1", else: "localhost"
+    :"rem-#{plain(user)}-#{random()}@#{kind}"
+  end
+
+  defp start(node) do
+    name = name(node, System.get_env("USER") || "user")
+
+    kind =
+      if String.ends_with?(Atom.to_string(name), "localhost"), do: :shortnames, else: :longnames
+
+    case :net_kernel.start(name, %{name_domain: kind, dist_listen: false, hidden: true}) do
+      {:ok, _pid} -> {:ok, :ours}
+      {:error, reason} -> if Node.alive?(), do: {:ok, :theirs}, else: refused(name, reason)
+    end
+  end
+
+  defp refused(name, reason) do
+    {:error, {:no_distribution, %{name: Atom.to_string(name), problem: inspect(reason)}}}
+  end
+
+  defp plain(user) do
+    case user
+         |> String.downcase()
+         |> String.replace(~r/[^a-z0-9_-]/, "")
+         |> String.slice(0, 20) do
+      "" -> "user"
+      name -> name
+    end
+  end
+
+  defp random,
+    do: 36 |> Integer.pow(6) |> :rand.uniform() |> Integer.to_string(36) |> String.downcase()
+
+  # As the pod's VM made it from its command line.
+  defp to_atom(cookie) do
+    if String.valid?(cookie),
+      do: String.to_atom(cookie),
+      else: :erlang.binary_to_atom(cookie, :latin1)
+  end
+end

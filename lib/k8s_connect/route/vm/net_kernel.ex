@@ -1,0 +1,76 @@
+defmodule K8sConnect.Route.VM.NetKernel do
+  @moduledoc false
+  # The surgery, all of it: puts a distribution module in front of the others in the live
+  # `net_kernel`, and takes it out again. There is no call for that; the list of modules is a field
+  # of the process's state, found by its shape (a list of `#listen{}`) and not by its place, which
+  # is another one in other releases. A state without it is left alone.
+
+  # -record(listen, {listen, accept, address, module}). in kernel/src/net_kernel.erl, OTP 23 to 29
+  @size 5
+  @module_index 4
+
+  @type problem :: {:unknown_net_kernel, %{otp: String.t()}}
+
+  @doc """
+  Puts `module` first; does nothing where it is.
+  """
+  @spec install(module()) :: :ok | {:error, problem()}
+  def install(module) do
+    change(fn listeners -> [listener(module) | without(listeners, module)] end)
+  end
+
+  @doc """
+  Takes `module` out; does nothing where it is not, or where there is no `net_kernel`.
+  """
+  @spec remove(module()) :: :ok | {:error, problem()}
+  def remove(module) do
+    if Process.whereis(:net_kernel), do: change(&without(&1, module)), else: :ok
+  end
+
+  @doc """
+  Whether `module` is in.
+  """
+  @spec installed?(module()) :: boolean()
+  def installed?(module) do
+    with pid when is_pid(pid) <- Process.whereis(:net_kernel),
+         state = :sys.get_state(pid),
+         {:ok, index} <- find(state) do
+      Enum.any?(elem(state, index), &(elem(&1, @module_index) == module))
+    else
+      _not_there -> false
+    end
+  end
+
+  defp change(fun) do
+    # Looked at first and from outside: nothing of ours may fail inside of net_kernel.
+    with {:ok, index} <- find(:sys.get_state(:net_kernel)) do
+      :sys.replace_state(:net_kernel, fn state ->
+        put_elem(state, index, fun.(elem(state, index)))
+      end)
+
+      :ok
+    end
+  end
+
+  defp find(state) when is_tuple(state) do
+    case Enum.filter(0..(tuple_size(state) - 1), &listeners?(elem(state, &1))) do
+      [index] -> {:ok, index}
+      _none_or_several -> unknown()
+    end
+  end
+
+  defp find(_state), do: unknown()
+
+  defp listeners?([_ | _] = list) do
+    Enum.all?(list, &(is_tuple(&1) and tuple_size(&1) == @size and elem(&1, 0) == :listen))
+  end
+
+  defp listeners?(_other), do: false
+
+  defp listener(module), do: {:listen, :undefined, :undefined, module.address(), module}
+
+  defp without(listeners, module),
+    do: Enum.reject(listeners, &(elem(&1, @module_index) == module))
+
+  defp unknown, do: {:error, {:unknown_net_kernel, %{otp: System.otp_release()}}}
+end

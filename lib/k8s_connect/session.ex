@@ -1,0 +1,204 @@
+defmodule K8sConnect.Session do
+  @moduledoc false
+  # One pod's connection, from wish to end: attaching → up → gone. It belongs to the VM and not to
+  # its caller, who gets `{reference, {:step, name, detail, ms}}` on the way and one
+  # `{reference, {:ok, connection} | {:error, error}}`.
+  #
+  # The native session it holds ends with this process, whatever ends it; so do the route and the
+  # distribution, which watch it.
+
+  @behaviour :gen_statem
+
+  alias K8sConnect.{Connection, Error, Native, Route}
+
+  @enforce_keys [:caller, :reference, :options, :start]
+  defstruct @enforce_keys ++ [:attach, :closed, :native, :connection]
+
+  @typep data :: %__MODULE__{}
+
+  def child_spec(arguments) do
+    %{id: __MODULE__, start: {__MODULE__, :start_link, [arguments]}, restart: :temporary}
+  end
+
+  @spec start_link({pid(), reference(), map()}) :: :gen_statem.start_ret()
+  def start_link(arguments), do: :gen_statem.start_link(__MODULE__, arguments, [])
+
+  @doc """
+  Ends the connection and waits until nothing of it is left.
+  """
+  @spec disconnect(pid()) :: :ok
+  def disconnect(session) do
+    monitor = Process.monitor(session)
+    :gen_statem.cast(session, :disconnect)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^session, _reason} -> :ok
+    end
+  end
+
+  @impl true
+  def callback_mode, do: :state_functions
+
+  @impl true
+  def init({caller, reference, options}) do
+    # `terminate/3` must run when the application stops.
+    Process.flag(:trap_exit, true)
+
+    data = %__MODULE__{
+      caller: caller,
+      reference: reference,
+      options: options,
+      start: System.monotonic_time(:millisecond)
+    }
+
+    {:ok, :attaching, data, {:next_event, :internal, :attach}}
+  end
+
+  # attaching: the native side looks for the pod, its cookie and its node
+
+  @spec attaching(:gen_statem.event_type(), term(), data()) :: term()
+  def attaching(:internal, :attach, %{options: options} = data) do
+    reference = make_ref()
+
+    case Native.start(:attach, [reference, options.api, options.target]) do
+      :ok -> {:keep_state, %{data | attach: reference}}
+      {:error, error} -> fail(error, data)
+    end
+  end
+
+  def attaching(:info, {attach, {:step, _name, _detail, _ms} = step}, %{attach: attach} = data) do
+    tell(data, step)
+    :keep_state_and_data
+  end
+
+  def attaching(:info, {attach, {:error, {stage, reason}}}, %{attach: attach} = data) do
+    fail(Error.new(stage, reason), data)
+  end
+
+  def attaching(:info, {attach, {:ok, found}}, %{attach: attach} = data) do
+    data = %{data | native: found.session, connection: connection(found, data.options)}
+
+    with :ok <- claim(data.connection),
+         {:ok, cookie} <- cookie(found, data.options),
+         :ok <- Route.VM.attach(data.connection.node, found.session, cookie),
+         :ok <- connect(data.connection) do
+      up(data)
+    else
+      {:exists, connection} -> answer({:ok, connection}, data)
+      {:error, error} -> fail(error, data)
+    end
+  end
+
+  def attaching({:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
+  def attaching(:cast, :disconnect, data), do: {:stop, :normal, data}
+  def attaching(_type, _event, _data), do: :keep_state_and_data
+
+  # up: until the node, the link or the user ends it
+
+  @spec up(:gen_statem.event_type(), term(), data()) :: term()
+  def up(:cast, :disconnect, data), do: {:stop, :normal, data}
+
+  def up({:call, from}, :connection, data) do
+    {:keep_state_and_data, {:reply, from, data.connection}}
+  end
+
+  def up(:info, {:nodedown, node}, %{connection: %{node: node}} = data),
+    do: {:stop, :normal, data}
+
+  def up(:info, {closed, _reason}, %{closed: closed} = data), do: {:stop, :normal, data}
+  def up(_type, _event, _data), do: :keep_state_and_data
+
+  # The route lets go of its nodes by itself when a session ends; here it is waited for.
+  @impl true
+  def terminate(_reason, _state, data) do
+    if data.native do
+      Route.VM.detach()
+      Native.close(data.native)
+    end
+
+    :ok
+  end
+
+  # Reports and crash logs show neither the native session nor what a cookie was given as.
+  @impl true
+  def format_status(_reason, [_dictionary, state, data]) do
+    {state, Map.take(data, [:connection])}
+  end
+
+  defp up(data) do
+    Node.monitor(data.connection.node, true)
+    closed = make_ref()
+    :ok = Native.closed(closed, data.native)
+
+    {_new, _old} =
+      Registry.update_value(K8sConnect.Registry, key(data.connection), fn _ -> data.connection end)
+
+    tell(data, {:step, "connected", "to #{data.connection.node}", now(data)})
+    tell(data, {:ok, data.connection})
+    {:next_state, :up, %{data | closed: closed, options: nil}}
+  end
+
+  # Connecting twice to one pod is one connection: the other session's, once it is up.
+  defp claim(connection) do
+    case Registry.register(K8sConnect.Registry, key(connection), nil) do
+      {:ok, _owner} ->
+        :ok
+
+      {:error, {:already_registered, session}} ->
+        try do
+          {:exists, :gen_statem.call(session, :connection)}
+        catch
+          # It did not come up, or has ended: the place is free, or soon will be.
+          :exit, _reason -> claim(connection)
+        end
+    end
+  end
+
+  defp key(connection) do
+    {connection.context, connection.namespace, connection.pod, connection.node}
+  end
+
+  defp connection(found, options) do
+    %Connection{
+      # The native side has checked that it is a name that a node can have.
+      node: String.to_atom(found.node),
+      pod: found.pod,
+      uid: found.uid,
+      namespace: found.namespace,
+      context: found.context,
+      others: found.others,
+      route: :vm,
+      cookie_source: found.cookie_source || options.cookie_source
+    }
+  end
+
+  defp cookie(found, options) do
+    case {options.cookie, Native.cookie(found.session)} do
+      {nil, nil} -> {:error, Error.new(:cookie, {:not_found, %{pod: found.pod}})}
+      {nil, cookie} -> {:ok, cookie}
+      {cookie, _found} -> {:ok, cookie}
+    end
+  end
+
+  # The way is known to be open and the node to be there: what is left is the cookie.
+  defp connect(%Connection{node: node} = connection) do
+    case Node.connect(node) do
+      true ->
+        :ok
+
+      _false ->
+        {:error, Error.new(:connect, {:refused, %{node: node, source: connection.cookie_source}})}
+    end
+  end
+
+  defp fail(error, data), do: answer({:error, error}, data)
+
+  defp answer(result, data) do
+    tell(data, result)
+    {:stop, :normal, data}
+  end
+
+  defp tell(data, message), do: send(data.caller, {data.reference, message})
+
+  defp now(data), do: System.monotonic_time(:millisecond) - data.start
+end

@@ -1,0 +1,88 @@
+defmodule Mix.K8sConnect.Options do
+  @moduledoc false
+  # From words to options; nothing here looks at a cluster.
+
+  @switches [
+    namespace: :string,
+    container: :string,
+    selector: :string,
+    context: :string,
+    kubeconfig: :string,
+    node: :string,
+    cookie_file: :string,
+    timeout: :integer,
+    rpc: :string,
+    remsh: :boolean,
+    hold: :boolean,
+    wait: :boolean
+  ]
+  @aliases [n: :namespace, c: :container, l: :selector]
+  @modes [:rpc, :remsh, :hold, :wait]
+
+  @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
+  @type parsed :: {:list, keyword()} | {:connect, String.t() | nil, keyword(), mode()}
+
+  @spec parse([String.t()]) :: {:ok, parsed()} | {:error, String.t()}
+  def parse(arguments) do
+    {switches, words, invalid} =
+      OptionParser.parse(arguments, strict: @switches, aliases: @aliases)
+
+    {modes, options} = Keyword.split(switches, @modes)
+
+    with :ok <- check_invalid(invalid),
+         {:ok, target} <- target(words, options),
+         {:ok, mode} <- mode(modes) do
+      {target, options} = named(target, options)
+      {:ok, what(target, options, mode)}
+    end
+  end
+
+  defp what(nil, options, mode) do
+    if options[:selector], do: {:connect, nil, options, mode}, else: {:list, options}
+  end
+
+  defp what(target, options, mode), do: {:connect, target, options, mode}
+
+  defp check_invalid([]), do: :ok
+
+  defp check_invalid([{switch, nil} | _more]),
+    do: {:error, "#{switch} is no option, or needs a value"}
+
+  defp check_invalid([{switch, value} | _more]),
+    do: {:error, "#{switch} cannot be #{inspect(value)}"}
+
+  defp target([], _options), do: {:ok, nil}
+
+  defp target([target], options) do
+    if options[:selector],
+      do: {:error, "give a target or --selector, not both"},
+      else: {:ok, target}
+  end
+
+  defp target(words, _options),
+    do: {:error, "one target is enough, got: #{Enum.join(words, " ")}"}
+
+  defp mode([]), do: {:ok, :default}
+  defp mode(rpc: expression), do: {:ok, {:rpc, expression}}
+  defp mode(remsh: true), do: {:ok, :remsh}
+  defp mode(hold: true), do: {:ok, :hold}
+  defp mode(wait: false), do: {:ok, :return}
+  defp mode([_one]), do: {:ok, :default}
+  defp mode(_several), do: {:error, "--rpc, --remsh, --hold and --no-wait exclude each other"}
+
+  # `config :k8s_connect, targets: [prod: [...]]`; what is given on the command line wins.
+  defp named(nil, options), do: {nil, options}
+
+  defp named(target, options) do
+    targets = Application.get_env(:k8s_connect, :targets, [])
+
+    case Enum.find(targets, fn {name, _settings} -> Atom.to_string(name) == target end) do
+      nil ->
+        {target, options}
+
+      {_name, settings} ->
+        {target, settings} = Keyword.pop(settings, :target)
+        {target, Keyword.merge(settings, options)}
+    end
+  end
+end

@@ -1,0 +1,101 @@
+defmodule Mix.K8sConnect.Shell do
+  @moduledoc false
+  # IEx from a BEAM that was started as plain `mix`, which has no shell yet.
+
+  @doc """
+  Whether this BEAM is an IEx session, or about to be one.
+  """
+  @spec iex?() :: boolean()
+  def iex?, do: Code.ensure_loaded?(IEx) and IEx.started?()
+
+  @doc """
+  Whether a person sits in front of it: both ends are a terminal.
+  """
+  @spec terminal?() :: boolean()
+  def terminal? do
+    match?({:ok, _columns}, :io.columns()) and
+      case File.read_link("/proc/self/fd/0") do
+        {:ok, "/dev/pts/" <> _} -> true
+        {:ok, "/dev/tty" <> _} -> true
+        {:ok, "/dev/console"} -> true
+        {:ok, _other} -> false
+        # No /proc: the size of the terminal has to do.
+        {:error, _reason} -> true
+      end
+  end
+
+  @doc """
+  IEx in this BEAM.
+  """
+  @spec local() :: :ok | {:error, String.t()}
+  def local do
+    {:ok, _started} = Application.ensure_all_started(:iex)
+    start(start_function(node()), node())
+  end
+
+  @doc """
+  IEx on another node, shown here.
+  """
+  @spec remote(node()) :: :ok | {:error, String.t()}
+  def remote(node) do
+    case start_function(node) do
+      nil ->
+        {:error, "#{node} has no IEx. Use IEx on this side: mix k8s.connect, without --remsh"}
+
+      function ->
+        start(function, node)
+    end
+  end
+
+  # `:iex.start/0` since Elixir 1.15, `IEx.start/2` before.
+  defp start_function(node) do
+    cond do
+      exported?(node, :iex, :start, 0) -> {:iex, :start, []}
+      exported?(node, IEx, :start, 2) -> {IEx, :start, [[], {IEx, :dont_display_result, []}]}
+      true -> nil
+    end
+  end
+
+  defp exported?(node, module, function, arity) do
+    :erpc.call(node, :code, :ensure_loaded, [module]) == {:module, module} and
+      :erpc.call(node, :erlang, :function_exported, [module, function, arity])
+  end
+
+  # OTP 26 has a call for it; before, the terminal's driver was started with what `-remsh` gives it.
+  defp start({module, function, arguments} = mfa, node) do
+    cond do
+      iex?() ->
+        {:error, "this is IEx already. Type ^G, then: r '#{node}' 'Elixir.IEx', then: c"}
+
+      Code.ensure_loaded?(:shell) and function_exported?(:shell, :start_interactive, 1) ->
+        case apply(:shell, :start_interactive, [if(node == node(), do: mfa, else: {node, mfa})]) do
+          :ok -> :ok
+          {:error, reason} -> {:error, "could not start a shell: #{inspect(reason)}"}
+        end
+
+      node == node() ->
+        start_terminal([:"tty_sl -c -e", mfa])
+
+      true ->
+        start_terminal([:"tty_sl -c -e", {node, module, function, arguments}])
+    end
+  end
+
+  # The two drivers of the terminal take it from one another, and the old one says so, once.
+  defp start_terminal(arguments) do
+    %{level: level} = :logger.get_primary_config()
+    :ok = :logger.set_primary_config(:level, :none)
+    _pid = apply(:user_drv, :start, [arguments])
+    restore_level(level)
+  end
+
+  defp restore_level(level) do
+    spawn(fn ->
+      # Nothing tells when the old driver has spoken.
+      Process.sleep(500)
+      :logger.set_primary_config(:level, level)
+    end)
+
+    :ok
+  end
+end

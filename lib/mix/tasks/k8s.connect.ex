@@ -1,0 +1,83 @@
+defmodule Mix.Tasks.K8s.Connect do
+  @shortdoc "Connects this BEAM to the Erlang node in a Kubernetes pod"
+
+  @moduledoc """
+  Connects this BEAM to the Erlang node in a Kubernetes pod.
+
+      mix k8s.connect [TARGET] [options]
+
+  ## Examples
+
+      mix k8s.connect app-0                          # IEx in this BEAM, connected
+      iex -S mix k8s.connect app-0                   # the same, with your project started
+      mix k8s.connect sts/app -n shop --remsh        # IEx on the pod's node
+      mix k8s.connect -l app=web --rpc 'node()'      # evaluate there, print, end
+      mix do k8s.connect app-0 --no-wait + run script.exs
+
+  TARGET is a pod (`app-0`, `pod/app-0`), its owner (`sts/app`, `deploy/web`), a Service (`svc/app`),
+  or a name from the configuration. Of several pods the first ready one is taken. Without a target
+  the pods that look like Erlang nodes are listed.
+
+  ## What happens then
+
+  On a terminal: IEx in this very BEAM. Without one it holds the connection until it is lost or
+  SIGTERM comes.
+
+    * `--rpc EXPR` - evaluates EXPR on the pod's node, which needs Elixir there, and prints the
+      result; the variables and modules are the node's
+    * `--remsh` - IEx on the pod's node instead of here
+    * `--hold` - holds the connection, on a terminal too
+    * `--no-wait` - returns at once, for `mix do`
+
+  ## Command line options
+
+    * `-n`, `--namespace NAME` - a namespace, instead of the context's
+    * `-c`, `--container NAME` - the container whose environment holds the cookie
+    * `-l`, `--selector LABELS` - a label selector, instead of TARGET
+    * `--context NAME` - a context of the kubeconfig, instead of its current one
+    * `--kubeconfig PATH` - a kubeconfig, instead of `KUBECONFIG` or `~/.kube/config`
+    * `--node NAME` - the node, where a pod has several
+    * `--cookie-file PATH` - a file with the cookie, where the pod's spec does not lead to it
+    * `--timeout MS` - for each request to the API server, 15000 unless given
+
+  ## Configuration
+
+      config :k8s_connect,
+        namespace: "shop",
+        targets: [prod: [context: "prod", target: "sts/app"]]
+
+  sets defaults for the options, and `mix k8s.connect prod` is then
+  `mix k8s.connect sts/app --context prod`.
+
+  ## Output and exit codes
+
+  Steps with their milliseconds and errors go to standard error; what was asked for goes to standard
+  output. Exit codes: 0 all went well; 1 no connection, it was lost, or the expression raised;
+  2 wrong words, or no target.
+
+  The project is not compiled first: one that does not compile can connect all the same. The
+  connection is a hidden one, so `Node.list()` does not have it, and `Node.list(:connected)` does.
+  """
+
+  use Mix.Task
+
+  alias Mix.K8sConnect.{Console, Options}
+
+  @impl true
+  def run(arguments) do
+    Mix.Task.run("loadpaths")
+
+    case Options.parse(arguments) do
+      {:ok, {:list, options}} -> Console.list(options)
+      {:ok, {:connect, target, options, mode}} -> connect(target, options, mode)
+      {:error, sentence} -> Console.fail(sentence <> "\nSee: mix help k8s.connect", 2)
+    end
+  end
+
+  defp connect(target, options, mode) do
+    case K8sConnect.connect(target, [progress: &Console.step/1] ++ options) do
+      {:ok, connection} -> Console.run(mode, connection)
+      {:error, error} -> Console.fail(Exception.message(error), 1)
+    end
+  end
+end

@@ -1,0 +1,168 @@
+//! The whole way, from what a user types to an Erlang node that can be dialled. Round trips are
+//! the currency: the link is upgraded while the pod and its Secret are read on another connection.
+
+use std::{pin::pin, time::Instant};
+
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::{
+    Error,
+    cluster::Cluster,
+    cookie::{self, Cookie},
+    link::{self, Link},
+    node::{self, Node},
+    target::{self, Target},
+};
+
+/// What to attach to.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    /// A pod, or what leads to one; see [`Target::parse`].
+    pub target: Option<String>,
+    /// A label selector, instead of a target.
+    pub labels: Option<String>,
+    /// The container whose environment holds the cookie.
+    pub container: Option<String>,
+    /// The node's name, where a pod has several; its host does not matter.
+    pub node: Option<String>,
+    /// Whether to look for the cookie: not where the caller has it.
+    pub cookie: bool,
+}
+
+/// A node that can be dialled.
+pub struct Attached {
+    /// The link to its pod.
+    pub link: Link,
+    /// The pod's name.
+    pub pod: String,
+    /// The pod's uid.
+    pub uid: String,
+    /// Other ready pods that the target would have fitted.
+    pub others: Vec<String>,
+    /// The node.
+    pub node: Node,
+    /// Its cookie, if it was looked for and found.
+    pub cookie: Option<Cookie>,
+}
+
+/// A step that is done, and when.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Its name.
+    pub name: &'static str,
+    /// What came out of it, for people.
+    pub detail: String,
+    /// Milliseconds since the beginning.
+    pub ms: u64,
+}
+
+/// Tells the caller of steps as they are done.
+pub struct Steps {
+    start: Instant,
+    tell: Box<dyn Fn(Step) + Send + Sync>,
+}
+
+impl Steps {
+    /// Time runs from here. `tell` must not block.
+    #[must_use]
+    pub fn new(tell: impl Fn(Step) + Send + Sync + 'static) -> Self {
+        Self { start: Instant::now(), tell: Box::new(tell) }
+    }
+
+    fn done(&self, name: &'static str, detail: String) {
+        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        (self.tell)(Step { name, detail, ms });
+    }
+}
+
+/// Attaches to the node.
+///
+/// # Errors
+/// Every variant of [`Error`]. Of several failures the one that explains more is given: a pod
+/// that is not running says more than a link that could not be opened.
+pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Attached, Error> {
+    let (target, shown) = target_of(wish)?;
+    if let Target::Pod(name) = &target {
+        // The name is known: both connections start at once.
+        let look = async { look(cluster, target::get(cluster, name).await?, wish, steps).await };
+        return Box::pin(both(look, reach(cluster, name, wish, steps), vec![])).await;
+    }
+    let choice = target::choose(cluster, &target, &shown).await?;
+    let name = target::name_of(&choice.pod);
+    let look = look(cluster, choice.pod, wish, steps);
+    Box::pin(both(look, reach(cluster, &name, wish, steps), choice.others)).await
+}
+
+/// Waits for both sides; a failure of the pod's own side counts first, and at once.
+async fn both(
+    look: impl Future<Output = Result<(Pod, Option<Cookie>), Error>>,
+    reach: impl Future<Output = Result<(Link, Node), Error>>,
+    others: Vec<String>,
+) -> Result<Attached, Error> {
+    let (mut look, mut reach) = (pin!(look), pin!(reach));
+    let ((pod, cookie), (link, node)) = tokio::select! {
+        pod = &mut look => (pod?, reach.await?),
+        node = &mut reach => (look.await?, node?),
+    };
+    Ok(Attached {
+        link,
+        pod: target::name_of(&pod),
+        uid: pod.metadata.uid.unwrap_or_default(),
+        others,
+        node,
+        cookie,
+    })
+}
+
+fn target_of(wish: &Wish) -> Result<(Target, String), target::Error> {
+    match (&wish.labels, &wish.target) {
+        (Some(labels), _) => Ok((Target::Labels(labels.clone()), labels.clone())),
+        (None, Some(target)) => Ok((Target::parse(target)?, target.clone())),
+        (None, None) => Err(target::Error::BadTarget { target: String::new() }),
+    }
+}
+
+/// The pod's own side: does it run, and what is its cookie.
+async fn look(
+    cluster: &Cluster,
+    pod: Pod,
+    wish: &Wish,
+    steps: &Steps,
+) -> Result<(Pod, Option<Cookie>), Error> {
+    target::check_running(&pod)?;
+    steps.done("pod", format!("{} is running", target::name_of(&pod)));
+    if !wish.cookie {
+        return Ok((pod, None));
+    }
+    let wanted = wish.container.as_deref();
+    let Some(container) = cookie::container(&pod, wanted) else {
+        return Err(Error::NoContainer {
+            container: wanted.unwrap_or_default().into(),
+            known: container_names(&pod),
+        });
+    };
+    let cookie = cookie::find(cluster, container).await?;
+    if let Some(cookie) = &cookie {
+        steps.done("cookie", cookie.source().into());
+    }
+    Ok((pod, cookie))
+}
+
+fn container_names(pod: &Pod) -> Vec<String> {
+    let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
+    containers.map(|container| container.name.clone()).collect()
+}
+
+/// The network's side: a link, and the node behind it.
+async fn reach(
+    cluster: &Cluster,
+    pod: &str,
+    wish: &Wish,
+    steps: &Steps,
+) -> Result<(Link, Node), Error> {
+    let link = link::upgrade(cluster, pod).await?;
+    steps.done("link", "SPDY/3.1 through the API server".into());
+    let node = node::probe(&link, wish.node.as_deref()).await?;
+    steps.done("node", format!("{}, port {}", node.name, node.port));
+    Ok((link, node))
+}

@@ -1,0 +1,172 @@
+//! The Erlang cookie, as the pod got it: from the environment that the pod's spec gives to the
+//! container that runs the node.
+
+use std::fmt;
+
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret};
+use kube::Api;
+
+use crate::cluster::{Action, Cluster, Error};
+
+/// A cookie and where it was found. Its value is shown by nothing but [`Cookie::reveal`].
+#[derive(Clone)]
+pub struct Cookie {
+    value: Vec<u8>,
+    source: String,
+}
+
+impl Cookie {
+    /// The cookie itself, byte for byte what the pod got.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.value
+    }
+
+    /// Where it was found, in words for people.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+}
+
+impl fmt::Debug for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Cookie(from {})", self.source)
+    }
+}
+
+/// Names that mean a cookie, the best first; after them any name that ends in `COOKIE`.
+const NAMES: [&str; 2] = ["RELEASE_COOKIE", "ERLANG_COOKIE"];
+
+/// The container that runs the node: the one asked for, else the one with a sign of Erlang, else
+/// the one that the pod's annotation calls its default, else the first.
+#[must_use]
+pub fn container<'a>(pod: &'a Pod, wanted: Option<&str>) -> Option<&'a Container> {
+    let containers = &pod.spec.as_ref()?.containers;
+    let named = |name: &str| containers.iter().find(|container| container.name == name);
+    if let Some(name) = wanted {
+        return named(name);
+    }
+    let annotations = pod.metadata.annotations.as_ref();
+    let default = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));
+    containers
+        .iter()
+        .find(|container| has_evidence(container))
+        .or_else(|| default.and_then(|name| named(name)))
+        .or_else(|| containers.first())
+}
+
+/// Whether the spec of a container looks like an Erlang node's.
+#[must_use]
+pub fn has_evidence(container: &Container) -> bool {
+    let ports = container.ports.iter().flatten();
+    let by_port = |number, name: Option<&str>| number == 4369 || name == Some("epmd");
+    let env = container.env.iter().flatten();
+    let by_name = |name: &str| {
+        is_cookie(name)
+            || ["RELEASE_NODE", "RELEASE_NAME", "ERL_PORT", "ERL_DIST_PORT", "ERL_FLAGS"]
+                .contains(&name)
+    };
+    ports.into_iter().any(|port| by_port(port.container_port, port.name.as_deref()))
+        || env.into_iter().any(|var| by_name(&var.name))
+}
+
+fn is_cookie(name: &str) -> bool {
+    name.to_ascii_uppercase().ends_with("COOKIE")
+}
+
+/// The lower the better; `None` for names that mean something else.
+fn rank(name: &str) -> Option<usize> {
+    NAMES.iter().position(|known| *known == name).or_else(|| is_cookie(name).then_some(NAMES.len()))
+}
+
+/// Looks for the cookie; `None` where the spec has none.
+///
+/// # Errors
+/// [`Error`], where a Secret or a `ConfigMap` that the spec names may not be read.
+pub async fn find(cluster: &Cluster, container: &Container) -> Result<Option<Cookie>, Error> {
+    // A later variable of the same name wins, as the kubelet has it, and env over envFrom.
+    let vars = container.env.iter().flatten().rev();
+    let best = vars.filter(|var| rank(&var.name).is_some()).min_by_key(|var| rank(&var.name));
+    if let Some(var) = best
+        && let Some(cookie) = from_var(cluster, container, var).await?
+    {
+        return Ok(Some(cookie));
+    }
+    from_env_from(cluster, container).await
+}
+
+async fn from_var(
+    cluster: &Cluster,
+    container: &Container,
+    var: &EnvVar,
+) -> Result<Option<Cookie>, Error> {
+    let of = format!("{} of container {}", var.name, container.name);
+    if let Some(value) = &var.value {
+        return Ok(cookie(value.clone().into_bytes(), of));
+    }
+    let from = var.value_from.as_ref();
+    if let Some(key) = from.and_then(|from| from.secret_key_ref.as_ref()) {
+        let value = secret(cluster, &key.name).await?.and_then(|mut data| data.remove(&key.key));
+        let source = format!("Secret {}, key {} ({of})", key.name, key.key);
+        return Ok(value.and_then(|value| cookie(value, source)));
+    }
+    if let Some(key) = from.and_then(|from| from.config_map_key_ref.as_ref()) {
+        let value =
+            config_map(cluster, &key.name).await?.and_then(|mut data| data.remove(&key.key));
+        let source = format!("ConfigMap {}, key {} ({of})", key.name, key.key);
+        return Ok(value.and_then(|value| cookie(value.into_bytes(), source)));
+    }
+    Ok(None)
+}
+
+/// `envFrom`: all keys of a Secret or a `ConfigMap`; the last one that has a name wins.
+async fn from_env_from(cluster: &Cluster, container: &Container) -> Result<Option<Cookie>, Error> {
+    let mut best: Option<(usize, Cookie)> = None;
+    for from in container.env_from.iter().flatten().rev() {
+        let prefix = from.prefix.as_deref().unwrap_or_default();
+        let (kind, name, data) = if let Some(source) = &from.secret_ref {
+            ("Secret", &source.name, secret(cluster, &source.name).await?)
+        } else if let Some(source) = &from.config_map_ref {
+            let data = config_map(cluster, &source.name).await?;
+            let data =
+                data.map(|data| data.into_iter().map(|(k, v)| (k, v.into_bytes())).collect());
+            ("ConfigMap", &source.name, data)
+        } else {
+            continue;
+        };
+        for (key, value) in data.into_iter().flatten() {
+            let variable = format!("{prefix}{key}");
+            let Some(rank) = rank(&variable) else { continue };
+            let source =
+                format!("{kind} {name}, key {key} ({variable} of container {})", container.name);
+            if let Some(cookie) = cookie(value, source)
+                && best.as_ref().is_none_or(|(other, _)| rank < *other)
+            {
+                best = Some((rank, cookie));
+            }
+        }
+    }
+    Ok(best.map(|(_, cookie)| cookie))
+}
+
+fn cookie(value: Vec<u8>, source: String) -> Option<Cookie> {
+    // An atom has at most 255 characters; an empty cookie is none.
+    (1..=255).contains(&value.len()).then_some(Cookie { value, source })
+}
+
+type Data<T> = Option<std::collections::BTreeMap<String, T>>;
+
+async fn secret(cluster: &Cluster, name: &str) -> Result<Data<Vec<u8>>, Error> {
+    let api: Api<Secret> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let action = Action { verb: "get", resource: "secrets" };
+    let found = cluster.ask(action, api.get_opt(name)).await?;
+    let data = found.and_then(|secret| secret.data);
+    Ok(data.map(|data| data.into_iter().map(|(key, value)| (key, value.0)).collect()))
+}
+
+async fn config_map(cluster: &Cluster, name: &str) -> Result<Data<String>, Error> {
+    let api: Api<ConfigMap> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let action = Action { verb: "get", resource: "configmaps" };
+    Ok(cluster.ask(action, api.get_opt(name)).await?.and_then(|map| map.data))
+}

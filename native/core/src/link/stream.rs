@@ -1,0 +1,91 @@
+//! A TCP connection in the pod, seen from here.
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::{Control, Event, Link, Order};
+
+/// The pod's side did not take the connection, or broke it; the link is not touched by that.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// A TCP connection to a port of the pod. Dropping it ends the connection at once.
+pub struct Stream {
+    link: Link,
+    error: u32,
+    data: u32,
+    incoming: mpsc::Receiver<Event>,
+}
+
+impl Stream {
+    pub(super) fn new(link: Link, error: u32, data: u32, incoming: mpsc::Receiver<Event>) -> Self {
+        Self { link, error, data, incoming }
+    }
+
+    /// The next bytes, `None` at the end. An end in the middle of what a caller expects is for the
+    /// caller to judge.
+    ///
+    /// # Errors
+    /// [`Refused`] with the container runtime's words.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, Refused> {
+        match self.incoming.recv().await {
+            Some(Event::Data(bytes)) => Ok(Some(bytes)),
+            Some(Event::Refused(text)) => Err(Refused(text)),
+            // A refusal may come on the error stream after the end of the data.
+            Some(Event::End) => match self.incoming.try_recv() {
+                Ok(Event::Refused(text)) => Err(Refused(text)),
+                _ => Ok(None),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// Bytes that have arrived, without waiting for more.
+    pub fn try_read(&mut self) -> Option<Bytes> {
+        match self.incoming.try_recv() {
+            Ok(Event::Data(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The other direction, apart from the reading one.
+    #[must_use]
+    pub fn writer(&self) -> Writer {
+        Writer { orders: self.link.orders.clone(), data: self.data }
+    }
+}
+
+/// Sends on a [`Stream`].
+pub struct Writer {
+    orders: mpsc::Sender<Order>,
+    data: u32,
+}
+
+impl Writer {
+    /// Sends bytes, at most 16 MiB at once. Waits while the link is busy; `false` means that it is
+    /// closed.
+    pub async fn write(&self, bytes: Bytes) -> bool {
+        self.send(bytes, false).await
+    }
+
+    /// Says that we will send no more; the pod may still.
+    pub async fn finish(&self) -> bool {
+        self.send(Bytes::new(), true).await
+    }
+
+    async fn send(&self, bytes: Bytes, fin: bool) -> bool {
+        self.orders.send(Order::Data { stream: self.data, bytes, fin }).await.is_ok()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let mut sinks = self.link.shared.lock();
+        sinks.remove(&self.error);
+        // Where the peer has ended it already the reset is not needed, and does not hurt.
+        sinks.remove(&self.data);
+        let _ = self.link.controls.send(Control::Reset(self.data));
+    }
+}

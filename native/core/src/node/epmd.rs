@@ -1,0 +1,129 @@
+//! What epmd says about the nodes of its machine, used line by line: the end of its answer comes
+//! a second late through containerd, which waits that long before it passes an end on.
+//!
+//! The protocol: <https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#epmd-protocol>.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+/// The port that epmd listens on.
+pub const PORT: u16 = 4369;
+/// `NAMES_REQ`: two bytes of length, and the letter.
+pub const NAMES: Bytes = Bytes::from_static(b"\x00\x01n");
+/// epmd's own lines are far shorter; this one is none.
+const MAX_LINE: usize = 512;
+
+/// A node that is registered: the part of its name before the `@`, and its port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, without a host.
+    pub name: String,
+    /// The distribution port.
+    pub port: u16,
+}
+
+/// Reads the answer to [`NAMES`] as it comes.
+#[derive(Debug, Default)]
+pub struct Names {
+    input: BytesMut,
+    started: bool,
+}
+
+impl Names {
+    /// Takes bytes of the answer.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// The next whole line; `None` where more bytes are needed.
+    ///
+    /// # Errors
+    /// What was seen instead of a line of epmd's.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, String> {
+        if !self.started {
+            if self.input.len() < 4 {
+                return Ok(None);
+            }
+            // epmd's own port comes first.
+            let port = self.input.get_u32();
+            if !(1..=0xffff).contains(&port) {
+                return Err(format!("an answer that begins with {port:#010x}"));
+            }
+            self.started = true;
+        }
+        match self.input.iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                let line = self.input.split_to(end + 1);
+                parse_line(&line[..end]).map(Some)
+            }
+            None if self.input.len() > MAX_LINE => Err("a line without an end".into()),
+            None => Ok(None),
+        }
+    }
+}
+
+/// `name app at port 5555`
+fn parse_line(line: &[u8]) -> Result<Entry, String> {
+    let junk = || format!("the line {:?}", String::from_utf8_lossy(&line[..line.len().min(80)]));
+    let text = std::str::from_utf8(line).map_err(|_| junk())?;
+    let (name, port) = text
+        .strip_prefix("name ")
+        .and_then(|rest| rest.rsplit_once(" at port "))
+        .ok_or_else(junk)?;
+    let port: u16 = port.trim_end().parse().map_err(|_| junk())?;
+    if name.is_empty() || port == 0 {
+        return Err(junk());
+    }
+    Ok(Entry { name: name.into(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn all(pieces: &[&[u8]]) -> Result<Vec<Entry>, String> {
+        let (mut names, mut found) = (Names::default(), Vec::new());
+        for piece in pieces {
+            names.feed(piece);
+            while let Some(entry) = names.next_entry()? {
+                found.push(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    #[test]
+    fn lines_come_out_as_soon_as_they_are_whole() {
+        let mut names = Names::default();
+        names.feed(b"\x00\x00\x11\x11name app at port 5555\nname oth");
+        assert_eq!(names.next_entry().unwrap().unwrap(), Entry { name: "app".into(), port: 5555 });
+        assert_eq!(names.next_entry().unwrap(), None);
+        names.feed(b"er at port 1\n");
+        assert_eq!(names.next_entry().unwrap().unwrap(), Entry { name: "other".into(), port: 1 });
+    }
+
+    #[test]
+    fn every_way_to_cut_the_answer_gives_the_same() {
+        let answer = b"\x00\x00\x11\x11name a at port b at port 7\nname x at port 65535\n";
+        let whole = all(&[answer]).unwrap();
+        assert_eq!(whole.len(), 2);
+        assert_eq!(whole[0].name, "a at port b");
+        for cut in 0..answer.len() {
+            assert_eq!(all(&[&answer[..cut], &answer[cut..]]).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn junk_is_refused_by_name() {
+        let head = b"\x00\x00\x11\x11".as_slice();
+        assert!(all(&[b"HTTP/1.1 400"]).unwrap_err().contains("0x48545450"));
+        for line in
+            ["\n", "name at port 5\n", "name x at port 0\n", "name x at port 99999\n", "hello\n"]
+        {
+            assert!(all(&[head, line.as_bytes()]).unwrap_err().contains("the line"), "{line}");
+        }
+        assert!(all(&[head, b"name \xff at port 5\n"]).is_err());
+        assert!(all(&[head, &[b'x'; 600]]).unwrap_err().contains("without an end"));
+    }
+}

@@ -1,0 +1,86 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn message(body: &[u8]) -> Vec<u8> {
+    let mut out = u16::try_from(body.len()).unwrap().to_be_bytes().to_vec();
+    out.extend_from_slice(body);
+    out
+}
+
+fn challenge(flags: u64, name: &[u8]) -> Vec<u8> {
+    let mut body = vec![b'N'];
+    body.extend(flags.to_be_bytes());
+    body.extend(0xdead_beef_u32.to_be_bytes());
+    body.extend(7_u32.to_be_bytes());
+    body.extend(u16::try_from(name.len()).unwrap().to_be_bytes());
+    body.extend_from_slice(name);
+    message(&body)
+}
+
+fn read(pieces: &[&[u8]]) -> Result<Option<Challenge>, Error> {
+    let mut reader = Reader::default();
+    for piece in pieces {
+        reader.feed(piece);
+        if let Some(challenge) = reader.challenge()? {
+            return Ok(Some(challenge));
+        }
+    }
+    Ok(None)
+}
+
+#[test]
+fn what_we_send_is_what_it_says() {
+    let sent = send_name();
+    assert_eq!(usize::from(u16::from_be_bytes([sent[0], sent[1]])), sent.len() - 2);
+    assert_eq!(usize::from(u16::from_be_bytes([sent[15], sent[16]])), sent.len() - 17);
+    assert_eq!(FLAGS & 1, 0, "published");
+}
+
+#[test]
+fn reads_status_and_challenge_however_they_are_cut() {
+    let mut whole = message(b"snamed:\x00\x01a\x00\x00\x00\x01");
+    whole.extend(challenge(HANDSHAKE_23, b"app@10.244.1.2"));
+    let expected = Challenge { name: "app@10.244.1.2".into(), flags: HANDSHAKE_23, creation: 7 };
+    for cut in 0..whole.len() {
+        assert_eq!(read(&[&whole[..cut], &whole[cut..]]).unwrap(), Some(expected.clone()), "{cut}");
+    }
+    assert_eq!(read(&[&whole[..whole.len() - 1]]).unwrap(), None);
+}
+
+#[test]
+fn refusals() {
+    let result = read(&[&message(b"snot_allowed")]);
+    assert!(matches!(result, Err(Error::Rejected { status }) if status == "not_allowed"));
+    let ok = message(b"sok");
+    let old = message(b"n\x00\x05\x00\x00\x00\x00\x00\x00\x00\x00a@b");
+    assert!(matches!(read(&[&ok, &old]), Err(Error::TooOld)));
+    assert!(matches!(read(&[&ok, &challenge(0, b"a@b")]), Err(Error::TooOld)));
+}
+
+#[test]
+fn junk_is_told_at_once() {
+    for seen in
+        [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x15\x03\x01\x00\x02\x02\x0a", b"\x00\x02xx"]
+    {
+        assert!(matches!(read(&[seen]), Err(Error::Junk { expected: "a status", .. })), "{seen:?}");
+    }
+    let ok = message(b"sok");
+    for seen in [&b""[..], b"N", b"x123456789012345678901", b"N12345678123412341234\xff\xffa"] {
+        let result = read(&[&ok, &message(seen)]);
+        assert!(matches!(result, Err(Error::Junk { expected: "a challenge", .. })), "{seen:?}");
+    }
+}
+
+#[test]
+fn only_names_that_a_node_can_have() {
+    let ok = message(b"sok");
+    let long = [b"a@".as_slice(), &[b'h'; 300]].concat();
+    for name in [&b"app"[..], b"@h", b"a@", b"a@b@c", b"a b@c", b"a@b\x1b[2J", b"\xff@h", &long] {
+        let result = read(&[&ok, &challenge(HANDSHAKE_23, name)]);
+        assert!(matches!(result, Err(Error::BadName { .. })), "{name:?}");
+    }
+    for name in ["app@10.244.1.2", "app-1_x@app-0.app.default.svc.cluster.local", "bücher@host"] {
+        assert!(read(&[&ok, &challenge(HANDSHAKE_23, name.as_bytes())]).unwrap().is_some());
+    }
+}

@@ -1,0 +1,226 @@
+//! The Erlang nodes in a pod: which there are, where they listen, and what they are truly called.
+
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::link::{Link, Refused, Stream};
+
+pub mod epmd;
+pub mod handshake;
+
+/// A node that answers takes milliseconds; one that takes longer than this does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why no node could be found behind a link.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Nothing listens on epmd's port.
+    #[error("no epmd in the pod: {message}")]
+    NoEpmd {
+        /// The container runtime's words.
+        message: String,
+    },
+    /// Something listens on epmd's port and does not answer, or not to the end.
+    #[error("epmd does not answer")]
+    EpmdSilent,
+    /// Something listens on epmd's port and is not epmd.
+    #[error("epmd's port answers with {seen}")]
+    EpmdJunk {
+        /// What was seen.
+        seen: String,
+    },
+    /// epmd knows no node.
+    #[error("epmd knows no node")]
+    NoNodes,
+    /// epmd knows nodes, and not the one that was asked for.
+    #[error("epmd does not know {wanted}")]
+    UnknownNode {
+        /// The name that was asked for.
+        wanted: String,
+        /// The names that it knows.
+        known: Vec<String>,
+    },
+    /// epmd knows several nodes and none was asked for.
+    #[error("epmd knows several nodes: {known:?}")]
+    SeveralNodes {
+        /// The names that it knows.
+        known: Vec<String>,
+    },
+    /// epmd knows the node's port, and nothing takes a connection there on the pod's loopback.
+    #[error("port {port} of {node} takes no connection: {message}")]
+    PortRefused {
+        /// The node's name in epmd.
+        node: String,
+        /// The port that epmd gave.
+        port: u16,
+        /// The container runtime's words.
+        message: String,
+    },
+    /// The node took the connection and did not answer, or not to the end.
+    #[error("{node} does not answer the handshake")]
+    HandshakeSilent {
+        /// The node's name in epmd.
+        node: String,
+    },
+    /// What answers is not an Erlang node.
+    #[error("expected {expected}, got {seen:?}")]
+    Junk {
+        /// The message of the handshake that was due.
+        expected: &'static str,
+        /// What came instead.
+        seen: String,
+    },
+    /// The node refused us before the challenge.
+    #[error("the node says {status}")]
+    Rejected {
+        /// The node's status.
+        status: String,
+    },
+    /// The node is older than OTP 23.
+    #[error("the node is older than OTP 23")]
+    TooOld,
+    /// The node's name is not one that a node can have.
+    #[error("the node calls itself {name:?}")]
+    BadName {
+        /// The name.
+        name: String,
+    },
+    /// The link was closed on the way.
+    #[error("the link was closed: {reason}")]
+    LinkClosed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A node that has answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Its full name, by its own word.
+    pub name: String,
+    /// The port it listens on, on the pod's loopback.
+    pub port: u16,
+    /// Its distribution flags.
+    pub flags: u64,
+    /// Its creation.
+    pub creation: u32,
+}
+
+/// Finds the node behind the link: the one whose name begins with `wanted`, or the only one.
+/// Three round trips, and no cookie.
+///
+/// # Errors
+/// [`Error`]
+pub async fn probe(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
+    let mut epmd = Epmd::ask(link).await?;
+    let wanted = wanted.map(|name| name.split('@').next().unwrap_or(name));
+    let entry = epmd.first(wanted).await?;
+    let challenge = shake(link, &entry).await?;
+    // epmd had sent all its lines before the node answered: what else there is has arrived.
+    if wanted.is_none() {
+        let known = epmd.rest()?;
+        if known.len() > 1 {
+            return Err(Error::SeveralNodes { known });
+        }
+    }
+    let handshake::Challenge { name, flags, creation } = challenge;
+    Ok(Node { name, port: entry.port, flags, creation })
+}
+
+/// epmd's answer, as far as it has come.
+struct Epmd {
+    stream: Stream,
+    names: epmd::Names,
+    seen: Vec<epmd::Entry>,
+}
+
+impl Epmd {
+    async fn ask(link: &Link) -> Result<Self, Error> {
+        let stream = link
+            .open(epmd::PORT, epmd::NAMES)
+            .await
+            .map_err(|reason| Error::LinkClosed { reason })?;
+        Ok(Self { stream, names: epmd::Names::default(), seen: Vec::new() })
+    }
+
+    /// The first node, or the wanted one; the answer is read no further than that.
+    async fn first(&mut self, wanted: Option<&str>) -> Result<epmd::Entry, Error> {
+        loop {
+            self.take()?;
+            let fits = |entry: &&epmd::Entry| match wanted {
+                Some(name) => entry.name == name,
+                None => !is_visitor(&entry.name),
+            };
+            if let Some(entry) = self.seen.iter().find(fits) {
+                return Ok(entry.clone());
+            }
+            match within(self.stream.read()).await {
+                None => return Err(Error::EpmdSilent),
+                Some(Err(Refused(message))) => return Err(Error::NoEpmd { message }),
+                Some(Ok(Some(bytes))) => self.names.feed(&bytes),
+                Some(Ok(None)) => return Err(self.nothing(wanted)),
+            }
+        }
+    }
+
+    fn nothing(&self, wanted: Option<&str>) -> Error {
+        match wanted {
+            Some(wanted) if !self.seen.is_empty() => {
+                Error::UnknownNode { wanted: wanted.into(), known: self.known() }
+            }
+            _ => Error::NoNodes,
+        }
+    }
+
+    /// All names that have arrived by now.
+    fn rest(&mut self) -> Result<Vec<String>, Error> {
+        while let Some(bytes) = self.stream.try_read() {
+            self.names.feed(&bytes);
+        }
+        self.take()?;
+        Ok(self.known())
+    }
+
+    fn take(&mut self) -> Result<(), Error> {
+        while let Some(entry) = self.names.next_entry().map_err(|seen| Error::EpmdJunk { seen })? {
+            self.seen.push(entry);
+        }
+        Ok(())
+    }
+
+    fn known(&self) -> Vec<String> {
+        let names = self.seen.iter().map(|entry| entry.name.clone());
+        names.filter(|name| !is_visitor(name)).collect()
+    }
+}
+
+/// `bin/app remote` and `bin/app rpc` of a release register for as long as they run.
+fn is_visitor(name: &str) -> bool {
+    name.starts_with("rem-") || name.starts_with("rpc-")
+}
+
+async fn shake(link: &Link, entry: &epmd::Entry) -> Result<handshake::Challenge, Error> {
+    let node = || entry.name.clone();
+    let mut stream = link
+        .open(entry.port, handshake::send_name())
+        .await
+        .map_err(|reason| Error::LinkClosed { reason })?;
+    let mut reader = handshake::Reader::default();
+    loop {
+        match within(stream.read()).await {
+            None | Some(Ok(None)) => return Err(Error::HandshakeSilent { node: node() }),
+            Some(Err(Refused(message))) => {
+                return Err(Error::PortRefused { node: node(), port: entry.port, message });
+            }
+            Some(Ok(Some(bytes))) => reader.feed(&bytes),
+        }
+        if let Some(challenge) = reader.challenge()? {
+            return Ok(challenge);
+        }
+    }
+}
+
+async fn within<T>(answer: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(PATIENCE, answer).await.ok()
+}

@@ -1,0 +1,3 @@
+//! How a stream reaches the BEAM.
+
+pub mod one_shot;

@@ -1,0 +1,119 @@
+//! A stream behind a private `AF_UNIX` socket that takes one connection, from this process only.
+//!
+//! The BEAM's own socket driver connects to it and so owns its descriptor; a descriptor handed
+//! over with `fdopen` is never closed by the driver, and one that we close under it may be another
+//! connection's by then. No port is opened, and nothing stays in the file system: the socket's
+//! file is unlinked before anybody is told of it, and reached through `/proc/self/fd` instead.
+
+use std::{
+    fs, io,
+    os::{
+        fd::AsRawFd,
+        unix::fs::{DirBuilderExt, OpenOptionsExt},
+    },
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{UnixListener, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
+};
+
+use crate::link::{PIECE, Stream, Writer};
+
+/// How long the BEAM may take to connect after it was told where.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A socket that waits for its one connection.
+pub struct OneShot {
+    listener: UnixListener,
+    /// Holds the unlinked socket file, for `/proc/self/fd`.
+    file: fs::File,
+}
+
+impl OneShot {
+    /// Makes the socket in `directory`, which stays as it was. Must be called on a runtime.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn new(directory: &Path) -> io::Result<Self> {
+        let private = private_directory(directory)?;
+        let path = private.join("s");
+        let made = UnixListener::bind(&path).and_then(|listener| {
+            let file = fs::OpenOptions::new().read(true).custom_flags(O_PATH).open(&path)?;
+            Ok(Self { listener, file })
+        });
+        // Both, and whatever the first says.
+        let _ = fs::remove_file(&path);
+        fs::remove_dir(&private)?;
+        made
+    }
+
+    /// Where this process, and no other, can connect to.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        format!("/proc/self/fd/{}", self.file.as_raw_fd()).into()
+    }
+
+    /// Waits for the one connection and carries it over the stream until both ends are done.
+    pub async fn carry(self, stream: Stream) {
+        if let Ok(Some(socket)) = tokio::time::timeout(PATIENCE, self.accept()).await {
+            pump(socket, stream).await;
+        }
+    }
+
+    async fn accept(self) -> Option<UnixStream> {
+        loop {
+            let (socket, _) = self.listener.accept().await.ok()?;
+            let own = i32::try_from(std::process::id()).ok();
+            if socket.peer_cred().ok()?.pid() == own {
+                return Some(socket);
+            }
+        }
+    }
+}
+
+/// Linux's `O_PATH`, which the standard library does not name.
+const O_PATH: i32 = 0o10_000_000;
+
+fn private_directory(parent: &Path) -> io::Result<PathBuf> {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    loop {
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = parent.join(format!("k8s_connect-{}-{count}", std::process::id()));
+        match fs::DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            result => return result.map(|()| path),
+        }
+    }
+}
+
+async fn pump(socket: UnixStream, mut stream: Stream) {
+    let (mut from_vm, mut to_vm) = socket.into_split();
+    // The distribution has no use for a connection that is half closed.
+    tokio::select! {
+        () = to_pod(&mut from_vm, stream.writer()) => {}
+        () = from_pod(&mut to_vm, &mut stream) => {}
+    }
+}
+
+async fn to_pod(from_vm: &mut OwnedReadHalf, stream: Writer) {
+    let mut buffer = BytesMut::with_capacity(PIECE);
+    while let Ok(1..) = from_vm.read_buf(&mut buffer).await {
+        if !stream.write(buffer.split().freeze()).await {
+            return;
+        }
+        buffer.reserve(PIECE);
+    }
+}
+
+async fn from_pod(to_vm: &mut OwnedWriteHalf, stream: &mut Stream) {
+    while let Ok(Some(bytes)) = stream.read().await {
+        if to_vm.write_all(&bytes).await.is_err() {
+            return;
+        }
+    }
+}

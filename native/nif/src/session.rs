@@ -1,0 +1,106 @@
+//! Links as the BEAM holds them: a resource that ends with its owner, whatever ends the owner.
+
+use std::path::PathBuf;
+
+use k8s_connect_core::{
+    Error,
+    attach::{self, Attached, Steps, Wish},
+    cluster::Cluster,
+    cookie::Cookie,
+    link::Link,
+    outlet::one_shot::OneShot,
+};
+use rustler::{Env, LocalPid, Monitor, NifMap, Resource, ResourceArc};
+
+/// A link to a pod, the port of the node behind it, and its cookie.
+pub struct Session {
+    link: Link,
+    port: u16,
+    cookie: Option<Cookie>,
+}
+
+#[rustler::resource_impl]
+impl Resource for Session {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    fn down<'a>(&'a self, _env: Env<'a>, _owner: LocalPid, _monitor: Monitor) {
+        self.link.close();
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.link.close();
+    }
+}
+
+/// What was attached to, for Elixir.
+#[derive(NifMap)]
+pub struct Found {
+    session: ResourceArc<Session>,
+    context: String,
+    namespace: String,
+    pod: String,
+    uid: String,
+    others: Vec<String>,
+    node: String,
+    cookie_source: Option<String>,
+}
+
+/// Attaches, and makes `owner` the one whose death ends the link.
+pub async fn attach(
+    cluster: Cluster,
+    wish: Wish,
+    owner: LocalPid,
+    steps: Steps,
+) -> Result<Found, Error> {
+    let Attached { link, pod, uid, others, node, cookie } =
+        attach::attach(&cluster, &wish, &steps).await?;
+    let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
+    let session = ResourceArc::new(Session { link, port: node.port, cookie });
+    if session.monitor(None, &owner).is_none() {
+        session.link.close(); // the owner is gone already
+    }
+    Ok(Found {
+        session,
+        context: cluster.context().into(),
+        namespace: cluster.namespace().into(),
+        pod,
+        uid,
+        others,
+        node: node.name,
+        cookie_source,
+    })
+}
+
+/// Opens a connection to the node and says where the BEAM finds it.
+pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<String, Error> {
+    let outlet = OneShot::new(&PathBuf::from(&directory))
+        .map_err(|error| Error::Outlet { directory, problem: error.to_string() })?;
+    let stream = session
+        .link
+        .open(session.port, bytes::Bytes::new())
+        .await
+        .map_err(|reason| Error::Node(k8s_connect_core::node::Error::LinkClosed { reason }))?;
+    let path = outlet.path().to_string_lossy().into_owned();
+    tokio::spawn(outlet.carry(stream));
+    Ok(path)
+}
+
+/// Waits for the end of the link, and says why it came.
+pub async fn closed(session: ResourceArc<Session>) -> Result<String, Error> {
+    let link = session.link.clone();
+    // The wait must not keep the resource alive that ends the link when it is dropped.
+    drop(session);
+    Ok(link.closed().await)
+}
+
+impl Session {
+    pub fn close(&self) {
+        self.link.close();
+    }
+
+    pub fn cookie(&self) -> Option<&[u8]> {
+        self.cookie.as_ref().map(Cookie::reveal)
+    }
+}
