@@ -36,6 +36,8 @@ defmodule K8sConnect do
     * `:node` - the name of the node before the `@`, where a pod has several.
     * `:cookie`, `:cookie_file` - the cookie, or a file that holds it, where the pod's spec does not
       lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
+    * `:link` - whether the connection ends with the calling process; it does not unless this is
+      `true`.
     * `:progress` - called in this process with `{:step, name, detail, milliseconds}`.
 
   Defaults for all of them can be set with `config :k8s_connect, namespace: "shop"`.

@@ -3,6 +3,15 @@ defmodule K8sConnect.Distribution do
   # The local node: the one that is alive, as it is; otherwise one of our own, hidden, not
   # listening, and without epmd, so that nobody can connect to this machine because of us.
 
+  # What starting a node loads; OpenSSL alone takes longer than the rest of a connection.
+  @modules [:crypto, :auth, :erl_epmd, :inet_tcp_dist, :inet_tcp, :local_tcp, :dist_util]
+
+  @doc """
+  Loads what `ensure/1` needs, while there is something else to wait for.
+  """
+  @spec preload() :: pid()
+  def preload, do: spawn(fn -> Enum.each(@modules, &:code.ensure_loaded/1) end)
+
   @doc """
   Makes sure that a local node is alive that can talk to `node`. Says whose it is.
   """

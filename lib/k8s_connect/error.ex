@@ -225,33 +225,33 @@ defmodule K8sConnect.Error do
 
   # What answers in it
 
-  defp sentence(:node, :no_epmd, %{message: message}) do
-    "no Erlang node can be found in the pod: nothing listens on epmd's port 4369 there " <>
+  defp sentence(:node, :no_epmd, %{message: message} = details) do
+    "no Erlang node can be found in #{pod(details)}: nothing listens on epmd's port 4369 there " <>
       "(#{bare(message)}). Is it the right pod, and does its node have a name? " <>
-      "Check with: kubectl logs POD"
+      "Check with: " <> logs(details)
   end
 
-  defp sentence(:node, :epmd_silent, %{}) do
-    "something in the pod takes connections on epmd's port 4369, and does not answer for 5 s. " <>
-      "Check with: kubectl exec POD -- epmd -names"
+  defp sentence(:node, :epmd_silent, %{} = details) do
+    "something in #{pod(details)} takes connections on epmd's port 4369, and does not answer for 5 s. " <>
+      "Check with: " <> exec(details, "epmd -names")
   end
 
-  defp sentence(:node, :epmd_junk, %{seen: seen}) do
-    "what listens on epmd's port 4369 in the pod is not epmd: it answers with #{bare(seen)}. " <>
-      "Check with: kubectl exec POD -- epmd -names"
+  defp sentence(:node, :epmd_junk, %{seen: seen} = details) do
+    "what listens on epmd's port 4369 in #{pod(details)} is not epmd: it answers with #{bare(seen)}. " <>
+      "Check with: " <> exec(details, "epmd -names")
   end
 
-  defp sentence(:node, :no_nodes, %{}) do
-    "epmd runs in the pod and knows no node: none was started with a name, or it is still starting. " <>
-      "Check with: kubectl logs POD"
+  defp sentence(:node, :no_nodes, %{} = details) do
+    "epmd runs in #{pod(details)} and knows no node: none was started with a name, or it is still starting. " <>
+      "Check with: " <> logs(details)
   end
 
-  defp sentence(:node, :unknown_node, %{wanted: wanted, known: known}) do
-    "there is no node #{inspect(wanted)} in the pod. epmd knows: #{Enum.join(known, ", ")}"
+  defp sentence(:node, :unknown_node, %{wanted: wanted, known: known} = details) do
+    "there is no node #{inspect(wanted)} in #{pod(details)}. epmd knows: #{Enum.join(known, ", ")}"
   end
 
-  defp sentence(:node, :several_nodes, %{known: known}) do
-    "there are several nodes in the pod: #{Enum.join(known, ", ")}. " <>
+  defp sentence(:node, :several_nodes, %{known: known} = details) do
+    "there are several nodes in #{pod(details)}: #{Enum.join(known, ", ")}. " <>
       "Choose one with the option :node, on a command line: --node #{hd(known)}"
   end
 
@@ -261,29 +261,29 @@ defmodule K8sConnect.Error do
       "inet_dist_use_interface out of its vm.args, or set it to {0,0,0,0}"
   end
 
-  defp sentence(:node, :handshake_silent, %{node: node}) do
+  defp sentence(:node, :handshake_silent, %{node: node} = details) do
     "node #{inspect(node)} took the connection and did not answer the handshake. Is the VM stuck, or " <>
-      "does its distribution speak TLS? Check with: kubectl logs POD"
+      "does its distribution speak TLS? Check with: " <> logs(details)
   end
 
-  defp sentence(:node, :junk, %{expected: expected, seen: seen}) do
-    "what listens on the node's port is not an Erlang node: #{expected} was due, " <>
-      "and #{inspect(seen)} came. Check with: kubectl exec POD -- epmd -names"
+  defp sentence(:node, :junk, %{expected: expected, seen: seen} = details) do
+    "what listens on the node's port in #{pod(details)} is not an Erlang node: #{expected} was due, " <>
+      "and #{inspect(seen)} came. Check with: " <> exec(details, "epmd -names")
   end
 
-  defp sentence(:node, :rejected, %{status: status}) do
-    "the node refused the handshake: #{bare(status)}. Does it only allow certain nodes " <>
-      "(:net_kernel.allow/1)? Check with: kubectl logs POD"
+  defp sentence(:node, :rejected, %{status: status} = details) do
+    "the node in #{pod(details)} refused the handshake: #{bare(status)}. Does it only allow certain nodes " <>
+      "(:net_kernel.allow/1)? Check with: " <> logs(details)
   end
 
-  defp sentence(:node, :too_old, %{}) do
-    "the node is older than OTP 23, whose distribution protocol is the oldest that is spoken here. " <>
-      "Use what is in its own image: kubectl exec -it POD -- sh"
+  defp sentence(:node, :too_old, %{} = details) do
+    "the node in #{pod(details)} is older than OTP 23, whose distribution protocol is the oldest that is spoken here. " <>
+      "Use what is in its own image: " <> exec(details, "sh")
   end
 
-  defp sentence(:node, :bad_name, %{name: name}) do
-    "the node calls itself #{inspect(name)}, which is not a name that a node can have. " <>
-      "Check with: kubectl exec POD -- epmd -names"
+  defp sentence(:node, :bad_name, %{name: name} = details) do
+    "the node in #{pod(details)} calls itself #{inspect(name)}, which is not a name that a node can have. " <>
+      "Check with: " <> exec(details, "epmd -names")
   end
 
   defp sentence(:node, :link_closed, %{reason: reason}) do
@@ -339,6 +339,13 @@ defmodule K8sConnect.Error do
     |> Enum.map_join(&if(String.valid?(&1), do: &1, else: "\uFFFD"))
     |> String.replace(~r/\e\[[0-9;?]*[ -\/]*[@-~]|\e\][^\a\e]*(\a|\e\\)?/, "")
     |> String.replace(~r/[\x00-\x08\x0b-\x1f\x7f]|[\x{80}-\x{9f}]/u, "")
+  end
+
+  defp pod(%{pod: pod}), do: "pod #{inspect(pod)}"
+  defp logs(%{pod: pod, namespace: namespace}), do: "kubectl logs #{pod} -n #{namespace}"
+
+  defp exec(%{pod: pod, namespace: namespace}, command) do
+    "kubectl exec -it #{pod} -n #{namespace} -- #{command}"
   end
 
   # Text from outside brings its own full stop or none.

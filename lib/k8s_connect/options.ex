@@ -7,7 +7,7 @@ defmodule K8sConnect.Options do
 
   @default_timeout 15_000
   @api [:kubeconfig, :context, :namespace, :timeout]
-  @connect @api ++ [:selector, :container, :node, :cookie, :cookie_file, :progress]
+  @connect @api ++ [:selector, :container, :node, :cookie, :cookie_file, :link, :progress]
 
   @type api :: %{
           kubeconfig: String.t() | nil,
@@ -21,8 +21,9 @@ defmodule K8sConnect.Options do
   @type connect :: %{
           api: api(),
           target: map(),
-          cookie: binary() | nil,
+          cookie: (() -> binary() | nil),
           cookie_source: String.t() | nil,
+          link: boolean(),
           progress: (tuple() -> term())
         }
 
@@ -54,8 +55,10 @@ defmodule K8sConnect.Options do
            node: options[:node],
            cookie: cookie == nil
          },
-         cookie: cookie,
+         # In a function, which no report shows the inside of.
+         cookie: fn -> cookie end,
          cookie_source: source,
+         link: options[:link] || false,
          progress: options[:progress] || fn _step -> :ok end
        }}
     end
@@ -129,6 +132,7 @@ defmodule K8sConnect.Options do
   end
 
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
+  defp valid?(:link, value), do: is_boolean(value)
   defp valid?(:progress, value), do: is_function(value, 1)
 
   defp valid?(:cookie, value),
@@ -139,6 +143,7 @@ defmodule K8sConnect.Options do
   defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
+  defp expected(:link), do: "true or false"
   defp expected(:progress), do: "a function of one argument"
   defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
   defp expected(_text), do: "a string that is not empty"

@@ -9,7 +9,7 @@ defmodule K8sConnect.Session do
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Connection, Error, Native, Route}
+  alias K8sConnect.{Connection, Distribution, Error, Native, Route}
 
   @enforce_keys [:caller, :reference, :options, :start]
   defstruct @enforce_keys ++ [:attach, :closed, :native, :connection]
@@ -43,6 +43,7 @@ defmodule K8sConnect.Session do
   def init({caller, reference, options}) do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
+    if options.link, do: Process.monitor(caller)
 
     data = %__MODULE__{
       caller: caller,
@@ -61,8 +62,12 @@ defmodule K8sConnect.Session do
     reference = make_ref()
 
     case Native.start(:attach, [reference, options.api, options.target]) do
-      :ok -> {:keep_state, %{data | attach: reference}}
-      {:error, error} -> fail(error, data)
+      :ok ->
+        Distribution.preload()
+        {:keep_state, %{data | attach: reference}}
+
+      {:error, error} ->
+        fail(error, data)
     end
   end
 
@@ -91,6 +96,10 @@ defmodule K8sConnect.Session do
 
   def attaching({:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
   def attaching(:cast, :disconnect, data), do: {:stop, :normal, data}
+
+  def attaching(:info, {:DOWN, _, :process, caller, _}, %{caller: caller} = data),
+    do: {:stop, :normal, data}
+
   def attaching(_type, _event, _data), do: :keep_state_and_data
 
   # up: until the node, the link or the user ends it
@@ -101,6 +110,16 @@ defmodule K8sConnect.Session do
   def up({:call, from}, :connection, data) do
     {:keep_state_and_data, {:reply, from, data.connection}}
   end
+
+  def up({:timeout, :tick}, interval, data) do
+    node = data.connection.node
+    # An answer is traffic in both directions; nothing waits for it.
+    spawn(fn -> :erpc.call(node, :erlang, :node, []) end)
+    {:keep_state_and_data, tick(interval)}
+  end
+
+  def up(:info, {:DOWN, _, :process, caller, _}, %{caller: caller} = data),
+    do: {:stop, :normal, data}
 
   def up(:info, {:nodedown, node}, %{connection: %{node: node}} = data),
     do: {:stop, :normal, data}
@@ -135,8 +154,23 @@ defmodule K8sConnect.Session do
 
     tell(data, {:step, "connected", "to #{data.connection.node}", now(data)})
     tell(data, {:ok, data.connection})
-    {:next_state, :up, %{data | closed: closed, options: nil}}
+    {:next_state, :up, %{data | closed: closed, options: nil}, ticks(data.connection.node)}
   end
+
+  # A node drops another that is silent for its own net_ticktime, and each ticks by its own, which
+  # nobody tells the other. Where the two differ we make the traffic.
+  defp ticks(node) do
+    case {ticktime(:erpc.call(node, :net_kernel, :get_net_ticktime, [], 5_000)), ticktime()} do
+      {same, same} -> []
+      {theirs, ours} -> [tick(min(theirs, ours) * 250)]
+    end
+  end
+
+  defp ticktime, do: ticktime(:net_kernel.get_net_ticktime())
+  defp ticktime({:ongoing_change_to, seconds}), do: seconds
+  defp ticktime(seconds), do: seconds
+
+  defp tick(interval), do: {{:timeout, :tick}, interval, interval}
 
   # Connecting twice to one pod is one connection: the other session's, once it is up.
   defp claim(connection) do
@@ -173,10 +207,9 @@ defmodule K8sConnect.Session do
   end
 
   defp cookie(found, options) do
-    case {options.cookie, Native.cookie(found.session)} do
-      {nil, nil} -> {:error, Error.new(:cookie, {:not_found, %{pod: found.pod}})}
-      {nil, cookie} -> {:ok, cookie}
-      {cookie, _found} -> {:ok, cookie}
+    case options.cookie.() || Native.cookie(found.session) do
+      nil -> {:error, Error.new(:cookie, {:not_found, %{pod: found.pod}})}
+      cookie -> {:ok, cookie}
     end
   end
 

@@ -42,7 +42,9 @@ defmodule Mix.K8sConnect.Console do
   """
   @spec run(Mix.K8sConnect.Options.mode(), K8sConnect.Connection.t()) :: :ok
   def run(mode, connection) do
-    greet(connection)
+    if connection.others != [],
+      do: say("also ready: #{Enum.join(connection.others, ", ")}; name one to choose it")
+
     do_run(mode, connection)
   end
 
@@ -58,18 +60,6 @@ defmodule Mix.K8sConnect.Console do
       Shell.terminal?() -> hint(connection) && Shell.local() |> after_shell(connection)
       true -> hold(connection)
     end
-  end
-
-  defp greet(connection) do
-    others =
-      if connection.others == [],
-        do: "",
-        else: " (also ready: #{Enum.join(connection.others, ", ")})"
-
-    say(
-      "pod #{connection.pod} in namespace #{connection.namespace}, context #{connection.context}, " <>
-        "by the #{connection.route} route#{others}"
-    )
   end
 
   defp hint(connection) do

@@ -64,9 +64,6 @@ defmodule Mix.K8sConnect.Shell do
   # OTP 26 has a call for it; before, the terminal's driver was started with what `-remsh` gives it.
   defp start({module, function, arguments} = mfa, node) do
     cond do
-      iex?() ->
-        {:error, "this is IEx already. Type ^G, then: r '#{node}' 'Elixir.IEx', then: c"}
-
       Code.ensure_loaded?(:shell) and function_exported?(:shell, :start_interactive, 1) ->
         case apply(:shell, :start_interactive, [if(node == node(), do: mfa, else: {node, mfa})]) do
           :ok -> :ok

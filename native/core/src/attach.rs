@@ -69,6 +69,17 @@ impl Steps {
         Self { start: Instant::now(), tell: Box::new(tell) }
     }
 
+    /// The first step, which is a choice: what all the others are about.
+    pub fn cluster(&self, cluster: &Cluster) {
+        let detail = format!(
+            "{}, namespace {}, {}",
+            cluster.context(),
+            cluster.namespace(),
+            cluster.server()
+        );
+        self.done("context", detail);
+    }
+
     fn done(&self, name: &'static str, detail: String) {
         let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         (self.tell)(Step { name, detail, ms });
@@ -162,7 +173,10 @@ async fn reach(
 ) -> Result<(Link, Node), Error> {
     let link = link::upgrade(cluster, pod).await?;
     steps.done("link", "SPDY/3.1 through the API server".into());
-    let node = node::probe(&link, wish.node.as_deref()).await?;
+    let node = node::probe(&link, wish.node.as_deref()).await.map_err(|error| match error {
+        node::Error::LinkClosed { reason } => Error::LinkClosed { reason },
+        error => Error::Node { pod: pod.into(), namespace: cluster.namespace().into(), error },
+    })?;
     steps.done("node", format!("{}, port {}", node.name, node.port));
     Ok((link, node))
 }

@@ -143,7 +143,8 @@ impl Cluster {
     }
 
     /// Scheme, host and port; a URL may carry a password, and that is nobody's business.
-    fn server(&self) -> String {
+    #[must_use]
+    pub fn server(&self) -> String {
         let url = &self.access.config.cluster_url;
         let authority = url.authority().map_or("", |authority| authority.as_str());
         let host_and_port = authority.rsplit('@').next().unwrap_or_default();

@@ -39,8 +39,21 @@ pub enum Error {
         known: Vec<String>,
     },
     /// No Erlang node answered as one.
-    #[error(transparent)]
-    Node(#[from] node::Error),
+    #[error("pod {pod}: {error}")]
+    Node {
+        /// The pod.
+        pod: String,
+        /// The namespace it is in.
+        namespace: String,
+        /// What was met in it.
+        error: node::Error,
+    },
+    /// The link was closed before what was wanted of it was done.
+    #[error("the link was closed: {reason}")]
+    LinkClosed {
+        /// Why.
+        reason: String,
+    },
     /// The socket for the BEAM could not be made.
     #[error("no socket in {directory}: {problem}")]
     Outlet {

@@ -81,7 +81,12 @@ pub fn failure<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
         Error::NoContainer { container, known } => {
             (atoms::target(), reason!(env, no_container { container, known })).encode(env)
         }
-        Error::Node(error) => (atoms::node(), node_reason(env, error)).encode(env),
+        Error::Node { pod, namespace, error } => {
+            (atoms::node(), node_reason(env, error, pod, namespace)).encode(env)
+        }
+        Error::LinkClosed { reason } => {
+            (atoms::node(), reason!(env, link_closed { reason })).encode(env)
+        }
         Error::Outlet { directory, problem } => {
             (atoms::outlet(), reason!(env, no_socket { directory, problem })).encode(env)
         }
@@ -164,23 +169,25 @@ fn target_reason<'a>(env: Env<'a>, error: &target::Error) -> Term<'a> {
     }
 }
 
-fn node_reason<'a>(env: Env<'a>, error: &node::Error) -> Term<'a> {
+fn node_reason<'a>(env: Env<'a>, error: &node::Error, pod: &str, namespace: &str) -> Term<'a> {
     use node::Error as E;
     match error {
-        E::NoEpmd { message } => reason!(env, no_epmd { message }),
-        E::EpmdSilent => reason!(env, epmd_silent {}),
-        E::EpmdJunk { seen } => reason!(env, epmd_junk { seen }),
-        E::NoNodes => reason!(env, no_nodes {}),
-        E::UnknownNode { wanted, known } => reason!(env, unknown_node { wanted, known }),
-        E::SeveralNodes { known } => reason!(env, several_nodes { known }),
-        E::PortRefused { node, port, message } => {
-            reason!(env, port_refused { node, port, message })
+        E::NoEpmd { message } => reason!(env, no_epmd { pod, namespace, message }),
+        E::EpmdSilent => reason!(env, epmd_silent { pod, namespace }),
+        E::EpmdJunk { seen } => reason!(env, epmd_junk { pod, namespace, seen }),
+        E::NoNodes => reason!(env, no_nodes { pod, namespace }),
+        E::UnknownNode { wanted, known } => {
+            reason!(env, unknown_node { pod, namespace, wanted, known })
         }
-        E::HandshakeSilent { node } => reason!(env, handshake_silent { node }),
-        E::Junk { expected, seen } => reason!(env, junk { expected, seen }),
-        E::Rejected { status } => reason!(env, rejected { status }),
-        E::TooOld => reason!(env, too_old {}),
-        E::BadName { name } => reason!(env, bad_name { name }),
+        E::SeveralNodes { known } => reason!(env, several_nodes { pod, namespace, known }),
+        E::PortRefused { node, port, message } => {
+            reason!(env, port_refused { pod, namespace, node, port, message })
+        }
+        E::HandshakeSilent { node } => reason!(env, handshake_silent { pod, namespace, node }),
+        E::Junk { expected, seen } => reason!(env, junk { pod, namespace, expected, seen }),
+        E::Rejected { status } => reason!(env, rejected { pod, namespace, status }),
+        E::TooOld => reason!(env, too_old { pod, namespace }),
+        E::BadName { name } => reason!(env, bad_name { pod, namespace, name }),
         E::LinkClosed { reason } => reason!(env, link_closed { reason }),
     }
 }

@@ -44,7 +44,9 @@ fn attach(
     let steps = Steps::new(move |step| told.tell(&step));
     let owner = caller.pid();
     reply::spawn_with(&caller, async move {
-        session::attach(connect(options).await?, target.into(), owner, steps).await
+        let cluster = connect(options).await?;
+        steps.cluster(&cluster);
+        session::attach(cluster, target.into(), owner, steps).await
     })
 }
 

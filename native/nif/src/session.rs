@@ -81,7 +81,7 @@ pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<St
         .link
         .open(session.port, bytes::Bytes::new())
         .await
-        .map_err(|reason| Error::Node(k8s_connect_core::node::Error::LinkClosed { reason }))?;
+        .map_err(|reason| Error::LinkClosed { reason })?;
     let path = outlet.path().to_string_lossy().into_owned();
     tokio::spawn(outlet.carry(stream));
     Ok(path)

@@ -63,7 +63,8 @@ struct Sink {
 enum Event {
     Data(Bytes),
     Refused(String),
-    End,
+    DataEnd,
+    ErrorEnd,
 }
 
 /// Things to write, in the order of one stream's writes.
@@ -230,10 +231,9 @@ async fn deliver_data(stream: u32, bytes: Bytes, fin: bool, shared: &Shared) {
 
 async fn end(stream: u32, shared: &Shared) {
     let sink = shared.lock().remove(&stream);
-    if let Some(sink) = sink
-        && !sink.is_error
-    {
-        let _ = sink.events.send(Event::End).await;
+    if let Some(sink) = sink {
+        let event = if sink.is_error { Event::ErrorEnd } else { Event::DataEnd };
+        let _ = sink.events.send(event).await;
     }
 }
 

@@ -1,5 +1,7 @@
 //! A TCP connection in the pod, seen from here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -17,11 +19,15 @@ pub struct Stream {
     error: u32,
     data: u32,
     incoming: mpsc::Receiver<Event>,
+    error_ended: bool,
 }
+
+/// The runtime ends both streams together. This is for one that ends only the data.
+const ERROR_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Stream {
     pub(super) fn new(link: Link, error: u32, data: u32, incoming: mpsc::Receiver<Event>) -> Self {
-        Self { link, error, data, incoming }
+        Self { link, error, data, incoming, error_ended: false }
     }
 
     /// The next bytes, `None` at the end. An end in the middle of what a caller expects is for the
@@ -30,15 +36,25 @@ impl Stream {
     /// # Errors
     /// [`Refused`] with the container runtime's words.
     pub async fn read(&mut self) -> Result<Option<Bytes>, Refused> {
-        match self.incoming.recv().await {
-            Some(Event::Data(bytes)) => Ok(Some(bytes)),
-            Some(Event::Refused(text)) => Err(Refused(text)),
-            // A refusal may come on the error stream after the end of the data.
-            Some(Event::End) => match self.incoming.try_recv() {
-                Ok(Event::Refused(text)) => Err(Refused(text)),
-                _ => Ok(None),
-            },
-            None => Ok(None),
+        loop {
+            match self.incoming.recv().await {
+                Some(Event::Data(bytes)) => return Ok(Some(bytes)),
+                Some(Event::Refused(text)) => return Err(refused(&text)),
+                Some(Event::ErrorEnd) => self.error_ended = true,
+                Some(Event::DataEnd) => return self.reason_of_end().await,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The reason of a refusal may come after the end of the data.
+    async fn reason_of_end(&mut self) -> Result<Option<Bytes>, Refused> {
+        if self.error_ended {
+            return Ok(None);
+        }
+        match tokio::time::timeout(ERROR_PATIENCE, self.incoming.recv()).await {
+            Ok(Some(Event::Refused(text))) => Err(refused(&text)),
+            _ => Ok(None),
         }
     }
 
@@ -55,6 +71,13 @@ impl Stream {
     pub fn writer(&self) -> Writer {
         Writer { orders: self.link.orders.clone(), data: self.data }
     }
+}
+
+/// The runtime's text with the part that says something, without the ids of namespaces.
+fn refused(text: &str) -> Refused {
+    let ipv4 = text.rsplit_once("IPv4: ").map_or(text, |(_, rest)| rest);
+    let short = ipv4.split(" IPv6").next().unwrap_or(ipv4).trim();
+    Refused(short.chars().take(200).collect())
 }
 
 /// Sends on a [`Stream`].

@@ -51,8 +51,26 @@ async fn a_request_and_its_first_bytes_go_out_together_and_the_answer_comes_back
     peer.expect_open(1, 4369, b"abc").await;
     peer.send(3, false, b"answer").await;
     assert_eq!(stream.read().await, Ok(Some(Bytes::from_static(b"answer"))));
+    peer.send(1, true, b"").await;
     peer.send(3, true, b"").await;
     assert_eq!(stream.read().await, Ok(None));
+}
+
+#[tokio::test]
+async fn the_reason_of_a_refusal_counts_before_and_after_the_end_of_the_data() {
+    for reason_first in [true, false] {
+        let (link, mut peer) = pair();
+        let mut stream = link.open(1, Bytes::new()).await.unwrap();
+        if !reason_first {
+            peer.send(3, true, b"").await;
+        }
+        peer.send(1, true, b"in namespace \"x\", IPv4: dial tcp4: refused IPv6 dial tcp6: none")
+            .await;
+        if reason_first {
+            peer.send(3, true, b"").await;
+        }
+        assert_eq!(stream.read().await, Err(Refused("dial tcp4: refused".into())));
+    }
 }
 
 #[tokio::test]

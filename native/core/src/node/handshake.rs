@@ -71,6 +71,10 @@ impl Reader {
     /// [`Error::Junk`] for what no node sends, [`Error::Rejected`] for a refusal,
     /// [`Error::TooOld`] for a node older than OTP 23.
     pub fn challenge(&mut self) -> Result<Option<Challenge>, Error> {
+        // A first byte that is none of a status is told at once, and not waited for.
+        if !self.accepted && self.input.get(2).is_some_and(|byte| *byte != b's') {
+            return Err(junk("a status", &self.input));
+        }
         while let Some(message) = self.message() {
             if self.accepted {
                 return parse_challenge(message).map(Some);
@@ -84,11 +88,7 @@ impl Reader {
     fn message(&mut self) -> Option<BytesMut> {
         let length = usize::from(u16::from_be_bytes([*self.input.first()?, *self.input.get(1)?]));
         if self.input.len() < 2 + length {
-            // A first byte that is none of a status is told at once, and not waited for.
-            return match self.input.get(2) {
-                Some(byte) if !self.accepted && *byte != b's' => Some(self.input.split_off(2)),
-                _ => None,
-            };
+            return None;
         }
         self.input.advance(2);
         Some(self.input.split_to(length))
