@@ -104,9 +104,13 @@ defmodule K8sConnect do
         progress.(step)
         await(reference, monitor, progress)
 
-      {^reference, result} ->
+      {^reference, {:ok, connection}} ->
         Process.demonitor(monitor, [:flush])
-        result
+        {:ok, connection}
+
+      {^reference, {:error, error}} ->
+        # Nothing is left of the attempt when its failure is told.
+        receive do: ({:DOWN, ^monitor, :process, _session, _reason} -> {:error, error})
 
       {:DOWN, ^monitor, :process, _session, reason} ->
         {:error, Error.new(:connect, {:session_died, %{problem: inspect(reason, limit: 5)}})}

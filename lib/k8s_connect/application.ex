@@ -12,7 +12,9 @@ defmodule K8sConnect.Application do
       {DynamicSupervisor, name: K8sConnect.Sessions}
     ]
 
-    # Sessions do not outlive the table that their nodes are in.
-    Supervisor.start_link(children, strategy: :rest_for_one, name: K8sConnect.Supervisor)
+    # Sessions do not outlive the table that their nodes are in. The many restarts are for a killed
+    # Registry, whose own processes take a moment to follow it and hold their names until then.
+    options = [strategy: :rest_for_one, max_restarts: 100, max_seconds: 1]
+    Supervisor.start_link(children, [name: K8sConnect.Supervisor] ++ options)
   end
 end

@@ -3,6 +3,8 @@ defmodule K8sConnect.Distribution do
   # The local node: the one that is alive, as it is; otherwise one of our own, hidden, not
   # listening, and without epmd, so that nobody can connect to this machine because of us.
 
+  @own {__MODULE__, :own_node}
+
   # What starting a node loads; OpenSSL alone takes longer than the rest of a connection.
   @modules [:crypto, :auth, :erl_epmd, :inet_tcp_dist, :inet_tcp, :local_tcp, :dist_util]
 
@@ -13,19 +15,20 @@ defmodule K8sConnect.Distribution do
   def preload, do: spawn(fn -> Enum.each(@modules, &:code.ensure_loaded/1) end)
 
   @doc """
-  Makes sure that a local node is alive that can talk to `node`. Says whose it is.
+  Makes sure that a local node is alive that can talk to `node`.
   """
-  @spec ensure(node()) :: {:ok, :ours | :theirs} | {:error, {atom(), map()}}
+  @spec ensure(node()) :: :ok | {:error, {atom(), map()}}
   def ensure(node) do
-    if Node.alive?(), do: {:ok, :theirs}, else: start(node)
+    if Node.alive?(), do: :ok, else: start(node)
   end
 
   @doc """
-  Stops the node that `ensure/1` has started.
+  Stops the node that `ensure/1` has started; does nothing where it has not.
   """
   @spec stop() :: :ok
   def stop do
-    _ = :net_kernel.stop()
+    # Not in the state of a process: who started it may have been killed since.
+    if Node.alive?() and :persistent_term.get(@own, nil) == Node.self(), do: :net_kernel.stop()
     :ok
   end
 
@@ -54,8 +57,12 @@ defmodule K8sConnect.Distribution do
       if String.ends_with?(Atom.to_string(name), "localhost"), do: :shortnames, else: :longnames
 
     case :net_kernel.start(name, %{name_domain: kind, dist_listen: false, hidden: true}) do
-      {:ok, _pid} -> {:ok, :ours}
-      {:error, reason} -> if Node.alive?(), do: {:ok, :theirs}, else: refused(name, reason)
+      {:ok, _pid} ->
+        :persistent_term.put(@own, Node.self())
+
+      {:error, reason} ->
+        # Somebody else may have been faster.
+        if Node.alive?(), do: :ok, else: refused(name, reason)
     end
   end
 

@@ -111,6 +111,8 @@ defmodule K8sConnect.Session do
     {:keep_state_and_data, {:reply, from, data.connection}}
   end
 
+  def up(:internal, :tick, data), do: {:keep_state_and_data, ticks(data.connection.node)}
+
   def up({:timeout, :tick}, interval, data) do
     node = data.connection.node
     # An answer is traffic in both directions; nothing waits for it.
@@ -127,15 +129,22 @@ defmodule K8sConnect.Session do
   def up(:info, {closed, _reason}, %{closed: closed} = data), do: {:stop, :normal, data}
   def up(_type, _event, _data), do: :keep_state_and_data
 
-  # The route lets go of its nodes by itself when a session ends; here it is waited for.
   @impl true
-  def terminate(_reason, _state, data) do
-    if data.native do
-      Route.VM.detach()
-      Native.close(data.native)
-    end
+  def terminate(_reason, _state, data), do: release(data)
 
-    :ok
+  # All of it goes with this process, by itself; here it is waited for.
+  defp release(%{native: nil}), do: :ok
+
+  defp release(data) do
+    detach()
+    Native.close(data.native)
+  end
+
+  defp detach do
+    Route.VM.detach()
+  catch
+    # It is gone itself, and whoever takes its place begins with nothing.
+    :exit, _reason -> :ok
   end
 
   # Reports and crash logs show neither the native session nor what a cookie was given as.
@@ -154,7 +163,7 @@ defmodule K8sConnect.Session do
 
     tell(data, {:step, "connected", "to #{data.connection.node}", now(data)})
     tell(data, {:ok, data.connection})
-    {:next_state, :up, %{data | closed: closed, options: nil}, ticks(data.connection.node)}
+    {:next_state, :up, %{data | closed: closed, options: nil}, {:next_event, :internal, :tick}}
   end
 
   # A node drops another that is silent for its own net_ticktime, and each ticks by its own, which
@@ -164,6 +173,9 @@ defmodule K8sConnect.Session do
       {same, same} -> []
       {theirs, ours} -> [tick(min(theirs, ours) * 250)]
     end
+  catch
+    # The node is gone already, and its nodedown is on the way.
+    :error, {:erpc, _reason} -> []
   end
 
   defp ticktime, do: ticktime(:net_kernel.get_net_ticktime())
@@ -227,8 +239,9 @@ defmodule K8sConnect.Session do
   defp fail(error, data), do: answer({:error, error}, data)
 
   defp answer(result, data) do
+    release(data)
     tell(data, result)
-    {:stop, :normal, data}
+    {:stop, :normal, %{data | native: nil}}
   end
 
   defp tell(data, message), do: send(data.caller, {data.reference, message})

@@ -66,7 +66,8 @@ defmodule K8sConnect.Route.VM do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ets.new(@table, [:named_table, :protected, read_concurrency: true])
-    {:ok, %{nodes: %{}, distribution: :theirs}}
+    # Where another one of us was killed, it has left its work in net_kernel.
+    {:ok, leave(%{nodes: %{}})}
   end
 
   # nodes: node => {owner, monitor}
@@ -74,8 +75,7 @@ defmodule K8sConnect.Route.VM do
   @impl true
   def handle_call({:attach, node, session, cookie}, {owner, _tag}, state) do
     with :ok <- check_free(node, state),
-         {:ok, whose} <- Distribution.ensure(node),
-         state = %{state | distribution: if(whose == :ours, do: :ours, else: state.distribution)},
+         :ok <- Distribution.ensure(node),
          :ok <- NetKernel.install(Carrier) do
       Distribution.set_cookie(node, cookie)
       :ets.insert(@table, {node, {:session, session}})
@@ -127,7 +127,7 @@ defmodule K8sConnect.Route.VM do
   defp leave(state) do
     _ = NetKernel.remove(Carrier)
     :ets.delete_all_objects(@table)
-    if state.distribution == :ours, do: Distribution.stop()
-    %{state | distribution: :theirs}
+    Distribution.stop()
+    state
   end
 end
