@@ -105,9 +105,15 @@ defmodule Mix.K8sConnect.Console do
     node = connection.node
 
     receive do
-      {:nodedown, ^node} ->
-        fail("lost the connection to #{node}. Connect again with the same command", 1)
+      {:nodedown, ^node} -> lost(node, :init.get_status())
     end
+  end
+
+  # The connection ends because the VM does, in order.
+  defp lost(_node, {:stopping, _progress}), do: Process.sleep(:infinity)
+
+  defp lost(node, _status) do
+    fail("lost the connection to #{node}. Connect again with the same command", 1)
   end
 
   defp say(text), do: IO.puts(:stderr, text)

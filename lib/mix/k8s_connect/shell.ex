@@ -12,16 +12,14 @@ defmodule Mix.K8sConnect.Shell do
   Whether a person sits in front of it: both ends are a terminal.
   """
   @spec terminal?() :: boolean()
-  def terminal? do
-    match?({:ok, _columns}, :io.columns()) and
-      case File.read_link("/proc/self/fd/0") do
-        {:ok, "/dev/pts/" <> _} -> true
-        {:ok, "/dev/tty" <> _} -> true
-        {:ok, "/dev/console"} -> true
-        {:ok, _other} -> false
-        # No /proc: the size of the terminal has to do.
-        {:error, _reason} -> true
-      end
+  def terminal?, do: Enum.all?([0, 1], &terminal?/1)
+
+  defp terminal?(descriptor) do
+    case File.read_link("/proc/self/fd/#{descriptor}") do
+      {:ok, path} -> String.starts_with?(path, ["/dev/pts/", "/dev/tty", "/dev/console"])
+      # No /proc: that there is a width has to do.
+      {:error, _reason} -> match?({:ok, _columns}, :io.columns())
+    end
   end
 
   @doc """

@@ -1,0 +1,59 @@
+defmodule Mix.K8sConnect.OptionsTest do
+  # Not async: it changes the application's environment.
+  use ExUnit.Case, async: false
+
+  alias Mix.K8sConnect.Options
+
+  defp parse(line), do: Options.parse(OptionParser.split(line))
+
+  test "a target, kubectl's letters, and what happens then" do
+    assert parse("app-0") == {:ok, {:connect, "app-0", [], :default}}
+
+    assert parse("app-0 -n shop -c app") ==
+             {:ok, {:connect, "app-0", [namespace: "shop", container: "app"], :default}}
+
+    assert parse("-l app=web") == {:ok, {:connect, nil, [selector: "app=web"], :default}}
+    assert parse("app-0 --rpc node()") == {:ok, {:connect, "app-0", [], {:rpc, "node()"}}}
+    assert parse("app-0 --remsh") == {:ok, {:connect, "app-0", [], :remsh}}
+    assert parse("app-0 --hold") == {:ok, {:connect, "app-0", [], :hold}}
+    assert parse("app-0 --no-wait") == {:ok, {:connect, "app-0", [], :return}}
+  end
+
+  test "no target is a list" do
+    assert parse("") == {:ok, {:list, []}}
+    assert parse("--context prod") == {:ok, {:list, [context: "prod"]}}
+  end
+
+  test "wrong words" do
+    for {line, part} <- [
+          {"app-0 --frob", "--frob is no option"},
+          {"app-0 --timeout soon", "--timeout cannot be \"soon\""},
+          {"app-0 -n", "-n is no option, or needs a value"},
+          {"app-0 app-1", "one target is enough, got: app-0 app-1"},
+          {"app-0 -l a=b", "not both"},
+          {"app-0 --remsh --hold", "exclude each other"}
+        ] do
+      assert {:error, sentence} = parse(line)
+      assert sentence =~ part
+    end
+  end
+
+  test "a name from the configuration, and the command line wins" do
+    Application.put_env(:k8s_connect, :targets,
+      prod: [context: "prod", namespace: "shop", target: "sts/app"]
+    )
+
+    on_exit(fn -> Application.delete_env(:k8s_connect, :targets) end)
+    assert {:ok, {:connect, "sts/app", options, :default}} = parse("prod -n other")
+    assert Enum.sort(options) == [context: "prod", namespace: "other"]
+    assert {:ok, {:connect, "app-0", [], :default}} = parse("app-0")
+  end
+
+  test "every option is in mix help" do
+    {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
+
+    for option <-
+          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --rpc --remsh --hold --no-wait),
+        do: assert(help =~ "`#{option}" or help =~ ", `#{option}")
+  end
+end

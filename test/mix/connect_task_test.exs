@@ -1,0 +1,245 @@
+defmodule Mix.Tasks.K8s.ConnectTest do
+  # The command itself, in BEAMs of its own, on the laptop.
+  use ExUnit.Case, async: false
+
+  import K8sConnect.{Project, Terminal, Tmp}
+
+  @moduletag :cluster
+  @moduletag timeout: 120_000
+
+  @node ~r/app@10\.244\.1\.\d+/
+
+  defp connect(words, env \\ []),
+    do: run(path("."), "mix", ["k8s.connect" | OptionParser.split(words)], env(env))
+
+  # The dev build of the laptop, beside the one that runs the tests.
+  defp env(more \\ []), do: [{"MIX_ENV", "dev"} | more]
+
+  defp vm(elixir_words, code) do
+    run(path("."), "elixir", elixir_words ++ ["-S", "mix", "run", "-e", code], env())
+  end
+
+  defp listening do
+    for file <- ["tcp", "tcp6", "unix"],
+        do:
+          File.read!("/proc/net/#{file}")
+          |> String.split("\n")
+          |> Enum.filter(&(&1 =~ ~r/ 0A | 00010000 /))
+  end
+
+  # Processes of this user; those of the pods are in sight as well.
+  defp processes(pattern) do
+    own = File.stat!("/proc/self").uid
+
+    for folder <- Path.wildcard("/proc/[0-9]*"),
+        match?({:ok, %{uid: ^own}}, File.stat(folder)),
+        {:ok, text} <- [File.read(Path.join(folder, "cmdline"))],
+        text =~ pattern,
+        do: Path.basename(folder)
+  end
+
+  defp files, do: Path.wildcard(Path.join(System.tmp_dir!(), "k8s_connect-[0-9]*-[0-9]*"))
+
+  test "--rpc prints the value and nothing else on standard output" do
+    {output, 0} =
+      System.cmd("mix", ["k8s.connect", "app-0", "--rpc", "node()"],
+        cd: path("."),
+        env: env(),
+        stderr_to_stdout: false
+      )
+
+    assert output =~ ~r/\A:"app@10\.244\.1\.\d+"\n\z/
+  end
+
+  test "the first line says where, and steps have milliseconds" do
+    assert {output, 0} = connect("app-0 --rpc 1")
+
+    assert output =~
+             ~r"^context    testcluster, namespace default, https://10\.200\.0\.1:6443 \(\d+ ms\)\n"
+
+    for step <- ~w(pod cookie link node connected),
+        do: assert(output =~ ~r/^#{step} .* \(\d+ ms\)$/m)
+  end
+
+  test "--rpc of what raises, throws or exits there" do
+    assert {output, 1} = connect("app-0 --rpc 'raise(\"boom\")'")
+    assert output =~ "** (RuntimeError) boom"
+    assert output =~ "Code.eval_string/1"
+    assert {output, 1} = connect("app-0 --rpc 'throw(:boom)'")
+    assert output =~ "(throw) :boom"
+    assert {output, 1} = connect("app-0 --rpc 'exit(:boom)'")
+    assert output =~ "(exit) :boom"
+    assert {output, 1} = connect("app-0 --rpc '1 +'")
+    assert output =~ "TokenMissingError"
+  end
+
+  test "failures are sentences with an exit code, and no stack trace" do
+    assert {output, 1} = connect("no-such-pod --rpc 1")
+    assert output =~ ~s(there is no pod "no-such-pod" in namespace "default")
+    refute output =~ "(k8s_connect "
+    assert {output, 2} = connect("app-0 --frob")
+    assert output =~ "--frob is no option"
+    assert output =~ "mix help k8s.connect"
+  end
+
+  test "without a target it lists the pods that look like nodes" do
+    assert {output, 2} = connect("")
+    assert output =~ "app-0  Running"
+    refute output =~ "pending"
+    assert output =~ "name a target"
+  end
+
+  test "a project that does not compile connects all the same", %{} do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    File.mkdir_p!(Path.join(directory, "lib"))
+    File.write!(Path.join(directory, "lib/broken.ex"), "defmodule Broken do")
+
+    File.write!(Path.join(directory, "mix.exs"), """
+    defmodule Broken.MixProject do
+      use Mix.Project
+      def project, do: [app: :broken, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
+    end
+    """)
+
+    assert {output, 0} = run(directory, "mix", ["k8s.connect", "app-0", "--rpc", "node()"], env())
+    assert output =~ @node
+  end
+
+  test "a project with us as a dev dependency, and a script with Mix.install" do
+    %{tmp_dir: build} = tmp_dir(%{})
+    directory = path("test/fixtures/dev_dependency")
+    arguments = ["k8s.connect", "app-0", "--rpc", "node()"]
+    assert {output, 0} = mix(directory, build, arguments)
+    assert output =~ @node
+
+    script = Path.join(build, "install.exs")
+
+    File.write!(script, """
+    Mix.install([{:k8s_connect, path: #{inspect(path("."))}}])
+    IO.inspect(K8sConnect.connect!("app-0").node)
+    """)
+
+    assert {output, 0} =
+             run(build, "elixir", [script], [{"MIX_INSTALL_DIR", Path.join(build, "installs")}])
+
+    assert output =~ @node
+  end
+
+  test "--no-wait goes on with the next task" do
+    words = [
+      "do",
+      "k8s.connect",
+      "app-0",
+      "--no-wait",
+      "+",
+      "run",
+      "-e",
+      "IO.inspect(Node.list(:connected))"
+    ]
+
+    assert {output, 0} = run(path("."), "mix", words, env())
+    assert output =~ ~r/\[:"app@10\.244\.1\.\d+"\]/
+  end
+
+  test "from a BEAM that is a node already, with a short name and with a long one" do
+    code = """
+    {:ok, connection} = K8sConnect.connect("app-0")
+    IO.inspect({Node.self(), Node.list(), :erpc.call(connection.node, Node, :list, [:hidden]) |> Enum.member?(Node.self())})
+    K8sConnect.disconnect(connection)
+    IO.inspect(Node.alive?())
+    """
+
+    assert {output, 0} = vm(["--sname", "short"], code)
+    assert output =~ ~r/\{:short@\w+, \[\], true\}\ntrue/
+    assert {output, 0} = vm(["--name", "long@127.0.0.1"], code)
+    assert output =~ ~r/\{:"long@127.0.0.1", \[\], true\}\ntrue/
+  after
+    # Named nodes start epmd, and that is theirs, not ours.
+    for pid <- processes("epmd"), do: System.cmd("kill", [pid])
+  end
+
+  test "with options that make a distribution of another kind" do
+    code = "IO.inspect(K8sConnect.connect!(\"app-0\").node)"
+
+    for flags <- [
+          "-kernel dist_auto_connect once",
+          "-kernel inet_backend socket",
+          "-kernel net_ticktime 8"
+        ] do
+      assert {flags, {output, 0}} = {flags, vm(["--erl", flags], code)}
+      assert output =~ @node
+    end
+  end
+
+  test "on a terminal it is IEx here, connected, with completion" do
+    terminal = open("mix k8s.connect app-0", env())
+    assert expect(terminal, ~r/iex\(rem-dev-\w+@127\.0\.0\.1\)/) =~ ":erpc.call(:\"app@"
+    type(terminal, "Node.list(:connected)\r")
+    expect(terminal, ~r/\[:"app@10\.244\.1\.\d+"\]/)
+    type(terminal, "Enum.cou\t")
+    expect(terminal, "Enum.count")
+    type(terminal, "([1, 2]) + 40\r")
+    expect(terminal, "42")
+    type(terminal, "System.halt(0)\r")
+    assert await_end(terminal) == 0
+  end
+
+  test "--remsh is IEx there, with completion" do
+    terminal = open("mix k8s.connect app-0 --remsh", env())
+    expect(terminal, ~r/iex\(app@10\.244\.1\.\d+\)/)
+    type(terminal, "node()\r")
+    expect(terminal, ~r/:"app@10\.244\.1\.\d+"/)
+    type(terminal, "Enum.cou\t")
+    expect(terminal, "Enum.count")
+    type(terminal, "([1, 2]) + 40\r")
+    expect(terminal, "42")
+    # ^C a: this side ends, the node goes on.
+    type(terminal, <<3>>)
+    expect(terminal, "(a)bort")
+    type(terminal, "a\r")
+    await_end(terminal)
+    assert {_output, 0} = connect("app-0 --rpc 1")
+  end
+
+  test "iex -S mix k8s.connect" do
+    terminal = open("iex -S mix k8s.connect app-0", env())
+    expect(terminal, ~r/iex\(rem-dev-\w+@127\.0\.0\.1\)/)
+    type(terminal, "Node.list(:connected)\r")
+    expect(terminal, ~r/\[:"app@10\.244\.1\.\d+"\]/)
+    type(terminal, "System.halt(0)\r")
+    assert await_end(terminal) == 0
+  end
+
+  defp hold do
+    port =
+      Port.open({:spawn_executable, System.find_executable("mix")}, [
+        :binary,
+        :exit_status,
+        :stderr_to_stdout,
+        cd: path("."),
+        args: ["k8s.connect", "app-0", "--hold"],
+        env: [{'MIX_ENV', 'dev'}]
+      ])
+
+    [_, pid] = Regex.run(~r/end it with: kill (\d+)/, expect(port, ~r/end it with: kill \d+/))
+    {port, pid}
+  end
+
+  test "--hold ends in order with SIGTERM" do
+    {port, pid} = hold()
+    {_output, 0} = System.cmd("kill", [pid])
+    assert await_end(port) == 0
+  end
+
+  test "nothing is opened, and nothing is left after SIGKILL" do
+    before = {listening(), processes("epmd"), files()}
+    {port, pid} = hold()
+    assert {listening(), processes("epmd"), files()} == before
+    # No secret is on a command line of ours.
+    refute File.read!("/proc/#{pid}/cmdline") =~ "cookie"
+    {_output, 0} = System.cmd("kill", ["-KILL", pid])
+    assert await_end(port) != 0
+    assert {listening(), processes("epmd"), files()} == before
+    assert {_output, 0} = connect("app-0 --rpc 1")
+  end
+end

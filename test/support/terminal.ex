@@ -1,0 +1,61 @@
+defmodule K8sConnect.Terminal do
+  @moduledoc """
+  A command on a terminal of its own, typed to and read from.
+  """
+
+  @doc """
+  Starts `words`, as one command line, on a pseudo terminal.
+  """
+  def open(words, env \\ []) do
+    # `script` gives the command a terminal and passes on what we write.
+    Port.open({:spawn_executable, System.find_executable("script")}, [
+      :binary,
+      :exit_status,
+      args: ["-qefc", words, "/dev/null"],
+      env:
+        for(
+          {name, value} <- [{"TERM", "xterm"} | env],
+          do: {to_charlist(name), to_charlist(value)}
+        )
+    ])
+  end
+
+  @doc """
+  Types text.
+  """
+  def type(port, text), do: Port.command(port, text)
+
+  @doc """
+  Waits until the screen has shown `pattern`, and answers what it showed.
+  """
+  def expect(port, pattern, seen \\ "") do
+    # Colours and moves of the cursor are not what is waited for.
+    plain = String.replace(seen, ~r/\e\[[0-9;?]*[a-zA-Z]/, "")
+
+    if plain =~ pattern do
+      plain
+    else
+      receive do
+        {^port, {:data, data}} ->
+          expect(port, pattern, seen <> data)
+
+        {^port, {:exit_status, status}} ->
+          ExUnit.Assertions.flunk("ended with #{status}: #{seen}")
+      after
+        20_000 -> ExUnit.Assertions.flunk("no #{inspect(pattern)} in: #{seen}")
+      end
+    end
+  end
+
+  @doc """
+  Waits for the end and answers the exit status.
+  """
+  def await_end(port) do
+    receive do
+      {^port, {:data, _data}} -> await_end(port)
+      {^port, {:exit_status, status}} -> status
+    after
+      20_000 -> ExUnit.Assertions.flunk("it goes on")
+    end
+  end
+end
