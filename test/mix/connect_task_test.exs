@@ -9,6 +9,11 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   @node ~r/app@10\.244\.1\.\d+/
 
+  setup_all do
+    {_output, 0} = run(path("."), "mix", ["compile"], env())
+    :ok
+  end
+
   defp connect(words, env \\ []),
     do: run(path("."), "mix", ["k8s.connect" | OptionParser.split(words)], env(env))
 

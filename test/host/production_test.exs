@@ -1,0 +1,138 @@
+defmodule K8sConnect.ProductionTest do
+  # Three nodes that are one Erlang cluster, and what they notice of us: nothing. With a control
+  # that shows that the same eyes see what a visible node does to them. As root, for the control.
+  use ExUnit.Case, async: false
+
+  import K8sConnect.Project
+
+  @moduletag :host
+  @moduletag timeout: 300_000
+
+  @env [{"K8S_CONNECT_CLUSTER", "life"}]
+  @pods ["trio-0", "trio-1", "trio-2"]
+  @ticktime 4
+
+  setup_all do
+    on_exit(fn -> cluster(["down"]) end)
+    assert {_output, 0} = cluster(["up"])
+    assert {_output, 0} = cluster(["app", "trio", "--replicas", "3"])
+    nodes = Enum.map(@pods, &rpc(&1, "node()"))
+
+    for pod <- @pods do
+      rpc(pod, ":net_kernel.set_net_ticktime(#{@ticktime}, 0)")
+      for node <- nodes, do: rpc(pod, "Node.connect(#{node})")
+    end
+
+    %{nodes: nodes}
+  end
+
+  defp cluster(words), do: run(path("."), path("script/cluster"), words, @env)
+
+  # As an admin, past all that is tested here.
+  defp rpc(pod, expression) do
+    words = [
+      "kubectl",
+      "exec",
+      pod,
+      "--",
+      "/app/bin/app",
+      "rpc",
+      "IO.puts(inspect(#{expression}))"
+    ]
+
+    assert {output, 0} = cluster(words)
+    output |> String.split("\n", trim: true) |> List.last()
+  end
+
+  # Each node's connections to the two others, by their ports: a new one would have another.
+  defp connections do
+    visible = "for {n, port} <- :erlang.system_info(:dist_ctrl), n in Node.list(), do: {n, port}"
+    Enum.map(@pods, &rpc(&1, "Enum.sort(#{visible})"))
+  end
+
+  defp logs, do: Enum.map_join(@pods, fn pod -> cluster(["kubectl", "logs", pod]) |> elem(0) end)
+
+  defp disturbed?(logs), do: logs =~ ~r/overlapping partitions|disconnected node|global/
+
+  # The command, and the process id of its VM.
+  defp hold do
+    arguments = ["laptop", "mix", "k8s.connect", "trio-0", "--hold"]
+
+    port =
+      Port.open({:spawn_executable, path("script/cluster")}, [
+        :binary,
+        :exit_status,
+        :stderr_to_stdout,
+        cd: path("."),
+        args: arguments,
+        env: [{'K8S_CONNECT_CLUSTER', 'life'}, {'MIX_ENV', 'dev'}]
+      ])
+
+    shown = K8sConnect.Terminal.expect(port, ~r/end it with: kill \d+/)
+    [_, pid] = Regex.run(~r/kill (\d+)/, shown)
+    {port, pid}
+  end
+
+  defp kill(signal, pid), do: {_output, 0} = System.cmd("kill", ["-#{signal}", pid])
+
+  defp hidden,
+    do: rpc("trio-0", "Enum.count(Node.list(:hidden), &(to_string(&1) =~ ~r/^rem-dev/))")
+
+  defp await(fun, tries \\ 60) do
+    cond do
+      fun.() -> :ok
+      tries == 0 -> flunk("it never came")
+      true -> await(fun, tries - 1)
+    end
+  end
+
+  test "we connect, work, leave, are killed and are stopped: they notice nothing of it", %{
+    nodes: nodes
+  } do
+    before = connections()
+
+    for {seen, node} <- Enum.zip(before, nodes),
+        other <- nodes -- [node],
+        do: assert(seen =~ String.trim_leading(other, ":"))
+
+    assert {output, 0} =
+             cluster([
+               "laptop",
+               "mix",
+               "k8s.connect",
+               "trio-0",
+               "--rpc",
+               "Node.list() |> length()"
+             ])
+
+    assert output =~ ~r/^2$/m
+    assert connections() == before
+
+    {port, pid} = hold()
+    assert hidden() == "1"
+    kill("KILL", pid)
+    K8sConnect.Terminal.await_end(port)
+    await(fn -> hidden() == "0" end)
+    assert connections() == before
+
+    # Stopped for longer than their tick time: they let go of us, and of nobody else.
+    {port, pid} = hold()
+    kill("STOP", pid)
+    await(fn -> hidden() == "0" end)
+    assert connections() == before
+    kill("KILL", pid)
+    K8sConnect.Terminal.await_end(port)
+
+    refute disturbed?(logs())
+  end
+
+  test "control: the article's visible node is noticed" do
+    refute disturbed?(logs())
+
+    assert {output, _code} =
+             cluster(["laptop", "--root", path("bench/seed_recipe"), "trio-0", "3"])
+
+    assert output =~ "connect_node: true"
+    await(fn -> disturbed?(logs()) end)
+  end
+end
