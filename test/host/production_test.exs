@@ -124,11 +124,8 @@ defmodule K8sConnect.ProductionTest do
     K8sConnect.Terminal.await_end(port)
 
     refute disturbed?(logs())
-  end
 
-  test "control: the article's visible node is noticed" do
-    refute disturbed?(logs())
-
+    # The control: the article's recipe, whose node is a visible one.
     assert {output, _code} =
              cluster(["laptop", "--root", path("bench/seed_recipe"), "trio-0", "3"])
 

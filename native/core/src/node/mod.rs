@@ -110,16 +110,23 @@ pub struct Node {
 /// Finds the node behind the link: the one whose name begins with `wanted`, or the only one.
 /// Three round trips, and no cookie.
 ///
+/// A name whose port takes no connection does not count where another's does: epmd keeps what a
+/// node on another machine has registered through a forward for a while.
+///
 /// # Errors
 /// [`Error`]
 pub async fn probe(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
     let mut epmd = Epmd::ask(link).await?;
     let wanted = wanted.map(|name| name.split('@').next().unwrap_or(name));
-    let entry = epmd.first(wanted).await?;
-    let challenge = shake(link, &entry).await?;
+    let (entry, challenge) = first_alive(link, &mut epmd, wanted).await?;
     // epmd had sent all its lines before the node answered: what else there is has arrived.
     if wanted.is_none() {
-        let known = epmd.rest()?;
+        let mut known = vec![entry.name.clone()];
+        for other in epmd.rest()? {
+            if shake(link, &other).await.is_ok() {
+                known.push(other.name);
+            }
+        }
         if known.len() > 1 {
             return Err(Error::SeveralNodes { known });
         }
@@ -128,11 +135,34 @@ pub async fn probe(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
     Ok(Node { name, port: entry.port, flags, creation })
 }
 
-/// epmd's answer, as far as it has come.
+async fn first_alive(
+    link: &Link,
+    epmd: &mut Epmd,
+    wanted: Option<&str>,
+) -> Result<(epmd::Entry, handshake::Challenge), Error> {
+    let mut refused = None;
+    loop {
+        let entry = match epmd.next_fit(wanted).await {
+            Ok(entry) => entry,
+            // Of names without a node behind them the first one is told.
+            Err(error) => return Err(refused.unwrap_or(error)),
+        };
+        match shake(link, &entry).await {
+            Ok(challenge) => return Ok((entry, challenge)),
+            Err(error @ Error::PortRefused { .. }) => {
+                refused.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// epmd's answer, as far as it has come, and how far it has been looked at.
 struct Epmd {
     stream: Stream,
     names: epmd::Names,
     seen: Vec<epmd::Entry>,
+    looked_at: usize,
 }
 
 impl Epmd {
@@ -141,19 +171,18 @@ impl Epmd {
             .open(epmd::PORT, epmd::NAMES)
             .await
             .map_err(|reason| Error::LinkClosed { reason })?;
-        Ok(Self { stream, names: epmd::Names::default(), seen: Vec::new() })
+        Ok(Self { stream, names: epmd::Names::default(), seen: Vec::new(), looked_at: 0 })
     }
 
-    /// The first node, or the wanted one; the answer is read no further than that.
-    async fn first(&mut self, wanted: Option<&str>) -> Result<epmd::Entry, Error> {
+    /// The next node that fits; the answer is read no further than that.
+    async fn next_fit(&mut self, wanted: Option<&str>) -> Result<epmd::Entry, Error> {
         loop {
             self.take()?;
-            let fits = |entry: &&epmd::Entry| match wanted {
-                Some(name) => entry.name == name,
-                None => !is_visitor(&entry.name),
-            };
-            if let Some(entry) = self.seen.iter().find(fits) {
-                return Ok(entry.clone());
+            while let Some(entry) = self.seen.get(self.looked_at) {
+                self.looked_at += 1;
+                if wanted.map_or(!is_visitor(&entry.name), |name| entry.name == name) {
+                    return Ok(entry.clone());
+                }
             }
             match within(self.stream.read()).await {
                 None => return Err(Error::EpmdSilent),
@@ -167,19 +196,21 @@ impl Epmd {
     fn nothing(&self, wanted: Option<&str>) -> Error {
         match wanted {
             Some(wanted) if !self.seen.is_empty() => {
-                Error::UnknownNode { wanted: wanted.into(), known: self.known() }
+                let known = self.seen.iter().map(|entry| entry.name.clone()).collect();
+                Error::UnknownNode { wanted: wanted.into(), known }
             }
             _ => Error::NoNodes,
         }
     }
 
-    /// All names that have arrived by now.
-    fn rest(&mut self) -> Result<Vec<String>, Error> {
+    /// All other nodes that have arrived by now.
+    fn rest(&mut self) -> Result<Vec<epmd::Entry>, Error> {
         while let Some(bytes) = self.stream.try_read() {
             self.names.feed(&bytes);
         }
         self.take()?;
-        Ok(self.known())
+        let rest = self.seen.split_off(self.looked_at);
+        Ok(rest.into_iter().filter(|entry| !is_visitor(&entry.name)).collect())
     }
 
     fn take(&mut self) -> Result<(), Error> {
@@ -187,11 +218,6 @@ impl Epmd {
             self.seen.push(entry);
         }
         Ok(())
-    }
-
-    fn known(&self) -> Vec<String> {
-        let names = self.seen.iter().map(|entry| entry.name.clone());
-        names.filter(|name| !is_visitor(name)).collect()
     }
 }
 
