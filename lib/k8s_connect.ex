@@ -15,7 +15,7 @@ defmodule K8sConnect do
   connected. All Kubernetes work is done in Rust, outside of the schedulers.
   """
 
-  alias K8sConnect.{Connection, Error, Native, Options, Pod, Session}
+  alias K8sConnect.{Connection, Error, Native, Options, Pod, Session, Sessions}
 
   @doc """
   Connects to the node in a pod.
@@ -51,8 +51,7 @@ defmodule K8sConnect do
     with {:ok, options} <- Options.connect(target, options) do
       {:ok, _started} = Application.ensure_all_started(:k8s_connect)
       reference = make_ref()
-      child = {Session, {self(), reference, Map.delete(options, :progress)}}
-      {:ok, session} = DynamicSupervisor.start_child(K8sConnect.Sessions, child)
+      {:ok, session} = Sessions.start({self(), reference, Map.delete(options, :progress)})
       await(reference, Process.monitor(session), options.progress)
     end
   end
@@ -76,7 +75,7 @@ defmodule K8sConnect do
   def disconnect(%Connection{node: node}), do: disconnect(node)
 
   def disconnect(node) when is_atom(node) do
-    for {session, connection} <- sessions(),
+    for {session, connection} <- Sessions.list(),
         connection.node == node,
         do: Session.disconnect(session)
 
@@ -87,16 +86,7 @@ defmodule K8sConnect do
   The connections that are up.
   """
   @spec connections() :: [Connection.t()]
-  def connections, do: for({_session, connection} <- sessions(), do: connection)
-
-  defp sessions do
-    if Process.whereis(K8sConnect.Registry) do
-      up = {{:_, :"$1", :"$2"}, [{:"/=", :"$2", nil}], [{{:"$1", :"$2"}}]}
-      Registry.select(K8sConnect.Registry, [up])
-    else
-      []
-    end
-  end
+  def connections, do: for({_session, connection} <- Sessions.list(), do: connection)
 
   defp await(reference, monitor, progress) do
     receive do

@@ -9,7 +9,7 @@ defmodule K8sConnect.Session do
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Connection, Distribution, Error, Native, Route}
+  alias K8sConnect.{Connection, Distribution, Error, Native, Route, Sessions}
 
   @enforce_keys [:caller, :reference, :options, :start]
   defstruct @enforce_keys ++ [:attach, :closed, :native, :connection]
@@ -138,6 +138,8 @@ defmodule K8sConnect.Session do
   defp release(data) do
     detach()
     Native.close(data.native)
+    Sessions.leave()
+    :ok
   end
 
   defp detach do
@@ -158,9 +160,7 @@ defmodule K8sConnect.Session do
     closed = make_ref()
     :ok = Native.closed(closed, data.native)
 
-    {_new, _old} =
-      Registry.update_value(K8sConnect.Registry, key(data.connection), fn _ -> data.connection end)
-
+    true = Sessions.up(key(data.connection), data.connection)
     tell(data, {:step, "connected", "to #{data.connection.node}", now(data)})
     tell(data, {:ok, data.connection})
     {:next_state, :up, %{data | closed: closed, options: nil}, {:next_event, :internal, :tick}}
@@ -186,11 +186,11 @@ defmodule K8sConnect.Session do
 
   # Connecting twice to one pod is one connection: the other session's, once it is up.
   defp claim(connection) do
-    case Registry.register(K8sConnect.Registry, key(connection), nil) do
-      {:ok, _owner} ->
+    case Sessions.claim(key(connection)) do
+      :ok ->
         :ok
 
-      {:error, {:already_registered, session}} ->
+      {:taken, session} ->
         try do
           {:exists, :gen_statem.call(session, :connection)}
         catch

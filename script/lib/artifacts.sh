@@ -17,7 +17,7 @@ artifacts() {
   local sources rootfs app store_key
   # This file is a source of all it makes.
   sources=$(hash_of script/lib/artifacts.sh)
-  binary_key=$(printf '%s' "$sources" "$(hash_of test/cluster)" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
+  binary_key=$(printf '%s' "$sources" "$(hash_of test/cluster -not -path '*/manifests/*')" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
   rootfs=$(printf '%s' "$sources" | sha256sum | cut -c1-16)
   app=$(printf '%s' "$rootfs" "$(hash_of test/fixtures/app)" "$(otp_and_elixir)" | sha256sum | cut -c1-16)
   store_key=$(printf '%s' "$binary_key" "$app" | sha256sum | cut -c1-16)

@@ -2,7 +2,7 @@ defmodule K8sConnect.ConnectTest do
   # From the laptop, as `dev`, in this very BEAM.
   use ExUnit.Case, async: false
 
-  alias K8sConnect.{Connection, Error, Native, Route}
+  alias K8sConnect.{Connection, Error, Native, Route, Sessions}
   alias K8sConnect.Route.VM.{Carrier, NetKernel}
 
   @moduletag :cluster
@@ -28,7 +28,7 @@ defmodule K8sConnect.ConnectTest do
   # No connection, no node, nothing in net_kernel, no process of ours but the idle ones.
   defp nothing_left? do
     K8sConnect.connections() == [] and not Node.alive?() and
-      not Enum.any?(DynamicSupervisor.which_children(K8sConnect.Sessions), &alive?/1) and
+      not Enum.any?(DynamicSupervisor.which_children(Sessions.Supervisor), &alive?/1) and
       :ets.tab2list(Route.VM) == []
   catch
     # On its way up again.
@@ -96,7 +96,7 @@ defmodule K8sConnect.ConnectTest do
       tasks = for _ <- 1..8, do: Task.async(fn -> connect() end)
       assert [connection] = tasks |> Task.await_many(30_000) |> Enum.uniq()
       assert K8sConnect.connections() == [connection]
-      await(fn -> DynamicSupervisor.count_children(K8sConnect.Sessions).active == 1 end)
+      await(fn -> DynamicSupervisor.count_children(Sessions.Supervisor).active == 1 end)
       assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
     end
 
@@ -120,6 +120,38 @@ defmodule K8sConnect.ConnectTest do
     test "one of several nodes in a pod" do
       assert Atom.to_string(connect("two-nodes", node: "second").node) =~ ~r/^second@/
       assert Atom.to_string(connect("two-nodes", node: "app").node) =~ ~r/^app@/
+    end
+
+    test "a name in epmd without a node behind it does not count" do
+      assert Atom.to_string(connect("stale-name").node) =~ ~r/^app@/
+    end
+
+    test "beside an ordinary node on this machine, which connects as ever" do
+      connection = connect()
+      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+      # Hidden and without a listener ourselves, we can still call others: by epmd, as ever.
+      port =
+        Port.open({:spawn_executable, System.find_executable("elixir")}, [
+          :binary,
+          args: [
+            "--name",
+            "ordinary@127.0.0.1",
+            "--cookie",
+            "other",
+            "-e",
+            "IO.puts(:up); IO.gets(\"\"); System.halt()"
+          ]
+        ])
+
+      assert_receive {^port, {:data, "up\n"}}, 10_000
+      Node.set_cookie(:"ordinary@127.0.0.1", :other)
+      assert Node.connect(:"ordinary@127.0.0.1")
+
+      assert Enum.sort(Node.list(:connected)) ==
+               Enum.sort([connection.node, :"ordinary@127.0.0.1"])
+
+      Port.command(port, "\n")
+      {_output, _code} = System.cmd("epmd", ["-kill"])
     end
 
     test "steps are told as they are done" do
@@ -214,7 +246,7 @@ defmodule K8sConnect.ConnectTest do
     end
 
     test "after each of our processes is killed" do
-      for victim <- [:session, :route, :registry, :supervisor] do
+      for victim <- [:session, :route, :supervisor] do
         node = connect().node
         native = native_session()
         Node.monitor(node, true)
@@ -317,7 +349,7 @@ defmodule K8sConnect.ConnectTest do
   describe "secrets" do
     test "are in no status, no inspection, and no argument of ours" do
       connection = connect()
-      [{session, _}] = sessions()
+      [{session, _}] = Sessions.list()
 
       {:ok, secret} =
         System.cmd("kubectl", ~w(get secret app-cookie -o jsonpath={.data.cookie}))
@@ -328,7 +360,7 @@ defmodule K8sConnect.ConnectTest do
         inspect(:sys.get_status(session), limit: :infinity, printable_limit: :infinity),
         inspect(connection),
         inspect(Process.info(session, :dictionary)),
-        inspect(Supervisor.which_children(K8sConnect.Sessions)),
+        inspect(Supervisor.which_children(Sessions.Supervisor)),
         File.read!("/proc/self/cmdline")
       ]
 
@@ -340,7 +372,7 @@ defmodule K8sConnect.ConnectTest do
     test "a session that crashes takes its cookie with it" do
       {:ok, _started} = Application.ensure_all_started(:logger)
       connect("app-0")
-      [{session, _}] = sessions()
+      [{session, _}] = Sessions.list()
 
       log =
         ExUnit.CaptureLog.capture_log(fn ->
@@ -354,17 +386,13 @@ defmodule K8sConnect.ConnectTest do
     end
   end
 
-  defp sessions,
-    do: Registry.select(K8sConnect.Registry, [{{:_, :"$1", :"$2"}, [], [{{:"$1", :"$2"}}]}])
-
   defp native_session do
-    [{session, _connection}] = sessions()
+    [{session, _connection}] = Sessions.list()
     {_state, data} = :sys.get_state(session)
     data.native
   end
 
-  defp pid_of(:session), do: sessions() |> hd() |> elem(0)
+  defp pid_of(:session), do: Sessions.list() |> hd() |> elem(0)
   defp pid_of(:route), do: Process.whereis(Route.VM)
-  defp pid_of(:registry), do: Process.whereis(K8sConnect.Registry)
-  defp pid_of(:supervisor), do: Process.whereis(K8sConnect.Sessions)
+  defp pid_of(:supervisor), do: Process.whereis(Sessions.Supervisor)
 end

@@ -118,6 +118,30 @@ impl Cluster {
         Ok(Self { client, access, timeout })
     }
 
+    /// As [`Cluster::new`], on the connections of another one where both have the same user and
+    /// server: a request may then go out without waiting for TCP and TLS.
+    ///
+    /// # Errors
+    /// As [`Cluster::new`].
+    pub fn beside(
+        other: Option<&Self>,
+        access: Access,
+        timeout: Duration,
+    ) -> Result<Self, config::Error> {
+        match other {
+            Some(other) if other.is_at(&access) => {
+                Ok(Self { client: other.client.clone(), access, timeout })
+            }
+            _ => Self::new(access, timeout),
+        }
+    }
+
+    /// Whether this is the server, as the user, that the access leads to.
+    #[must_use]
+    pub fn is_at(&self, access: &Access) -> bool {
+        self.access.fingerprint == access.fingerprint
+    }
+
     /// The context's name.
     #[must_use]
     pub fn context(&self) -> &str {

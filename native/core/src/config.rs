@@ -6,6 +6,7 @@
 
 use std::{
     ffi::OsString,
+    hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
 };
 
@@ -120,9 +121,16 @@ pub struct Selection {
     pub namespace: Option<String>,
 }
 
+/// Stands for all that an [`Access`] was made of: the same one leads to the same server, as the
+/// same user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint(u64);
+
 /// One context, resolved: all that is needed to talk to its API server.
 #[derive(Debug, Clone)]
 pub struct Access {
+    /// Of the files' contents and the context's name; not of files that they name.
+    pub fingerprint: Fingerprint,
     /// The name of the context.
     pub context: String,
     /// The namespace to work in.
@@ -138,6 +146,7 @@ pub struct Access {
 pub async fn resolve(source: &Source, selection: Selection) -> Result<Access, Error> {
     let kubeconfig = read(source)?;
     let context = choose_context(&kubeconfig, selection.context)?;
+    let fingerprint = fingerprint(source, &context);
     confirm_user(&kubeconfig, &context)?;
 
     let options = KubeConfigOptions { context: Some(context.clone()), ..Default::default() };
@@ -153,7 +162,7 @@ pub async fn resolve(source: &Source, selection: Selection) -> Result<Access, Er
     if !is_dns_label(&namespace) {
         return Err(Error::BadNamespace { namespace });
     }
-    Ok(Access { context, namespace, config })
+    Ok(Access { fingerprint, context, namespace, config })
 }
 
 fn read(source: &Source) -> Result<Kubeconfig, Error> {
@@ -170,6 +179,16 @@ fn read(source: &Source) -> Result<Kubeconfig, Error> {
         });
     }
     merged.ok_or(Error::NotFound { tried: paths })
+}
+
+fn fingerprint(source: &Source, context: &str) -> Fingerprint {
+    let mut hasher = DefaultHasher::new();
+    context.hash(&mut hasher);
+    for path in candidates(source) {
+        path.hash(&mut hasher);
+        std::fs::read(&path).ok().hash(&mut hasher);
+    }
+    Fingerprint(hasher.finish())
 }
 
 fn candidates(source: &Source) -> Vec<PathBuf> {

@@ -25,7 +25,7 @@ use crate::{
 #[rustler::nif]
 fn list_pods(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let pods = pod::list(&connect(options).await?).await.map_err(Error::from)?;
+        let pods = pod::list(&*connect(options).await?).await.map_err(Error::from)?;
         Ok(pods.into_iter().map(encode::Pod::from).collect::<Vec<_>>())
     })
 }
@@ -87,10 +87,9 @@ fn cookie(env: Env, session: ResourceArc<Session>) -> Term {
     }
 }
 
-async fn connect(options: ApiOptions) -> Result<Cluster, Error> {
+async fn connect(options: ApiOptions) -> Result<Arc<Cluster>, Error> {
     let (source, selection, timeout) = options.into_parts();
-    let access = config::resolve(&source, selection).await?;
-    Ok(Cluster::new(access, timeout)?)
+    session::cluster(config::resolve(&source, selection).await?, timeout)
 }
 
 /// A library that cannot have its threads is not loaded.

@@ -1,11 +1,16 @@
 //! Links as the BEAM holds them: a resource that ends with its owner, whatever ends the owner.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
+};
 
 use k8s_connect_core::{
     Error,
     attach::{self, Attached, Steps, Wish},
     cluster::Cluster,
+    config::Access,
     cookie::Cookie,
     link::Link,
     outlet::one_shot::OneShot,
@@ -17,6 +22,22 @@ pub struct Session {
     link: Link,
     port: u16,
     cookie: Option<Cookie>,
+    /// Kept for its idle connections, which another session may use, and dropped with the link.
+    cluster: Mutex<Option<Arc<Cluster>>>,
+}
+
+/// The clusters of the sessions that there are.
+static CLUSTERS: Mutex<Vec<Weak<Cluster>>> = Mutex::new(Vec::new());
+
+/// The cluster that the access leads to, on connections that are open where there are some.
+pub fn cluster(access: Access, timeout: Duration) -> Result<Arc<Cluster>, Error> {
+    let mut clusters = CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
+    clusters.retain(|cluster| cluster.strong_count() > 0);
+    let known = clusters.iter().filter_map(Weak::upgrade);
+    let same = known.into_iter().find(|cluster| cluster.is_at(&access));
+    let cluster = Arc::new(Cluster::beside(same.as_deref(), access, timeout)?);
+    clusters.push(Arc::downgrade(&cluster));
+    Ok(cluster)
 }
 
 #[rustler::resource_impl]
@@ -24,13 +45,13 @@ impl Resource for Session {
     const IMPLEMENTS_DOWN: bool = true;
 
     fn down<'a>(&'a self, _env: Env<'a>, _owner: LocalPid, _monitor: Monitor) {
-        self.link.close();
+        self.close();
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.link.close();
+        self.close();
     }
 }
 
@@ -49,7 +70,7 @@ pub struct Found {
 
 /// Attaches, and makes `owner` the one whose death ends the link.
 pub async fn attach(
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
     wish: Wish,
     owner: LocalPid,
     steps: Steps,
@@ -57,9 +78,10 @@ pub async fn attach(
     let Attached { link, pod, uid, others, node, cookie } =
         attach::attach(&cluster, &wish, &steps).await?;
     let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
-    let session = ResourceArc::new(Session { link, port: node.port, cookie });
+    let kept = Mutex::new(Some(cluster.clone()));
+    let session = ResourceArc::new(Session { link, port: node.port, cookie, cluster: kept });
     if session.monitor(None, &owner).is_none() {
-        session.link.close(); // the owner is gone already
+        session.close(); // the owner is gone already
     }
     Ok(Found {
         session,
@@ -98,6 +120,7 @@ pub async fn closed(session: ResourceArc<Session>) -> Result<String, Error> {
 impl Session {
     pub fn close(&self) {
         self.link.close();
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 
     pub fn cookie(&self) -> Option<&[u8]> {
