@@ -112,8 +112,11 @@ async fn both(
 ) -> Result<Attached, Error> {
     let (mut look, mut reach) = (pin!(look), pin!(reach));
     let ((pod, cookie), (link, node)) = tokio::select! {
-        pod = &mut look => (pod?, reach.await?),
+        // An idle connection goes to the one that is polled first, and the upgrade is on the longer
+        // way; the pod can be read while that one's next round trips are on theirs.
+        biased;
         node = &mut reach => (look.await?, node?),
+        pod = &mut look => (pod?, reach.await?),
     };
     Ok(Attached {
         link,

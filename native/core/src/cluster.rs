@@ -2,6 +2,7 @@
 
 use std::{error::Error as StdError, io, time::Duration};
 
+use http_body_util::BodyExt;
 use kube::{Client, core::Status};
 use rustls::{AlertDescription, CertificateError};
 use thiserror::Error;
@@ -134,6 +135,20 @@ impl Cluster {
             }
             _ => Self::new(access, timeout),
         }
+    }
+
+    /// Leaves two idle connections behind, for the two requests that a next attach begins with.
+    /// Their answers do not matter.
+    pub async fn warm_up(&self) {
+        let ask = || async {
+            let request = http::Request::get("/version").body(kube::client::Body::empty());
+            if let Ok(request) = request
+                && let Ok(answer) = self.client.send(request).await
+            {
+                let _ = answer.into_body().collect().await;
+            }
+        };
+        let _ = tokio::time::timeout(self.timeout, async { tokio::join!(ask(), ask()) }).await;
     }
 
     /// Whether this is the server, as the user, that the access leads to.

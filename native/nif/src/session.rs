@@ -83,6 +83,9 @@ pub async fn attach(
     if session.monitor(None, &owner).is_none() {
         session.close(); // the owner is gone already
     }
+    // Off the way of this connect, and for as long as there are sessions of the cluster.
+    let warmed = cluster.clone();
+    tokio::spawn(async move { warmed.warm_up().await });
     Ok(Found {
         session,
         context: cluster.context().into(),

@@ -1,0 +1,37 @@
+defmodule K8sConnect.RoundTripsTest do
+  # How many times a connect waits for the distance to the API server, TCP and TLS included.
+  use ExUnit.Case, async: false
+
+  import K8sConnect.Tmp
+
+  @moduletag :cluster
+
+  # Long enough that all the work of a connect is less than half of one.
+  @round_trip 600
+
+  setup :tmp_dir
+
+  defp connect(pod, kubeconfig) do
+    {time, {:ok, connection}} =
+      :timer.tc(fn -> K8sConnect.connect(pod, kubeconfig: kubeconfig) end)
+
+    {round(time / 1000 / @round_trip), connection}
+  end
+
+  test "seven for a first pod, five for a second one of the same cluster", %{tmp_dir: tmp_dir} do
+    port = K8sConnect.Distance.start({10, 200, 0, 1}, 6443, @round_trip)
+    kubeconfig = Path.join(tmp_dir, "kubeconfig")
+    text = File.read!(Path.expand("~/.kube/dev"))
+    File.write!(kubeconfig, String.replace(text, "10.200.0.1:6443", "127.0.0.1:#{port}"))
+
+    # TCP, TLS, the upgrade, epmd, the probe, and two of the distribution's handshake; the pod and
+    # its cookie are read meanwhile.
+    assert {first, one} = connect("app-0", kubeconfig)
+    assert first <= 7
+    # The connection that the pod was read on is there.
+    assert {second, two} = connect("env-from", kubeconfig)
+    assert second <= 5
+
+    for connection <- [one, two], do: K8sConnect.disconnect(connection)
+  end
+end
