@@ -51,7 +51,10 @@ defmodule K8sConnect do
     with {:ok, options} <- Options.connect(target, options) do
       {:ok, _started} = Application.ensure_all_started(:k8s_connect)
       reference = make_ref()
-      {:ok, session} = Sessions.start({self(), reference, Map.delete(options, :progress)})
+
+      {:ok, session} =
+        Sessions.start({Session, {self(), reference, Map.delete(options, :progress)}})
+
       await(reference, Process.monitor(session), options.progress)
     end
   end

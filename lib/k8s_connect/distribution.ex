@@ -28,7 +28,10 @@ defmodule K8sConnect.Distribution do
   @spec stop() :: :ok
   def stop do
     # Not in the state of a process: who started it may have been killed since.
-    if Node.alive?() and :persistent_term.get(@own, nil) == Node.self(), do: :net_kernel.stop()
+    if Node.alive?() and :persistent_term.get(@own, nil) == Node.self() do
+      _ = :net_kernel.stop()
+    end
+
     :ok
   end
 

@@ -43,7 +43,7 @@ defmodule K8sConnect.Session do
   def init({caller, reference, options}) do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
-    if options.link, do: Process.monitor(caller)
+    _monitor = if options.link, do: Process.monitor(caller)
 
     data = %__MODULE__{
       caller: caller,

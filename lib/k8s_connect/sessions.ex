@@ -4,7 +4,7 @@ defmodule K8sConnect.Sessions do
   # `nil` until it is up. An entry counts for as long as its process lives, so a killed session
   # needs nobody to clean up after it.
 
-  alias K8sConnect.{Connection, Session}
+  alias K8sConnect.Connection
 
   @table __MODULE__
   @supervisor __MODULE__.Supervisor
@@ -14,12 +14,12 @@ defmodule K8sConnect.Sessions do
   """
   @spec child_spec(term()) :: Supervisor.child_spec()
   def child_spec(_options) do
-    :ets.new(@table, [:named_table, :public, read_concurrency: true])
+    @table = :ets.new(@table, [:named_table, :public, read_concurrency: true])
     DynamicSupervisor.child_spec(name: @supervisor)
   end
 
-  @spec start(tuple()) :: DynamicSupervisor.on_start_child()
-  def start(arguments), do: DynamicSupervisor.start_child(@supervisor, {Session, arguments})
+  @spec start(Supervisor.child_spec() | {module(), term()}) :: DynamicSupervisor.on_start_child()
+  def start(session), do: DynamicSupervisor.start_child(@supervisor, session)
 
   @doc """
   Takes the place of `key` for the calling session, or says whose it is.

@@ -3,7 +3,7 @@ defmodule K8sConnect.ConnectTest do
   use ExUnit.Case, async: false
 
   alias K8sConnect.{Connection, Error, Native, Route, Sessions}
-  alias K8sConnect.Route.VM.{Carrier, NetKernel}
+  alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
 
   @moduletag :cluster
   @moduletag timeout: 180_000
@@ -29,7 +29,7 @@ defmodule K8sConnect.ConnectTest do
   defp nothing_left? do
     K8sConnect.connections() == [] and not Node.alive?() and
       not Enum.any?(DynamicSupervisor.which_children(Sessions.Supervisor), &alive?/1) and
-      :ets.tab2list(Route.VM) == []
+      Table.empty?()
   catch
     # On its way up again.
     kind, _reason when kind in [:exit, :error] -> false

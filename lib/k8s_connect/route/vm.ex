@@ -13,9 +13,7 @@ defmodule K8sConnect.Route.VM do
   use GenServer
 
   alias K8sConnect.{Distribution, Error, Native}
-  alias K8sConnect.Route.VM.{Carrier, NetKernel}
-
-  @table __MODULE__
+  alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
 
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
@@ -23,7 +21,7 @@ defmodule K8sConnect.Route.VM do
   @doc """
   Makes `node` reachable through the native session until the calling process dies or detaches it.
   """
-  @spec attach(node(), reference(), binary()) :: :ok | {:error, Error.t()}
+  @spec attach(node(), Native.session(), binary()) :: :ok | {:error, Error.t()}
   def attach(node, native_session, cookie) do
     GenServer.call(__MODULE__, {:attach, node, native_session, cookie}, :infinity)
   end
@@ -34,38 +32,11 @@ defmodule K8sConnect.Route.VM do
   @spec detach() :: :ok
   def detach, do: GenServer.call(__MODULE__, :detach, :infinity)
 
-  @doc """
-  Whether this route is the one to `node`. Called by `net_kernel` itself, so it must not fail.
-  """
-  @spec claims?(node()) :: boolean()
-  def claims?(node) do
-    :ets.member(@table, node)
-  rescue
-    ArgumentError -> false
-  end
-
-  @doc """
-  Opens a connection to `node` and answers the address that the BEAM finds it at.
-  """
-  @spec dial(node()) :: {:ok, {:local, charlist()}} | {:error, term()}
-  def dial(node) do
-    case :ets.lookup(@table, node) do
-      [{^node, {:session, session}}] ->
-        directory = System.get_env("XDG_RUNTIME_DIR") || System.tmp_dir!()
-
-        with {:ok, path} <- Native.call(:dial, [session, directory]),
-             do: {:ok, {:local, to_charlist(path)}}
-
-      [{^node, :gone}] ->
-        {:error, :gone}
-    end
-  end
-
   @impl true
   def init([]) do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
-    :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    :ok = Table.new()
     # Where another one of us was killed, it has left its work in net_kernel.
     {:ok, leave(%{nodes: %{}})}
   end
@@ -78,7 +49,7 @@ defmodule K8sConnect.Route.VM do
          :ok <- Distribution.ensure(node),
          :ok <- NetKernel.install(Carrier) do
       Distribution.set_cookie(node, cookie)
-      :ets.insert(@table, {node, {:session, session}})
+      Table.put(node, session)
       {:reply, :ok, put_in(state.nodes[node], {owner, Process.monitor(owner)})}
     else
       {:error, reason} -> {:reply, {:error, Error.new(:route, reason)}, leave_if_last(state)}
@@ -117,7 +88,7 @@ defmodule K8sConnect.Route.VM do
   end
 
   defp bury(node) do
-    :ets.insert(@table, {node, :gone})
+    Table.bury(node)
     Node.disconnect(node)
   end
 
@@ -126,7 +97,7 @@ defmodule K8sConnect.Route.VM do
 
   defp leave(state) do
     _ = NetKernel.remove(Carrier)
-    :ets.delete_all_objects(@table)
+    Table.clear()
     Distribution.stop()
     state
   end

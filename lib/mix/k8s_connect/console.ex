@@ -57,9 +57,14 @@ defmodule Mix.K8sConnect.Console do
     cond do
       # `iex -S mix k8s.connect`: the shell starts when this task is done.
       Shell.iex?() -> hint(connection)
-      Shell.terminal?() -> hint(connection) && Shell.local() |> after_shell(connection)
+      Shell.terminal?() -> local_shell(connection)
       true -> hold(connection)
     end
+  end
+
+  defp local_shell(connection) do
+    hint(connection)
+    Shell.local() |> after_shell(connection)
   end
 
   defp hint(connection) do
@@ -81,6 +86,7 @@ defmodule Mix.K8sConnect.Console do
     :error, {:erpc, reason} -> fail("lost #{node} while it evaluated: #{inspect(reason)}", 1)
   end
 
+  @spec raised(:error | :exit | :throw, term(), list(), node()) :: no_return()
   defp raised(_kind, :undef, [{Code, :eval_string, _arguments, _location} | _rest], node) do
     fail(
       "#{node} has no Elixir to evaluate with. Use :erpc from this side: mix k8s.connect, without --rpc",

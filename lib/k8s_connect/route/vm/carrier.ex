@@ -11,7 +11,7 @@ defmodule K8sConnect.Route.VM.Carrier do
 
   require Record
 
-  alias K8sConnect.Route.VM
+  alias K8sConnect.Route.VM.Table
 
   hrl = &"kernel/include/#{&1}.hrl"
   Record.defrecordp(:hs_data, Record.extract(:hs_data, from_lib: hrl.("dist_util")))
@@ -21,7 +21,7 @@ defmodule K8sConnect.Route.VM.Carrier do
   @version 6
 
   # Called inside of net_kernel (OTP 25 to 27) or by a process of its own (OTP 29).
-  def select(node), do: VM.claims?(node)
+  def select(node), do: Table.claims?(node)
 
   def address do
     {:ok, host} = :inet.gethostname()
@@ -50,7 +50,7 @@ defmodule K8sConnect.Route.VM.Carrier do
   defp connect(kernel, node, me, setup_time) do
     timer = :dist_util.start_timer(setup_time)
 
-    with {:ok, address} <- VM.dial(node),
+    with {:ok, address} <- Table.dial(node),
          # `:local_tcp` by name: with `-kernel inet_backend socket`, `:gen_tcp` would give no port.
          {:ok, socket} <- :local_tcp.connect(address, 0, [active: false, packet: 2], 5000) do
       :dist_util.reset_timer(timer)
