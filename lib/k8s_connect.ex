@@ -37,7 +37,7 @@ defmodule K8sConnect do
     * `:cookie`, `:cookie_file` - the cookie, or a file that holds it, where the pod's spec does not
       lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
     * `:link` - whether the connection ends with the calling process; it does not unless this is
-      `true`.
+      `true`. Where the connection is there already, its first caller has decided.
     * `:progress` - called in this process with `{:step, name, detail, milliseconds}`.
 
   Defaults for all of them can be set with `config :k8s_connect, namespace: "shop"`.

@@ -28,10 +28,8 @@ defmodule K8sConnect.Distribution do
   @spec stop() :: :ok
   def stop do
     # Not in the state of a process: who started it may have been killed since.
-    if Node.alive?() and :persistent_term.get(@own, nil) == Node.self() do
-      _ = :net_kernel.stop()
-    end
-
+    ours? = Node.alive?() and :persistent_term.get(@own, nil) == Node.self()
+    _ = ours? and :net_kernel.stop()
     :ok
   end
 
@@ -40,6 +38,12 @@ defmodule K8sConnect.Distribution do
   """
   @spec set_cookie(node(), binary()) :: true
   def set_cookie(node, cookie), do: Node.set_cookie(node, to_atom(cookie))
+
+  @doc """
+  Leaves `node` with the cookie that every other node has.
+  """
+  @spec forget_cookie(node()) :: true
+  def forget_cookie(node), do: not Node.alive?() or Node.set_cookie(node, Node.get_cookie())
 
   @doc """
   A name for the local node: of the kind that `node` has, long or short, as another kind makes the

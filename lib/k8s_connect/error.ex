@@ -12,7 +12,7 @@ defmodule K8sConnect.Error do
 
   | stage | kinds |
   |---|---|
-  | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option`, `:no_target`, `:no_cookie_file` |
+  | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option`, `:no_target`, `:target_and_selector`, `:no_cookie_file`, `:bad_cookie_file` |
   | `:native` | `:not_loaded`, `:task_died` |
   | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:unsupported_login`, `:bad_namespace` |
   | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes` |
@@ -56,7 +56,7 @@ defmodule K8sConnect.Error do
   # Options
 
   defp sentence(:options, :not_a_keyword, %{value: value}) do
-    "options must be a keyword list, got #{inspect(value)}. " <>
+    "options must be a keyword list, got #{value}. " <>
       "For example: K8sConnect.pods(namespace: \"shop\")"
   end
 
@@ -75,6 +75,15 @@ defmodule K8sConnect.Error do
 
   defp sentence(:options, :no_cookie_file, %{file: file, problem: problem}) do
     "could not read the cookie from #{file}: #{problem}. Look at it with: ls -l #{file}"
+  end
+
+  defp sentence(:options, :bad_cookie_file, %{file: file, size: size}) do
+    "the file #{file} is no cookie: it has #{size} bytes, and a cookie has 1 to 255. " <>
+      "Look at its size with: wc -c #{file}"
+  end
+
+  defp sentence(:options, :target_and_selector, %{target: target}) do
+    "give the target #{inspect(target)} or a selector, not both"
   end
 
   # The library
@@ -317,8 +326,8 @@ defmodule K8sConnect.Error do
   end
 
   defp sentence(:route, :node_taken, %{node: node}) do
-    "this BEAM is connected to a node #{node} of another pod: two clusters can have the same " <>
-      "addresses. End that connection first: K8sConnect.disconnect(#{inspect(node)})"
+    "this BEAM is connected to a node #{node} already, of another pod or by another way: two " <>
+      "clusters can have the same addresses. End that first: Node.disconnect(#{inspect(node)})"
   end
 
   # The connection

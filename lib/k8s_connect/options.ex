@@ -32,7 +32,9 @@ defmodule K8sConnect.Options do
   """
   @spec api(keyword()) :: {:ok, api()} | {:error, Error.t()}
   def api(options) do
-    with :ok <- check(options, @api), do: {:ok, to_api(options)}
+    with :ok <- check(options, @api) do
+      {:ok, defaults() |> Keyword.take(@api) |> Keyword.merge(options) |> to_api()}
+    end
   end
 
   @doc """
@@ -41,7 +43,7 @@ defmodule K8sConnect.Options do
   @spec connect(String.t() | nil, keyword()) :: {:ok, connect()} | {:error, Error.t()}
   def connect(target, options) do
     with :ok <- check(options, @connect),
-         options = Keyword.merge(defaults(), options),
+         options = Keyword.merge(defaults(target, options), options),
          :ok <- check(options, @connect),
          :ok <- check_target(target, options),
          {:ok, cookie, source} <- cookie(options) do
@@ -62,6 +64,16 @@ defmodule K8sConnect.Options do
          progress: options[:progress] || fn _step -> :ok end
        }}
     end
+  end
+
+  # What is given explicitly also outdoes the default of what it stands in for.
+  defp defaults(target, options) do
+    cookie? = options[:cookie] != nil or options[:cookie_file] != nil
+
+    for {option, value} <- defaults(),
+        not (option == :selector and target != nil),
+        not (option in [:cookie, :cookie_file] and cookie?),
+        do: {option, value}
   end
 
   defp defaults, do: Keyword.take(Application.get_all_env(:k8s_connect), @connect)
@@ -87,12 +99,16 @@ defmodule K8sConnect.Options do
 
   # As the VM reads ~/.erlang.cookie: without the end of the line.
   defp read_cookie(file) do
-    case File.read(file) do
-      {:ok, text} ->
-        {:ok, String.trim_trailing(text, "\n"), "the file #{file}"}
-
+    with {:ok, text} <- File.read(file),
+         cookie = String.trim_trailing(text, "\n"),
+         {_size, true} <- {byte_size(cookie), byte_size(cookie) in 1..255} do
+      {:ok, cookie, "the file #{file}"}
+    else
       {:error, reason} ->
         failed(:no_cookie_file, %{file: file, problem: to_string(:file.format_error(reason))})
+
+      {size, false} ->
+        failed(:bad_cookie_file, %{file: file, size: size})
     end
   end
 
@@ -100,16 +116,23 @@ defmodule K8sConnect.Options do
     if options[:selector], do: :ok, else: failed(:no_target, %{})
   end
 
-  defp check_target(target, _options) do
-    if text?(target),
-      do: :ok,
-      else: failed(:bad_option, %{option: :target, value: target, expected: expected(:target)})
+  defp check_target(target, options) do
+    cond do
+      not text?(target) ->
+        failed(:bad_option, %{option: :target, value: target, expected: expected(:target)})
+
+      options[:selector] ->
+        failed(:target_and_selector, %{target: target})
+
+      true ->
+        :ok
+    end
   end
 
   defp check(options, known) do
     if Keyword.keyword?(options),
       do: check_each(options, known),
-      else: failed(:not_a_keyword, %{value: options})
+      else: failed(:not_a_keyword, %{value: kind(options)})
   end
 
   defp check_each(options, known) do
@@ -147,6 +170,11 @@ defmodule K8sConnect.Options do
   defp expected(:progress), do: "a function of one argument"
   defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
   defp expected(_text), do: "a string that is not empty"
+
+  # There may be a cookie in it.
+  defp kind(options) when is_list(options), do: "another list"
+  defp kind(options) when is_map(options), do: "a map"
+  defp kind(_options), do: "something else"
 
   # A cookie is never shown, not even a wrong one.
   defp shown(:cookie, _value), do: :something_else

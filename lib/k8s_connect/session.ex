@@ -81,12 +81,16 @@ defmodule K8sConnect.Session do
   end
 
   def attaching(:info, {attach, {:ok, found}}, %{attach: attach} = data) do
-    data = %{data | native: found.session, connection: connection(found, data.options)}
+    closed = make_ref()
+    :ok = Native.closed(closed, found.session)
+    connection = connection(found, data.options)
+    data = %{data | native: found.session, connection: connection, closed: closed}
 
     with :ok <- claim(data.connection),
          {:ok, cookie} <- cookie(found, data.options),
-         :ok <- Route.VM.attach(data.connection.node, found.session, cookie),
-         :ok <- connect(data.connection) do
+         {:ok, path} <- Native.call(:dial, [found.session, socket_directory()]),
+         :ok <- Route.VM.attach(data.connection.node, path, cookie),
+         :ok <- connect(data.connection, data.closed) do
       up(data)
     else
       {:exists, connection} -> answer({:ok, connection}, data)
@@ -116,7 +120,7 @@ defmodule K8sConnect.Session do
   def up({:timeout, :tick}, interval, data) do
     node = data.connection.node
     # An answer is traffic in both directions; nothing waits for it.
-    spawn(fn -> :erpc.call(node, :erlang, :node, []) end)
+    spawn(fn -> catch_noconnection(fn -> :erpc.call(node, :erlang, :node, []) end) end)
     {:keep_state_and_data, tick(interval)}
   end
 
@@ -157,25 +161,30 @@ defmodule K8sConnect.Session do
 
   defp up(data) do
     Node.monitor(data.connection.node, true)
-    closed = make_ref()
-    :ok = Native.closed(closed, data.native)
-
     true = Sessions.up(key(data.connection), data.connection)
     tell(data, {:step, "connected", "to #{data.connection.node}", now(data)})
     tell(data, {:ok, data.connection})
-    {:next_state, :up, %{data | closed: closed, options: nil}, {:next_event, :internal, :tick}}
+    {:next_state, :up, %{data | options: nil}, {:next_event, :internal, :tick}}
   end
 
   # A node drops another that is silent for its own net_ticktime, and each ticks by its own, which
   # nobody tells the other. Where the two differ we make the traffic.
   defp ticks(node) do
-    case {ticktime(:erpc.call(node, :net_kernel, :get_net_ticktime, [], 5_000)), ticktime()} do
+    asked =
+      catch_noconnection(fn -> :erpc.call(node, :net_kernel, :get_net_ticktime, [], 5_000) end)
+
+    case {ticktime(asked), ticktime()} do
       {same, same} -> []
+      {nil, _ours} -> []
       {theirs, ours} -> [tick(min(theirs, ours) * 250)]
     end
+  end
+
+  # The node is gone already then, and its nodedown is on the way.
+  defp catch_noconnection(fun) do
+    fun.()
   catch
-    # The node is gone already, and its nodedown is on the way.
-    :error, {:erpc, _reason} -> []
+    :error, {:erpc, _reason} -> nil
   end
 
   defp ticktime, do: ticktime(:net_kernel.get_net_ticktime())
@@ -200,9 +209,8 @@ defmodule K8sConnect.Session do
     end
   end
 
-  defp key(connection) do
-    {connection.context, connection.namespace, connection.pod, connection.node}
-  end
+  # A pod is its uid: names and contexts repeat from cluster to cluster.
+  defp key(connection), do: {connection.uid, connection.node}
 
   defp connection(found, options) do
     %Connection{
@@ -221,18 +229,34 @@ defmodule K8sConnect.Session do
   defp cookie(found, options) do
     case options.cookie.() || Native.cookie(found.session) do
       nil -> {:error, Error.new(:cookie, {:not_found, %{pod: found.pod}})}
-      cookie -> {:ok, cookie}
+      # In a function, which no report shows the inside of.
+      cookie -> {:ok, fn -> cookie end}
     end
   end
 
-  # The way is known to be open and the node to be there: what is left is the cookie.
-  defp connect(%Connection{node: node} = connection) do
-    case Node.connect(node) do
-      true ->
-        :ok
+  # The runtime directory is the user's own, where it is there and usable.
+  defp socket_directory do
+    with directory when is_binary(directory) <- System.get_env("XDG_RUNTIME_DIR"),
+         {:ok, %File.Stat{type: :directory, access: :read_write}} <- File.stat(directory) do
+      directory
+    else
+      _not_usable -> System.tmp_dir!()
+    end
+  end
 
-      _false ->
-        {:error, Error.new(:connect, {:refused, %{node: node, source: connection.cookie_source}})}
+  # The way is known to be open and the node to be there: unless the link has just ended, what is
+  # left is the cookie.
+  defp connect(%Connection{node: node} = connection, closed) do
+    if Node.connect(node) == true do
+      :ok
+    else
+      receive do
+        {^closed, {:ok, reason}} -> {:error, Error.new(:node, {:link_closed, %{reason: reason}})}
+      after
+        0 ->
+          {:error,
+           Error.new(:connect, {:refused, %{node: node, source: connection.cookie_source}})}
+      end
     end
   end
 

@@ -5,11 +5,13 @@ defmodule K8sConnect.ErrorTest do
 
   # One line for each kind that the moduledoc lists: its details, and what the sentence must say.
   @sentences [
-    {:options, :not_a_keyword, %{value: 1}, ["got 1", "K8sConnect.pods(namespace:"]},
+    {:options, :not_a_keyword, %{value: "a map"}, ["got a map", "K8sConnect.pods(namespace:"]},
     {:options, :unknown_option, %{option: :a, known: [:b, :c]}, [":a", ":b, :c"]},
     {:options, :bad_option, %{option: :a, value: 1, expected: "a string"},
      [":a", "a string", "got 1"]},
     {:options, :no_target, %{}, ["app-0", "sts/app", "kubectl get pods"]},
+    {:options, :target_and_selector, %{target: "app-0"}, ["\"app-0\"", "not both"]},
+    {:options, :bad_cookie_file, %{file: "/c", size: 3000}, ["3000 bytes", "wc -c /c"]},
     {:options, :no_cookie_file, %{file: "/c", problem: "gone"}, ["/c: gone", "ls -l /c"]},
     {:native, :not_loaded, %{path: "/x.so", problem: "gone"},
      ["/x.so", "gone", "mix deps.compile"]},
@@ -78,7 +80,7 @@ defmodule K8sConnect.ErrorTest do
     {:outlet, :no_socket, %{directory: "/t", problem: "denied"}, ["/t: denied", "export TMPDIR"]},
     {:route, :unknown_net_kernel, %{otp: "40"}, ["(40)", "left alone"]},
     {:route, :no_distribution, %{name: "a@b", problem: "p"}, ["a@b", "iex --sname"]},
-    {:route, :node_taken, %{node: :a@b}, ["a@b", "K8sConnect.disconnect(:a@b)"]},
+    {:route, :node_taken, %{node: :a@b}, ["a@b", "Node.disconnect(:a@b)"]},
     {:connect, :refused, %{node: :a@b, source: "Secret s"}, ["a@b", "Secret s", "--cookie-file"]},
     {:connect, :session_died, %{problem: "p"}, ["p. Please report"]}
   ]

@@ -46,7 +46,34 @@ defmodule K8sConnect.OptionsTest do
     assert {:no_cookie_file, %{problem: "no such file or directory"}} = error.reason
   end
 
+  test "what is given outdoes the default of what it stands in for" do
+    on_exit(fn ->
+      for name <- [:selector, :cookie], do: Application.delete_env(:k8s_connect, name)
+    end)
+
+    Application.put_env(:k8s_connect, :selector, "app=web")
+    assert {:ok, %{target: %{target: "app-0", labels: nil}}} = Options.connect("app-0", [])
+    assert {:ok, %{target: %{target: nil, labels: "app=web"}}} = Options.connect(nil, [])
+
+    assert {:error, %{reason: {:target_and_selector, _}}} =
+             Options.connect("app-0", selector: "a=b")
+
+    Application.put_env(:k8s_connect, :cookie, "configured")
+    assert {:ok, %{cookie_source: "the option :cookie"}} = Options.connect("app-0", [])
+
+    assert {:error, %{reason: {:no_cookie_file, _}}} =
+             Options.connect("app-0", cookie_file: "/does/not/exist")
+
+    assert {:error, %{reason: {:bad_cookie_file, %{size: size}}}} =
+             Options.connect("app-0", cookie_file: "mix.exs")
+
+    assert size > 255
+  end
+
   test "a wrong cookie is not shown" do
+    assert {:error, error} = Options.connect("app-0", %{cookie: "my-secret"})
+    refute inspect(error) =~ "my-secret"
+
     assert {:error, error} = Options.connect("app-0", cookie: ["my-secret"])
     refute inspect(error) =~ "my-secret"
     assert {:bad_option, %{option: :cookie}} = error.reason

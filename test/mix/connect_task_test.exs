@@ -171,7 +171,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
           "-kernel inet_backend socket",
           "-kernel net_ticktime 8"
         ] do
-      assert {flags, {output, 0}} = {flags, vm(["--erl", flags], code)}
+      assert {^flags, {output, 0}} = {flags, vm(["--erl", flags], code)}
       assert output =~ @node
     end
   end

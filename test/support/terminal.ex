@@ -14,7 +14,7 @@ defmodule K8sConnect.Terminal do
       args: ["-qefc", words, "/dev/null"],
       env:
         for(
-          {name, value} <- [{"TERM", "xterm"} | env],
+          {name, value} <- [{"TERM", "xterm"}, {"ELIXIR_ERL_OPTIONS", ""} | env],
           do: {to_charlist(name), to_charlist(value)}
         )
     ])

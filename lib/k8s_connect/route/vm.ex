@@ -12,18 +12,19 @@ defmodule K8sConnect.Route.VM do
 
   use GenServer
 
-  alias K8sConnect.{Distribution, Error, Native}
+  alias K8sConnect.{Distribution, Error}
   alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
 
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Makes `node` reachable through the native session until the calling process dies or detaches it.
+  Makes `node` reachable through the socket at `path`, which takes one connection, until the
+  calling process dies or detaches it.
   """
-  @spec attach(node(), Native.session(), binary()) :: :ok | {:error, Error.t()}
-  def attach(node, native_session, cookie) do
-    GenServer.call(__MODULE__, {:attach, node, native_session, cookie}, :infinity)
+  @spec attach(node(), String.t(), (() -> binary())) :: :ok | {:error, Error.t()}
+  def attach(node, path, cookie) do
+    GenServer.call(__MODULE__, {:attach, node, path, cookie}, :infinity)
   end
 
   @doc """
@@ -44,12 +45,12 @@ defmodule K8sConnect.Route.VM do
   # nodes: node => {owner, monitor}
 
   @impl true
-  def handle_call({:attach, node, session, cookie}, {owner, _tag}, state) do
+  def handle_call({:attach, node, path, cookie}, {owner, _tag}, state) do
     with :ok <- check_free(node, state),
          :ok <- Distribution.ensure(node),
          :ok <- NetKernel.install(Carrier) do
-      Distribution.set_cookie(node, cookie)
-      Table.put(node, session)
+      Distribution.set_cookie(node, cookie.())
+      Table.put(node, path)
       {:reply, :ok, put_in(state.nodes[node], {owner, Process.monitor(owner)})}
     else
       {:error, reason} -> {:reply, {:error, Error.new(:route, reason)}, leave_if_last(state)}
@@ -73,7 +74,8 @@ defmodule K8sConnect.Route.VM do
 
   # Two clusters may have pods of one address, and so nodes of one name.
   defp check_free(node, state) do
-    if is_map_key(state.nodes, node), do: {:error, {:node_taken, %{node: node}}}, else: :ok
+    taken? = is_map_key(state.nodes, node) or node in Node.list(:connected)
+    if taken?, do: {:error, {:node_taken, %{node: node}}}, else: :ok
   end
 
   defp let_go_of(owner, state) do
@@ -90,6 +92,7 @@ defmodule K8sConnect.Route.VM do
   defp bury(node) do
     Table.bury(node)
     Node.disconnect(node)
+    Distribution.forget_cookie(node)
   end
 
   defp leave_if_last(%{nodes: nodes} = state) when nodes == %{}, do: leave(state)

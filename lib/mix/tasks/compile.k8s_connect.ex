@@ -85,7 +85,7 @@ defmodule Mix.Tasks.Compile.K8sConnect do
 
   defp cargo_build(cargo) do
     Mix.shell().info("Compiling the native parts of k8s_connect (a first build takes minutes)")
-    directory = System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target")
+    directory = Path.expand(System.get_env("CARGO_TARGET_DIR") || Path.join(@native, "target"))
     packages = for {_built, name} <- products(), do: ["-p", Path.rootname(name)]
 
     arguments =

@@ -154,7 +154,7 @@ impl Cluster {
     /// Whether this is the server, as the user, that the access leads to.
     #[must_use]
     pub fn is_at(&self, access: &Access) -> bool {
-        self.access.fingerprint == access.fingerprint
+        access.fingerprint.is_some() && self.access.fingerprint == access.fingerprint
     }
 
     /// The context's name.

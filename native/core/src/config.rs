@@ -129,8 +129,8 @@ pub struct Fingerprint(u64);
 /// One context, resolved: all that is needed to talk to its API server.
 #[derive(Debug, Clone)]
 pub struct Access {
-    /// Of the files' contents and the context's name; not of files that they name.
-    pub fingerprint: Fingerprint,
+    /// Of the context's name and the contents of all files that were read for it.
+    pub fingerprint: Option<Fingerprint>,
     /// The name of the context.
     pub context: String,
     /// The namespace to work in.
@@ -146,7 +146,6 @@ pub struct Access {
 pub async fn resolve(source: &Source, selection: Selection) -> Result<Access, Error> {
     let kubeconfig = read(source)?;
     let context = choose_context(&kubeconfig, selection.context)?;
-    let fingerprint = fingerprint(source, &context);
     confirm_user(&kubeconfig, &context)?;
 
     let options = KubeConfigOptions { context: Some(context.clone()), ..Default::default() };
@@ -154,6 +153,7 @@ pub async fn resolve(source: &Source, selection: Selection) -> Result<Access, Er
         .await
         .map_err(|error| explain(error, &context))?;
     confirm_login(&config.auth_info, &context)?;
+    let fingerprint = fingerprint(source, &context, &config);
 
     let namespace = selection
         .namespace
@@ -181,14 +181,23 @@ fn read(source: &Source) -> Result<Kubeconfig, Error> {
     merged.ok_or(Error::NotFound { tried: paths })
 }
 
-fn fingerprint(source: &Source, context: &str) -> Fingerprint {
+/// `None` where a file cannot be read twice: then it is like no other.
+fn fingerprint(source: &Source, context: &str, config: &kube::Config) -> Option<Fingerprint> {
     let mut hasher = DefaultHasher::new();
     context.hash(&mut hasher);
-    for path in candidates(source) {
+    config.root_cert.hash(&mut hasher);
+    let user = &config.auth_info;
+    let named = [&user.client_certificate, &user.client_key, &user.token_file];
+    let named = named.into_iter().flatten().map(PathBuf::from);
+    for path in candidates(source).into_iter().chain(named) {
         path.hash(&mut hasher);
-        std::fs::read(&path).ok().hash(&mut hasher);
+        match std::fs::metadata(&path) {
+            Ok(file) if file.is_file() => std::fs::read(&path).ok()?.hash(&mut hasher),
+            Ok(_) => return None,
+            Err(_) => {} // skipped by the reader, too
+        }
     }
-    Fingerprint(hasher.finish())
+    Some(Fingerprint(hasher.finish()))
 }
 
 fn candidates(source: &Source) -> Vec<PathBuf> {

@@ -89,11 +89,17 @@ pub async fn find(cluster: &Cluster, container: &Container) -> Result<Option<Coo
     let vars = container.env.iter().flatten().rev();
     let best = vars.filter(|var| rank(&var.name).is_some()).min_by_key(|var| rank(&var.name));
     if let Some(var) = best
-        && let Some(cookie) = from_var(cluster, container, var).await?
+        && NAMES.contains(&var.name.as_str())
     {
-        return Ok(Some(cookie));
+        return from_var(cluster, container, var).await;
     }
-    from_env_from(cluster, container).await
+    // A name that only ends like one counts after the well-known ones, wherever those are.
+    let imported = from_env_from(cluster, container).await?;
+    match (imported, best) {
+        (Some((rank, cookie)), _) if rank < NAMES.len() => Ok(Some(cookie)),
+        (_, Some(var)) => from_var(cluster, container, var).await,
+        (imported, None) => Ok(imported.map(|(_, cookie)| cookie)),
+    }
 }
 
 async fn from_var(
@@ -103,6 +109,10 @@ async fn from_var(
 ) -> Result<Option<Cookie>, Error> {
     let of = format!("{} of container {}", var.name, container.name);
     if let Some(value) = &var.value {
+        // The kubelet puts another variable's value there; what it was is not in the spec alone.
+        if value.contains("$(") {
+            return Ok(None);
+        }
         return Ok(cookie(value.clone().into_bytes(), of));
     }
     let from = var.value_from.as_ref();
@@ -121,7 +131,10 @@ async fn from_var(
 }
 
 /// `envFrom`: all keys of a Secret or a `ConfigMap`; the last one that has a name wins.
-async fn from_env_from(cluster: &Cluster, container: &Container) -> Result<Option<Cookie>, Error> {
+async fn from_env_from(
+    cluster: &Cluster,
+    container: &Container,
+) -> Result<Option<(usize, Cookie)>, Error> {
     let mut best: Option<(usize, Cookie)> = None;
     for from in container.env_from.iter().flatten().rev() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
@@ -147,7 +160,7 @@ async fn from_env_from(cluster: &Cluster, container: &Container) -> Result<Optio
             }
         }
     }
-    Ok(best.map(|(_, cookie)| cookie))
+    Ok(best)
 }
 
 fn cookie(value: Vec<u8>, source: String) -> Option<Cookie> {

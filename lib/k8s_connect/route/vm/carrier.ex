@@ -50,7 +50,7 @@ defmodule K8sConnect.Route.VM.Carrier do
   defp connect(kernel, node, me, setup_time) do
     timer = :dist_util.start_timer(setup_time)
 
-    with {:ok, address} <- Table.dial(node),
+    with {:ok, address} <- Table.address(node),
          # `:local_tcp` by name: with `-kernel inet_backend socket`, `:gen_tcp` would give no port.
          {:ok, socket} <- :local_tcp.connect(address, 0, [active: false, packet: 2], 5000) do
       :dist_util.reset_timer(timer)

@@ -3,8 +3,6 @@ defmodule K8sConnect.Route.VM.Table do
   # The nodes that are on this route, and the tombstones of those that were. Owned and written by
   # the route's process, read by `net_kernel` and by what dials.
 
-  alias K8sConnect.Native
-
   @table __MODULE__
 
   @spec new() :: :ok
@@ -13,8 +11,11 @@ defmodule K8sConnect.Route.VM.Table do
     :ok
   end
 
-  @spec put(node(), Native.session()) :: true
-  def put(node, session), do: :ets.insert(@table, {node, {:session, session}})
+  @doc """
+  Puts `node` on this route, by the socket that leads to it.
+  """
+  @spec put(node(), String.t()) :: true
+  def put(node, path), do: :ets.insert(@table, {node, path})
 
   @doc """
   Leaves a tombstone: `node` is still claimed, and dialling it fails at once.
@@ -39,19 +40,14 @@ defmodule K8sConnect.Route.VM.Table do
   end
 
   @doc """
-  Opens a connection to `node` and answers the address that the BEAM finds it at.
+  The address that the BEAM finds `node` at. It takes one connection: a node that is lost is for
+  its session to attach again.
   """
-  @spec dial(node()) :: {:ok, {:local, charlist()}} | {:error, term()}
-  def dial(node) do
+  @spec address(node()) :: {:ok, {:local, charlist()}} | {:error, :gone}
+  def address(node) do
     case :ets.lookup(@table, node) do
-      [{^node, {:session, session}}] ->
-        directory = System.get_env("XDG_RUNTIME_DIR") || System.tmp_dir!()
-
-        with {:ok, path} <- Native.call(:dial, [session, directory]),
-             do: {:ok, {:local, to_charlist(path)}}
-
-      [{^node, :gone}] ->
-        {:error, :gone}
+      [{^node, path}] when is_binary(path) -> {:ok, {:local, to_charlist(path)}}
+      _gone -> {:error, :gone}
     end
   end
 end

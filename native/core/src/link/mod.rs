@@ -145,6 +145,12 @@ impl Link {
         }
     }
 
+    /// Why the link is closed; `None` where it is not. It is set before the streams end.
+    #[must_use]
+    pub fn closed_by(&self) -> Option<String> {
+        self.closed.borrow().clone()
+    }
+
     fn reason(&self) -> String {
         self.closed.borrow().clone().unwrap_or_else(|| "the link is closing".into())
     }
@@ -251,19 +257,21 @@ where
     loop {
         tokio::select! {
             biased;
-            Some(control) = controls.recv() => put_control(&mut out, &control),
+            Some(control) = controls.recv() => {
+                // A reset must not overtake what its own stream has in the queue.
+                while let Ok(order) = orders.try_recv() {
+                    put_order(&mut out, &mut encoder, order);
+                }
+                put_control(&mut out, &control);
+            }
             Some(order) = orders.recv() => put_order(&mut out, &mut encoder, order),
             else => return "closed".into(),
         }
         // What else waits goes out in the same write.
-        while out.len() < PIECE {
-            if let Ok(control) = controls.try_recv() {
-                put_control(&mut out, &control);
-            } else if let Ok(order) = orders.try_recv() {
-                put_order(&mut out, &mut encoder, order);
-            } else {
-                break;
-            }
+        while out.len() < PIECE
+            && let Ok(order) = orders.try_recv()
+        {
+            put_order(&mut out, &mut encoder, order);
         }
         shared.writing.store(true, Ordering::Relaxed);
         let written = async {

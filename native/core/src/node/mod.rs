@@ -116,6 +116,14 @@ pub struct Node {
 /// # Errors
 /// [`Error`]
 pub async fn probe(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
+    find(link, wanted).await.map_err(|error| match link.closed_by() {
+        // Then whatever else was seen is only its consequence.
+        Some(reason) => Error::LinkClosed { reason },
+        None => error,
+    })
+}
+
+async fn find(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
     let mut epmd = Epmd::ask(link).await?;
     let wanted = wanted.map(|name| name.split('@').next().unwrap_or(name));
     let (entry, challenge) = first_alive(link, &mut epmd, wanted).await?;
