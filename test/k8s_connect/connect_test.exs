@@ -47,6 +47,12 @@ defmodule K8sConnect.ConnectTest do
 
   defp descriptors, do: length(File.ls!("/proc/self/fd"))
 
+  # KiB
+  defp resident do
+    [_, kib] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
+    String.to_integer(kib)
+  end
+
   defp sockets(state) do
     for file <- ["tcp", "tcp6"],
         [_, _, _, ^state | _] = line <-
@@ -271,6 +277,14 @@ defmodule K8sConnect.ConnectTest do
       await(&nothing_left?/0)
     end
 
+    test "when the local node is stopped and started again under it" do
+      node = connect().node
+      :net_kernel.stop()
+      await(&nothing_left?/0)
+      assert connect().node == node
+      assert NetKernel.installed?(Carrier)
+    end
+
     test "when the user disconnects the node" do
       node = connect().node
       Node.disconnect(node)
@@ -289,6 +303,7 @@ defmodule K8sConnect.ConnectTest do
       end
 
       {descriptors, processes, atoms, threads} = measure.()
+      memory = resident()
       for _ <- 1..1000, do: cycle.()
       await(fn -> descriptors() <= descriptors end)
       {_, processes_after, atoms_after, threads_after} = measure.()
@@ -296,6 +311,8 @@ defmodule K8sConnect.ConnectTest do
       assert threads_after <= threads
       # One for the name that the local node has each time, and nothing else.
       assert atoms_after - atoms <= 1000 + 50
+      # 16 KiB a time would be a leak of anything; what is seen is a few MiB in all.
+      assert resident() - memory < 16_000
     end
   end
 

@@ -169,7 +169,8 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     for flags <- [
           "-kernel dist_auto_connect once",
           "-kernel inet_backend socket",
-          "-kernel net_ticktime 8"
+          "-kernel net_ticktime 8",
+          "-proto_dist inet_tls"
         ] do
       assert {^flags, {output, 0}} = {flags, vm(["--erl", flags], code)}
       assert output =~ @node
