@@ -55,7 +55,8 @@ defmodule K8sConnect.Options do
            labels: options[:selector],
            container: options[:container],
            node: options[:node],
-           cookie: cookie == nil
+           cookie: cookie == nil,
+           trust: true
          },
          # In a function, which no report shows the inside of.
          cookie: fn -> cookie end,

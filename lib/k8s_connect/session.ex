@@ -94,6 +94,7 @@ defmodule K8sConnect.Session do
       up(data)
     else
       {:exists, connection} -> answer({:ok, connection}, data)
+      {:error, %Error{stage: :connect}} when not found.probed -> once_more(data)
       {:error, error} -> fail(error, data)
     end
   end
@@ -258,6 +259,13 @@ defmodule K8sConnect.Session do
            Error.new(:connect, {:refused, %{node: node, source: connection.cookie_source}})}
       end
     end
+  end
+
+  # The pod's spec told the name, and that may be what was wrong: now the node is asked itself.
+  defp once_more(data) do
+    release(data)
+    data = put_in(data.options.target.trust, false)
+    {:keep_state, %{data | native: nil}, {:next_event, :internal, :attach}}
   end
 
   defp fail(error, data), do: answer({:error, error}, data)

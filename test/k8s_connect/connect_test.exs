@@ -128,6 +128,14 @@ defmodule K8sConnect.ConnectTest do
       assert Atom.to_string(connect("two-nodes", node: "app").node) =~ ~r/^app@/
     end
 
+    test "a spec that tells the node's name, rightly and wrongly" do
+      for pod <- ["named", "misnamed"] do
+        connection = connect(pod)
+        assert Atom.to_string(connection.node) =~ ~r/^app@10\.244\.1\.\d+$/
+        assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+      end
+    end
+
     test "a name in epmd without a node behind it does not count" do
       assert Atom.to_string(connect("stale-name").node) =~ ~r/^app@/
     end

@@ -18,12 +18,17 @@ defmodule K8sConnect.RoundTripsTest do
     {round(time / 1000 / @round_trip), connection}
   end
 
-  test "seven for a first pod, five for a second one of the same cluster", %{tmp_dir: tmp_dir} do
+  # A cluster that no other test has connections to.
+  defp distant(tmp_dir, name) do
     port = K8sConnect.Distance.start({10, 200, 0, 1}, 6443, @round_trip)
-    kubeconfig = Path.join(tmp_dir, "kubeconfig")
+    kubeconfig = Path.join(tmp_dir, name)
     text = File.read!(Path.expand("~/.kube/dev"))
     File.write!(kubeconfig, String.replace(text, "10.200.0.1:6443", "127.0.0.1:#{port}"))
+    kubeconfig
+  end
 
+  test "seven for a first pod, five for a second one of the same cluster", %{tmp_dir: tmp_dir} do
+    kubeconfig = distant(tmp_dir, "first")
     # TCP, TLS, the upgrade, epmd, the probe, and two of the distribution's handshake; the pod and
     # its cookie are read meanwhile.
     assert {first, one} = connect("app-0", kubeconfig)
@@ -33,5 +38,11 @@ defmodule K8sConnect.RoundTripsTest do
     assert second <= 5
 
     for connection <- [one, two], do: K8sConnect.disconnect(connection)
+  end
+
+  test "six where the pod's spec tells the node's name", %{tmp_dir: tmp_dir} do
+    assert {trips, connection} = connect("named", distant(tmp_dir, "named"))
+    assert trips <= 6
+    K8sConnect.disconnect(connection)
   end
 end

@@ -1,7 +1,7 @@
 //! The whole way, from what a user types to an Erlang node that can be dialled. Round trips are
 //! the currency: the link is upgraded while the pod and its Secret are read on another connection.
 
-use std::{pin::pin, time::Instant};
+use std::{pin::pin, sync::OnceLock, time::Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -27,6 +27,9 @@ pub struct Wish {
     pub node: Option<String>,
     /// Whether to look for the cookie: not where the caller has it.
     pub cookie: bool,
+    /// Whether to take the node's name from the pod's spec where that tells it: it saves a round
+    /// trip, and may be wrong.
+    pub trust: bool,
 }
 
 /// A node that can be dialled.
@@ -93,15 +96,18 @@ impl Steps {
 /// that is not running says more than a link that could not be opened.
 pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Attached, Error> {
     let (target, shown) = target_of(wish)?;
+    // The pod's own side writes it, the network's side reads it.
+    let told = &OnceLock::new();
     if let Target::Pod(name) = &target {
         // The name is known: both connections start at once.
-        let look = async { look(cluster, target::get(cluster, name).await?, wish, steps).await };
-        return Box::pin(both(look, reach(cluster, name, wish, steps), vec![])).await;
+        let look =
+            async { look(cluster, target::get(cluster, name).await?, wish, steps, told).await };
+        return Box::pin(both(look, reach(cluster, name, wish, steps, told), vec![])).await;
     }
     let choice = target::choose(cluster, &target, &shown).await?;
     let name = target::name_of(&choice.pod);
-    let look = look(cluster, choice.pod, wish, steps);
-    Box::pin(both(look, reach(cluster, &name, wish, steps), choice.others)).await
+    let look = look(cluster, choice.pod, wish, steps, told);
+    Box::pin(both(look, reach(cluster, &name, wish, steps, told), choice.others)).await
 }
 
 /// Waits for both sides; a failure of the pod's own side counts first, and at once.
@@ -142,13 +148,20 @@ async fn look(
     pod: Pod,
     wish: &Wish,
     steps: &Steps,
+    told: &OnceLock<String>,
 ) -> Result<(Pod, Option<Cookie>), Error> {
     target::check_running(&pod)?;
     steps.done("pod", format!("{} is running", target::name_of(&pod)));
+    let wanted = wish.container.as_deref();
+    if wish.trust
+        && let Some(name) = cookie::container(&pod, wanted)
+            .and_then(|container| node::name::expected(&pod, container))
+    {
+        told.get_or_init(|| name);
+    }
     if !wish.cookie {
         return Ok((pod, None));
     }
-    let wanted = wish.container.as_deref();
     let Some(container) = cookie::container(&pod, wanted) else {
         return Err(Error::NoContainer {
             container: wanted.unwrap_or_default().into(),
@@ -173,10 +186,13 @@ async fn reach(
     pod: &str,
     wish: &Wish,
     steps: &Steps,
+    told: &OnceLock<String>,
 ) -> Result<(Link, Node), Error> {
     let link = link::upgrade(cluster, pod).await?;
     steps.done("link", "SPDY/3.1 through the API server".into());
-    let node = node::probe(&link, wish.node.as_deref()).await.map_err(|error| match error {
+    let expected = || told.get().cloned();
+    let probed = node::probe(&link, wish.node.as_deref(), expected).await;
+    let node = probed.map_err(|error| match error {
         node::Error::LinkClosed { reason } => Error::LinkClosed { reason },
         error => Error::Node { pod: pod.into(), namespace: cluster.namespace().into(), error },
     })?;

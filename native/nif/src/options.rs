@@ -39,11 +39,12 @@ pub struct AttachOptions {
     container: Option<String>,
     node: Option<String>,
     cookie: bool,
+    trust: bool,
 }
 
 impl From<AttachOptions> for Wish {
     fn from(options: AttachOptions) -> Self {
-        let AttachOptions { target, labels, container, node, cookie } = options;
-        Self { target, labels, container, node, cookie }
+        let AttachOptions { target, labels, container, node, cookie, trust } = options;
+        Self { target, labels, container, node, cookie, trust }
     }
 }

@@ -65,6 +65,7 @@ pub struct Found {
     uid: String,
     others: Vec<String>,
     node: String,
+    probed: bool,
     cookie_source: Option<String>,
 }
 
@@ -94,6 +95,7 @@ pub async fn attach(
         uid,
         others,
         node: node.name,
+        probed: node.probed,
         cookie_source,
     })
 }

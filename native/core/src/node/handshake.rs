@@ -126,7 +126,7 @@ fn parse_challenge(mut message: BytesMut) -> Result<Challenge, Error> {
 }
 
 /// The name becomes an atom of the VM, so it must be one that a node can have.
-fn checked_name(name: &[u8]) -> Result<String, Error> {
+pub(super) fn checked_name(name: &[u8]) -> Result<String, Error> {
     let bad = || Error::BadName { name: String::from_utf8_lossy(name).into_owned() };
     let text = std::str::from_utf8(name).map_err(|_| bad())?;
     let (local, host) = text.split_once('@').ok_or_else(bad)?;

@@ -8,6 +8,7 @@ use crate::link::{Link, Refused, Stream};
 
 pub mod epmd;
 pub mod handshake;
+pub mod name;
 
 /// A node that answers takes milliseconds; one that takes longer than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -97,36 +98,42 @@ pub enum Error {
 /// A node that has answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its full name, by its own word.
+    /// Its full name.
     pub name: String,
     /// The port it listens on, on the pod's loopback.
     pub port: u16,
-    /// Its distribution flags.
-    pub flags: u64,
-    /// Its creation.
-    pub creation: u32,
+    /// Whether the name is by its own word; otherwise the pod's spec has told it.
+    pub probed: bool,
 }
 
 /// Finds the node behind the link: the one whose name begins with `wanted`, or the only one.
-/// Three round trips, and no cookie.
+/// Two round trips, one where `expected` has the name when epmd has answered; and no cookie.
 ///
 /// A name whose port takes no connection does not count where another's does: epmd keeps what a
 /// node on another machine has registered through a forward for a while.
 ///
 /// # Errors
 /// [`Error`]
-pub async fn probe(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
-    find(link, wanted).await.map_err(|error| match link.closed_by() {
+pub async fn probe(
+    link: &Link,
+    wanted: Option<&str>,
+    expected: impl Fn() -> Option<String>,
+) -> Result<Node, Error> {
+    find(link, wanted, expected).await.map_err(|error| match link.closed_by() {
         // Then whatever else was seen is only its consequence.
         Some(reason) => Error::LinkClosed { reason },
         None => error,
     })
 }
 
-async fn find(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
+async fn find(
+    link: &Link,
+    wanted: Option<&str>,
+    expected: impl Fn() -> Option<String>,
+) -> Result<Node, Error> {
     let mut epmd = Epmd::ask(link).await?;
     let wanted = wanted.map(|name| name.split('@').next().unwrap_or(name));
-    let (entry, challenge) = first_alive(link, &mut epmd, wanted).await?;
+    let (entry, node) = first_alive(link, &mut epmd, wanted, expected).await?;
     // epmd had sent all its lines before the node answered: what else there is has arrived.
     if wanted.is_none() {
         let mut known = vec![entry.name.clone()];
@@ -139,15 +146,15 @@ async fn find(link: &Link, wanted: Option<&str>) -> Result<Node, Error> {
             return Err(Error::SeveralNodes { known });
         }
     }
-    let handshake::Challenge { name, flags, creation } = challenge;
-    Ok(Node { name, port: entry.port, flags, creation })
+    Ok(node)
 }
 
 async fn first_alive(
     link: &Link,
     epmd: &mut Epmd,
     wanted: Option<&str>,
-) -> Result<(epmd::Entry, handshake::Challenge), Error> {
+    expected: impl Fn() -> Option<String>,
+) -> Result<(epmd::Entry, Node), Error> {
     let mut refused = None;
     loop {
         let entry = match epmd.next_fit(wanted).await {
@@ -155,8 +162,15 @@ async fn first_alive(
             // Of names without a node behind them the first one is told.
             Err(error) => return Err(refused.unwrap_or(error)),
         };
+        let port = entry.port;
+        let fits = |name: &String| name.split('@').next() == Some(&entry.name);
+        if let Some(name) = expected().filter(fits) {
+            return Ok((entry, Node { name, port, probed: false }));
+        }
         match shake(link, &entry).await {
-            Ok(challenge) => return Ok((entry, challenge)),
+            Ok(challenge) => {
+                return Ok((entry, Node { name: challenge.name, port, probed: true }));
+            }
             Err(error @ Error::PortRefused { .. }) => {
                 refused.get_or_insert(error);
             }
