@@ -248,4 +248,44 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {listening(), processes("epmd"), files()} == before
     assert {_output, 0} = connect("app-0 --rpc 1")
   end
+
+  test "nothing is left after SIGKILL at any step" do
+    before = {listening(), processes("epmd"), files()}
+
+    # From before the VM has read its code to after it is connected, 40 ms apart.
+    for delay <- 100..900//40 do
+      port =
+        Port.open({:spawn_executable, System.find_executable("mix")}, [
+          :binary,
+          :exit_status,
+          :stderr_to_stdout,
+          cd: path("."),
+          args: ["k8s.connect", "app-0", "--hold"],
+          env: [{'MIX_ENV', 'dev'}]
+        ])
+
+      {:os_pid, pid} = Port.info(port, :os_pid)
+      # The moment is what the test is about: nothing is waited for here.
+      Process.sleep(delay)
+      {_output, 0} = System.cmd("kill", ["-KILL", to_string(pid)])
+      await_end(port)
+    end
+
+    assert {listening(), processes("epmd"), files()} == before
+  end
+
+  test "from a release without distribution" do
+    %{tmp_dir: build} = tmp_dir(%{})
+    release = Path.join(build, "release")
+    arguments = ["release", "--quiet", "--path", release]
+
+    assert {_output, 0} =
+             mix(path("test/fixtures/path_dependency"), build, arguments, [{"MIX_ENV", "prod"}])
+
+    program = Path.join(release, "bin/path_dependency")
+    code = "IO.inspect(K8sConnect.connect!(\"app-0\").node)"
+    env = [{"RELEASE_DISTRIBUTION", "none"}]
+    assert {output, 0} = run(release, program, ["eval", code], env)
+    assert output =~ @node
+  end
 end
