@@ -32,7 +32,7 @@ defmodule K8sConnect.MixProject do
     [
       licenses: ["Apache-2.0"],
       links: %{},
-      files: ~w(lib native/Cargo.* native/*/Cargo.toml native/*/build.rs native/*/src
+      files: ~w(lib native/Cargo.* native/{core,helper,nif}/{Cargo.toml,src} native/nif/build.rs
                 mix.exs README.md CHANGELOG.md LICENSE)
     ]
   end

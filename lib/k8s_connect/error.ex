@@ -304,8 +304,9 @@ defmodule K8sConnect.Error do
 
   defp sentence(:cookie, :not_found, %{pod: pod}) do
     "the spec of pod #{inspect(pod)} does not lead to a cookie: no variable of its container is " <>
-      "called RELEASE_COOKIE, ERLANG_COOKIE or the like. A release then has its own, in " <>
-      "releases/COOKIE of the image. Pass it in a file: --cookie-file PATH, or the option :cookie_file"
+      "called RELEASE_COOKIE, ERLANG_COOKIE or the like, or what it refers to is not there. A release " <>
+      "without one has its own, in releases/COOKIE of the image. Pass it in a file: " <>
+      "--cookie-file PATH, or the option :cookie_file"
   end
 
   # The way to this BEAM

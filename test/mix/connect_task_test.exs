@@ -216,17 +216,19 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert await_end(terminal) == 0
   end
 
-  defp hold do
-    port =
-      Port.open({:spawn_executable, System.find_executable("mix")}, [
-        :binary,
-        :exit_status,
-        :stderr_to_stdout,
-        cd: path("."),
-        args: ["k8s.connect", "app-0", "--hold"],
-        env: [{'MIX_ENV', 'dev'}]
-      ])
+  defp start_holding do
+    Port.open({:spawn_executable, System.find_executable("mix")}, [
+      :binary,
+      :exit_status,
+      :stderr_to_stdout,
+      cd: path("."),
+      args: ["k8s.connect", "app-0", "--hold"],
+      env: [{'MIX_ENV', 'dev'}]
+    ])
+  end
 
+  defp hold do
+    port = start_holding()
     [_, pid] = Regex.run(~r/end it with: kill (\d+)/, expect(port, ~r/end it with: kill \d+/))
     {port, pid}
   end
@@ -254,16 +256,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
     # From before the VM has read its code to after it is connected, 40 ms apart.
     for delay <- 100..900//40 do
-      port =
-        Port.open({:spawn_executable, System.find_executable("mix")}, [
-          :binary,
-          :exit_status,
-          :stderr_to_stdout,
-          cd: path("."),
-          args: ["k8s.connect", "app-0", "--hold"],
-          env: [{'MIX_ENV', 'dev'}]
-        ])
-
+      port = start_holding()
       {:os_pid, pid} = Port.info(port, :os_pid)
       # The moment is what the test is about: nothing is waited for here.
       Process.sleep(delay)

@@ -193,7 +193,11 @@ defmodule Mix.Tasks.Compile.K8sConnect do
 
   defp sources do
     Enum.flat_map(
-      ["Cargo.{toml,lock}", "*/{Cargo.toml,build.rs}", "*/src/**/*.rs"],
+      [
+        "Cargo.{toml,lock}",
+        "{core,helper,nif}/{Cargo.toml,build.rs}",
+        "{core,helper,nif}/src/**/*.rs"
+      ],
       &Path.wildcard(Path.join(@native, &1))
     )
   end
