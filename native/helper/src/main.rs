@@ -1,16 +1,31 @@
-//! The privileged port program of `k8s_connect`, kept apart from the library so that it can be
-//! small. So far it holds no rule and uses no privilege: it names its version and ends.
+//! The program; all of it is in the library.
 
 use std::{env, process::ExitCode};
 
-const USAGE: &str = "usage: k8s_connect_helper --version";
+const USAGE: &str = "usage: k8s_connect_helper [--version]\n\n\
+    Started by k8s_connect, and spoken to on standard input. Not for people.";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
+    if arguments.is_empty() {
+        return serve();
+    }
     if arguments == ["--version"] {
         println!("k8s_connect_helper {}", env!("CARGO_PKG_VERSION"));
         return ExitCode::SUCCESS;
     }
     eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+#[cfg(target_os = "linux")]
+fn serve() -> ExitCode {
+    // The one thing that is ever read of the environment; it counts for root only.
+    helper::serve::run(env::var("SUDO_UID").ok().as_deref())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn serve() -> ExitCode {
+    eprintln!("k8s_connect_helper is for Linux");
     ExitCode::from(2)
 }

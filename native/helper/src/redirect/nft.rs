@@ -1,0 +1,114 @@
+//! The article's own mechanism, DNAT in the output path, by a netfilter table that is ours; with a
+//! route of ours for an address that has none.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
+};
+
+use k8s_connect_netlink::{route::Routes, sock_diag::SockDiag};
+use k8s_connect_wire::{Redirect, Refusal};
+
+use super::{Mechanism, flows, table::Table, tun::Tun};
+use crate::{
+    capability,
+    policy::{self, kernel},
+};
+
+/// Everything that it needs is open from the beginning.
+pub struct Nft {
+    uid: u32,
+    table: Table,
+    tun: Tun,
+    routes: Routes,
+    sockets: SockDiag,
+    redirects: Vec<Redirect>,
+}
+
+impl Nft {
+    /// Makes an empty table: it works here, or it doesn't.
+    ///
+    /// # Errors
+    /// [`Refusal::Kernel`]
+    pub fn open(uid: u32) -> Result<Self, Refusal> {
+        Ok(Self {
+            uid,
+            table: Table::open(uid).map_err(kernel("making a netfilter table"))?,
+            tun: Tun::open(),
+            routes: Routes::open().map_err(kernel("asking for routes"))?,
+            sockets: SockDiag::open().map_err(kernel("asking for sockets"))?,
+            redirects: Vec::new(),
+        })
+    }
+
+    /// The addresses that have no route, or only one of ours.
+    fn check(&mut self, redirects: &[Redirect]) -> Result<BTreeSet<IpAddr>, Refusal> {
+        policy::check(redirects)?;
+        let mut unrouted = BTreeSet::new();
+        for redirect in redirects {
+            let way = policy::check_here(redirect, self.uid, &mut self.routes, &mut self.sockets)?;
+            if self.tun.is_needed(&way, &mut self.routes) {
+                unrouted.insert(redirect.to.ip());
+            }
+        }
+        Ok(unrouted)
+    }
+
+    /// The routes first: a connection must not find a rule for it and no way there.
+    fn put(&mut self, redirects: &[Redirect], unrouted: &BTreeSet<IpAddr>) -> Result<(), Refusal> {
+        self.table.make().map_err(kernel("making a netfilter table"))?;
+        for address in unrouted {
+            self.tun.make(*address, &mut self.routes)?;
+            self.table.guard(self.tun.name()).map_err(kernel("guarding the TUN device"))?;
+            self.tun.carry(*address, &mut self.routes)?;
+        }
+        self.table.swap(redirects).map_err(kernel("changing the redirects"))
+    }
+}
+
+impl Mechanism for Nft {
+    fn name(&self) -> &'static str {
+        "nft"
+    }
+
+    fn apply(&mut self, redirects: &[Redirect]) -> Result<(), Refusal> {
+        let unrouted = self.check(redirects)?;
+        let before: BTreeSet<_> = self.tun.carried().collect();
+        capability::with(|| {
+            if let Err(refusal) = self.put(redirects, &unrouted) {
+                self.tun.carry_only(&before, &mut self.routes);
+                return Err(refusal);
+            }
+            let gone = &destinations(&self.redirects) - &destinations(redirects);
+            flows::end(&mut self.sockets, self.uid, &gone);
+            self.tun.carry_only(&unrouted, &mut self.routes);
+            self.redirects = redirects.to_vec();
+            Ok(())
+        })
+    }
+
+    fn redirects(&self) -> &[Redirect] {
+        &self.redirects
+    }
+
+    fn routed(&self) -> Vec<IpAddr> {
+        self.tun.carried().collect()
+    }
+
+    fn end(&mut self) {
+        let _ = capability::with(|| {
+            // No new ones, then no old ones, then no rules. Whatever fails, the rest is done, and
+            // what is left goes with our descriptors.
+            let _ = self.table.swap(&[]);
+            flows::end(&mut self.sockets, self.uid, &destinations(&self.redirects));
+            self.redirects.clear();
+            let _ = self.table.delete();
+            self.tun.carry_only(&BTreeSet::new(), &mut self.routes);
+            Ok(())
+        });
+    }
+}
+
+fn destinations(redirects: &[Redirect]) -> BTreeSet<SocketAddr> {
+    redirects.iter().map(|redirect| redirect.to).collect()
+}
