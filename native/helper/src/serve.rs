@@ -6,7 +6,7 @@
 
 use std::{
     io,
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::ExitCode,
 };
 
@@ -33,9 +33,13 @@ pub fn run(sudo_uid: Option<&str>) -> ExitCode {
     let result = lockdown::begin().and_then(|()| Server::start(sudo_uid));
     match result {
         Ok(Some(mut server)) => {
-            server.serve();
-            if let Ok(mechanism) = &mut server.mechanism {
+            let farewell = server.serve();
+            let Server { life, mechanism, .. } = server;
+            if let Ok(mechanism) = mechanism {
                 mechanism.end();
+            }
+            if let Some(id) = farewell {
+                life.say(&Answer::Applied { id, redirects: 0, routed: vec![] });
             }
             ExitCode::SUCCESS
         }
@@ -48,8 +52,7 @@ pub fn run(sudo_uid: Option<&str>) -> ExitCode {
 }
 
 struct Server {
-    caller: Caller,
-    signals: SignalFd,
+    life: Life,
     input: Input,
     mechanism: Result<Box<dyn Mechanism>, Refusal>,
 }
@@ -60,50 +63,44 @@ impl Server {
         caller::refuse_setuid()?;
         let mut input = Input::default();
         let Some(pid) = input.hello()? else { return Ok(None) };
-        let caller = caller::identify(pid, sudo_uid)?;
-        let signals = signals().map_err(kernel("taking signals"))?;
-        let uid = caller.uid;
+        let Caller { uid, beam } = caller::identify(pid, sudo_uid)?;
+        let life = Life { beam, signals: signals().map_err(kernel("taking signals"))? };
         let mechanism = capability::check().and_then(|()| capability::with(|| redirect::open(uid)));
         lockdown::finish()?;
-        let server = Self { caller, signals, input, mechanism };
-        server.say_hello();
-        Ok(Some(server))
-    }
-
-    fn say_hello(&self) {
-        let hello = Answer::Hello {
+        life.say(&Answer::Hello {
             major: MAJOR,
             minor: MINOR,
             version: env!("CARGO_PKG_VERSION").into(),
-            uid: self.caller.uid,
-            mechanism: self.mechanism.as_ref().ok().map(|mechanism| mechanism.name().into()),
-            unable: self.mechanism.as_ref().err().cloned(),
-        };
-        let _ = say(&hello, || self.can_say());
+            uid,
+            mechanism: mechanism.as_ref().ok().map(|mechanism| mechanism.name().into()),
+            unable: mechanism.as_ref().err().cloned(),
+        });
+        Ok(Some(Self { life, input, mechanism }))
     }
 
-    fn serve(&mut self) {
+    /// Until the end; answers the request that is still to be answered, if one has asked for it.
+    fn serve(&mut self) -> Option<u64> {
         loop {
             while let Some(frame) = self.input.next_frame() {
                 let answer = match frame.and_then(|frame| wire::request(&frame)) {
+                    Ok(Request::Reset { id }) => return Some(id),
                     Ok(request) => self.answer(request),
                     Err(refusal) => Answer::Refused { id: None, refusal },
                 };
-                if say(&answer, || self.can_say()).is_err() {
-                    return;
+                if !self.life.say(&answer) {
+                    return None;
                 }
             }
-            if self.wait(None) != Event::Input || !self.input.fill() {
-                return;
+            if self.life.wait(None) != Event::Input || !self.input.fill() {
+                return None;
             }
         }
     }
 
     fn answer(&mut self, request: Request) -> Answer {
         let (id, result) = match request {
-            Request::Hello { .. } => (None, Err(Refusal::SecondHello)),
+            Request::Hello { .. } | Request::Reset { .. } => (None, Err(Refusal::SecondHello)),
             Request::Apply { id, redirects } => (Some(id), self.apply(id, &redirects)),
-            Request::Reset { id } => (Some(id), self.reset(id)),
             Request::Status { id } => (Some(id), Ok(self.status(id))),
         };
         result.unwrap_or_else(|refusal| Answer::Refused { id, refusal })
@@ -115,12 +112,6 @@ impl Server {
         Ok(Answer::Applied { id, redirects: redirects.len(), routed: mechanism.routed() })
     }
 
-    fn reset(&mut self, id: u64) -> Result<Answer, Refusal> {
-        let mechanism = self.mechanism.as_mut().map_err(|refusal| refusal.clone())?;
-        mechanism.end();
-        Ok(Answer::Applied { id, redirects: 0, routed: mechanism.routed() })
-    }
-
     fn status(&self, id: u64) -> Answer {
         let mechanism = self.mechanism.as_ref();
         Answer::Status {
@@ -129,6 +120,19 @@ impl Server {
             routed: mechanism.map(|it| it.routed()).unwrap_or_default(),
             capabilities: mechanism.map(|_| vec!["cap_net_admin".into()]).unwrap_or_default(),
         }
+    }
+}
+
+/// What everything ends with: the BEAM, by its pidfd, and signals that ask for it.
+struct Life {
+    beam: OwnedFd,
+    signals: SignalFd,
+}
+
+impl Life {
+    /// Answers; `false` where nobody is there to hear it.
+    fn say(&self, answer: &Answer) -> bool {
+        say(answer, || self.can_say()).is_ok()
     }
 
     /// Waits until the answer can be written: a BEAM that does not read must not keep us from
@@ -144,7 +148,7 @@ impl Server {
             None => PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
         };
         let mut descriptors = [
-            PollFd::new(self.caller.beam.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.beam.as_fd(), PollFlags::POLLIN),
             PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
             wanted,
         ];

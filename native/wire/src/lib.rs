@@ -46,7 +46,7 @@ pub enum Request {
         /// Comes back in the answer.
         id: u64,
     },
-    /// Ends every redirect and the connections that go by one.
+    /// Ends the connections that go by a redirect, takes back everything, and ends the helper.
     Reset {
         /// Comes back in the answer.
         id: u64,

@@ -28,8 +28,8 @@ pub trait Mechanism {
     /// The addresses that had no route and have one of ours.
     fn routed(&self) -> Vec<IpAddr>;
 
-    /// Ends every connection and takes back everything; what cannot be taken back goes with us.
-    fn end(&mut self);
+    /// Ends every connection that goes by a redirect, and takes back everything.
+    fn end(self: Box<Self>);
 }
 
 /// Opens the first mechanism that works here, for the connections of `uid`. To be called with the

@@ -56,7 +56,6 @@ impl Nft {
 
     /// The routes first: a connection must not find a rule for it and no way there.
     fn put(&mut self, redirects: &[Redirect], unrouted: &BTreeSet<IpAddr>) -> Result<(), Refusal> {
-        self.table.make().map_err(kernel("making a netfilter table"))?;
         for address in unrouted {
             self.tun.make(*address, &mut self.routes)?;
             self.table.guard(self.tun.name()).map_err(kernel("guarding the TUN device"))?;
@@ -95,15 +94,12 @@ impl Mechanism for Nft {
         self.tun.carried().collect()
     }
 
-    fn end(&mut self) {
+    fn end(mut self: Box<Self>) {
+        // No new ones, then no old ones, then, with our descriptors, no rules and no routes.
+        // Whatever fails, the rest is done.
         let _ = capability::with(|| {
-            // No new ones, then no old ones, then no rules. Whatever fails, the rest is done, and
-            // what is left goes with our descriptors.
             let _ = self.table.swap(&[]);
             flows::end(&mut self.sockets, self.uid, &destinations(&self.redirects));
-            self.redirects.clear();
-            let _ = self.table.delete();
-            self.tun.carry_only(&BTreeSet::new(), &mut self.routes);
             Ok(())
         });
     }

@@ -43,7 +43,6 @@ const INET: u8 = 1;
 
 // What a message is about.
 const NEWTABLE: u16 = 0;
-const DELTABLE: u16 = 2;
 const NEWCHAIN: u16 = 3;
 const NEWRULE: u16 = 6;
 const NEWSET: u16 = 9;
@@ -80,39 +79,22 @@ const DNAT: u32 = 1;
 const REJECT_TCP_RESET: u32 = 1;
 const REJECT_ICMPX: u32 = 2;
 
-/// The table, while it is there.
+/// The table; it goes with this.
 pub struct Table {
     socket: Socket,
     name: String,
-    uid: u32,
-    exists: bool,
     guarded: bool,
 }
 
 impl Table {
-    /// Makes the table, empty. To be called with the capability on, as every other function here
-    /// that changes it.
+    /// Makes the table, empty. To be called with the capability on, as every other function here.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn open(uid: u32) -> io::Result<Self> {
         let name = format!("k8s_connect_{}", std::process::id());
-        let socket = Socket::open(Family::Netfilter)?;
-        let mut table = Self { socket, name, uid, exists: false, guarded: false };
-        table.make()?;
-        Ok(table)
-    }
-
-    /// Makes it if it is not there.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn make(&mut self) -> io::Result<()> {
-        if self.exists {
-            return Ok(());
-        }
-        let uid = self.uid;
-        let mut batch = self.batch();
+        let mut table = Self { socket: Socket::open(Family::Netfilter)?, name, guarded: false };
+        let mut batch = table.batch();
         batch.message(NEWTABLE, CREATE | EXCLUSIVE, |table| {
             table.be32(2, OWNER);
         });
@@ -122,8 +104,7 @@ impl Table {
         batch.rule("output", |rule| redirect_rule(rule, 4, uid));
         batch.rule("output", |rule| redirect_rule(rule, 6, uid));
         batch.commit()?;
-        self.exists = true;
-        Ok(())
+        Ok(table)
     }
 
     /// Rejects what would leave by the TUN device without having been redirected, as if there were
@@ -172,20 +153,6 @@ impl Table {
         } else {
             Err(io::Error::other("the kernel has other redirects than it was given"))
         }
-    }
-
-    /// Takes the table away.
-    ///
-    /// # Errors
-    /// What the kernel says.
-    pub fn delete(&mut self) -> io::Result<()> {
-        if self.exists {
-            let mut batch = self.batch();
-            batch.message(DELTABLE, 0, |_| {});
-            batch.commit()?;
-            (self.exists, self.guarded) = (false, false);
-        }
-        Ok(())
     }
 
     fn elements(&mut self) -> io::Result<HashSet<Element>> {
