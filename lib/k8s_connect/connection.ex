@@ -5,22 +5,25 @@ defmodule K8sConnect.Connection do
     * `:node` - the node's name, for `:erpc` and the rest.
     * `:pod`, `:namespace`, `:context` - where it is; `:uid` tells a pod from a later one of the
       same name.
+    * `:ip` - the pod's address.
     * `:others` - other ready pods that the target would have fitted.
-    * `:route` - how it is reached: `:vm`, from inside of this BEAM.
+    * `:route` - how it is reached: `:vm`, from inside of this BEAM, or `:kernel`, by the pod's own
+      address, for every program of this user.
     * `:cookie_source` - where its cookie was found, in words; the cookie itself is not kept here.
   """
 
-  @enforce_keys [:node, :pod, :uid, :namespace, :context, :others, :route, :cookie_source]
+  @enforce_keys [:node, :pod, :uid, :ip, :namespace, :context, :others, :route, :cookie_source]
   defstruct @enforce_keys
 
   @type t :: %__MODULE__{
           node: node(),
           pod: String.t(),
           uid: String.t(),
+          ip: String.t() | nil,
           namespace: String.t(),
           context: String.t(),
           others: [String.t()],
-          route: :vm,
+          route: :vm | :kernel,
           cookie_source: String.t()
         }
 end

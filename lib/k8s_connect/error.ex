@@ -4,7 +4,7 @@ defmodule K8sConnect.Error do
 
     * `:stage` - how far we came: `:options`, `:native` (the library itself), `:config` (the
       kubeconfig), `:cluster` (the API server), `:target` (the pod), `:node` (what answers in it),
-      `:cookie`, `:outlet` and `:route` (the way from there to this BEAM), or `:connect`.
+      `:cookie`, `:outlet`, `:helper` and `:route` (the way from there to this BEAM), or `:connect`.
     * `:reason` - `{kind, details}`, a term to match on.
 
   `message/1` makes the sentence: what was tried, what was seen, and what to do next. It is a pure
@@ -12,15 +12,16 @@ defmodule K8sConnect.Error do
 
   | stage | kinds |
   |---|---|
-  | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option`, `:no_target`, `:target_and_selector`, `:no_cookie_file`, `:bad_cookie_file` |
+  | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option`, `:no_target`, `:target_and_selector`, `:no_cookie_file`, `:bad_cookie_file`, `:kernel_only` |
   | `:native` | `:not_loaded`, `:task_died` |
   | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:unsupported_login`, `:bad_namespace` |
   | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes` |
   | `:target` | `:bad_target`, `:no_such_pod`, `:no_pods`, `:not_running`, `:no_container` |
   | `:node` | `:no_epmd`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
   | `:cookie` | `:not_found` |
-  | `:outlet` | `:no_socket` |
-  | `:route` | `:unknown_net_kernel`, `:no_distribution`, `:node_taken` |
+  | `:outlet` | `:no_socket`, `:no_listener`, `:no_pod_address` |
+  | `:helper` | `:not_installed`, `:not_started`, `:no_sudo`, `:sudo`, `:died`, `:silent`, `:unreadable`, `:wrong_version`, `:not_permitted`, `:set_uid`, `:not_your_process`, `:kernel`, `:no_route`, `:bad_destination`, `:low_port`, `:no_listener`, `:foreign_listener`, `:too_many`, `:twice`, `:malformed`, `:too_long`, `:empty`, `:no_hello`, `:second_hello` |
+  | `:route` | `:unknown_net_kernel`, `:no_distribution`, `:node_taken`, `:always_hidden`, `:name_kind`, `:host_elsewhere`, `:blocked` |
   | `:connect` | `:refused`, `:session_died` |
   """
 
@@ -36,6 +37,7 @@ defmodule K8sConnect.Error do
           | :node
           | :cookie
           | :outlet
+          | :helper
           | :route
           | :connect
   @type t :: %__MODULE__{stage: stage(), reason: {kind :: atom(), details :: map()}}
@@ -84,6 +86,10 @@ defmodule K8sConnect.Error do
 
   defp sentence(:options, :target_and_selector, %{target: target}) do
     "give the target #{inspect(target)} or a selector, not both"
+  end
+
+  defp sentence(:options, :kernel_only, %{option: option}) do
+    "option #{inspect(option)} is for the kernel route, and :vm was asked for. Leave out one of the two"
   end
 
   # The library
@@ -316,6 +322,149 @@ defmodule K8sConnect.Error do
       "Choose another directory with: export TMPDIR=/path"
   end
 
+  defp sentence(:outlet, :no_listener, %{address: address, problem: problem}) do
+    "could not listen on #{address}: #{bare(problem)}. See what is there with: ip addr show lo"
+  end
+
+  defp sentence(:outlet, :no_pod_address, %{pod: pod, namespace: namespace}) do
+    "pod #{inspect(pod)} has no address yet, and the kernel route needs one. " <>
+      "See it with: kubectl get pod #{pod} -n #{namespace} -o wide"
+  end
+
+  # The helper
+
+  defp sentence(:helper, :not_installed, %{path: path}) do
+    "the kernel route needs the helper, and there is no #{path}. Install it once, as an admin: " <>
+      "mix k8s.helper install. Or run it by sudo, with --sudo; or do without: --route vm"
+  end
+
+  defp sentence(:helper, :not_started, %{path: path, problem: problem}) do
+    "could not start the helper #{path}: #{bare(problem)}. Look at it with: ls -l #{path}"
+  end
+
+  defp sentence(:helper, :no_sudo, %{}) do
+    "there is no sudo in PATH to run the helper by. Install the helper instead: mix k8s.helper install"
+  end
+
+  defp sentence(:helper, :sudo, %{}) do
+    "sudo did not run the helper; it was not let ask for a password. Give it one first: sudo -v"
+  end
+
+  defp sentence(:helper, :died, %{words: words, times: 1}) do
+    "the helper is gone: #{bare(words)}. Try again, and see how it is with: mix k8s.helper status"
+  end
+
+  defp sentence(:helper, :died, %{words: words, times: times}) do
+    "the helper died #{times} times within a minute, the last time so: #{bare(words)}. " <>
+      "See how it is with: mix k8s.helper status"
+  end
+
+  defp sentence(:helper, :silent, %{timeout_ms: timeout}) do
+    "the helper did not answer within #{timeout} ms and was ended, if that is allowed. " <>
+      "Was it stopped? See what is left with: ps -C k8s_connect_helper"
+  end
+
+  defp sentence(:helper, :unreadable, %{problem: problem}) do
+    "the helper's answer cannot be read: #{bare(problem)}. Install the one of this version: " <>
+      "mix k8s.helper install"
+  end
+
+  defp sentence(:helper, :wrong_version, %{major: major, minor: minor}) do
+    "the installed helper speaks version #{major}.#{minor} of its protocol, which this library does not. " <>
+      "Install the one of this version: mix k8s.helper install"
+  end
+
+  defp sentence(:helper, :not_permitted, %{why: why}) do
+    "the helper may not change the kernel's rules: #{missing(why)}"
+  end
+
+  defp sentence(:helper, :set_uid, %{}) do
+    "the helper is setuid, which it refuses to be: it would act for somebody else. " <>
+      "Install it again: mix k8s.helper install"
+  end
+
+  defp sentence(:helper, :not_your_process, %{pid: pid}) do
+    "the helper does not work for process #{pid}: it is not there, or another user's. " <>
+      "It works for the user who runs it, or who runs sudo. Look with: ps -o user= -p #{pid}"
+  end
+
+  defp sentence(:helper, :kernel, %{step: step, problem: problem}) do
+    "the kernel refused #{step}: #{bare(problem)}. It needs Linux 5.12 with nf_tables; " <>
+      "see what works here with: mix k8s.helper status"
+  end
+
+  defp sentence(:helper, :no_route, %{to: to, problem: problem}) do
+    "this machine has no route to #{to}, and could not be given one: #{bare(problem)}. " <>
+      "Open the device with: sudo chmod 0666 /dev/net/tun"
+  end
+
+  defp sentence(:helper, :bad_destination, %{to: to, why: why}) do
+    "the helper does not redirect #{to}: it is #{destination(why)}. " <>
+      "See the pod's address with: kubectl get pods -o wide"
+  end
+
+  defp sentence(:helper, :low_port, %{to: to, port: port}) do
+    "the helper does not redirect #{to}: port #{port} is below 1024. " <>
+      "Give the node another one: -kernel inet_dist_listen_min 5555 inet_dist_listen_max 5555"
+  end
+
+  defp sentence(:helper, :no_listener, %{via: via}) do
+    "the helper does not redirect to port #{via}, as nothing listens there on the loopback. " <>
+      "Look with: ss -ltn sport = :#{via}"
+  end
+
+  defp sentence(:helper, :foreign_listener, %{via: via, uid: uid}) do
+    "the helper does not redirect to port #{via}: who listens there is the user #{uid}. " <>
+      "Look with: sudo ss -ltnp sport = :#{via}"
+  end
+
+  defp sentence(:helper, :too_many, %{count: count}) do
+    "the helper holds 1024 redirects at most, and #{count} were asked for. " <>
+      "End some connections: K8sConnect.connections()"
+  end
+
+  defp sentence(:helper, :twice, %{to: to}),
+    do: "the helper was asked to redirect #{to} twice. Please report it"
+
+  defp sentence(:helper, :malformed, %{problem: problem}) do
+    "the helper could not read what it was asked: #{bare(problem)}. Please report it"
+  end
+
+  defp sentence(:helper, :too_long, %{length: length}),
+    do: "the helper was sent a frame of #{length} bytes, which is too long. Please report it"
+
+  defp sentence(:helper, :empty, %{}), do: "the helper was sent an empty frame. Please report it"
+
+  defp sentence(:helper, :no_hello, %{}),
+    do: "the helper was asked for something before it was greeted. Please report it"
+
+  defp sentence(:helper, :second_hello, %{}),
+    do: "the helper was greeted twice. Please report it"
+
+  # The route
+
+  defp sentence(:route, :always_hidden, %{}) do
+    "a connection on the route :vm is always a hidden one. Leave out :visible, or take the kernel's: " <>
+      "--route kernel --visible"
+  end
+
+  defp sentence(:route, :name_kind, %{node: node, me: me}) do
+    "this BEAM is the node #{me}, and one of #{node} has a name of the other kind, long or short; by " <>
+      "the kernel route they cannot connect. Take the other one: --route vm"
+  end
+
+  defp sentence(:route, :host_elsewhere, %{node: node, host: host, ip: ip}) do
+    "node #{node} is in the pod with the address #{ip}, and #{host} does not lead there on this machine; " <>
+      "programs that take the kernel route look it up. Take the other one: --route vm. " <>
+      "Or make it known: echo '#{ip} #{host}' | sudo tee -a /etc/hosts"
+  end
+
+  defp sentence(:route, :blocked, %{address: address, problem: problem}) do
+    "the kernel redirects #{address}, and a connection does not get through (#{bare(problem)}): is there a " <>
+      "firewall that denies what leaves this machine, or another rule for that address? See what works with: " <>
+      "mix k8s.helper status. The other route is not touched by it: --route vm"
+  end
+
   defp sentence(:route, :unknown_net_kernel, %{otp: otp}) do
     "the net_kernel of this OTP (#{otp}) is not one that is known here, and was left alone. " <>
       "Known are those of OTP 25 to 29. Please report it"
@@ -350,6 +499,36 @@ defmodule K8sConnect.Error do
     |> String.replace(~r/\e\[[0-9;?]*[ -\/]*[@-~]|\e\][^\a\e]*(\a|\e\\)?/, "")
     |> String.replace(~r/[\x00-\x08\x0b-\x1f\x7f]|[\x{80}-\x{9f}]/u, "")
   end
+
+  defp missing(:file_capability) do
+    "its file has no capability; a copy or an upgrade of it loses that. Install it again: mix k8s.helper install"
+  end
+
+  defp missing(:no_new_privs) do
+    "this terminal, or what started it, forbids new privileges (no_new_privs), as sandboxes and some " <>
+      "containers do. Start from another one. Check with: grep NoNewPrivs /proc/self/status"
+  end
+
+  defp missing(:bounding_set) do
+    "the bounding set of this container does not have cap_net_admin. Start it with: --cap-add NET_ADMIN"
+  end
+
+  defp missing(:no_suid) do
+    "its file is on a file system that is mounted nosuid. Look with: findmnt -T #{K8sConnect.Helper.path()}"
+  end
+
+  defp missing(:unknown) do
+    "why cannot be told. Look with: getcap #{K8sConnect.Helper.path()}"
+  end
+
+  defp destination(:local), do: "an address of this machine"
+  defp destination(:loopback), do: "a loopback address"
+  defp destination(:unspecified), do: "no address of a single machine"
+  defp destination(:multicast), do: "a multicast address"
+  defp destination(:broadcast), do: "a broadcast address"
+  defp destination(:link_local), do: "an address that is only valid on one link"
+  defp destination(:reserved), do: "a reserved address"
+  defp destination(:mapped), do: "an IPv4 address in an IPv6 one"
 
   defp pod(%{pod: pod}), do: "pod #{inspect(pod)}"
   defp logs(%{pod: pod, namespace: namespace}), do: "kubectl logs #{pod} -n #{namespace}"

@@ -42,13 +42,42 @@ defmodule K8sConnect.Native do
   @spec close(session()) :: :ok
   def close(_session), do: :erlang.nif_error(:nif_not_loaded)
 
+  @typedoc "Two ports on the loopback that lead to a pod; they end with the process that made them."
+  @type listener :: reference()
+
+  @spec listen(reference(), session(), boolean()) :: :ok
+  def listen(_reference, _session, _visible), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec unlisten(listener()) :: :ok
+  def unlisten(_listener), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec refused(listener()) :: non_neg_integer()
+  def refused(_listener), do: :erlang.nif_error(:nif_not_loaded)
+
+  # The helper's frames
+
+  @spec hello_frame(non_neg_integer()) :: binary()
+  def hello_frame(_pid), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec apply_frame(non_neg_integer(), [{String.t(), :inet.port_number()}]) :: binary()
+  def apply_frame(_id, _redirects), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec status_frame(non_neg_integer()) :: binary()
+  def status_frame(_id), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec reset_frame(non_neg_integer()) :: binary()
+  def reset_frame(_id), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec read_frame(binary()) :: tuple()
+  def read_frame(_frame), do: :erlang.nif_error(:nif_not_loaded)
+
   @spec cookie(session()) :: binary() | nil
   def cookie(_session), do: :erlang.nif_error(:nif_not_loaded)
 
   @doc """
   Calls a native function, and loads the library if that has not been done.
   """
-  @spec start(atom(), [term()]) :: :ok | {:error, Error.t()}
+  @spec start(atom(), [term()]) :: term() | {:error, Error.t()}
   def start(function, arguments) do
     apply(__MODULE__, function, arguments)
   catch

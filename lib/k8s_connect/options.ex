@@ -7,7 +7,10 @@ defmodule K8sConnect.Options do
 
   @default_timeout 15_000
   @api [:kubeconfig, :context, :namespace, :timeout]
-  @connect @api ++ [:selector, :container, :node, :cookie, :cookie_file, :link, :progress]
+  @connect @api ++
+             [:selector, :container, :node, :cookie, :cookie_file, :link, :progress] ++
+             [:route, :sudo, :visible]
+  @routes [:auto, :vm, :kernel]
 
   @type api :: %{
           kubeconfig: String.t() | nil,
@@ -24,6 +27,7 @@ defmodule K8sConnect.Options do
           cookie: (() -> binary() | nil),
           cookie_source: String.t() | nil,
           link: boolean(),
+          route: K8sConnect.Route.options(),
           progress: (tuple() -> term())
         }
 
@@ -46,6 +50,7 @@ defmodule K8sConnect.Options do
          options = Keyword.merge(defaults(target, options), options),
          :ok <- check(options, @connect),
          :ok <- check_target(target, options),
+         :ok <- check_route(options),
          {:ok, cookie, source} <- cookie(options) do
       {:ok,
        %{
@@ -62,6 +67,7 @@ defmodule K8sConnect.Options do
          cookie: fn -> cookie end,
          cookie_source: source,
          link: options[:link] || false,
+         route: route(options),
          progress: options[:progress] || fn _step -> :ok end
        }}
     end
@@ -113,6 +119,25 @@ defmodule K8sConnect.Options do
     end
   end
 
+  # What only the kernel route has asks for it.
+  defp route(options) do
+    sudo = options[:sudo] || false
+    visible = options[:visible] || false
+
+    case options[:route] || :auto do
+      :auto when sudo or visible -> %{route: :kernel, sudo: sudo, visible: visible}
+      route -> %{route: route, sudo: sudo, visible: visible}
+    end
+  end
+
+  defp check_route(options) do
+    only_kernel = Enum.find([:sudo, :visible], &options[&1])
+
+    if only_kernel && options[:route] == :vm,
+      do: failed(:kernel_only, %{option: only_kernel}),
+      else: :ok
+  end
+
   defp check_target(nil, options) do
     if options[:selector], do: :ok, else: failed(:no_target, %{})
   end
@@ -156,7 +181,8 @@ defmodule K8sConnect.Options do
   end
 
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
-  defp valid?(:link, value), do: is_boolean(value)
+  defp valid?(option, value) when option in [:link, :sudo, :visible], do: is_boolean(value)
+  defp valid?(:route, value), do: value in @routes
   defp valid?(:progress, value), do: is_function(value, 1)
 
   defp valid?(:cookie, value),
@@ -167,7 +193,8 @@ defmodule K8sConnect.Options do
   defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
-  defp expected(:link), do: "true or false"
+  defp expected(option) when option in [:link, :sudo, :visible], do: "true or false"
+  defp expected(:route), do: ":auto, :vm or :kernel"
   defp expected(:progress), do: "a function of one argument"
   defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
   defp expected(_text), do: "a string that is not empty"

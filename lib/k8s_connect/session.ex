@@ -60,6 +60,8 @@ defmodule K8sConnect.Session do
   @spec attaching(:gen_statem.event_type(), term(), data()) :: term()
   def attaching(:internal, :attach, %{options: options} = data) do
     reference = make_ref()
+    {_routes, why} = Route.choose(options.route)
+    if data.connection == nil, do: tell(data, {:step, "route", why, now(data)})
 
     case Native.start(:attach, [reference, options.api, options.target]) do
       :ok ->
@@ -85,12 +87,12 @@ defmodule K8sConnect.Session do
     :ok = Native.closed(closed, found.session)
     connection = connection(found, data.options)
     data = %{data | native: found.session, connection: connection, closed: closed}
+    {routes, _why} = Route.choose(data.options.route)
 
     with :ok <- claim(data.connection),
          {:ok, cookie} <- cookie(found, data.options),
-         {:ok, path} <- Native.call(:dial, [found.session, socket_directory()]),
-         :ok <- Route.VM.attach(data.connection.node, path, cookie),
-         :ok <- connect(data.connection, data.closed) do
+         {:ok, data} <- attach(routes, data, cookie),
+         :ok <- connect(data) do
       up(data)
     else
       {:exists, connection} -> answer({:ok, connection}, data)
@@ -132,6 +134,13 @@ defmodule K8sConnect.Session do
     do: {:stop, :normal, data}
 
   def up(:info, {closed, _reason}, %{closed: closed} = data), do: {:stop, :normal, data}
+
+  # Nobody waits for an answer any more, and the loss alone would not tell why.
+  def up(:info, {:route_lost, error}, data) do
+    :logger.error("k8s_connect: lost ~ts: ~ts", [data.connection.node, Exception.message(error)])
+    {:stop, :normal, data}
+  end
+
   def up(_type, _event, _data), do: :keep_state_and_data
 
   @impl true
@@ -148,7 +157,7 @@ defmodule K8sConnect.Session do
   end
 
   defp detach do
-    Route.VM.detach()
+    Route.detach()
   catch
     # It is gone itself, and whoever takes its place begins with nothing.
     :exit, _reason -> :ok
@@ -222,9 +231,29 @@ defmodule K8sConnect.Session do
       namespace: found.namespace,
       context: found.context,
       others: found.others,
-      route: :vm,
+      ip: found.ip,
+      # Until one has been found to work.
+      route: nil,
       cookie_source: found.cookie_source || options.cookie_source
     }
+  end
+
+  # The first route that works. That one was passed over is told, and is no error.
+  defp attach([route | others], data, cookie) do
+    connection = %{data.connection | route: route}
+
+    case Route.attach(connection, data.native, cookie, data.options.route) do
+      :ok ->
+        {:ok, %{data | connection: connection}}
+
+      {:error, error} when others == [] ->
+        {:error, error}
+
+      {:error, error} ->
+        why = "#{hd(others)}, as #{route} does not work: #{Exception.message(error)}"
+        tell(data, {:step, "route", why, now(data)})
+        attach(others, data, cookie)
+    end
   end
 
   defp cookie(found, options) do
@@ -235,28 +264,18 @@ defmodule K8sConnect.Session do
     end
   end
 
-  # The runtime directory is the user's own, where it is there and usable.
-  defp socket_directory do
-    with directory when is_binary(directory) <- System.get_env("XDG_RUNTIME_DIR"),
-         {:ok, %File.Stat{type: :directory, access: :read_write}} <- File.stat(directory) do
-      directory
-    else
-      _not_usable -> System.tmp_dir!()
-    end
-  end
-
   # The way is known to be open and the node to be there: unless the link has just ended, what is
   # left is the cookie.
-  defp connect(%Connection{node: node} = connection, closed) do
-    if Node.connect(node) == true do
+  defp connect(%{connection: connection, closed: closed} = data) do
+    if Route.connect(connection, data.options.route) do
       :ok
     else
       receive do
         {^closed, {:ok, reason}} -> {:error, Error.new(:node, {:link_closed, %{reason: reason}})}
       after
         0 ->
-          {:error,
-           Error.new(:connect, {:refused, %{node: node, source: connection.cookie_source}})}
+          details = %{node: connection.node, source: connection.cookie_source}
+          {:error, Error.new(:connect, {:refused, details})}
       end
     end
   end

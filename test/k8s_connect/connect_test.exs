@@ -421,6 +421,6 @@ defmodule K8sConnect.ConnectTest do
   end
 
   defp pid_of(:session), do: Sessions.list() |> hd() |> elem(0)
-  defp pid_of(:route), do: Process.whereis(Route.VM)
+  defp pid_of(:route), do: Process.whereis(Route)
   defp pid_of(:supervisor), do: Process.whereis(Sessions.Supervisor)
 end

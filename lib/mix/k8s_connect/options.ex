@@ -11,12 +11,16 @@ defmodule Mix.K8sConnect.Options do
     node: :string,
     cookie_file: :string,
     timeout: :integer,
+    route: :string,
+    sudo: :boolean,
+    visible: :boolean,
     rpc: :string,
     remsh: :boolean,
     hold: :boolean,
     wait: :boolean
   ]
   @aliases [n: :namespace, c: :container, l: :selector]
+  @routes ~w(auto vm kernel)
   @modes [:rpc, :remsh, :hold, :wait]
 
   @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
@@ -30,6 +34,7 @@ defmodule Mix.K8sConnect.Options do
     {modes, options} = Keyword.split(switches, @modes)
 
     with :ok <- check_invalid(invalid),
+         {:ok, options} <- route(options),
          {:ok, target} <- target(words, options),
          {:ok, mode} <- mode(modes) do
       {target, options} = named(target, options)
@@ -50,6 +55,14 @@ defmodule Mix.K8sConnect.Options do
 
   defp check_invalid([{switch, value} | _more]),
     do: {:error, "#{switch} cannot be #{inspect(value)}"}
+
+  defp route(options) do
+    case options[:route] do
+      nil -> {:ok, options}
+      name when name in @routes -> {:ok, Keyword.put(options, :route, String.to_atom(name))}
+      name -> {:error, "--route can be #{Enum.join(@routes, ", ")}, and not #{inspect(name)}"}
+    end
+  end
 
   defp target([], _options), do: {:ok, nil}
 

@@ -1,7 +1,7 @@
 //! The whole way, from what a user types to an Erlang node that can be dialled. Round trips are
 //! the currency: the link is upgraded while the pod and its Secret are read on another connection.
 
-use std::{pin::pin, sync::OnceLock, time::Instant};
+use std::{net::IpAddr, pin::pin, sync::OnceLock, time::Instant};
 
 use k8s_openapi::api::core::v1::Pod;
 
@@ -40,6 +40,8 @@ pub struct Attached {
     pub pod: String,
     /// The pod's uid.
     pub uid: String,
+    /// The pod's address, where it has one that can be read.
+    pub ip: Option<IpAddr>,
     /// Other ready pods that the target would have fitted.
     pub others: Vec<String>,
     /// The node.
@@ -127,6 +129,7 @@ async fn both(
     Ok(Attached {
         link,
         pod: target::name_of(&pod),
+        ip: target::ip_of(&pod),
         uid: pod.metadata.uid.unwrap_or_default(),
         others,
         node,

@@ -62,6 +62,14 @@ pub enum Error {
         /// What the operating system said.
         problem: String,
     },
+    /// The ports that take the pod's place on this machine could not be opened.
+    #[error("cannot listen on {address}: {problem}")]
+    NoListener {
+        /// Where they were to be.
+        address: &'static str,
+        /// What the operating system said.
+        problem: String,
+    },
 }
 
 impl From<target::Error> for Error {

@@ -2,6 +2,8 @@
 //!
 //! Owners are found by the pods that name them: to see its pods is all that a Role has to allow.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, api::ListParams};
 use thiserror::Error;
@@ -242,6 +244,12 @@ pub fn name_of(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
+/// The pod's address; one that waits for a node has none.
+#[must_use]
+pub fn ip_of(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -278,5 +286,20 @@ mod tests {
         assert_eq!(owned(vec![pod.clone()], "ReplicaSet", "web").len(), 1);
         assert_eq!(owned(vec![pod.clone()], "ReplicaSet", "we").len(), 0);
         assert_eq!(owned(vec![pod], "StatefulSet", "web").len(), 0);
+    }
+
+    #[test]
+    fn a_pod_has_an_address_or_none() {
+        let ip = |status: serde_json::Value| {
+            ip_of(
+                &serde_json::from_value(serde_json::json!({"metadata": {}, "status": status}))
+                    .unwrap(),
+            )
+        };
+        let pod = |ip| serde_json::json!({"podIP": ip});
+        assert_eq!(ip(pod("10.1.2.3")), "10.1.2.3".parse().ok());
+        assert_eq!(ip(pod("fd00::1")), "fd00::1".parse().ok());
+        assert_eq!(ip(pod("")), None);
+        assert_eq!(ip(serde_json::json!({})), None);
     }
 }

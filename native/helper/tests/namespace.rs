@@ -111,12 +111,20 @@ fn a_set_replaces_the_one_before_and_ends_what_is_gone() {
         kept.write_all(b"still").unwrap();
         kept_server.read_exact(&mut [0; 5]).unwrap();
         assert!(connect("10.9.1.1:5555").is_err());
+        // Another session's connection to the same address is not touched by the end of this one's.
+        let mut another = Helper::start();
+        let (other, other_via) = listen("127.0.0.1:0");
+        another.apply(&[redirect("10.9.1.2:5555", other_via)]).unwrap();
+        let (mut elsewhere, _elsewhere_server) = through("10.9.1.2:5555", &other);
+        another.end();
+        assert_eq!(end_of(&mut elsewhere).unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
+        kept.write_all(b"still").unwrap();
+        kept_server.read_exact(&mut [0; 5]).unwrap();
         // A refused set changes nothing.
         helper.apply(&[first, redirect("10.9.1.1:22", via)]).unwrap_err();
         through("10.9.1.2:5555", &listener);
         assert!(connect("10.9.1.1:5555").is_err());
         // To another listener, in one step.
-        let (other, other_via) = listen("127.0.0.1:0");
         helper.apply(&[redirect("10.9.1.2:5555", other_via)]).unwrap();
         through("10.9.1.2:5555", &other);
         // And all of them at once, there and back.

@@ -56,11 +56,11 @@ mod atoms {
         unauthorized, forbidden, refused, not_kubernetes, task_died,
         bad_target, no_such_pod, no_pods, not_running, no_container,
         no_epmd, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
-        handshake_silent, junk, rejected, too_old, bad_name, link_closed, no_socket,
+        handshake_silent, junk, rejected, too_old, bad_name, link_closed, no_socket, no_listener,
         // details
         tried, path, problem, known, context, user, method, namespace, server, timeout_ms,
         not_after, verb, resource, message, code,
-        pod, phase, container, seen, wanted, port, expected, status, name, reason, directory,
+        address, pod, phase, container, seen, wanted, port, expected, status, name, reason, directory,
     }
 }
 
@@ -89,6 +89,9 @@ pub fn failure<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
         }
         Error::Outlet { directory, problem } => {
             (atoms::outlet(), reason!(env, no_socket { directory, problem })).encode(env)
+        }
+        Error::NoListener { address, problem } => {
+            (atoms::outlet(), reason!(env, no_listener { address, problem })).encode(env)
         }
     }
 }

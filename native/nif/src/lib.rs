@@ -5,6 +5,9 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod encode;
+mod frames;
+#[cfg(target_os = "linux")]
+mod listener;
 mod options;
 mod reply;
 mod runtime;

@@ -1,6 +1,7 @@
 //! Links as the BEAM holds them: a resource that ends with its owner, whatever ends the owner.
 
 use std::{
+    net::IpAddr,
     path::PathBuf,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -13,14 +14,17 @@ use k8s_connect_core::{
     config::Access,
     cookie::Cookie,
     link::Link,
+    node::Node,
     outlet::one_shot::OneShot,
 };
 use rustler::{Env, LocalPid, Monitor, NifMap, Resource, ResourceArc};
 
-/// A link to a pod, the port of the node behind it, and its cookie.
+/// A link to a pod, the node behind it, and its cookie.
 pub struct Session {
-    link: Link,
-    port: u16,
+    pub link: Link,
+    /// The pod's address.
+    pub ip: Option<IpAddr>,
+    pub node: Node,
     cookie: Option<Cookie>,
     /// Kept for its idle connections, which another session may use, and dropped with the link.
     cluster: Mutex<Option<Arc<Cluster>>>,
@@ -63,6 +67,7 @@ pub struct Found {
     namespace: String,
     pod: String,
     uid: String,
+    ip: Option<String>,
     others: Vec<String>,
     node: String,
     probed: bool,
@@ -76,11 +81,12 @@ pub async fn attach(
     owner: LocalPid,
     steps: Steps,
 ) -> Result<Found, Error> {
-    let Attached { link, pod, uid, others, node, cookie } =
+    let Attached { link, pod, uid, ip, others, node, cookie } =
         attach::attach(&cluster, &wish, &steps).await?;
     let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
     let kept = Mutex::new(Some(cluster.clone()));
-    let session = ResourceArc::new(Session { link, port: node.port, cookie, cluster: kept });
+    let (name, probed) = (node.name.clone(), node.probed);
+    let session = ResourceArc::new(Session { link, ip, node, cookie, cluster: kept });
     if session.monitor(None, &owner).is_none() {
         session.close(); // the owner is gone already
     }
@@ -93,9 +99,10 @@ pub async fn attach(
         namespace: cluster.namespace().into(),
         pod,
         uid,
+        ip: ip.map(|ip| ip.to_string()),
         others,
-        node: node.name,
-        probed: node.probed,
+        node: name,
+        probed,
         cookie_source,
     })
 }
@@ -106,7 +113,7 @@ pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<St
         .map_err(|error| Error::Outlet { directory, problem: error.to_string() })?;
     let stream = session
         .link
-        .open(session.port, bytes::Bytes::new())
+        .open(session.node.port, bytes::Bytes::new())
         .await
         .map_err(|reason| Error::LinkClosed { reason })?;
     let path = outlet.path().to_string_lossy().into_owned();

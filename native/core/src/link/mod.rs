@@ -319,4 +319,6 @@ fn put_data(out: &mut BytesMut, stream: u32, bytes: &[u8], fin: bool) {
 }
 
 #[cfg(test)]
+pub(crate) mod peer;
+#[cfg(test)]
 mod tests;

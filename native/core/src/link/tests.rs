@@ -1,48 +1,9 @@
 #![allow(clippy::unwrap_used)]
 
-use tokio::io::DuplexStream;
-
-use super::*;
-
-/// The API server's end of a link.
-struct Peer {
-    end: DuplexStream,
-    encoder: spdy::Encoder,
-}
-
-fn pair() -> (Link, Peer) {
-    let (ours, end) = tokio::io::duplex(1 << 20);
-    (Link::new(ours), Peer { end, encoder: spdy::Encoder::default() })
-}
-
-impl Peer {
-    /// Reads what a link writes when it opens a connection, and checks it byte by byte.
-    async fn expect_open(&mut self, error: u32, port: u16, first: &'static [u8]) {
-        let mut expected = BytesMut::new();
-        let (data, first) = (error + 2, Bytes::from_static(first));
-        put_order(&mut expected, &mut self.encoder, Order::Open { error, data, port, first });
-        self.expect(&expected).await;
-    }
-
-    async fn expect(&mut self, expected: &[u8]) {
-        let mut got = vec![0; expected.len()];
-        self.end.read_exact(&mut got).await.unwrap();
-        assert_eq!(got, expected);
-    }
-
-    async fn send(&mut self, stream: u32, fin: bool, bytes: &[u8]) {
-        let mut out = BytesMut::new();
-        spdy::put_data_header(&mut out, stream, fin, bytes.len());
-        out.extend_from_slice(bytes);
-        self.end.write_all(&out).await.unwrap();
-    }
-}
-
-fn reset(stream: u32) -> BytesMut {
-    let mut out = BytesMut::new();
-    spdy::put_reset(&mut out, stream);
-    out
-}
+use super::{
+    peer::{pair, reset},
+    *,
+};
 
 #[tokio::test]
 async fn a_request_and_its_first_bytes_go_out_together_and_the_answer_comes_back() {
@@ -130,8 +91,7 @@ async fn closing_ends_everything() {
     link.close();
     assert_eq!(stream.read().await, Ok(None));
     assert_eq!(link.closed().await, "closed");
-    let mut rest = Vec::new();
-    peer.end.read_to_end(&mut rest).await.unwrap();
+    peer.rest().await;
 }
 
 #[tokio::test]
@@ -163,7 +123,5 @@ async fn silence_is_asked_and_then_taken_for_death() {
 async fn dropping_every_handle_closes_the_connection() {
     let (link, mut peer) = pair();
     drop(link);
-    let mut rest = Vec::new();
-    peer.end.read_to_end(&mut rest).await.unwrap();
-    assert_eq!(rest, b"");
+    assert_eq!(peer.rest().await, b"");
 }

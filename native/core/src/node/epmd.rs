@@ -1,14 +1,23 @@
 //! What epmd says about the nodes of its machine, used line by line: the end of its answer comes
-//! a second late through containerd, which waits that long before it passes an end on.
+//! a second late through containerd, which waits that long before it passes an end on. And the same
+//! said in its place.
 //!
 //! The protocol: <https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#epmd-protocol>.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The port that epmd listens on.
 pub const PORT: u16 = 4369;
 /// `NAMES_REQ`: two bytes of length, and the letter.
 pub const NAMES: Bytes = Bytes::from_static(b"\x00\x01n");
+const NAMES_REQ: u8 = b'n';
+const PORT_PLEASE2_REQ: u8 = b'z';
+const PORT2_RESP: u8 = b'w';
+/// A node that is none of the hidden ones; what they are to each other the handshake says.
+const NORMAL_NODE: u8 = 77;
+const TCP: u8 = 0;
+/// The versions of the handshake from OTP 23 on, and before it.
+const VERSIONS: [u16; 2] = [6, 5];
 /// epmd's own lines are far shorter; this one is none.
 const MAX_LINE: usize = 512;
 
@@ -76,6 +85,41 @@ fn parse_line(line: &[u8]) -> Result<Entry, String> {
     Ok(Entry { name: name.into(), port })
 }
 
+/// What an epmd that knows these nodes says to a request, which is given without its two bytes of
+/// length; `None` where it would say nothing and hang up.
+#[must_use]
+pub fn answer(request: &[u8], nodes: &[Entry]) -> Option<Bytes> {
+    match request.split_first()? {
+        (&NAMES_REQ, []) => Some(all_names(nodes)),
+        (&PORT_PLEASE2_REQ, name) => {
+            let node = nodes.iter().find(|node| node.name.as_bytes() == name);
+            Some(node.and_then(one_port).unwrap_or(Bytes::from_static(&[PORT2_RESP, 1])))
+        }
+        _ => None,
+    }
+}
+
+fn all_names(nodes: &[Entry]) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u32(PORT.into());
+    for Entry { name, port } in nodes {
+        out.put_slice(format!("name {name} at port {port}\n").as_bytes());
+    }
+    out.freeze()
+}
+
+fn one_port(node: &Entry) -> Option<Bytes> {
+    let mut out = BytesMut::new();
+    out.put_slice(&[PORT2_RESP, 0]);
+    out.put_u16(node.port);
+    out.put_slice(&[NORMAL_NODE, TCP]);
+    out.extend(VERSIONS.iter().flat_map(|version| version.to_be_bytes()));
+    out.put_u16(u16::try_from(node.name.len()).ok()?);
+    out.put_slice(node.name.as_bytes());
+    out.put_u16(0); // nothing extra
+    Some(out.freeze())
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -125,5 +169,32 @@ mod tests {
         }
         assert!(all(&[head, b"name \xff at port 5\n"]).is_err());
         assert!(all(&[head, &[b'x'; 600]]).unwrap_err().contains("without an end"));
+    }
+    fn two() -> [Entry; 2] {
+        let entry = |name: &str, port| Entry { name: name.into(), port };
+        [entry("app", 5555), entry("worker", 0x0102)]
+    }
+
+    #[test]
+    fn what_is_answered_can_be_read_again() {
+        let answer = answer(&NAMES[2..], &two()).unwrap();
+        assert_eq!(all(&[&answer]).unwrap(), two());
+        assert_eq!(answer[..], *b"\0\0\x11\x11name app at port 5555\nname worker at port 258\n");
+    }
+
+    #[test]
+    fn a_port_is_answered_as_epmd_does() {
+        let known = answer(b"zworker", &two()).unwrap();
+        assert_eq!(known[..], *b"\x77\0\x01\x02\x4d\0\0\x06\0\x05\0\x06worker\0\0");
+        for unknown in [b"zwork".as_slice(), b"zworker2", b"z"] {
+            assert_eq!(answer(unknown, &two()).unwrap()[..], [119, 1]);
+        }
+    }
+
+    #[test]
+    fn other_requests_have_no_answer() {
+        for request in [b"".as_slice(), b"x", b"k", b"d", b"nn", b"app"] {
+            assert_eq!(answer(request, &two()), None);
+        }
     }
 }

@@ -104,6 +104,8 @@ pub struct Node {
     pub port: u16,
     /// Whether the name is by its own word; otherwise the pod's spec has told it.
     pub probed: bool,
+    /// What epmd had told by the time it answered: itself and its neighbours, without visitors.
+    pub names: Vec<epmd::Entry>,
 }
 
 /// Finds the node behind the link: the one whose name begins with `wanted`, or the only one.
@@ -133,28 +135,31 @@ async fn find(
 ) -> Result<Node, Error> {
     let mut epmd = Epmd::ask(link).await?;
     let wanted = wanted.map(|name| name.split('@').next().unwrap_or(name));
-    let (entry, node) = first_alive(link, &mut epmd, wanted, expected).await?;
+    let (entry, name, probed) = first_alive(link, &mut epmd, wanted, expected).await?;
     // epmd had sent all its lines before the node answered: what else there is has arrived.
+    let arrived = epmd.take_arrived();
     if wanted.is_none() {
+        arrived?;
         let mut known = vec![entry.name.clone()];
-        for other in epmd.rest()? {
-            if shake(link, &other).await.is_ok() {
-                known.push(other.name);
+        for other in epmd.rest() {
+            if shake(link, other).await.is_ok() {
+                known.push(other.name.clone());
             }
         }
         if known.len() > 1 {
             return Err(Error::SeveralNodes { known });
         }
     }
-    Ok(node)
+    Ok(Node { name, port: entry.port, probed, names: epmd.names_around(&entry) })
 }
 
+/// The first node that answers: its entry, its full name, and whether that is by its own word.
 async fn first_alive(
     link: &Link,
     epmd: &mut Epmd,
     wanted: Option<&str>,
     expected: impl Fn() -> Option<String>,
-) -> Result<(epmd::Entry, Node), Error> {
+) -> Result<(epmd::Entry, String, bool), Error> {
     let mut refused = None;
     loop {
         let entry = match epmd.next_fit(wanted).await {
@@ -162,15 +167,12 @@ async fn first_alive(
             // Of names without a node behind them the first one is told.
             Err(error) => return Err(refused.unwrap_or(error)),
         };
-        let port = entry.port;
         let fits = |name: &String| name.split('@').next() == Some(&entry.name);
         if let Some(name) = expected().filter(fits) {
-            return Ok((entry, Node { name, port, probed: false }));
+            return Ok((entry, name, false));
         }
         match shake(link, &entry).await {
-            Ok(challenge) => {
-                return Ok((entry, Node { name: challenge.name, port, probed: true }));
-            }
+            Ok(challenge) => return Ok((entry, challenge.name, true)),
             Err(error @ Error::PortRefused { .. }) => {
                 refused.get_or_insert(error);
             }
@@ -225,14 +227,23 @@ impl Epmd {
         }
     }
 
-    /// All other nodes that have arrived by now.
-    fn rest(&mut self) -> Result<Vec<epmd::Entry>, Error> {
+    /// Takes what has arrived by now.
+    fn take_arrived(&mut self) -> Result<(), Error> {
         while let Some(bytes) = self.stream.try_read() {
             self.names.feed(&bytes);
         }
-        self.take()?;
-        let rest = self.seen.split_off(self.looked_at);
-        Ok(rest.into_iter().filter(|entry| !is_visitor(&entry.name)).collect())
+        self.take()
+    }
+
+    /// The nodes that were not looked at.
+    fn rest(&self) -> impl Iterator<Item = &epmd::Entry> {
+        self.seen.iter().skip(self.looked_at).filter(|entry| !is_visitor(&entry.name))
+    }
+
+    /// The nodes that were seen, this one among them even where it is a visitor.
+    fn names_around(&self, chosen: &epmd::Entry) -> Vec<epmd::Entry> {
+        let counts = |entry: &&epmd::Entry| *entry == chosen || !is_visitor(&entry.name);
+        self.seen.iter().filter(counts).cloned().collect()
     }
 
     fn take(&mut self) -> Result<(), Error> {
@@ -272,3 +283,6 @@ async fn shake(link: &Link, entry: &epmd::Entry) -> Result<handshake::Challenge,
 async fn within<T>(answer: impl Future<Output = T>) -> Option<T> {
     tokio::time::timeout(PATIENCE, answer).await.ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,13 +16,10 @@ use std::{
     time::Duration,
 };
 
-use bytes::BytesMut;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream, unix::OwnedReadHalf, unix::OwnedWriteHalf},
-};
+use tokio::net::{UnixListener, UnixStream};
 
-use crate::link::{PIECE, Stream, Writer};
+use super::{hidden::Filters, pump::pump};
+use crate::link::Stream;
 
 /// How long the BEAM may take to connect after it was told where.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -61,7 +58,8 @@ impl OneShot {
     /// Waits for the one connection and carries it over the stream until both ends are done.
     pub async fn carry(self, stream: Stream) {
         if let Ok(Some(socket)) = tokio::time::timeout(PATIENCE, self.accept()).await {
-            pump(socket, stream).await;
+            let (reader, writer) = socket.into_split();
+            pump(reader, writer, stream, Filters::none()).await;
         }
     }
 
@@ -87,33 +85,6 @@ fn private_directory(parent: &Path) -> io::Result<PathBuf> {
         match fs::DirBuilder::new().mode(0o700).create(&path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             result => return result.map(|()| path),
-        }
-    }
-}
-
-async fn pump(socket: UnixStream, mut stream: Stream) {
-    let (mut from_vm, mut to_vm) = socket.into_split();
-    // The distribution has no use for a connection that is half closed.
-    tokio::select! {
-        () = to_pod(&mut from_vm, stream.writer()) => {}
-        () = from_pod(&mut to_vm, &mut stream) => {}
-    }
-}
-
-async fn to_pod(from_vm: &mut OwnedReadHalf, stream: Writer) {
-    let mut buffer = BytesMut::with_capacity(PIECE);
-    while let Ok(1..) = from_vm.read_buf(&mut buffer).await {
-        if !stream.write(buffer.split().freeze()).await {
-            return;
-        }
-        buffer.reserve(PIECE);
-    }
-}
-
-async fn from_pod(to_vm: &mut OwnedWriteHalf, stream: &mut Stream) {
-    while let Ok(Some(bytes)) = stream.read().await {
-        if to_vm.write_all(&bytes).await.is_err() {
-            return;
         }
     }
 }

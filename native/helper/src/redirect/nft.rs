@@ -1,10 +1,7 @@
 //! The article's own mechanism, DNAT in the output path, by a netfilter table that is ours; with a
 //! route of ours for an address that has none.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, SocketAddr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
 use k8s_connect_netlink::{route::Routes, sock_diag::SockDiag};
 use k8s_connect_wire::{Redirect, Refusal};
@@ -78,8 +75,9 @@ impl Mechanism for Nft {
                 self.tun.carry_only(&before, &mut self.routes);
                 return Err(refusal);
             }
-            let gone = &destinations(&self.redirects) - &destinations(redirects);
-            flows::end(&mut self.sockets, self.uid, &gone);
+            let is_gone = |old: &Redirect| redirects.iter().all(|new| new.to != old.to);
+            self.redirects.retain(is_gone);
+            flows::end(&mut self.sockets, self.uid, &self.redirects);
             self.tun.carry_only(&unrouted, &mut self.routes);
             self.redirects = redirects.to_vec();
             Ok(())
@@ -99,12 +97,8 @@ impl Mechanism for Nft {
         // Whatever fails, the rest is done.
         let _ = capability::with(|| {
             let _ = self.table.swap(&[]);
-            flows::end(&mut self.sockets, self.uid, &destinations(&self.redirects));
+            flows::end(&mut self.sockets, self.uid, &self.redirects);
             Ok(())
         });
     }
-}
-
-fn destinations(redirects: &[Redirect]) -> BTreeSet<SocketAddr> {
-    redirects.iter().map(|redirect| redirect.to).collect()
 }

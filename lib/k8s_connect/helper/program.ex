@@ -1,0 +1,196 @@
+defmodule K8sConnect.Helper.Program do
+  @moduledoc false
+  # One run of the helper: its port, and the conversation over it (native/wire). Each function is
+  # called by the process that has started it.
+
+  alias K8sConnect.{Error, Helper, Native}
+
+  # It answers within a moment.
+  @patience 5_000
+  # And ends within this when it is killed.
+  @grace 1_000
+
+  @enforce_keys [:port, :pid, :sudo]
+  defstruct @enforce_keys ++ [next: 1]
+
+  @type t :: %__MODULE__{
+          port: port(),
+          pid: non_neg_integer() | nil,
+          sudo: boolean(),
+          next: pos_integer()
+        }
+
+  @doc """
+  The helper that was built with this library.
+  """
+  @spec built() :: String.t()
+  def built, do: Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_helper"])
+
+  @doc """
+  Starts the helper, by `sudo` if that is asked for, and greets it. What it answers says what it can
+  do here; nothing is redirected yet.
+  """
+  @spec start(boolean()) :: {:ok, t(), map()} | {:error, Error.t()}
+  def start(sudo) do
+    with {:ok, {executable, arguments}} <- command(sudo),
+         {:ok, frame} <- frame(:hello_frame, [String.to_integer(System.pid())]),
+         {:ok, port} <- spawn_port(executable, arguments) do
+      program = %__MODULE__{port: port, pid: os_pid(port), sudo: sudo}
+      send_frame(port, frame)
+
+      case await(port, &match?({:hello, _map}, &1)) do
+        {:hello, hello} ->
+          {:ok, program, hello}
+
+        other ->
+          ended(other, program)
+          {:error, failure(other, program)}
+      end
+    end
+  end
+
+  @doc """
+  Asks one thing, by the name of its frame, and waits for the answer. After `:gone` there is no
+  program any more, and nothing of what it held.
+  """
+  @spec ask(t(), atom(), [term()]) ::
+          {:ok, map(), t()} | {:refused, Error.t(), t()} | {:gone, Error.t()}
+  def ask(%__MODULE__{port: port, next: id} = program, function, arguments) do
+    {:ok, frame} = frame(function, [id | arguments])
+    send_frame(port, frame)
+    program = %{program | next: id + 1}
+
+    case await(port, &match?({_kind, ^id, _rest}, &1)) do
+      {:refused, ^id, reason} ->
+        {:refused, Error.new(:helper, reason), program}
+
+      {_kind, ^id, answer} ->
+        {:ok, answer, program}
+
+      other ->
+        ended(other, program)
+        {:gone, failure(other, program)}
+    end
+  end
+
+  @doc """
+  Ends it in order, open connections first, and waits until nothing is left.
+  """
+  @spec stop(t()) :: :ok
+  def stop(%__MODULE__{port: port, next: id} = program) do
+    {:ok, frame} = frame(:reset_frame, [id])
+    send_frame(port, frame)
+    if await_end(port), do: :ok, else: kill(program)
+  end
+
+  @doc """
+  An exit status in words. As a shell has it, the VM's forker adds 128 to a signal.
+  """
+  @spec words(non_neg_integer()) :: String.t()
+  def words(status) when status > 128, do: "it was ended by signal #{status - 128}"
+  def words(status), do: "it ended with status #{status}"
+
+  # Root's own BEAM needs nothing installed; nobody else gets root's powers without asking.
+  defp command(true) do
+    case System.find_executable("sudo") do
+      nil ->
+        {:error, Error.new(:helper, {:no_sudo, %{}})}
+
+      sudo ->
+        {:ok, {sudo, ["-n", "--", if(Helper.installed?(), do: Helper.path(), else: built())]}}
+    end
+  end
+
+  defp command(false) do
+    cond do
+      Helper.installed?() -> {:ok, {Helper.path(), []}}
+      root?() -> {:ok, {built(), []}}
+      true -> {:error, Error.new(:helper, {:not_installed, %{path: Helper.path()}})}
+    end
+  end
+
+  defp root?, do: match?({:ok, %File.Stat{uid: 0}}, File.stat("/proc/self"))
+
+  defp spawn_port(executable, arguments) do
+    options = [:binary, :exit_status, packet: 4, args: arguments]
+    {:ok, Port.open({:spawn_executable, executable}, options)}
+  rescue
+    error in ErlangError ->
+      problem = to_string(:file.format_error(error.original))
+      {:error, Error.new(:helper, {:not_started, %{path: executable, problem: problem}})}
+  end
+
+  defp os_pid(port) do
+    case Port.info(port, :os_pid) do
+      {:os_pid, pid} -> pid
+      nil -> nil
+    end
+  end
+
+  # It may have gone a moment ago; its last word is in the mailbox then.
+  defp send_frame(port, frame) do
+    Port.command(port, frame)
+  rescue
+    ArgumentError -> false
+  end
+
+  defp await(port, wanted?) do
+    receive do
+      {^port, {:data, frame}} ->
+        {:ok, answer} = frame(:read_frame, [frame])
+
+        # What it could not read, and why it ends, it says without an id.
+        if wanted?.(answer) or match?({:refused, nil, _reason}, answer) or
+             match?({:unreadable, _problem}, answer),
+           do: answer,
+           else: await(port, wanted?)
+
+      {^port, {:exit_status, status}} ->
+        {:exit_status, status}
+    after
+      @patience -> :silent
+    end
+  end
+
+  defp await_end(port) do
+    receive do
+      {^port, {:data, _last_words}} -> await_end(port)
+      {^port, {:exit_status, _status}} -> true
+    after
+      @patience -> false
+    end
+  end
+
+  defp ended({:exit_status, _status}, _program), do: :ok
+  defp ended(_something_else, program), do: kill(program)
+
+  # One that does not answer may have been stopped. One of sudo's cannot be killed by us; it ends
+  # with its input.
+  defp kill(%__MODULE__{port: port, pid: pid}) do
+    _ = pid && System.cmd("sh", ["-c", "kill -KILL #{pid}"], stderr_to_stdout: true)
+    receive(do: ({^port, {:exit_status, _status}} -> :ok), after: (@grace -> :ok))
+    _ = Port.info(port) && Port.close(port)
+    :ok
+  end
+
+  defp failure(:silent, _program),
+    do: Error.new(:helper, {:silent, %{timeout_ms: @patience}})
+
+  defp failure({:exit_status, _status}, %{sudo: true, next: 1}),
+    do: Error.new(:helper, {:sudo, %{}})
+
+  defp failure({:exit_status, status}, _program),
+    do: Error.new(:helper, {:died, %{words: words(status), times: 1}})
+
+  defp failure({:refused, nil, reason}, _program), do: Error.new(:helper, reason)
+
+  defp failure({:unreadable, problem}, _program),
+    do: Error.new(:helper, {:unreadable, %{problem: problem}})
+
+  defp frame(function, arguments) do
+    case Native.start(function, arguments) do
+      {:error, %Error{} = error} -> {:error, error}
+      frame -> {:ok, frame}
+    end
+  end
+end

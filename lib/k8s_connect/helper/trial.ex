@@ -1,0 +1,94 @@
+defmodule K8sConnect.Helper.Trial do
+  @moduledoc false
+  # Whether the kernel route works on this machine, by trying it: a helper is asked to redirect an
+  # address that is nobody's (RFC 5737 and RFC 3849 keep them for documentation), a connection to it
+  # is made, and looked for at our own listener. Nothing leaves the machine if it works, and one
+  # attempt to connect at most if it does not.
+
+  alias K8sConnect.{Error, Helper.Program}
+
+  @addresses [
+    {"IPv4", :inet, {127, 0, 0, 1}, "192.0.2.1:49152", {192, 0, 2, 1}},
+    {"IPv6", :inet6, {0, 0, 0, 0, 0, 0, 0, 1}, "[2001:db8::1]:49152",
+     {0x2001, 0xDB8, 0, 0, 0, 0, 0, 1}}
+  ]
+  @port 49_152
+  @patience 1_000
+
+  @typep verdict :: {:works, microseconds :: non_neg_integer()} | {:fails, String.t()}
+
+  @doc """
+  What the helper says of itself, and whether a connection gets through.
+  """
+  @spec run(boolean()) :: {:ok, map(), [{String.t(), verdict()}]} | {:error, Error.t()}
+  def run(sudo) do
+    with {:ok, program, hello} <- Program.start(sudo) do
+      {verdicts, program} = Enum.map_reduce(@addresses, program, &try_one(&1, &2, hello))
+      status = status(program)
+      {:ok, Map.merge(hello, status), verdicts}
+    end
+  end
+
+  defp status(nil), do: %{capabilities: []}
+
+  defp status(program) do
+    answer = Program.ask(program, :status_frame, [])
+    if elem(answer, 0) != :gone, do: Program.stop(program)
+    if match?({:ok, _status, _program}, answer), do: elem(answer, 1), else: status(nil)
+  end
+
+  defp try_one({name, _family, _loopback, _address, _ip}, program, %{unable: reason})
+       when reason != nil do
+    {{name, fails(Error.new(:helper, reason))}, program}
+  end
+
+  defp try_one({name, _family, _loopback, _address, _ip}, nil, _hello),
+    do: {{name, {:fails, "the helper is gone"}}, nil}
+
+  defp try_one({name, family, loopback, address, ip}, program, _hello) do
+    case :gen_tcp.listen(0, [family, :binary, ip: loopback, active: false]) do
+      {:ok, listener} ->
+        {verdict, program} = redirect(program, listener, address, family, ip)
+        :gen_tcp.close(listener)
+        {{name, verdict}, program}
+
+      {:error, reason} ->
+        {{name, {:fails, "this machine has no loopback for it: #{reason}"}}, program}
+    end
+  end
+
+  defp redirect(program, listener, address, family, ip) do
+    {:ok, via} = :inet.port(listener)
+
+    case Program.ask(program, :apply_frame, [[{address, via}]]) do
+      {:ok, _applied, program} -> {connect(listener, family, ip), program}
+      {:refused, error, program} -> {fails(error), program}
+      {:gone, error} -> {fails(error), nil}
+    end
+  end
+
+  defp connect(listener, family, ip) do
+    start = System.monotonic_time(:microsecond)
+
+    with {:ok, client} <- :gen_tcp.connect(ip, @port, [family, active: false], @patience),
+         {:ok, server} <- :gen_tcp.accept(listener, @patience),
+         true <- :inet.sockname(client) == :inet.peername(server) do
+      Enum.each([client, server], &:gen_tcp.close/1)
+      {:works, System.monotonic_time(:microsecond) - start}
+    else
+      false ->
+        {:fails, "somebody else connected to our listener meanwhile. Try again"}
+
+      {:error, :timeout} ->
+        {:fails,
+         "what is redirected does not arrive: is there a firewall that denies what leaves this machine? " <>
+           "It must let through what goes to 127.0.0.0/8 and ::1, whatever the device. " <>
+           "Look with: sudo nft list ruleset"}
+
+      {:error, reason} ->
+        {:fails, "connecting to the redirected address failed: #{:inet.format_error(reason)}"}
+    end
+  end
+
+  defp fails(error), do: {:fails, Exception.message(error)}
+end

@@ -1,0 +1,182 @@
+defmodule K8sConnect.Route do
+  @moduledoc false
+  # How a node's address leads to its pod. There are two routes: from inside of this BEAM, without
+  # any privilege (`Route.VM`), and by the kernel, for every program of this user (`Route.Kernel`).
+  #
+  # One process serves all nodes on both. It makes this BEAM a node where it is none and takes that
+  # back with the last of them, sets the cookie of each, and lets go of a node when its session dies.
+
+  use GenServer
+
+  alias K8sConnect.{Connection, Distribution, Error, Helper, Route}
+
+  @typedoc "What a route was asked for with."
+  @type options :: %{route: :auto | :vm | :kernel, sudo: boolean(), visible: boolean()}
+
+  @doc """
+  Called by the session: what can be said and done before the node is attached. The answer goes to
+  `c:attach/2`.
+  """
+  @callback prepare(Connection.t(), session :: reference(), options()) ::
+              {:ok, term()} | {:error, Error.t()}
+
+  @doc """
+  Makes the node's address lead to its pod. The answer goes to `c:detach/2`.
+  """
+  @callback attach(node(), prepared :: term()) :: {:ok, term()} | {:error, Error.t()}
+
+  @doc """
+  Takes that back.
+  """
+  @callback detach(node(), attached :: term()) :: term()
+
+  @doc """
+  Called when no node is left on this route.
+  """
+  @callback leave() :: term()
+
+  @doc """
+  Called by the session: connects, always as a hidden node unless it was asked to be visible.
+  """
+  @callback connect(node(), options()) :: boolean() | :ignored
+
+  @doc """
+  The routes to try, in this order, and why: the kernel's is taken by itself only where an admin
+  has installed the helper.
+  """
+  @spec choose(options()) :: {[:vm | :kernel], String.t()}
+  def choose(%{route: :vm}), do: {[:vm], "vm, as asked for"}
+  def choose(%{route: :kernel}), do: {[:kernel], "kernel, as asked for"}
+
+  def choose(%{route: :auto}) do
+    if Helper.installed?(),
+      do: {[:kernel, :vm], "kernel, as there is #{Helper.path()}"},
+      else: {[:vm], "vm, as no helper is installed (mix help k8s.helper)"}
+  end
+
+  @spec start_link(keyword()) :: GenServer.on_start()
+  def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
+
+  @doc """
+  Makes the node of `connection` reachable by its route, until the calling process dies or detaches
+  it; `session` is the native one. Where the route is lost before that, the calling process gets
+  `{:route_lost, error}`.
+  """
+  @spec attach(Connection.t(), reference(), (() -> binary()), options()) ::
+          :ok | {:error, Error.t()}
+  def attach(connection, session, cookie, options) do
+    with {:ok, prepared} <- module(connection.route).prepare(connection, session, options) do
+      request = {:attach, connection.node, connection.route, prepared, cookie}
+      GenServer.call(__MODULE__, request, :infinity)
+    end
+  end
+
+  @doc """
+  Connects to a node that was attached.
+  """
+  @spec connect(Connection.t(), options()) :: boolean()
+  def connect(connection, options),
+    do: module(connection.route).connect(connection.node, options) == true
+
+  @doc """
+  Takes the calling process's nodes off their route; open connections to them are closed.
+  """
+  @spec detach() :: :ok
+  def detach, do: GenServer.call(__MODULE__, :detach, :infinity)
+
+  @doc """
+  What the route of `node` keeps about it; for tests.
+  """
+  @spec attached(node()) :: {:vm | :kernel, term()} | nil
+  def attached(node), do: GenServer.call(__MODULE__, {:attached, node})
+
+  @impl true
+  def init([]) do
+    # `terminate/2` must run when the application stops.
+    Process.flag(:trap_exit, true)
+    :ok = Route.VM.new()
+    # Where another one of us was killed, it has left its work in this BEAM.
+    {:ok, leave(%{nodes: %{}})}
+  end
+
+  # nodes: node => {owner, monitor, route, attached}
+
+  @impl true
+  def handle_call({:attach, node, route, prepared, cookie}, {owner, _tag}, state) do
+    with :ok <- check_free(node, state),
+         :ok <- ensure_distribution(node),
+         {:ok, attached} <- module(route).attach(node, prepared) do
+      Distribution.set_cookie(node, cookie.())
+      entry = {owner, Process.monitor(owner), route, attached}
+      {:reply, :ok, put_in(state.nodes[node], entry)}
+    else
+      {:error, error} -> {:reply, {:error, error}, leave(state)}
+    end
+  end
+
+  def handle_call(:detach, {owner, _tag}, state), do: {:reply, :ok, let_go_of(owner, state)}
+
+  def handle_call({:attached, node}, _from, state) do
+    with {_owner, _monitor, route, attached} <- state.nodes[node] do
+      {:reply, {route, attached}, state}
+    else
+      nil -> {:reply, nil, state}
+    end
+  end
+
+  @impl true
+  def handle_info({:DOWN, _monitor, :process, owner, _reason}, state) do
+    {:noreply, let_go_of(owner, state)}
+  end
+
+  def handle_info({:redirects_lost, node, error}, state) do
+    with {owner, _monitor, :kernel, _attached} <- state.nodes[node],
+         do: send(owner, {:route_lost, error})
+
+    {:noreply, state}
+  end
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  @impl true
+  def terminate(_reason, state) do
+    Enum.each(state.nodes, &let_go/1)
+    leave(%{nodes: %{}})
+  end
+
+  # Two clusters may have pods of one address, and so nodes of one name.
+  defp check_free(node, state) do
+    taken? = is_map_key(state.nodes, node) or node in Node.list(:connected)
+    if taken?, do: {:error, Error.new(:route, {:node_taken, %{node: node}})}, else: :ok
+  end
+
+  defp ensure_distribution(node) do
+    with {:error, reason} <- Distribution.ensure(node), do: {:error, Error.new(:route, reason)}
+  end
+
+  defp let_go_of(owner, state) do
+    {mine, others} =
+      Enum.split_with(state.nodes, fn {_node, entry} -> elem(entry, 0) == owner end)
+
+    Enum.each(mine, &let_go/1)
+    leave(%{state | nodes: Map.new(others)})
+  end
+
+  defp let_go({node, {_owner, monitor, route, attached}}) do
+    Process.demonitor(monitor, [:flush])
+    module(route).detach(node, attached)
+    Node.disconnect(node)
+    Distribution.forget_cookie(node)
+  end
+
+  # Each route's last node, and the last node of all.
+  defp leave(%{nodes: nodes} = state) do
+    used = for {_node, {_owner, _monitor, route, _attached}} <- nodes, do: route
+    for route <- [:vm, :kernel], route not in used, do: module(route).leave()
+    if nodes == %{}, do: Distribution.stop()
+    state
+  end
+
+  defp module(:vm), do: Route.VM
+  defp module(:kernel), do: Route.Kernel
+end

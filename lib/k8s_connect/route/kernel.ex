@@ -1,0 +1,124 @@
+defmodule K8sConnect.Route.Kernel do
+  @moduledoc false
+  # A node's address leads to its pod for every program of this user: the helper redirects the
+  # user's connections to the pod's address to two listeners of ours on the loopback, one in place of
+  # the pod's epmd and one in place of the node. They take connections of this user only, and make
+  # both ends of a handshake see a hidden node, unless it was asked to be visible.
+  #
+  # This BEAM connects like every other program, by OTP's own distribution.
+
+  @behaviour K8sConnect.Route
+
+  alias K8sConnect.{Error, Helper, Native, Route}
+
+  # Our own listener answers within a moment, or the way to it is not open.
+  @patience 1_000
+
+  @impl Route
+  def prepare(%{node: node} = connection, session, options) do
+    with {:ok, address} <- address(connection),
+         :ok <- check_kind(node),
+         :ok <- check_host(node, address) do
+      {:ok, %{session: session, sudo: options.sudo, visible: options.visible}}
+    end
+  end
+
+  @impl Route
+  def attach(node, %{session: session, sudo: sudo, visible: visible}) do
+    with {:ok, %{listener: listener, redirects: redirects}} <-
+           Native.call(:listen, [session, visible]) do
+      with :ok <- Helper.claim(node, redirects, sudo),
+           :ok <- check_open(redirects) do
+        {:ok, listener}
+      else
+        {:error, error} ->
+          detach(node, listener)
+          {:error, error}
+      end
+    end
+  end
+
+  # In this order: who else might take the listener's port must not get what is still redirected.
+  @impl Route
+  def detach(node, listener) do
+    Helper.release(node)
+    Native.unlisten(listener)
+  end
+
+  @impl Route
+  def leave, do: :ok
+
+  @impl Route
+  def connect(node, %{visible: true}), do: Node.connect(node)
+  def connect(node, %{visible: false}), do: :net_kernel.hidden_connect_node(node)
+
+  defp address(%{ip: ip, pod: pod, namespace: namespace}) do
+    with {:error, _reason} <- :inet.parse_strict_address(to_charlist(ip || "")) do
+      {:error, Error.new(:outlet, {:no_pod_address, %{pod: pod, namespace: namespace}})}
+    end
+  end
+
+  # The ordinary distribution makes that check when it connects, and only logs what it finds.
+  defp check_kind(node) do
+    long? = node |> host() |> String.contains?(".")
+
+    # A BEAM that is no node will be one of the right kind.
+    if Node.alive?() and :net_kernel.longnames() != long?,
+      do: failed(:name_kind, %{node: node, me: Node.self()}),
+      else: :ok
+  end
+
+  # Every program of the user looks the host up by itself.
+  defp check_host(node, address) do
+    family = if tuple_size(address) == 4, do: :inet, else: :inet6
+
+    case :inet.getaddr(to_charlist(host(node)), family) do
+      {:ok, ^address} -> :ok
+      _elsewhere -> failed(:host_elsewhere, %{node: node, host: host(node), ip: text(address)})
+    end
+  end
+
+  # That the kernel has the redirect does not mean that a connection gets through: a firewall of
+  # this machine may drop what is redirected. epmd's question to the pod's address tells.
+  defp check_open([{epmd, _via} | _node]) do
+    {ip, port} = split(epmd)
+    family = if tuple_size(ip) == 4, do: :inet, else: :inet6
+    options = [family, :binary, active: false]
+
+    with {:ok, socket} <- :gen_tcp.connect(ip, port, options, @patience),
+         :ok <- :gen_tcp.send(socket, <<1::16, ?n>>),
+         {:ok, <<^port::32, _names::binary>>} <- :gen_tcp.recv(socket, 0, @patience) do
+      :gen_tcp.close(socket)
+    else
+      {:ok, _something_else} ->
+        failed(:blocked, %{address: epmd, problem: "another answers there"})
+
+      {:error, reason} ->
+        failed(:blocked, %{address: epmd, problem: problem(reason)})
+    end
+  end
+
+  defp split(address) do
+    [port | host] = address |> String.split(":") |> Enum.reverse()
+
+    host =
+      host
+      |> Enum.reverse()
+      |> Enum.join(":")
+      |> String.trim_leading("[")
+      |> String.trim_trailing("]")
+
+    {:ok, ip} = :inet.parse_strict_address(to_charlist(host))
+    {ip, String.to_integer(port)}
+  end
+
+  defp problem(reason), do: to_string(:inet.format_error(reason))
+  defp text(address), do: to_string(:inet.ntoa(address))
+
+  defp host(node) do
+    [_name, host] = String.split(Atom.to_string(node), "@")
+    host
+  end
+
+  defp failed(kind, details), do: {:error, Error.new(:route, {kind, details})}
+end

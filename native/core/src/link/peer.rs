@@ -1,0 +1,60 @@
+//! The API server's end of a link, for tests.
+#![allow(clippy::unwrap_used)]
+
+use tokio::io::DuplexStream;
+
+use super::*;
+
+pub struct Peer {
+    pub end: DuplexStream,
+    encoder: spdy::Encoder,
+}
+
+pub fn pair() -> (Link, Peer) {
+    let (ours, end) = tokio::io::duplex(1 << 20);
+    (Link::new(ours), Peer { end, encoder: spdy::Encoder::default() })
+}
+
+impl Peer {
+    /// Reads what a link writes when it opens a connection, and checks it byte by byte.
+    pub async fn expect_open(&mut self, error: u32, port: u16, first: &[u8]) {
+        let mut expected = BytesMut::new();
+        let (data, first) = (error + 2, Bytes::copy_from_slice(first));
+        put_order(&mut expected, &mut self.encoder, Order::Open { error, data, port, first });
+        self.expect(&expected).await;
+    }
+
+    /// Reads what a link writes when it sends these bytes in one piece.
+    pub async fn expect_data(&mut self, stream: u32, bytes: &[u8]) {
+        let mut expected = BytesMut::new();
+        put_data(&mut expected, stream, bytes, false);
+        self.expect(&expected).await;
+    }
+
+    pub async fn expect(&mut self, expected: &[u8]) {
+        let mut got = vec![0; expected.len()];
+        self.end.read_exact(&mut got).await.unwrap();
+        assert_eq!(got, expected);
+    }
+
+    /// All that a link writes until it is closed.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        self.end.read_to_end(&mut rest).await.unwrap();
+        rest
+    }
+
+    pub async fn send(&mut self, stream: u32, fin: bool, bytes: &[u8]) {
+        let mut out = BytesMut::new();
+        spdy::put_data_header(&mut out, stream, fin, bytes.len());
+        out.extend_from_slice(bytes);
+        self.end.write_all(&out).await.unwrap();
+    }
+}
+
+/// What a link writes when a stream of its is dropped.
+pub fn reset(stream: u32) -> BytesMut {
+    let mut out = BytesMut::new();
+    spdy::put_reset(&mut out, stream);
+    out
+}

@@ -1,0 +1,52 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::link::peer::{Peer, pair};
+
+const ANSWER: &[u8] = b"\0\0\x11\x11name rem-1-app at port 1\nname app at port 5555\n\
+    name worker at port 5556\nname rpc-2-app at port 2\n";
+
+/// What the pod says when it is asked for the names, and when the node is.
+async fn pod(peer: &mut Peer, names: [&[u8]; 2]) {
+    peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+    peer.send(3, false, names[0]).await;
+    peer.expect_open(5, 5555, &handshake::send_name()).await;
+    peer.send(3, false, names[1]).await;
+    let mut answer = b"\0\x03sok\0\x1cN".to_vec();
+    answer.extend((1_u64 << 24).to_be_bytes());
+    answer.extend(b"\0\0\0\x01\0\0\0\x02\0\x09app@b.com");
+    peer.send(7, false, &answer).await;
+}
+
+async fn names(pieces: [&[u8]; 2]) -> Vec<(String, u16)> {
+    let (link, mut peer) = pair();
+    let (node, ()) = tokio::join!(probe(&link, Some("app"), || None), pod(&mut peer, pieces));
+    let node = node.unwrap();
+    assert_eq!((node.name.as_str(), node.port, node.probed), ("app@b.com", 5555, true));
+    node.names.into_iter().map(|entry| (entry.name, entry.port)).collect()
+}
+
+#[tokio::test]
+async fn a_node_comes_with_the_names_around_it_and_no_visitors() {
+    let expected = [("app".to_owned(), 5555), ("worker".to_owned(), 5556)];
+    assert_eq!(names([ANSWER, b""]).await, expected);
+    // What comes after the line that was looked for counts as well, if it comes in time.
+    let cut = ANSWER.len() - 50;
+    assert_eq!(names([&ANSWER[..cut], &ANSWER[cut..]]).await, expected);
+    assert_eq!(names([&ANSWER[..cut], b""]).await, expected[..1]);
+    // Junk after it is no reason not to have found it.
+    assert_eq!(names([&ANSWER[..cut], b"\njunk\n"]).await, expected[..1]);
+}
+
+#[tokio::test]
+async fn a_visitor_that_was_asked_for_is_among_the_names() {
+    let (link, mut peer) = pair();
+    let expected = || Some("rem-1-app@b.com".to_owned());
+    let pod = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        peer.send(3, false, ANSWER).await;
+    };
+    let (node, ()) = tokio::join!(probe(&link, Some("rem-1-app"), expected), pod);
+    let names: Vec<_> = node.unwrap().names.into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["rem-1-app", "app", "worker"]);
+}

@@ -1,0 +1,92 @@
+//! Listeners as the BEAM holds them: a resource that closes with its owner, whatever ends the owner.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use k8s_connect_core::{
+    Error,
+    outlet::listener::{Listener, Route},
+};
+use rustler::{
+    Atom, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource, ResourceArc, types::atom,
+};
+
+use crate::{
+    reply::{self, Caller},
+    session::Session,
+};
+
+/// `None` once it is closed.
+struct Held(Mutex<Option<Listener>>);
+
+#[rustler::resource_impl]
+impl Resource for Held {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    fn down<'a>(&'a self, _env: Env<'a>, _owner: LocalPid, _monitor: Monitor) {
+        self.close();
+    }
+}
+
+impl Held {
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+/// A listener, and what has to be led to it: an address and port, and a port of the loopback.
+#[derive(NifMap)]
+struct Listening {
+    listener: ResourceArc<Held>,
+    redirects: Vec<(String, u16)>,
+}
+
+/// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback in place of the
+/// pod's epmd and node. They close with the calling process.
+#[rustler::nif]
+fn listen(
+    env: Env,
+    reference: Reference,
+    session: ResourceArc<Session>,
+    visible: bool,
+) -> NifResult<Atom> {
+    let caller = Arc::new(Caller::new(env, reference));
+    let owner = caller.pid();
+    reply::spawn_with(&caller, async move { open(&session, visible, owner) })
+}
+
+/// Closes the ports and all their connections.
+#[rustler::nif]
+fn unlisten(listener: ResourceArc<Held>) -> Atom {
+    listener.close();
+    atom::ok()
+}
+
+/// How many connections of other users were refused.
+#[rustler::nif]
+fn refused(listener: ResourceArc<Held>) -> u64 {
+    let held = listener.0.lock().unwrap_or_else(PoisonError::into_inner);
+    held.as_ref().map_or(0, Listener::refused)
+}
+
+fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Listening, Error> {
+    let no_listener = |problem: String| {
+        let address = if session.ip.is_some_and(|ip| ip.is_ipv6()) { "::1" } else { "127.0.0.1" };
+        Error::NoListener { address, problem }
+    };
+    let ip = session.ip.ok_or_else(|| no_listener("the pod has no address".into()))?;
+    let route = Route {
+        link: session.link.clone(),
+        ip,
+        port: session.node.port,
+        names: session.node.names.clone(),
+        visible,
+    };
+    let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
+    let redirects = listener.redirects();
+    let listener = ResourceArc::new(Held(Mutex::new(Some(listener))));
+    if listener.monitor(None, &owner).is_none() {
+        listener.close(); // the owner is gone already
+    }
+    let redirects = redirects.into_iter().map(|(to, via)| (to.to_string(), via)).collect();
+    Ok(Listening { listener, redirects })
+}

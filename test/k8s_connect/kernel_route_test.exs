@@ -1,0 +1,303 @@
+defmodule K8sConnect.KernelRouteTest do
+  # The pod's own address on the laptop, with a helper that was installed: from this BEAM, from
+  # BEAMs without our code, and from those of another user.
+  use ExUnit.Case, async: false
+
+  import K8sConnect.{Laptop, Tmp}
+
+  alias K8sConnect.{Connection, Error, Native, PlainNode, Route}
+
+  @moduletag :kernel
+  @moduletag timeout: 120_000
+
+  setup_all do
+    install_helper()
+    # Plain nodes start one; it goes after them.
+    on_exit(fn -> System.cmd("epmd", ["-kill"], stderr_to_stdout: true) end)
+  end
+
+  setup :tmp_dir
+
+  setup do
+    on_exit(fn ->
+      for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
+      assert left() == []
+    end)
+  end
+
+  defp connect(target \\ "app-0", options \\ []) do
+    options = Keyword.put_new(options, :route, :kernel)
+    assert {:ok, %Connection{} = connection} = K8sConnect.connect(target, options)
+    connection
+  end
+
+  defp plain(options) do
+    number = System.unique_integer([:positive])
+    port = PlainNode.start([name: "plain#{number}@127.0.0.1"] ++ options)
+    on_exit(fn -> if Port.info(port), do: Port.close(port) end)
+    {port, "plain#{number}@127.0.0.1"}
+  end
+
+  # Another BEAM of ours: with our code, and connected to app-0 by the kernel.
+  defp other_beam(options \\ []) do
+    words = ["-pa", Path.dirname(:code.which(K8sConnect))]
+    env = [{"KUBECONFIG", options[:kubeconfig] || System.get_env("KUBECONFIG")}]
+    port = PlainNode.start([words: words, env: env] ++ options)
+    on_exit(fn -> if Port.info(port), do: Port.close(port) end)
+    connected = PlainNode.eval(port, ~s|K8sConnect.connect!("app-0", route: :kernel).node|)
+    {port, connected}
+  end
+
+  defp hidden_there(connection), do: :erpc.call(connection.node, Node, :list, [:hidden])
+  defp visible_there(connection), do: :erpc.call(connection.node, Node, :list, [])
+
+  test "this BEAM is connected by its pod's own address, hidden, and gone after disconnect" do
+    connection = connect()
+    assert connection.route == :kernel
+    assert Node.list(:hidden) == [connection.node]
+    assert Enum.member?(hidden_there(connection), Node.self())
+    assert visible_there(connection) == []
+    refute Route.VM.NetKernel.installed?(Route.VM.Carrier)
+    data = :binary.copy("0123456789", 1_000_000)
+    assert :erpc.call(connection.node, :erlang, :md5, [data]) == :erlang.md5(data)
+    assert [_helper] = helpers()
+    K8sConnect.disconnect(connection)
+    # When it returns.
+    assert left() == []
+    refute Node.alive?()
+  end
+
+  test "a plain node of this user connects, and the pod sees a hidden node", context do
+    connection = connect()
+    {plain, name} = plain(home: home(context.tmp_dir))
+    assert PlainNode.eval(plain, "Node.connect(#{inspect(connection.node)})") == "true"
+    call = ":erpc.call(#{inspect(connection.node)}, :erlang, :node, [])"
+    assert PlainNode.eval(plain, call) == inspect(connection.node)
+
+    assert PlainNode.eval(plain, "{Node.list(), Node.list(:hidden)}") ==
+             inspect({[], [connection.node]})
+
+    assert Enum.member?(hidden_there(connection), String.to_atom(name))
+    assert visible_there(connection) == []
+    # epmd answers every name that the pod's epmd knows.
+    names = "Tuple.to_list(:erl_epmd.names(~c\"#{connection.ip}\")) |> inspect() |> IO.puts()"
+    PlainNode.eval(plain, names)
+    PlainNode.stop(plain)
+  end
+
+  test "with visible: true a plain node is a visible one", context do
+    connection = connect("app-0", visible: true)
+    {plain, name} = plain(home: home(context.tmp_dir))
+    assert PlainNode.eval(plain, "Node.connect(#{inspect(connection.node)})") == "true"
+    assert Enum.member?(visible_there(connection), String.to_atom(name))
+    PlainNode.stop(plain)
+  end
+
+  test "another user sees what it would see without us", context do
+    {stranger, _name} = plain(home: home(context.tmp_dir, "ops"), user: "ops")
+    {:ok, pods} = K8sConnect.pods()
+    ip = Enum.find_value(pods, &(&1.name == "app-0" && &1.ip))
+    {:ok, address} = :inet.parse_address(to_charlist(ip))
+    try_it = ":gen_tcp.connect(#{inspect(address)}, 4369, [], 3000)"
+    assert PlainNode.eval(stranger, try_it) == "{:error, :enetunreach}"
+    connection = connect()
+    assert PlainNode.eval(stranger, try_it) == "{:error, :enetunreach}"
+    assert PlainNode.eval(stranger, "Node.connect(#{inspect(connection.node)})") == "false"
+    # Nor does this user's other traffic change.
+    assert {:error, :enetunreach} = :gen_tcp.connect(address, 8080, [], 3000)
+    PlainNode.stop(stranger)
+  end
+
+  test "two users at once each have their own way, and none has the other's", context do
+    kubeconfig = Path.join(Path.dirname(System.get_env("HOME")), "second/.kube/config")
+    ours = connect()
+    home = home(context.tmp_dir, "ops")
+    {theirs, node} = other_beam(user: "ops", home: home, kubeconfig: kubeconfig)
+    assert node == inspect(ours.node)
+    assert PlainNode.eval(theirs, ":erpc.call(#{node}, :erlang, :node, [])") == node
+    assert :erpc.call(ours.node, :erlang, :node, []) == ours.node
+
+    [own_ports, their_ports] =
+      for uid <- [own_uid(), 4201] do
+        rules =
+          sudo("nft list ruleset")
+          |> String.split("table inet")
+          |> Enum.find(&(&1 =~ "skuid #{uid}"))
+
+        for [_all, port] <- Regex.scan(~r/: 127\.0\.0\.1 \. (\d+)/, rules),
+            do: String.to_integer(port)
+      end
+
+    assert length(own_ports) == 2 and length(their_ports) == 2 and
+             own_ports -- their_ports == own_ports
+
+    listener = "K8sConnect.Route.attached(#{node}) |> elem(1) |> K8sConnect.Native.refused()"
+    assert PlainNode.eval(theirs, listener) == "0"
+
+    for port <- their_ports do
+      {:ok, socket} = :gen_tcp.connect({127, 0, 0, 1}, port, [:binary, active: false])
+      _ = :gen_tcp.send(socket, <<1::16, ?n>>)
+      assert {:error, reason} = :gen_tcp.recv(socket, 0, 5_000)
+      assert reason in [:closed, :econnreset]
+    end
+
+    assert PlainNode.eval(theirs, listener) == "2"
+
+    for port <- own_ports do
+      code =
+        "{:ok, s} = :gen_tcp.connect({127, 0, 0, 1}, #{port}, active: false); :gen_tcp.recv(s, 0, 5000)"
+
+      assert PlainNode.eval(theirs, code) =~ ~r/{:error, :(closed|econnreset)}/
+    end
+
+    {:kernel, own} = Route.attached(ours.node)
+    assert Native.refused(own) == 2
+    # One leaves, the other stays.
+    PlainNode.stop(theirs)
+    await(fn -> length(helpers()) == 1 end)
+    assert :erpc.call(ours.node, :erlang, :node, []) == ours.node
+  end
+
+  test "one pod in two BEAMs of one user", context do
+    first = connect()
+    {second, node} = other_beam()
+    assert PlainNode.eval(second, ":erpc.call(#{node}, :erlang, :node, [])") == node
+    {plain, _name} = plain(home: home(context.tmp_dir))
+    assert PlainNode.eval(plain, "Node.connect(#{node})") == "true"
+    # The newer one's way goes with it; the older one's is there again.
+    PlainNode.stop(second)
+    await(fn -> length(helpers()) == 1 end)
+    assert :erpc.call(first.node, :erlang, :node, []) == first.node
+    await(fn -> PlainNode.eval(plain, "Node.connect(#{node})") == "true" end)
+    PlainNode.stop(plain)
+  end
+
+  test "several pods, and both routes at once" do
+    kernel = connect()
+    other = connect("newline-cookie")
+    vm = connect("env-from", route: :vm)
+    assert Enum.map([kernel, other, vm], & &1.route) == [:kernel, :kernel, :vm]
+
+    for connection <- [kernel, other, vm],
+        do: assert(:erpc.call(connection.node, :erlang, :node, []) == connection.node)
+
+    assert [_one] = helpers()
+    K8sConnect.disconnect(kernel)
+
+    for connection <- [other, vm],
+        do: assert(:erpc.call(connection.node, :erlang, :node, []) == connection.node)
+
+    K8sConnect.disconnect(other)
+    assert helpers() == []
+    assert :erpc.call(vm.node, :erlang, :node, []) == vm.node
+    assert Node.alive?()
+  end
+
+  test "by itself the kernel route is taken where the helper works, and the vm's where not" do
+    test = self()
+    progress = [route: :auto, progress: &send(test, &1)]
+    assert connect("app-0", progress).route == :kernel
+    assert_received {:step, "route", "kernel, as there is /usr/local/libexec/" <> _, _ms}
+    K8sConnect.disconnect(hd(K8sConnect.connections()))
+
+    sudo("setcap -r /usr/local/libexec/k8s_connect_helper")
+    on_exit(&install_helper/0)
+    assert connect("app-0", progress).route == :vm
+    assert_received {:step, "route", "kernel, as there is" <> _, _ms}
+    assert_received {:step, "route", "vm, as kernel does not work: " <> why, _ms}
+    assert why =~ "its file has no capability"
+    K8sConnect.disconnect(hd(K8sConnect.connections()))
+
+    assert {:error, %Error{stage: :helper, reason: {:not_permitted, %{why: :file_capability}}}} =
+             K8sConnect.connect("app-0", route: :kernel)
+
+    remove_helper()
+    assert connect("app-0", progress).route == :vm
+    assert_received {:step, "route", "vm, as no helper is installed" <> _, _ms}
+    K8sConnect.disconnect(hd(K8sConnect.connections()))
+
+    assert {:error, %Error{stage: :helper, reason: {:not_installed, _}}} =
+             K8sConnect.connect("app-0", route: :kernel)
+  end
+
+  test "a wrong cookie is told as such" do
+    assert {:error, %Error{stage: :connect, reason: {:refused, _}}} =
+             K8sConnect.connect("app-0", route: :kernel, cookie: "wrong")
+  end
+
+  test "a node of the other kind of name is told as such" do
+    {:ok, _pid} =
+      :net_kernel.start(:short, %{name_domain: :shortnames, dist_listen: false, hidden: true})
+
+    on_exit(&:net_kernel.stop/0)
+
+    assert {:error, %Error{stage: :route, reason: {:name_kind, _}}} =
+             K8sConnect.connect("app-0", route: :kernel)
+
+    assert connect("app-0", route: :auto).route == :vm
+  end
+
+  describe "the helper" do
+    test "that is killed is there again, with the whole set", context do
+      connection = connect()
+      connect("newline-cookie")
+      [helper] = helpers()
+      {_output, 0} = System.cmd("kill", ["-KILL", helper])
+      await(fn -> helpers() not in [[], [helper]] end)
+      {plain, _name} = plain(home: home(context.tmp_dir))
+      assert PlainNode.eval(plain, "Node.connect(#{inspect(connection.node)})") == "true"
+      # What was open went on: the kernel keeps translating it.
+      assert :erpc.call(connection.node, :erlang, :node, [], 10_000) == connection.node
+      PlainNode.stop(plain)
+    end
+
+    test "that dies three times in a minute ends its sessions, with its last words" do
+      {:ok, _started} = Application.ensure_all_started(:logger)
+      connection = connect()
+      Node.monitor(connection.node, true)
+
+      log =
+        ExUnit.CaptureLog.capture_log(fn ->
+          for _death <- 1..3 do
+            [helper] = await(fn -> match?([_one], helpers()) && helpers() end)
+            {_output, 0} = System.cmd("kill", ["-KILL", helper])
+            await(fn -> helpers() != [helper] end)
+          end
+
+          node = connection.node
+          assert_receive {:nodedown, ^node}, 10_000
+          await(fn -> K8sConnect.connections() == [] end)
+        end)
+
+      assert log =~ "lost #{connection.node}: the helper died 3 times"
+      assert log =~ "it was ended by signal 9"
+      assert helpers() == []
+    end
+
+    test "that does not answer is told as such, and ended" do
+      connect()
+      [helper] = helpers()
+      {_output, 0} = System.cmd("kill", ["-STOP", helper])
+
+      assert {:error, %Error{stage: :helper, reason: {:silent, _}}} =
+               K8sConnect.connect("newline-cookie", route: :kernel)
+
+      refute helper in helpers()
+      # The next one has what the stopped one had.
+      assert connect("newline-cookie").route == :kernel
+      assert [_one] = helpers()
+    end
+
+    test "by sudo, where none is installed" do
+      remove_helper()
+      on_exit(&install_helper/0)
+      connection = connect("app-0", sudo: true)
+      assert connection.route == :kernel
+      assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+      K8sConnect.disconnect(connection)
+      assert left() == []
+    end
+  end
+
+  defp own_uid, do: File.stat!("/proc/self").uid
+end

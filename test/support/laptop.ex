@@ -1,0 +1,93 @@
+defmodule K8sConnect.Laptop do
+  @moduledoc """
+  What a test does on the laptop as an admin, and what it looks at there.
+  """
+
+  import ExUnit.Assertions
+
+  @helper "/usr/local/libexec/k8s_connect_helper"
+
+  @doc """
+  Runs a command line as root, and answers what it prints.
+  """
+  def sudo(line) do
+    {output, status} = System.cmd("sudo", ["-n", "sh", "-c", line], stderr_to_stdout: true)
+    assert status == 0, "#{line}: #{output}"
+    output
+  end
+
+  @doc """
+  Installs the helper, as `mix k8s.helper install` says.
+  """
+  def install_helper do
+    built = K8sConnect.Helper.Program.built()
+    sudo("install -D -m 755 #{built} #{@helper} && setcap cap_net_admin=p #{@helper}")
+  end
+
+  @doc """
+  Removes it.
+  """
+  def remove_helper, do: sudo("rm -f #{@helper}")
+
+  @doc """
+  All that sessions leave on a machine: tables, devices, routes, listeners, helpers.
+  """
+  def left do
+    everything =
+      sudo("""
+      nft list tables | grep k8s_connect
+      ip -o link | grep -o 'kc[0-9]*'
+      { ip route show table all; ip -6 route show table all; } | grep kc
+      ss -Hltn | grep -v :4369
+      pgrep -x k8s_connect_hel
+      true
+      """)
+
+    # Pods are in sight of pgrep, but have no helper; epmd is started by plain nodes.
+    String.split(everything, "\n", trim: true)
+  end
+
+  @doc """
+  Waits until `fun` answers something true, and answers that.
+  """
+  def await(fun, tries \\ 500) do
+    cond do
+      value = fun.() -> value
+      tries == 0 -> flunk("it never came")
+      true -> Process.sleep(10) && await(fun, tries - 1)
+    end
+  end
+
+  @doc """
+  The process ids of helpers that run.
+  """
+  def helpers do
+    {output, _status} = System.cmd("pgrep", ["-x", "k8s_connect_hel"])
+    String.split(output, "\n", trim: true)
+  end
+
+  @doc """
+  The cookie of the article's app.
+  """
+  def cookie do
+    {encoded, 0} = System.cmd("kubectl", ~w(get secret app-cookie -o jsonpath={.data.cookie}))
+    Base.decode64!(encoded)
+  end
+
+  @doc """
+  A home with nothing in it but a cookie, readable for its owner only, as OTP wants it.
+  """
+  def home(directory, user \\ nil) do
+    home = Path.join(directory, "home-#{user}")
+    File.mkdir_p!(home)
+    File.write!(Path.join(home, ".erlang.cookie"), cookie())
+    File.chmod!(Path.join(home, ".erlang.cookie"), 0o400)
+
+    if user do
+      sudo("chmod go+rx #{directory} && chown -R #{user} #{home}")
+      ExUnit.Callbacks.on_exit(fn -> sudo("rm -r #{home}") end)
+    end
+
+    home
+  end
+end
