@@ -75,12 +75,13 @@ defmodule K8sConnect.Helper do
     {:noreply, Enum.reduce(keys, state, &without(&2, &1))}
   end
 
-  def handle_info({port, {:exit_status, status}}, %{program: %{port: port}} = state) do
-    {:noreply, died(%{state | program: nil}, Program.words(status))}
+  # Otherwise it is words that nobody has asked for, or late ones.
+  def handle_info(message, state) do
+    case Program.end_of(state.program, message) do
+      nil -> {:noreply, state}
+      words -> {:noreply, died(%{state | program: nil}, words)}
+    end
   end
-
-  # Words nobody has asked for, or late ones.
-  def handle_info(_other, state), do: {:noreply, state}
 
   @impl true
   def terminate(_reason, state), do: stop(state)

@@ -38,12 +38,13 @@ defmodule K8sConnect.Laptop do
       nft list tables | grep k8s_connect
       ip -o link | grep -o 'kc[0-9]*'
       { ip route show table all; ip -6 route show table all; } | grep kc
-      ss -Hltn | grep -v :4369
-      pgrep -x k8s_connect_hel
+      ss -Hltn | grep -E '127.0.0.1:|\\[::1\\]:' | grep -v :4369
+      pgrep --runstates R,S,D,T --exact k8s_connect_hel
       true
       """)
 
-    # Pods are in sight of pgrep, but have no helper; epmd is started by plain nodes.
+    # epmd is started by plain nodes. A process that has ended, and whose end nobody has asked for
+    # yet, is none.
     String.split(everything, "\n", trim: true)
   end
 
@@ -62,7 +63,7 @@ defmodule K8sConnect.Laptop do
   The process ids of helpers that run.
   """
   def helpers do
-    {output, _status} = System.cmd("pgrep", ["-x", "k8s_connect_hel"])
+    {output, _status} = System.cmd("pgrep", ~w(--runstates R,S,D,T --exact k8s_connect_hel))
     String.split(output, "\n", trim: true)
   end
 

@@ -1,7 +1,8 @@
 defmodule K8sConnect.Helper.Program do
   @moduledoc false
   # One run of the helper: its port, and the conversation over it (native/wire). Each function is
-  # called by the process that has started it.
+  # called by the process that has started it, which traps exits: a port whose program is gone before
+  # it has read everything says so by its own.
 
   alias K8sConnect.{Error, Helper, Native}
 
@@ -9,6 +10,7 @@ defmodule K8sConnect.Helper.Program do
   @patience 5_000
   # And ends within this when it is killed.
   @grace 1_000
+  @not_read "it ended before it had read what it was told"
 
   @enforce_keys [:port, :pid, :sudo]
   defstruct @enforce_keys ++ [next: 1]
@@ -84,11 +86,16 @@ defmodule K8sConnect.Helper.Program do
   end
 
   @doc """
-  An exit status in words. As a shell has it, the VM's forker adds 128 to a signal.
+  The end of a program, as its port tells it, in words; `nil` for any other message.
   """
-  @spec words(non_neg_integer()) :: String.t()
-  def words(status) when status > 128, do: "it was ended by signal #{status - 128}"
-  def words(status), do: "it ended with status #{status}"
+  @spec end_of(t() | nil, term()) :: String.t() | nil
+  def end_of(%__MODULE__{port: port}, {port, {:exit_status, status}}), do: words(status)
+  def end_of(%__MODULE__{port: port}, {:EXIT, port, _reason}), do: @not_read
+  def end_of(_program, _message), do: nil
+
+  # As a shell has it, the VM's forker adds 128 to a signal.
+  defp words(status) when status > 128, do: "it was ended by signal #{status - 128}"
+  defp words(status), do: "it ended with status #{status}"
 
   # Root's own BEAM needs nothing installed; nobody else gets root's powers without asking.
   defp command(true) do
@@ -146,7 +153,10 @@ defmodule K8sConnect.Helper.Program do
            else: await(port, wanted?)
 
       {^port, {:exit_status, status}} ->
-        {:exit_status, status}
+        {:ended, words(status)}
+
+      {:EXIT, ^port, _reason} ->
+        {:ended, @not_read}
     after
       @patience -> :silent
     end
@@ -156,12 +166,13 @@ defmodule K8sConnect.Helper.Program do
     receive do
       {^port, {:data, _last_words}} -> await_end(port)
       {^port, {:exit_status, _status}} -> true
+      {:EXIT, ^port, _reason} -> true
     after
       @patience -> false
     end
   end
 
-  defp ended({:exit_status, _status}, _program), do: :ok
+  defp ended({:ended, _words}, _program), do: :ok
   defp ended(_something_else, program), do: kill(program)
 
   # One that does not answer may have been stopped. One of sudo's cannot be killed by us; it ends
@@ -176,11 +187,11 @@ defmodule K8sConnect.Helper.Program do
   defp failure(:silent, _program),
     do: Error.new(:helper, {:silent, %{timeout_ms: @patience}})
 
-  defp failure({:exit_status, _status}, %{sudo: true, next: 1}),
+  defp failure({:ended, _words}, %{sudo: true, next: 1}),
     do: Error.new(:helper, {:sudo, %{}})
 
-  defp failure({:exit_status, status}, _program),
-    do: Error.new(:helper, {:died, %{words: words(status), times: 1}})
+  defp failure({:ended, words}, _program),
+    do: Error.new(:helper, {:died, %{words: words, times: 1}})
 
   defp failure({:refused, nil, reason}, _program), do: Error.new(:helper, reason)
 

@@ -22,6 +22,16 @@ defmodule K8sConnect.Helper.Trial do
   """
   @spec run(boolean()) :: {:ok, map(), [{String.t(), verdict()}]} | {:error, Error.t()}
   def run(sudo) do
+    task =
+      Task.async(fn ->
+        Process.flag(:trap_exit, true)
+        run_all(sudo)
+      end)
+
+    Task.await(task, :infinity)
+  end
+
+  defp run_all(sudo) do
     with {:ok, program, hello} <- Program.start(sudo) do
       {verdicts, program} = Enum.map_reduce(@addresses, program, &try_one(&1, &2, hello))
       status = status(program)

@@ -112,6 +112,7 @@ defmodule K8sConnect.Route.Kernel do
     {ip, String.to_integer(port)}
   end
 
+  defp problem(:timeout), do: "timed out"
   defp problem(reason), do: to_string(:inet.format_error(reason))
   defp text(address), do: to_string(:inet.ntoa(address))
 
