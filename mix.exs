@@ -32,8 +32,8 @@ defmodule K8sConnect.MixProject do
     [
       licenses: ["Apache-2.0"],
       links: %{},
-      files: ~w(lib native/Cargo.* native/{core,helper,nif}/{Cargo.toml,src} native/nif/build.rs
-                mix.exs README.md CHANGELOG.md LICENSE)
+      files: ~w(lib native/Cargo.* native/{core,helper,netlink,nif,wire}/{Cargo.toml,src}
+                native/nif/build.rs mix.exs README.md SECURITY.md CHANGELOG.md LICENSE)
     ]
   end
 end

@@ -38,6 +38,13 @@ defmodule K8sConnect do
       lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
     * `:link` - whether the connection ends with the calling process; it does not unless this is
       `true`. Where the connection is there already, its first caller has decided.
+    * `:route` - `:vm`, from inside of this BEAM; `:kernel`, by the pod's own address and for every
+      program of this user, which needs the helper (`mix help k8s.helper`); or `:auto`, the default:
+      the kernel's where the helper is installed and works.
+    * `:sudo` - whether the helper is run by `sudo -n`; implies the kernel route.
+    * `:visible` - whether other programs on the kernel route may be visible nodes, which can make
+      a cluster's nodes drop each other; implies the kernel route. Otherwise both sides of each
+      connection see a hidden node.
     * `:progress` - called in this process with `{:step, name, detail, milliseconds}`.
 
   Defaults for all of them can be set with `config :k8s_connect, namespace: "shop"`.

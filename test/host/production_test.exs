@@ -1,12 +1,15 @@
 defmodule K8sConnect.ProductionTest do
-  # Three nodes that are one Erlang cluster, and what they notice of us: nothing. With a control
-  # that shows that the same eyes see what a visible node does to them. As root, for the control.
+  # Three nodes that are one Erlang cluster, and what they notice of us, on either route: nothing.
+  # With a control that shows that the same eyes see what a visible node does to them. As root, for
+  # the control.
   use ExUnit.Case, async: false
 
   import K8sConnect.Project
 
+  alias K8sConnect.Terminal
+
   @moduletag :host
-  @moduletag timeout: 300_000
+  @moduletag timeout: 600_000
 
   @env [{"K8S_CONNECT_CLUSTER", "life"}]
   @pods ["trio-0", "trio-1", "trio-2"]
@@ -55,8 +58,8 @@ defmodule K8sConnect.ProductionTest do
   defp disturbed?(logs), do: logs =~ ~r/overlapping partitions|disconnected node|global/
 
   # The command, and the process id of its VM.
-  defp hold do
-    arguments = ["laptop", "mix", "k8s.connect", "trio-0", "--hold"]
+  defp hold(route) do
+    arguments = ["laptop", "--helper", "mix", "k8s.connect", "trio-0", "--hold", "--route", route]
 
     port =
       Port.open({:spawn_executable, path("script/cluster")}, [
@@ -68,9 +71,29 @@ defmodule K8sConnect.ProductionTest do
         env: [{'K8S_CONNECT_CLUSTER', 'life'}, {'MIX_ENV', 'dev'}]
       ])
 
-    shown = K8sConnect.Terminal.expect(port, ~r/end it with: kill \d+/)
+    shown = Terminal.expect(port, ~r/end it with: kill \d+/)
     [_, pid] = Regex.run(~r/kill (\d+)/, shown)
     {port, pid}
+  end
+
+  # `iex --name` of the same user, in the same network, with nothing but a cookie in its home; and
+  # the process id of its VM.
+  defp plain_iex(node) do
+    {cookie, 0} = cluster(~w(kubectl get secret trio-cookie -o jsonpath={.data.cookie}))
+    home = "/var/lib/k8s_connect/life/laptop/plain"
+    File.mkdir_p!(home)
+    File.write!(Path.join(home, ".erlang.cookie"), Base.decode64!(cookie))
+    {_output, 0} = System.cmd("chown", ["-R", "4200:4200", home])
+    File.chmod!(Path.join(home, ".erlang.cookie"), 0o400)
+
+    command = "env HOME=#{home} iex --name plain@127.0.0.1"
+    iex = Terminal.open("#{path("script/cluster")} laptop #{command}", @env)
+    Terminal.expect(iex, ~r/plain@127.0.0.1\)1> /)
+    Terminal.type(iex, "Node.connect(#{node})\n")
+    Terminal.expect(iex, ~r/true\s+iex/)
+    Terminal.type(iex, "System.pid()\n")
+    [_, pid] = Regex.run(~r/"(\d+)"/, Terminal.expect(iex, ~r/"\d+"/))
+    {iex, pid}
   end
 
   defp kill(signal, pid), do: {_output, 0} = System.cmd("kill", ["-#{signal}", pid])
@@ -108,20 +131,38 @@ defmodule K8sConnect.ProductionTest do
     assert output =~ ~r/^2$/m
     assert connections() == before
 
-    {port, pid} = hold()
-    assert hidden() == "1"
-    kill("KILL", pid)
-    K8sConnect.Terminal.await_end(port)
-    await(fn -> hidden() == "0" end)
-    assert connections() == before
+    for route <- ["vm", "kernel"] do
+      {port, pid} = hold(route)
+      assert hidden() == "1"
+      kill("KILL", pid)
+      Terminal.await_end(port)
+      await(fn -> hidden() == "0" end)
+      assert connections() == before
 
-    # Stopped for longer than their tick time: they let go of us, and of nobody else.
-    {port, pid} = hold()
-    kill("STOP", pid)
-    await(fn -> hidden() == "0" end)
+      # Stopped for longer than their tick time: they let go of us, and of nobody else.
+      {port, pid} = hold(route)
+      kill("STOP", pid)
+      await(fn -> hidden() == "0" end)
+      assert connections() == before
+      kill("KILL", pid)
+      Terminal.await_end(port)
+    end
+
+    # A node without our code, a visible one by its own word, on the kernel route.
+    {port, pid} = hold("kernel")
+    {plain, plain_pid} = plain_iex(hd(nodes))
+    assert rpc("trio-0", "Node.list(:hidden)") =~ ~s(:"plain@127.0.0.1")
+    refute rpc("trio-0", "Node.list()") =~ "plain"
+    for pod <- ["trio-1", "trio-2"], do: refute(rpc(pod, "Node.list(:connected)") =~ "plain")
+    assert connections() == before
+    kill("KILL", plain_pid)
+    # It has started an epmd, which would be in the way of the control.
+    {_output, 0} = cluster(~w(laptop epmd -kill))
+    Terminal.await_end(plain)
+    await(fn -> not (rpc("trio-0", "Node.list(:hidden)") =~ "plain") end)
     assert connections() == before
     kill("KILL", pid)
-    K8sConnect.Terminal.await_end(port)
+    Terminal.await_end(port)
 
     refute disturbed?(logs())
 

@@ -162,27 +162,54 @@ defmodule K8sConnect.KernelFirewallTest do
       assert seen(sniffer, connection.ip) == []
     end
 
-    # The control, and what SECURITY.md says of `kill -9`: nobody is left to end anything.
-    test "but when the helper is killed with its BEAM", context do
+    test "when the BEAM is killed", context do
       %{connection: connection, sniffer: sniffer, writer: writer} = context
       K8sConnect.disconnect(connection)
       PlainNode.stop(writer)
-      code = Path.dirname(:code.which(K8sConnect))
-      env = [{"KUBECONFIG", System.get_env("KUBECONFIG")}]
-      other = PlainNode.start(words: ["-pa", code], env: env)
-      PlainNode.eval(other, ~s|K8sConnect.connect!("app-0", route: :kernel).node|)
-      beam = PlainNode.eval(other, "System.pid()") |> String.trim(~s("))
-      {:ok, ip} = :inet.parse_address(to_charlist(connection.ip))
-      {:ok, socket} = :gen_tcp.connect(ip, 5555, [:binary, active: false])
-      :ok = :gen_tcp.send(socket, <<0xFFFF::16>>)
+      {beam, pid} = other_beam()
+      socket = open(connection.ip)
+      {_output, 0} = System.cmd("kill", ["-KILL", pid])
+      PlainNode.await_end(beam)
+      await(fn -> helpers() == [] end)
+      assert left() == []
+      assert {:error, _aborted} = :gen_tcp.send(socket, "IN CLEAR")
+      assert seen(sniffer, connection.ip) == []
+      :gen_tcp.close(socket)
+    end
+
+    # The control, and what SECURITY.md says of it: nobody is there to end anything.
+    test "but when the BEAM and the helper are killed at once", context do
+      %{connection: connection, sniffer: sniffer, writer: writer} = context
+      K8sConnect.disconnect(connection)
+      PlainNode.stop(writer)
+      {beam, pid} = other_beam()
+      socket = open(connection.ip)
       [helper] = helpers()
-      {_output, 0} = System.cmd("kill", ["-KILL", helper, beam])
-      PlainNode.await_end(other)
+      {_output, 0} = System.cmd("kill", ["-KILL", helper, pid])
+      PlainNode.await_end(beam)
       assert left() == []
       _ = :gen_tcp.send(socket, "IN CLEAR")
       assert [_packet | _more] = seen(sniffer, connection.ip)
       :gen_tcp.close(socket)
     end
+  end
+
+  # Another BEAM of ours, connected by the kernel route, and its process id.
+  defp other_beam do
+    code = Path.dirname(:code.which(K8sConnect))
+    env = [{"KUBECONFIG", System.get_env("KUBECONFIG")}]
+    beam = PlainNode.start(words: ["-pa", code], env: env)
+    on_exit(fn -> if Port.info(beam), do: Port.close(beam) end)
+    PlainNode.eval(beam, ~s|K8sConnect.connect!("app-0", route: :kernel).node|)
+    {beam, beam |> PlainNode.eval("System.pid()") |> String.trim(~s("))}
+  end
+
+  # A connection of this program's that the node waits on: a first message of 64 KiB.
+  defp open(ip) do
+    {:ok, ip} = :inet.parse_address(to_charlist(ip))
+    {:ok, socket} = :gen_tcp.connect(ip, 5555, [:binary, active: false])
+    :ok = :gen_tcp.send(socket, <<0xFFFF::16>>)
+    socket
   end
 
   defp sniff(ip) do

@@ -29,6 +29,28 @@ defmodule K8sConnect.OptionsTest do
              Options.connect(nil, selector: "a=b")
   end
 
+  test "what only the kernel route has asks for it" do
+    route = fn options ->
+      assert {:ok, %{route: route}} = Options.connect("app-0", options)
+      route
+    end
+
+    assert route.([]) == %{route: :auto, sudo: false, visible: false}
+    assert route.(route: :vm) == %{route: :vm, sudo: false, visible: false}
+    assert route.(sudo: true) == %{route: :kernel, sudo: true, visible: false}
+    assert route.(visible: true, route: :auto) == %{route: :kernel, sudo: false, visible: true}
+
+    for options <- [[sudo: true, route: :vm], [visible: true, route: :vm]] do
+      assert {:error, %Error{reason: {:kernel_only, _}}} = Options.connect("app-0", options)
+    end
+
+    assert {:error, %Error{reason: {:bad_option, %{option: :route}}}} =
+             Options.connect("app-0", route: :tunnel)
+
+    assert {:error, %Error{reason: {:bad_option, %{option: :sudo}}}} =
+             Options.connect("app-0", sudo: "yes")
+  end
+
   test "a cookie is given by itself or in a file, and is not looked for then" do
     assert {:ok, %{cookie: cookie, target: %{cookie: false}}} =
              Options.connect("app-0", cookie: :secret)

@@ -13,6 +13,7 @@ defmodule Mix.Tasks.K8s.Connect do
       mix k8s.connect sts/app -n shop --remsh        # IEx on the pod's node
       mix k8s.connect -l app=web --rpc 'node()'      # evaluate there, print, end
       mix do k8s.connect app-0 --no-wait + run script.exs
+      mix k8s.connect app-0 --route kernel           # every program of yours can connect, too
 
   TARGET is a pod (`app-0`, `pod/app-0`), its owner (`sts/app`, `deploy/web`), a Service (`svc/app`),
   or a name from the configuration. Of several pods the first ready one is taken. Without a target
@@ -28,6 +29,17 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--remsh` - IEx on the pod's node instead of here
     * `--hold` - holds the connection, on a terminal too
     * `--no-wait` - returns at once, for `mix do`
+
+  ## How the node is reached
+
+    * `--route vm` - from inside of this BEAM only. Needs no privilege, opens no port.
+    * `--route kernel` - by the pod's own address, for every program of this user: a second
+      `iex --name`, Livebook, `observer_cli`. Needs the helper, see `mix help k8s.helper`.
+    * `--route auto` - kernel where the helper is installed and works, vm otherwise. This is the
+      default; the first line says which one it is, and why.
+    * `--sudo` - runs the helper by `sudo -n`, installed or not; implies `--route kernel`
+    * `--visible` - other programs on the kernel route connect as what they are. Without it both
+      sides see a hidden node: a visible one can make a cluster's nodes drop each other.
 
   ## Command line options
 
