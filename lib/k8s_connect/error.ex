@@ -21,7 +21,7 @@ defmodule K8sConnect.Error do
   | `:cookie` | `:not_found` |
   | `:outlet` | `:no_socket`, `:no_listener`, `:no_pod_address` |
   | `:helper` | `:not_installed`, `:not_started`, `:no_sudo`, `:sudo`, `:died`, `:silent`, `:unreadable`, `:wrong_version`, `:not_permitted`, `:set_uid`, `:not_your_process`, `:kernel`, `:no_route`, `:bad_destination`, `:low_port`, `:no_listener`, `:foreign_listener`, `:too_many`, `:twice`, `:malformed`, `:too_long`, `:empty`, `:no_hello`, `:second_hello` |
-  | `:route` | `:unknown_net_kernel`, `:no_distribution`, `:node_taken`, `:always_hidden`, `:name_kind`, `:host_elsewhere`, `:blocked` |
+  | `:route` | `:unknown_net_kernel`, `:no_distribution`, `:node_taken`, `:linux_only`, `:always_hidden`, `:name_kind`, `:host_elsewhere`, `:blocked` |
   | `:connect` | `:refused`, `:session_died` |
   """
 
@@ -442,6 +442,9 @@ defmodule K8sConnect.Error do
     do: "the helper was greeted twice. Please report it"
 
   # The route
+
+  defp sentence(:route, :linux_only, %{}),
+    do: "the kernel route is for Linux. Take the other one: --route vm"
 
   defp sentence(:route, :always_hidden, %{}) do
     "a connection on the route :vm is always a hidden one. Leave out :visible, or take the kernel's: " <>

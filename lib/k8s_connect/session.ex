@@ -96,7 +96,7 @@ defmodule K8sConnect.Session do
       up(data)
     else
       {:exists, connection} -> answer({:ok, connection}, data)
-      {:error, %Error{stage: :connect}} when not found.probed -> once_more(data)
+      {:error, error} when not found.probed -> if_named_wrong(error, data)
       {:error, error} -> fail(error, data)
     end
   end
@@ -281,6 +281,10 @@ defmodule K8sConnect.Session do
   end
 
   # The pod's spec told the name, and that may be what was wrong: now the node is asked itself.
+  defp if_named_wrong(%Error{stage: :connect}, data), do: once_more(data)
+  defp if_named_wrong(%Error{reason: {:host_elsewhere, _details}}, data), do: once_more(data)
+  defp if_named_wrong(error, data), do: fail(error, data)
+
   defp once_more(data) do
     release(data)
     data = put_in(data.options.target.trust, false)

@@ -122,6 +122,7 @@ defmodule K8sConnect.ErrorTest do
     {:helper, :empty, %{}, ["empty frame"]},
     {:helper, :no_hello, %{}, ["before it was greeted"]},
     {:helper, :second_hello, %{}, ["greeted twice"]},
+    {:route, :linux_only, %{}, ["for Linux", "--route vm"]},
     {:route, :always_hidden, %{}, ["always a hidden one", "--route kernel --visible"]},
     {:route, :name_kind, %{node: :"a@b.c", me: :me@host}, ["a@b.c", "me@host", "--route vm"]},
     {:route, :host_elsewhere, %{node: :"a@b.c", host: "b.c", ip: "10.1.1.1"},

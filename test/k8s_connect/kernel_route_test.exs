@@ -220,6 +220,21 @@ defmodule K8sConnect.KernelRouteTest do
              K8sConnect.connect("app-0", route: :kernel)
   end
 
+  test "a spec that tells the node's name, rightly and wrongly" do
+    for pod <- ["named", "misnamed"] do
+      connection = connect(pod)
+      assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+    end
+  end
+
+  test "one of several nodes in a pod, and two of them" do
+    for name <- ["app", "second"] do
+      connection = connect("two-nodes", node: name)
+      assert Atom.to_string(connection.node) =~ ~r/^#{name}@/
+      assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+    end
+  end
+
   test "a wrong cookie is told as such" do
     assert {:error, %Error{stage: :connect, reason: {:refused, _}}} =
              K8sConnect.connect("app-0", route: :kernel, cookie: "wrong")

@@ -16,7 +16,8 @@ defmodule K8sConnect.Route.Kernel do
 
   @impl Route
   def prepare(%{node: node} = connection, session, options) do
-    with {:ok, address} <- address(connection),
+    with :ok <- check_system(),
+         {:ok, address} <- address(connection),
          :ok <- check_kind(node),
          :ok <- check_host(node, address) do
       {:ok, %{session: session, sudo: options.sudo, visible: options.visible}}
@@ -51,6 +52,10 @@ defmodule K8sConnect.Route.Kernel do
   @impl Route
   def connect(node, %{visible: true}), do: Node.connect(node)
   def connect(node, %{visible: false}), do: :net_kernel.hidden_connect_node(node)
+
+  defp check_system do
+    if :os.type() == {:unix, :linux}, do: :ok, else: failed(:linux_only, %{})
+  end
 
   defp address(%{ip: ip, pod: pod, namespace: namespace}) do
     with {:error, _reason} <- :inet.parse_strict_address(to_charlist(ip || "")) do
