@@ -68,7 +68,7 @@ fn seccomp() -> Result<(), Box<dyn std::error::Error>> {
         ALLOWED.iter().map(|number| (*number, vec![])).collect();
     // Of the many things that these two can do, one each: to make the TUN device, and what Rust's
     // debug builds ask before they close a descriptor.
-    for (call, what) in [(libc::SYS_ioctl, libc::TUNSETIFF), (libc::SYS_fcntl, GET_FLAGS)] {
+    for (call, what) in [(libc::SYS_ioctl, MAKE_TUN), (libc::SYS_fcntl, GET_FLAGS)] {
         let second = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, what)?;
         rules.insert(call, vec![SeccompRule::new(vec![second])?]);
     }
@@ -82,6 +82,8 @@ fn seccomp() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+/// `TUNSETIFF`, which is of another type in each C library.
+const MAKE_TUN: u64 = 0x4004_54ca;
 /// `F_GETFD`
 const GET_FLAGS: u64 = 1;
 

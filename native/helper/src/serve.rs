@@ -8,6 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::ExitCode,
+    time::{Duration, Instant},
 };
 
 use k8s_connect_wire::{self as wire, Answer, MAJOR, MINOR, Refusal, Request};
@@ -54,6 +55,7 @@ pub fn run(sudo_uid: Option<&str>) -> ExitCode {
 struct Server {
     life: Life,
     input: Input,
+    pace: Pace,
     mechanism: Result<Box<dyn Mechanism>, Refusal>,
 }
 
@@ -75,7 +77,7 @@ impl Server {
             mechanism: mechanism.as_ref().ok().map(|mechanism| mechanism.name().into()),
             unable: mechanism.as_ref().err().cloned(),
         });
-        Ok(Some(Self { life, input, mechanism }))
+        Ok(Some(Self { life, input, pace: Pace::new(), mechanism }))
     }
 
     /// Until the end; answers the request that is still to be answered, if one has asked for it.
@@ -91,8 +93,11 @@ impl Server {
                     return None;
                 }
             }
-            if self.life.wait(None) != Event::Input || !self.input.fill() {
-                return None;
+            let news = self.mechanism.as_ref().ok().map(|mechanism| mechanism.news());
+            match self.life.wait(&Wanted::Input(news)) {
+                Event::News => self.refresh(),
+                Event::Ready if self.input.fill() => {}
+                _ => return None,
             }
         }
     }
@@ -106,9 +111,19 @@ impl Server {
         result.unwrap_or_else(|refusal| Answer::Refused { id, refusal })
     }
 
+    fn refresh(&mut self) {
+        if let Ok(mechanism) = &mut self.mechanism {
+            mechanism.refresh();
+        }
+    }
+
     fn apply(&mut self, id: u64, redirects: &[wire::Redirect]) -> Result<Answer, Refusal> {
         let mechanism = self.mechanism.as_mut().map_err(|refusal| refusal.clone())?;
-        mechanism.apply(redirects)?;
+        // What is refused, or so already, costs nobody else anything.
+        if mechanism.would_change(redirects)? {
+            self.pace.wait(&self.life);
+            mechanism.apply(redirects)?;
+        }
         Ok(Answer::Applied { id, redirects: redirects.len(), routed: mechanism.routed() })
     }
 
@@ -138,40 +153,88 @@ impl Life {
     /// Waits until the answer can be written: a BEAM that does not read must not keep us from
     /// seeing that it has ended.
     fn can_say(&self) -> bool {
-        self.wait(Some(io::stdout().as_fd())) == Event::Output
+        self.wait(&Wanted::Output) == Event::Ready
     }
 
-    fn wait(&self, output: Option<BorrowedFd>) -> Event {
-        let stdin = io::stdin();
-        let wanted = match output {
-            Some(output) => PollFd::new(output, PollFlags::POLLOUT),
-            None => PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
+    fn wait(&self, wanted: &Wanted) -> Event {
+        let (stdin, stdout) = (io::stdin(), io::stdout());
+        let ready = match wanted {
+            Wanted::Output => PollFd::new(stdout.as_fd(), PollFlags::POLLOUT),
+            _ => PollFd::new(stdin.as_fd(), PollFlags::POLLIN),
         };
-        let mut descriptors = [
-            PollFd::new(self.beam.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-            wanted,
-        ];
+        let end = |descriptor| PollFd::new(descriptor, PollFlags::POLLIN);
+        let mut descriptors = vec![end(self.beam.as_fd()), end(self.signals.as_fd())];
+        let mut timeout = PollTimeout::NONE;
+        match wanted {
+            Wanted::Pause(pause) => timeout = PollTimeout::try_from(*pause).unwrap_or(timeout),
+            Wanted::Input(Some(news)) => descriptors.extend([ready, end(*news)]),
+            Wanted::Input(None) | Wanted::Output => descriptors.push(ready),
+        }
         loop {
-            match poll(&mut descriptors, PollTimeout::NONE) {
+            match poll(&mut descriptors, timeout) {
                 Ok(_) => break,
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(_) => return Event::End,
             }
         }
-        match descriptors.map(|descriptor| descriptor.any().unwrap_or(true)) {
-            [false, false, _] if output.is_some() => Event::Output,
-            [false, false, _] => Event::Input,
-            _ => Event::End,
+        let can = |at: usize| {
+            descriptors.get(at).is_some_and(|descriptor| descriptor.any().unwrap_or(true))
+        };
+        match (can(0) || can(1), can(3)) {
+            (true, _) => Event::End,
+            (false, true) => Event::News,
+            (false, false) => Event::Ready,
         }
     }
 }
 
+/// What there is to wait for, besides the end.
+enum Wanted<'a> {
+    /// A frame, or news for a mechanism.
+    Input(Option<BorrowedFd<'a>>),
+    /// Room for an answer.
+    Output,
+    /// Nothing; only time.
+    Pause(Duration),
+}
+
 #[derive(PartialEq, Eq)]
 enum Event {
-    Input,
-    Output,
+    Ready,
+    News,
     End,
+}
+
+/// Each change makes everybody's listing of rules begin again, so that a user who changes without a
+/// pause could keep others from it: a few changes are free, and then there is one in a while.
+struct Pace {
+    free: u32,
+    since: Instant,
+}
+
+impl Pace {
+    const BURST: u32 = 20;
+    const WHILE: Duration = Duration::from_millis(100);
+
+    fn new() -> Self {
+        Self { free: Self::BURST, since: Instant::now() }
+    }
+
+    fn wait(&mut self, life: &Life) {
+        let earned = self.since.elapsed().as_millis() / Self::WHILE.as_millis();
+        if earned > 0 {
+            let earned = u32::try_from(earned).unwrap_or(Self::BURST);
+            self.free = Self::BURST.min(self.free.saturating_add(earned));
+            self.since = Instant::now();
+        }
+        if self.free > 0 {
+            self.free -= 1;
+        } else {
+            // The end is seen by who waits next.
+            life.wait(&Wanted::Pause(Self::WHILE));
+            self.since = Instant::now();
+        }
+    }
 }
 
 /// Bytes from the BEAM, on their way to be frames.

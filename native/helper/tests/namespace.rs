@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use k8s_connect_wire::{Answer, Destination, Redirect, Refusal, Request};
+use k8s_connect_wire::{self as wire, Answer, Destination, Redirect, Refusal, Request};
 use support::{Helper, in_namespace, left, run};
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -77,7 +77,7 @@ fn the_table_is_what_its_documentation_says() {
         let mut helper = Helper::start();
         helper.apply(&[redirect("10.9.1.8:5555", via)]).unwrap();
         let uid = nix::unistd::geteuid();
-        let name = format!("k8s_connect_{}", helper.child.id());
+        let name = format!("k8s_connect_{uid}_0");
         let listed = run(&format!("nft --numeric-priority list table inet {name}"));
         let plain: Vec<_> = listed.split_whitespace().collect();
         let plain = plain.join(" ");
@@ -182,6 +182,95 @@ fn an_address_without_a_route_gets_one_and_nobody_else_notices() {
         second.end();
         assert_eq!(left(), "");
         assert_eq!(connect("10.77.0.8:5555").unwrap_err().kind(), error);
+    });
+}
+
+#[test]
+fn a_route_that_comes_later_is_everybodys_again() {
+    in_namespace("a_route_that_comes_later_is_everybodys_again", || {
+        if std::fs::OpenOptions::new().write(true).open("/dev/net/tun").is_err() {
+            eprintln!("/dev/net/tun is not open to this user: shown on the laptop only");
+            return;
+        }
+        let (listener, via) = listen("127.0.0.1:0");
+        let (listener6, via6) = listen("[::1]:0");
+        let mut helper = Helper::start();
+        let set = [redirect("10.77.0.8:5555", via), redirect("[fd77::8]:5555", via6)];
+        helper.apply(&set).unwrap();
+        through("10.77.0.8:5555", &listener);
+        through("[fd77::8]:5555", &listener6);
+        let device = |to: &str| run(&format!("ip route get {to}"));
+        assert!(device("10.77.0.8").contains(" kc") && device("fd77::8").contains(" kc"));
+        run("ip route add 10.77.0.0/16 via 10.9.0.2");
+        run("ip -6 route add fd77::/64 via fd09::2");
+        assert!(device("10.77.0.8").contains("cable"));
+        // The helper has to hear of it.
+        let mut tries = 0;
+        while device("fd77::8").contains(" kc") {
+            tries += 1;
+            assert!(tries < 1000, "it keeps its route");
+        }
+        through("10.77.0.8:5555", &listener);
+        through("[fd77::8]:5555", &listener6);
+        let Answer::Status { routed, .. } = helper.ask(&Request::Status { id: 1 }) else {
+            panic!()
+        };
+        assert_eq!(routed, ["10.77.0.8".parse::<std::net::IpAddr>().unwrap()]);
+        // And when it goes again, the next set has one of ours.
+        run("ip route del 10.77.0.0/16");
+        run("ip -6 route del fd77::/64");
+        through("10.77.0.8:5555", &listener);
+        helper.apply(&set).unwrap();
+        through("[fd77::8]:5555", &listener6);
+        // Off and on again: the kernel has dropped the routes.
+        let name = format!("kc{}_0", nix::unistd::geteuid());
+        run(&format!("ip link set {name} down"));
+        run(&format!("ip link set {name} up"));
+        helper.apply(&set).unwrap();
+        through("10.77.0.8:5555", &listener);
+        // A user who is kept off by a rule gets no route that would be others'.
+        let uid = nix::unistd::geteuid();
+        helper.apply(&[]).unwrap();
+        for family in ["-4", "-6"] {
+            run(&format!("ip {family} rule add uidrange {uid}-{uid} prohibit pref 10"));
+        }
+        for one in set {
+            assert!(matches!(helper.apply(&[one]), Err(Refusal::NoRoute { .. })), "{one:?}");
+        }
+        let Answer::Status { routed, .. } = helper.ask(&Request::Status { id: 2 }) else {
+            panic!()
+        };
+        assert!(routed.is_empty(), "{routed:?}");
+    });
+}
+
+#[test]
+fn a_user_has_a_few_helpers_and_no_more() {
+    in_namespace("a_user_has_a_few_helpers_and_no_more", || {
+        let helpers: Vec<_> = (0..wire::MAX_HELPERS).map(|_| Helper::start()).collect();
+        let mut one_more = Helper::spawn();
+        let pid = std::process::id();
+        let answer = one_more.ask(&Request::Hello { major: wire::MAJOR, minor: 0, pid });
+        let Answer::Hello { unable: Some(refusal), mechanism: None, .. } = answer else { panic!() };
+        assert_eq!(refusal, Refusal::TooManyHelpers { limit: wire::MAX_HELPERS });
+        drop(helpers);
+        Helper::start().end();
+    });
+}
+
+#[test]
+fn many_changes_take_their_time_and_the_end_does_not() {
+    in_namespace("many_changes_take_their_time_and_the_end_does_not", || {
+        let (_listener, via) = listen("127.0.0.1:0");
+        let mut helper = Helper::start();
+        let start = std::time::Instant::now();
+        for number in 0..30 {
+            helper.apply(&[redirect(&format!("10.9.1.{}:5555", 1 + number % 2), via)]).unwrap();
+        }
+        // Ten more than are free.
+        assert!(start.elapsed() > Duration::from_millis(900));
+        helper.end();
+        assert_eq!(left(), "");
     });
 }
 

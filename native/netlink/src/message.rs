@@ -96,6 +96,8 @@ pub struct Reply<'a> {
     pub kind: u16,
     /// The number of what it answers.
     pub sequence: u32,
+    /// The socket of who has asked, or caused it; 0 for the kernel.
+    pub port: u32,
     /// What comes after the header.
     pub body: &'a [u8],
 }
@@ -106,8 +108,9 @@ pub fn replies(mut datagram: &[u8]) -> impl Iterator<Item = Reply<'_>> {
         let length = usize::try_from(u32_at(datagram, 0)?).ok()?;
         let body = datagram.get(HEADER..length)?;
         let (kind, sequence) = (u16_at(datagram, 4)?, u32_at(datagram, 8)?);
+        let port = u32_at(datagram, 12)?;
         datagram = datagram.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(Reply { kind, sequence, body })
+        Some(Reply { kind, sequence, port, body })
     })
 }
 

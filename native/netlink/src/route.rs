@@ -1,7 +1,11 @@
 //! Where an address leads, and routes over a device:
 //! <https://man7.org/linux/man-pages/man7/rtnetlink.7.html>.
 
-use std::{io, net::IpAddr};
+use std::{
+    io,
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use crate::{
     Family, Messages, Socket, family_and_bytes,
@@ -23,9 +27,14 @@ const RTA_OIF: u16 = 4;
 const RTA_PRIORITY: u16 = 6;
 const RTA_UID: u16 = 25;
 
+/// `RTMGRP_IPV6_ROUTE`
+const IPV6_ROUTES: u32 = 0x400;
+
 const IFF_UP: u32 = 1;
 const PERMANENT: u8 = 0x80;
 const MAIN_TABLE: u8 = 254;
+/// Asked only when `main` has nothing; IPv6 has no such table.
+const DEFAULT_TABLE: u8 = 253;
 const STATIC: u8 = 4;
 const SCOPE_LINK: u8 = 253;
 const UNICAST: u8 = 1;
@@ -44,9 +53,18 @@ pub enum Way {
     None,
 }
 
-/// Reads and changes routes.
+/// Reads and changes routes, and hears when somebody else changes those of IPv6.
 pub struct Routes {
     socket: Socket,
+    /// What the kernel knows the socket by; it cannot be asked any more when it is needed.
+    own: u32,
+    news: Socket,
+}
+
+impl AsFd for Routes {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.news.as_fd()
+    }
 }
 
 impl Routes {
@@ -55,7 +73,15 @@ impl Routes {
     /// # Errors
     /// What the kernel says.
     pub fn open() -> io::Result<Self> {
-        Ok(Self { socket: Socket::open(Family::Route)? })
+        let news = Socket::subscribed(Family::Route, IPV6_ROUTES)?;
+        let socket = Socket::open(Family::Route)?;
+        Ok(Self { own: socket.port()?, socket, news })
+    }
+
+    /// Whether somebody else has changed IPv6 routes since this was asked; the descriptor can be
+    /// read when there may be something.
+    pub fn have_changed(&mut self) -> bool {
+        self.news.news(self.own)
     }
 
     /// Where packets of the user `uid` to an address would go.
@@ -99,7 +125,7 @@ impl Routes {
         self.socket.ask(&request, name_of)
     }
 
-    /// Turns a device on and gives it an address of its own.
+    /// Turns a device on.
     ///
     /// # Errors
     /// What the kernel says.
@@ -126,13 +152,18 @@ impl Routes {
         self.socket.transact(&request, sequence, sequence)
     }
 
-    /// Leads an address to a device. The metric is the device's number, so that each device can
-    /// have a route to the same address.
+    /// Leads an address to a device, where nothing else does: over IPv4 any other route counts more,
+    /// over IPv6 the caller has to see to that.
+    /// The metric is the device's number, so that each device can have a route to the same address.
+    /// That it is there already is no error.
     ///
     /// # Errors
     /// What the kernel says.
     pub fn add(&mut self, to: IpAddr, device: u32) -> io::Result<()> {
-        self.change(NEWROUTE, ACK | CREATE | APPEND, to, device)
+        match self.change(NEWROUTE, ACK | CREATE | APPEND, to, device) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
     }
 
     /// Takes back what [`Routes::add`] has made.
@@ -145,9 +176,10 @@ impl Routes {
 
     fn change(&mut self, kind: u16, flags: u16, to: IpAddr, device: u32) -> io::Result<()> {
         let (family, bytes) = family_and_bytes(to);
+        let table = if to.is_ipv4() { DEFAULT_TABLE } else { MAIN_TABLE };
         let sequence = self.socket.next_sequence();
         let mut request = Messages::default();
-        request.begin(kind, flags, sequence).body(&rtmsg(family, &bytes, MAIN_TABLE, STATIC));
+        request.begin(kind, flags, sequence).body(&rtmsg(family, &bytes, table, STATIC));
         request.attribute(RTA_DST, &bytes);
         request.attribute(RTA_OIF, &device.to_ne_bytes());
         request.attribute(RTA_PRIORITY, &device.to_ne_bytes()).end();

@@ -117,6 +117,17 @@ impl SockDiag {
         Ok(found)
     }
 
+    /// Whether this kernel can end connections for us (`CONFIG_INET_DIAG_DESTROY`, and
+    /// `CAP_NET_ADMIN`): it is asked to end one that there cannot be.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn check_destroy(&mut self) -> io::Result<()> {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let (state, family, cookie) = (ESTABLISHED, AF_INET, NO_COOKIE);
+        self.destroy(&TcpSocket { uid: 0, local: nowhere, remote: nowhere, state, family, cookie })
+    }
+
     /// Ends a connection of this machine: its owner sees it aborted, the other end sees it reset.
     /// Needs `CAP_NET_ADMIN`. That it has ended already is no error.
     ///

@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::fd::{AsRawFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
 };
 
 use nix::sys::{
@@ -46,6 +46,15 @@ impl Socket {
     /// # Errors
     /// What the kernel says.
     pub fn open(family: Family) -> io::Result<Self> {
+        Self::subscribed(family, 0)
+    }
+
+    /// As [`Socket::open`], and what the kernel tells these groups comes by itself; see
+    /// [`Socket::news`].
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn subscribed(family: Family, groups: u32) -> io::Result<Self> {
         let protocol = match family {
             Family::Route => SockProtocol::NetlinkRoute,
             Family::Netfilter => SockProtocol::NetlinkNetFilter,
@@ -57,9 +66,35 @@ impl Socket {
             SockFlag::SOCK_CLOEXEC,
             protocol,
         )?;
-        socket::bind(descriptor.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        socket::bind(descriptor.as_raw_fd(), &NetlinkAddr::new(0, groups))?;
         socket::setsockopt(&descriptor, sockopt::ReceiveTimeout, &PATIENCE)?;
         Ok(Self { descriptor, sequence: 0, buffer: vec![0; DATAGRAM] })
+    }
+
+    /// The number that the kernel knows this socket by.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn port(&self) -> io::Result<u32> {
+        Ok(socket::getsockname::<NetlinkAddr>(self.descriptor.as_raw_fd())?.pid())
+    }
+
+    /// Takes all that has come by itself, without waiting; answers whether any of it was caused by
+    /// somebody else than the socket `own`. What was lost counts as that.
+    pub fn news(&mut self, own: u32) -> bool {
+        let mut others = false;
+        loop {
+            let descriptor = self.descriptor.as_raw_fd();
+            match socket::recv(descriptor, &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => {
+                    let datagram = self.buffer.get(..length).unwrap_or_default();
+                    others |= message::replies(datagram).any(|reply| reply.port != own);
+                }
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::ENOBUFS) => others = true,
+                Err(_) => return others,
+            }
+        }
     }
 
     /// A number for a request.
@@ -147,6 +182,12 @@ impl Socket {
                 return self.buffer.get(..length).ok_or_else(unreadable);
             }
         }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.descriptor.as_fd()
     }
 }
 

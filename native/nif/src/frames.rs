@@ -12,7 +12,7 @@ mod atoms {
         hello, applied, status, refused, unreadable,
         major, minor, version, uid, mechanism, unable, redirects, routed, capabilities,
         malformed, too_long, empty, wrong_version, no_hello, second_hello, not_your_process, set_uid,
-        not_permitted, too_many, bad_destination, low_port, twice, no_listener, foreign_listener,
+        not_permitted, too_many_helpers, limit, too_many, bad_destination, low_port, twice, no_listener, foreign_listener,
         no_route, kernel,
         problem, length, pid, why, count, to, port, via, step,
         file_capability, no_new_privs, bounding_set, no_suid, unknown,
@@ -119,6 +119,7 @@ fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
             let why = missing(*why);
             reason!(env, not_permitted { why })
         }
+        R::TooManyHelpers { limit } => reason!(env, too_many_helpers { limit }),
         R::TooMany { count } => reason!(env, too_many { count }),
         R::BadDestination { to, why } => {
             let (to, why) = (to.to_string(), destination(*why));

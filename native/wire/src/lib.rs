@@ -18,6 +18,8 @@ pub const MINOR: u16 = 0;
 pub const MAX_FRAME: usize = 128 * 1024;
 /// The most redirects at once.
 pub const MAX_REDIRECTS: usize = 1024;
+/// The most helpers that one user has at once.
+pub const MAX_HELPERS: u32 = 16;
 /// The lowest port that may be redirected, or redirected to.
 pub const MIN_PORT: u16 = 1024;
 
@@ -102,7 +104,7 @@ pub enum Answer {
         /// The capabilities that are kept.
         capabilities: Vec<String>,
     },
-    /// Nothing was done, and nothing has changed.
+    /// Nothing was done, and all is as it was.
     Refused {
         /// The request's, if it could be read.
         id: Option<u64>,
@@ -149,6 +151,11 @@ pub enum Refusal {
     NotPermitted {
         /// What kept it from having one.
         why: Missing,
+    },
+    /// The user has [`MAX_HELPERS`] already.
+    TooManyHelpers {
+        /// How many that is.
+        limit: u32,
     },
     /// More than [`MAX_REDIRECTS`].
     TooMany {

@@ -1,7 +1,11 @@
 //! The article's own mechanism, DNAT in the output path, by a netfilter table that is ours; with a
 //! route of ours for an address that has none.
 
-use std::{collections::BTreeSet, net::IpAddr};
+use std::{
+    collections::{BTreeSet, HashSet},
+    net::IpAddr,
+    os::fd::{AsFd, BorrowedFd},
+};
 
 use k8s_connect_netlink::{route::Routes, sock_diag::SockDiag};
 use k8s_connect_wire::{Redirect, Refusal};
@@ -26,16 +30,15 @@ impl Nft {
     /// Makes an empty table: it works here, or it doesn't.
     ///
     /// # Errors
-    /// [`Refusal::Kernel`]
+    /// [`Refusal::Kernel`], [`Refusal::TooManyHelpers`]
     pub fn open(uid: u32) -> Result<Self, Refusal> {
-        Ok(Self {
-            uid,
-            table: Table::open(uid).map_err(kernel("making a netfilter table"))?,
-            tun: Tun::open(),
-            routes: Routes::open().map_err(kernel("asking for routes"))?,
-            sockets: SockDiag::open().map_err(kernel("asking for sockets"))?,
-            redirects: Vec::new(),
-        })
+        let mut sockets = SockDiag::open().map_err(kernel("asking for sockets"))?;
+        // Without it, open connections would go on in clear when the rules go.
+        sockets.check_destroy().map_err(kernel("ending connections (INET_DIAG_DESTROY)"))?;
+        let (table, slot) = Table::open(uid)?;
+        let tun = Tun::open(uid, slot);
+        let routes = Routes::open().map_err(kernel("asking for routes"))?;
+        Ok(Self { uid, table, tun, routes, sockets, redirects: Vec::new() })
     }
 
     /// The addresses that have no route, or only one of ours.
@@ -67,12 +70,19 @@ impl Mechanism for Nft {
         "nft"
     }
 
+    fn would_change(&mut self, redirects: &[Redirect]) -> Result<bool, Refusal> {
+        let unrouted = self.check(redirects)?;
+        let stays = self.tun.carries_exactly(&unrouted, &mut self.routes);
+        Ok(!stays || !same(redirects, &self.redirects))
+    }
+
     fn apply(&mut self, redirects: &[Redirect]) -> Result<(), Refusal> {
         let unrouted = self.check(redirects)?;
         let before: BTreeSet<_> = self.tun.carried().collect();
         capability::with(|| {
             if let Err(refusal) = self.put(redirects, &unrouted) {
                 self.tun.carry_only(&before, &mut self.routes);
+                let _ = self.table.swap(&self.redirects);
                 return Err(refusal);
             }
             let is_gone = |old: &Redirect| redirects.iter().all(|new| new.to != old.to);
@@ -92,6 +102,19 @@ impl Mechanism for Nft {
         self.tun.carried().collect()
     }
 
+    fn news(&self) -> BorrowedFd<'_> {
+        self.routes.as_fd()
+    }
+
+    fn refresh(&mut self) {
+        if self.routes.have_changed() {
+            let _ = capability::with(|| {
+                self.tun.give_way(&mut self.routes);
+                Ok(())
+            });
+        }
+    }
+
     fn end(mut self: Box<Self>) {
         // No new ones, then no old ones, then, with our descriptors, no rules and no routes.
         // Whatever fails, the rest is done.
@@ -101,4 +124,8 @@ impl Mechanism for Nft {
             Ok(())
         });
     }
+}
+
+fn same(one: &[Redirect], other: &[Redirect]) -> bool {
+    one.iter().collect::<HashSet<_>>() == other.iter().collect::<HashSet<_>>()
 }

@@ -1,7 +1,7 @@
 //! The netfilter table, over netlink and without running `nft`. In nft's words it is
 //!
 //! ```text
-//! table inet k8s_connect_PID {
+//! table inet k8s_connect_UID_N {
 //!   flags owner
 //!   map to4 { type ipv4_addr . inet_service : ipv4_addr . inet_service }
 //!   map to6 { type ipv6_addr . inet_service : ipv6_addr . inet_service }
@@ -12,9 +12,9 @@
 //!   }
 //!   chain guard {                                  # only when there is a TUN device
 //!     type filter hook output priority 0
-//!     meta nfproto ipv4 oifname kcPID ip daddr != 127.0.0.1 reject with icmpx no-route
-//!     meta nfproto ipv6 oifname kcPID ip6 daddr != ::1 meta l4proto tcp reject with tcp reset
-//!     meta nfproto ipv6 oifname kcPID ip6 daddr != ::1 reject with icmpx no-route
+//!     meta nfproto ipv4 oifname kcUID_N ip daddr != 127.0.0.1 reject with icmpx no-route
+//!     meta nfproto ipv6 oifname kcUID_N ip6 daddr != ::1 meta l4proto tcp reject with tcp reset
+//!     meta nfproto ipv6 oifname kcUID_N ip6 daddr != ::1 reject with icmpx no-route
 //!   }
 //! }
 //! ```
@@ -32,9 +32,9 @@ use k8s_connect_netlink::{
     AF_INET, AF_INET6, Family, Messages, Socket, family_and_bytes,
     message::{ACK, APPEND, CREATE, DUMP, EXCLUSIVE, Reply, attribute, attributes},
 };
-use k8s_connect_wire::Redirect;
+use k8s_connect_wire::{MAX_HELPERS, Redirect, Refusal};
 
-use crate::policy;
+use crate::policy::{self, kernel};
 
 const SUBSYSTEM: u16 = 10;
 const BATCH_BEGIN: u16 = 16;
@@ -43,6 +43,7 @@ const INET: u8 = 1;
 
 // What a message is about.
 const NEWTABLE: u16 = 0;
+const GETTABLE: u16 = 1;
 const NEWCHAIN: u16 = 3;
 const NEWRULE: u16 = 6;
 const NEWSET: u16 = 9;
@@ -87,12 +88,45 @@ pub struct Table {
 }
 
 impl Table {
-    /// Makes the table, empty. To be called with the capability on, as every other function here.
+    /// Makes the table, empty, in the first place that is free; answers its number, too. To be called
+    /// with the capability on, as every other function here.
+    ///
+    /// Each table of anybody's is in the way of everybody's connections, and the kernel has room for
+    /// about a thousand: a user has a few, and the kernel counts them.
     ///
     /// # Errors
-    /// What the kernel says.
-    pub fn open(uid: u32) -> io::Result<Self> {
-        let name = format!("k8s_connect_{}", std::process::id());
+    /// [`Refusal::TooManyHelpers`], [`Refusal::Kernel`]
+    pub fn open(uid: u32) -> Result<(Self, u32), Refusal> {
+        let failed = kernel("making a netfilter table");
+        let mut last = None;
+        for slot in 0..MAX_HELPERS {
+            match Self::make(uid, slot) {
+                Ok(table) => return Ok((table, slot)),
+                // A table of another helper's, and a kernel that lets nobody make one.
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => last = Some(error),
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        match last {
+            Some(error) if !Self::exists(uid, 0) => Err(failed(error)),
+            _ => Err(Refusal::TooManyHelpers { limit: MAX_HELPERS }),
+        }
+    }
+
+    fn exists(uid: u32, slot: u32) -> bool {
+        let ask = || -> io::Result<()> {
+            let mut socket = Socket::open(Family::Netfilter)?;
+            let sequence = socket.next_sequence();
+            let mut request = Messages::default();
+            request.begin(SUBSYSTEM << 8 | GETTABLE, 0, sequence).body(&[INET, 0, 0, 0]);
+            request.text(1, &table_name(uid, slot)).end();
+            socket.ask(&request, |_| Some(()))
+        };
+        ask().is_ok()
+    }
+
+    fn make(uid: u32, slot: u32) -> io::Result<Self> {
+        let name = table_name(uid, slot);
         let mut table = Self { socket: Socket::open(Family::Netfilter)?, name, guarded: false };
         let mut batch = table.batch();
         batch.message(NEWTABLE, CREATE | EXCLUSIVE, |table| {
@@ -225,6 +259,10 @@ impl Batch<'_> {
             rule.text(2, chain).nest(4, expressions);
         });
     }
+}
+
+fn table_name(uid: u32, slot: u32) -> String {
+    format!("k8s_connect_{uid}_{slot}")
 }
 
 fn map_name(version: u8) -> &'static str {

@@ -1,7 +1,11 @@
 //! A route for an address that has none: a connection to it would fail before any rule sees it. The
 //! route goes over a TUN device, which is there for as long as our descriptor is, and takes its
 //! routes with it. Nothing ever comes out of the device: what is redirected leaves it in time, and
-//! all else is rejected as it was before, by [`super::table::Table::guard`].
+//! all else is rejected, by [`super::table::Table::guard`].
+//!
+//! A route is everybody's, so it must be there only while there is no other. Over IPv4 the kernel
+//! sees to that: it looks into the table `default` after all others. IPv6 has no such table; there
+//! we hear of other routes, and give way.
 
 use std::{
     collections::BTreeSet,
@@ -24,10 +28,14 @@ const ADDRESSES: [IpAddr; 2] = [
     IpAddr::V6(Ipv6Addr::new(0xfd6b, 0x3873, 0x636f, 0, 0, 0, 0, 8)),
 ];
 
+/// Whose routes are everybody's.
+const ROOT: u32 = 0;
+
 /// The device, made when it is first needed.
 pub struct Tun {
     /// `/dev/net/tun`, opened when we still could.
     descriptor: Result<OwnedFd, String>,
+    uid: u32,
     name: String,
     device: Option<u32>,
     carried: BTreeSet<IpAddr>,
@@ -36,7 +44,7 @@ pub struct Tun {
 impl Tun {
     /// Opens what a device can be made of later; that this fails matters when one is needed.
     #[must_use]
-    pub fn open() -> Self {
+    pub fn open(uid: u32, slot: u32) -> Self {
         let opened = OpenOptions::new()
             .read(true)
             .write(true)
@@ -46,7 +54,8 @@ impl Tun {
             descriptor: opened
                 .map(OwnedFd::from)
                 .map_err(|error| format!("/dev/net/tun cannot be opened: {error}")),
-            name: format!("{PREFIX}{}", std::process::id()),
+            uid,
+            name: format!("{PREFIX}{uid}_{slot}"),
             device: None,
             carried: BTreeSet::new(),
         }
@@ -103,15 +112,45 @@ impl Tun {
     /// # Errors
     /// [`Refusal::NoRoute`]
     pub fn carry(&mut self, to: IpAddr, routes: &mut Routes) -> Result<(), Refusal> {
-        if let Some(device) = self.device
-            && self.carried.insert(to)
-        {
-            routes.add(to, device).map_err(|error| {
-                self.carried.remove(&to);
-                Refusal::NoRoute { to, problem: format!("no route can be made: {error}") }
-            })?;
+        let Some(device) = self.device else { return Ok(()) };
+        let refused = |problem| Refusal::NoRoute { to, problem };
+        // Over IPv6 a route of ours would count more than theirs.
+        if to.is_ipv6() && !self.is_needed(&way(to, ROOT, routes), routes) {
+            return Err(refused(
+                "it has one for others, and a rule that keeps this user off".into(),
+            ));
+        }
+        // Again where it is there: it goes when somebody turns the device off.
+        routes
+            .add(to, device)
+            .map_err(|error| refused(format!("no route can be made: {error}")))?;
+        self.carried.insert(to);
+        // Another session of ours may have one that counts more; it will not for ever.
+        let way = way(to, self.uid, routes);
+        if way == Way::None || !self.is_needed(&way, routes) {
+            return Err(refused("a rule or another route counts more than ours".into()));
         }
         Ok(())
+    }
+
+    /// Lets go of each IPv6 address that has got a route of somebody else's.
+    pub fn give_way(&mut self, routes: &mut Routes) {
+        let Some(device) = self.device else { return };
+        for address in self.carried.clone().into_iter().filter(IpAddr::is_ipv6) {
+            // With ours in place the kernel would not tell of another.
+            let _ = routes.remove(address, device);
+            let theirs = way(address, ROOT, routes);
+            if !self.is_needed(&theirs, routes) || routes.add(address, device).is_err() {
+                self.carried.remove(&address);
+            }
+        }
+    }
+
+    /// Whether it carries these addresses and no others, and the kernel still has it so.
+    pub fn carries_exactly(&self, addresses: &BTreeSet<IpAddr>, routes: &mut Routes) -> bool {
+        let ours = self.device.map(Way::Device);
+        self.carried == *addresses
+            && addresses.iter().all(|address| Some(way(*address, self.uid, routes)) == ours)
     }
 
     /// Takes back the routes of all other addresses.
@@ -125,9 +164,16 @@ impl Tun {
     }
 }
 
+/// What cannot be asked for leads nowhere.
+fn way(to: IpAddr, uid: u32, routes: &mut Routes) -> Way {
+    routes.way(to, uid).unwrap_or(Way::None)
+}
+
 fn is_ours(name: &str) -> bool {
-    let digits = name.strip_prefix(PREFIX).unwrap_or_default();
-    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+    let number = |text: &str| text.parse::<u32>().is_ok();
+    name.strip_prefix(PREFIX)
+        .and_then(|rest| rest.split_once('_'))
+        .is_some_and(|(uid, slot)| number(uid) && number(slot))
 }
 
 #[cfg(test)]
@@ -136,8 +182,8 @@ mod tests {
 
     #[test]
     fn our_devices_are_told_by_their_names() {
-        assert!(is_ours("kc1"));
-        for other in ["kc", "kcp1", "eth0", "tun0", "kc1a"] {
+        assert!(is_ours("kc4200_0"));
+        for other in ["kc", "kc1", "kc_", "kcp1_1", "eth0", "tun0_1", "kc1_a"] {
             assert!(!is_ours(other), "{other}");
         }
     }
