@@ -20,7 +20,7 @@ defmodule K8sConnect.Error do
   | `:node` | `:no_epmd`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
   | `:cookie` | `:not_found` |
   | `:outlet` | `:no_socket`, `:no_listener`, `:no_pod_address` |
-  | `:helper` | `:not_installed`, `:not_started`, `:no_sudo`, `:sudo`, `:died`, `:silent`, `:unreadable`, `:wrong_version`, `:not_permitted`, `:set_uid`, `:not_your_process`, `:kernel`, `:no_route`, `:bad_destination`, `:low_port`, `:no_listener`, `:foreign_listener`, `:too_many`, `:twice`, `:malformed`, `:too_long`, `:empty`, `:no_hello`, `:second_hello` |
+  | `:helper` | `:not_installed`, `:not_started`, `:no_sudo`, `:sudo`, `:died`, `:silent`, `:unreadable`, `:wrong_version`, `:not_permitted`, `:set_uid`, `:not_your_process`, `:kernel`, `:too_many_helpers`, `:no_route`, `:bad_destination`, `:low_port`, `:no_listener`, `:foreign_listener`, `:too_many`, `:twice`, `:malformed`, `:too_long`, `:empty`, `:no_hello`, `:second_hello` |
   | `:route` | `:unknown_net_kernel`, `:no_distribution`, `:node_taken`, `:linux_only`, `:always_hidden`, `:name_kind`, `:host_elsewhere`, `:blocked` |
   | `:connect` | `:refused`, `:session_died` |
   """
@@ -391,6 +391,11 @@ defmodule K8sConnect.Error do
   defp sentence(:helper, :kernel, %{step: step, problem: problem}) do
     "the kernel refused #{step}: #{bare(problem)}. It needs Linux 5.12 with nf_tables; " <>
       "see what works here with: mix k8s.helper status"
+  end
+
+  defp sentence(:helper, :too_many_helpers, %{limit: limit}) do
+    "this user has #{limit} helpers already, one for each BEAM that is connected by the kernel route, and may " <>
+      "have no more. See them with: pgrep -a k8s_connect"
   end
 
   defp sentence(:helper, :no_route, %{to: to, problem: problem}) do

@@ -3,9 +3,10 @@ defmodule K8sConnect.Helper do
   # The helper, a port program that may change what the kernel does with this user's connections
   # (native/helper), and what it was asked to do: one whole set, of all that sessions have claimed.
   #
-  # It is started with the first claim and ended with the last. One that dies is started again and
-  # given the whole set; after three deaths in a minute the claims are lost, and who made them gets
-  # `{:redirects_lost, key, error}`. What a helper held in the kernel has gone with it each time.
+  # It is started with the first claim and ended with the last. One that dies, or does not answer, is
+  # started again and given the whole set; after three deaths in a minute the claims are lost, and who
+  # made them gets `{:redirects_lost, key, error}`. What a helper held in the kernel has gone with it
+  # each time. A claim that the helper refuses is lost alone; the others stay.
 
   use GenServer
 
@@ -17,7 +18,7 @@ defmodule K8sConnect.Helper do
   @deaths 3
   @minute 60_000
 
-  defstruct program: nil, sudo: false, claims: [], deaths: []
+  defstruct program: nil, claims: [], deaths: [], error: nil
 
   @type redirect :: {address :: String.t(), via :: :inet.port_number()}
 
@@ -55,23 +56,21 @@ defmodule K8sConnect.Helper do
     {:ok, %__MODULE__{}}
   end
 
-  # claims: the newest first, {key, owner, monitor, redirects}
+  # claims: the newest first; error: why one was last lost
 
   @impl true
   def handle_call({:claim, key, redirects, sudo}, {owner, _tag}, state) do
-    claim = {key, owner, Process.monitor(owner), redirects}
-
-    case apply_all(%{state | sudo: state.sudo or sudo, claims: [claim | state.claims]}) do
-      {:ok, state} -> {:reply, :ok, state}
-      {:error, error, state} -> {:reply, {:error, error}, without(state, key)}
-    end
+    monitor = Process.monitor(owner)
+    claim = %{key: key, owner: owner, monitor: monitor, redirects: redirects, sudo: sudo}
+    state = settle(%{state | claims: [claim | state.claims]}, [claim])
+    {:reply, if(claim in state.claims, do: :ok, else: {:error, state.error}), state}
   end
 
   def handle_call({:release, key}, _from, state), do: {:reply, :ok, without(state, key)}
 
   @impl true
   def handle_info({:DOWN, _monitor, :process, owner, _reason}, state) do
-    keys = for {key, ^owner, _monitor, _redirects} <- state.claims, do: key
+    keys = for %{owner: ^owner, key: key} <- state.claims, do: key
     {:noreply, Enum.reduce(keys, state, &without(&2, &1))}
   end
 
@@ -79,7 +78,7 @@ defmodule K8sConnect.Helper do
   def handle_info(message, state) do
     case Program.end_of(state.program, message) do
       nil -> {:noreply, state}
-      words -> {:noreply, died(%{state | program: nil}, words)}
+      words -> {:noreply, state |> died(death(words)) |> settle()}
     end
   end
 
@@ -87,69 +86,91 @@ defmodule K8sConnect.Helper do
   def terminate(_reason, state), do: stop(state)
 
   defp without(state, key) do
-    {gone, claims} = Enum.split_with(state.claims, &(elem(&1, 0) == key))
-    for {_key, _owner, monitor, _redirects} <- gone, do: Process.demonitor(monitor, [:flush])
+    {gone, claims} = Enum.split_with(state.claims, &(&1.key == key))
+    for %{monitor: monitor} <- gone, do: Process.demonitor(monitor, [:flush])
     state = %{state | claims: claims}
     if gone == [], do: state, else: settle(state)
   end
 
-  # What there is to redirect is redirected, without a helper where that is nothing.
-  defp settle(%{claims: []} = state), do: stop(state)
+  # Makes the kernel have what is claimed, without a helper where that is nothing. A claim that is
+  # `new` does not wait for a second helper where the first does not answer.
+  defp settle(state, new \\ [])
+  defp settle(%{claims: []} = state, _new), do: stop(state)
 
-  defp settle(state) do
-    case apply_all(state) do
-      {:ok, state} -> state
-      {:error, error, state} -> lose(state, error)
-    end
-  end
-
-  defp apply_all(%{program: nil} = state) do
-    case Program.start(state.sudo) do
+  defp settle(%{program: nil} = state, new) do
+    case Program.start(Enum.any?(state.claims, & &1.sudo)) do
       {:ok, program, %{unable: nil}} ->
-        apply_all(%{state | program: program})
+        settle(%{state | program: program}, new)
 
       {:ok, program, %{unable: reason}} ->
         Program.stop(program)
-        {:error, Error.new(:helper, reason), state}
+        lose(state, state.claims, Error.new(:helper, reason))
 
       {:error, error} ->
-        {:error, error, state}
+        lose(state, state.claims, error)
     end
   end
 
-  defp apply_all(state) do
-    set = for {_key, _owner, _monitor, redirects} <- state.claims, one <- redirects, do: one
+  defp settle(state, new) do
+    set = Enum.flat_map(state.claims, & &1.redirects)
 
     case Program.ask(state.program, :apply_frame, [Enum.uniq_by(set, &elem(&1, 0))]) do
-      {:ok, _applied, program} -> {:ok, %{state | program: program}}
-      {:refused, error, program} -> {:error, error, %{state | program: program}}
-      {:gone, error} -> {:error, error, %{state | program: nil}}
+      {:ok, _applied, program} ->
+        %{state | program: program}
+
+      {:refused, error, program} ->
+        state = %{state | program: program}
+        state |> lose(refused(state.claims, error), error) |> settle(new)
+
+      {:gone, %Error{reason: {:silent, _details}} = error} ->
+        state |> lose(new, error) |> died(error) |> settle()
+
+      {:gone, error} ->
+        state |> died(error) |> settle(new)
     end
   end
 
-  defp died(state, words) do
+  # The claims that a refusal is about: it names an address or a port, or it is about all of them.
+  defp refused(claims, %Error{reason: {_kind, details}}) do
+    named = fn {to, via} ->
+      details[:to] == to or details[:via] == via or String.starts_with?(to, "#{details[:to]}:") or
+        String.starts_with?(to, "[#{details[:to]}]:")
+    end
+
+    case Enum.filter(claims, &Enum.any?(&1.redirects, named)) do
+      [] -> claims
+      some -> some
+    end
+  end
+
+  defp died(state, error) do
     now = System.monotonic_time(:millisecond)
     deaths = [now | Enum.filter(state.deaths, &(now - &1 < @minute))]
+    state = %{state | program: nil, deaths: deaths}
 
-    if length(deaths) < @deaths do
-      settle(%{state | deaths: deaths})
-    else
-      details = %{words: words, times: length(deaths)}
-      lose(state, Error.new(:helper, {:died, details}))
-    end
+    if length(deaths) < @deaths,
+      do: state,
+      else: lose(state, state.claims, again(error, length(deaths)))
   end
 
-  defp lose(state, error) do
-    for {key, owner, monitor, _redirects} <- state.claims do
+  defp death(words), do: Error.new(:helper, {:died, %{words: words, times: 1}})
+
+  defp again(%Error{reason: {:died, details}}, times),
+    do: Error.new(:helper, {:died, %{details | times: times}})
+
+  defp again(error, _times), do: error
+
+  defp lose(state, claims, error) do
+    for %{key: key, owner: owner, monitor: monitor} <- claims do
       Process.demonitor(monitor, [:flush])
       send(owner, {:redirects_lost, key, error})
     end
 
-    stop(%{state | claims: []})
+    %{state | claims: state.claims -- claims, error: error}
   end
 
   defp stop(state) do
     if state.program, do: Program.stop(state.program)
-    %{state | program: nil, sudo: false, deaths: []}
+    %{state | program: nil, deaths: []}
   end
 end

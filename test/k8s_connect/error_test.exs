@@ -99,6 +99,7 @@ defmodule K8sConnect.ErrorTest do
     {:helper, :set_uid, %{}, ["setuid", "k8s.helper install"]},
     {:helper, :not_your_process, %{pid: 7}, ["process 7", "ps -o user= -p 7"]},
     {:helper, :kernel, %{step: "a table", problem: "no"}, ["refused a table: no", "Linux 5.12"]},
+    {:helper, :too_many_helpers, %{limit: 16}, ["16 helpers", "pgrep -a k8s_connect"]},
     {:helper, :no_route, %{to: "10.1.1.1", problem: "no TUN"},
      ["10.1.1.1", "no TUN", "/dev/net/tun"]},
     {:helper, :bad_destination, %{to: "1.1.1.1:5", why: :local},

@@ -68,6 +68,7 @@ defmodule K8sConnect.FramesTest do
         {:not_permitted, ~s({"why":"bounding_set"})},
         {:not_permitted, ~s({"why":"no_suid"})},
         {:not_permitted, ~s({"why":"unknown"})},
+        {:too_many_helpers, ~s({"limit":16})},
         {:too_many, ~s({"count":2000})},
         {:bad_destination, ~s({"to":"127.0.0.1:5555","why":"loopback"})},
         {:bad_destination, ~s({"to":"10.0.0.1:5555","why":"local"})},

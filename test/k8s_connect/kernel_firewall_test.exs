@@ -270,7 +270,7 @@ defmodule K8sConnect.KernelFirewallTest do
   end
 
   defp table do
-    [_, name] = Regex.run(~r/table inet (k8s_connect_\d+)/, sudo("nft list tables"))
+    [_, name] = Regex.run(~r/table inet (k8s_connect_\w+)/, sudo("nft list tables"))
     name
   end
 

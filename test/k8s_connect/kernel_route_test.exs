@@ -5,7 +5,7 @@ defmodule K8sConnect.KernelRouteTest do
 
   import K8sConnect.{Laptop, Tmp}
 
-  alias K8sConnect.{Connection, Error, Native, PlainNode, Route}
+  alias K8sConnect.{Connection, Error, Helper, Native, PlainNode, Route}
 
   @moduletag :kernel
   @moduletag timeout: 120_000
@@ -264,6 +264,46 @@ defmodule K8sConnect.KernelRouteTest do
       # What was open went on: the kernel keeps translating it.
       assert :erpc.call(connection.node, :erlang, :node, [], 10_000) == connection.node
       PlainNode.stop(plain)
+    end
+
+    test "that dies while something is released takes nobody with it" do
+      kept = connect()
+      gone = connect("newline-cookie")
+      [helper] = helpers()
+      {_output, 0} = System.cmd("kill", ["-KILL", helper])
+      K8sConnect.disconnect(gone)
+      assert [^kept] = K8sConnect.connections()
+      assert :erpc.call(kept.node, :erlang, :node, [], 10_000) == kept.node
+    end
+
+    test "that refuses one claim keeps the others" do
+      kept = connect()
+      {:ok, listener} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+      {:ok, via} = :inet.port(listener)
+
+      for {address, kind} <- [{"10.200.0.2:5555", :bad_destination}, {"10.9.9.9:22", :low_port}] do
+        assert {:error, %Error{stage: :helper, reason: {^kind, _}}} =
+                 Helper.claim(:other, [{address, via}], false)
+      end
+
+      # One that was right and is not any more, because its listener has gone.
+      assert Helper.claim(:stale, [{"10.9.9.9:5555", via}], false) == :ok
+      :gen_tcp.close(listener)
+      assert connect("newline-cookie").route == :kernel
+      assert_received {:redirects_lost, :stale, %Error{reason: {:no_listener, %{via: ^via}}}}
+      assert kept in K8sConnect.connections()
+      assert :erpc.call(kept.node, :erlang, :node, []) == kept.node
+    end
+
+    test "is not run by sudo for those who have not asked for it" do
+      kept = connect()
+      sudo = connect("newline-cookie", sudo: true)
+      K8sConnect.disconnect(sudo)
+      [helper] = helpers()
+      {_output, 0} = System.cmd("kill", ["-KILL", helper])
+      await(fn -> helpers() not in [[], [helper]] end)
+      assert {"", 1} = System.cmd("pgrep", ["--full", "^sudo -n -- /usr/local/libexec"])
+      assert kept in K8sConnect.connections()
     end
 
     test "that dies three times in a minute ends its sessions, with its last words" do

@@ -38,7 +38,7 @@ defmodule K8sConnect.Laptop do
     everything =
       sudo("""
       nft list tables | grep k8s_connect
-      ip -o link 2> /dev/null | grep -o 'kc[0-9]*'
+      ip -o link 2> /dev/null | grep -o 'kc[0-9_]*'
       { ip route show table all; ip -6 route show table all; } | grep kc
       ss -Hltn | grep -E '127.0.0.1:|\\[::1\\]:' | grep -v :4369
       #{@helpers}

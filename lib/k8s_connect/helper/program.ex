@@ -119,7 +119,9 @@ defmodule K8sConnect.Helper.Program do
   defp root?, do: match?({:ok, %File.Stat{uid: 0}}, File.stat("/proc/self"))
 
   defp spawn_port(executable, arguments) do
-    options = [:binary, :exit_status, packet: 4, args: arguments]
+    # A BEAM under `sudo iex` is root's: who has called that is not who the helper works for.
+    env = [{'SUDO_UID', false}]
+    options = [:binary, :exit_status, packet: 4, args: arguments, env: env]
     {:ok, Port.open({:spawn_executable, executable}, options)}
   rescue
     error in ErlangError ->
