@@ -9,7 +9,8 @@
 # shellcheck source=script/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-rootfs_packages=dash,coreutils,sed,grep,libssl3,libstdc++6,libsystemd0,libtinfo6,zlib1g
+rootfs_packages=dash,coreutils,sed,grep,libstdc++6,libsystemd0,libtinfo6,zlib1g
+without_docs=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
 # Sets binary, store, app_image (its name) and app_archive, and builds what is missing.
 # shellcheck disable=SC2034 # store is for script/cluster
@@ -51,17 +52,20 @@ build_binary() {
 }
 
 build_rootfs() {
+  local suite=${1:-bookworm} more=libssl3
+  # /bin and /lib are links there, of a package of their own.
+  [ "$suite" = bookworm ] || more=libssl3t64,base-files
   # Unpacked and not configured: no more is needed to run a release, and it takes half the time.
-  mmdebstrap --mode=root --variant=extract --include="$rootfs_packages" \
-    --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-    --dpkgopt='path-exclude=/usr/share/locale/*' bookworm rootfs.tar
+  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
+    --include="$rootfs_packages,$more" "${without_docs[@]}" "$suite" rootfs.tar
 }
 
 build_app() {
-  local rootfs=$1
+  local rootfs=$1 toolchain=${2:-} within=()
+  [ -z "$toolchain" ] || within=(unshare --mount "$project/script/lib/chroot-init" "$toolchain" "$PWD" --)
   cp -r "$project/test/fixtures/app" source
   mkdir -p layer
-  (cd source && MIX_ENV=prod MIX_HOME=$PWD/.mix mix release --quiet --path ../layer/app)
+  (cd source && MIX_ENV=prod MIX_HOME=$PWD/.mix "${within[@]}" mix release --quiet --path ../layer/app)
   pack layer app.tar
   "$binary" image "$app_image" image.tar "/app/bin/app start" "$rootfs" app.tar
   rm -r source layer app.tar

@@ -72,9 +72,9 @@ hash_of() {
 }
 
 # cached KIND HASH TEXT COMMAND...: prints nothing and does nothing where the entry exists; else
-# runs COMMAND in an empty folder that then becomes the entry.
+# runs COMMAND in an empty folder that then becomes the entry. Keeps the last few.
 cached() {
-  local kind=$1 entry=$cache/$1/$2 text=$3 new
+  local kind=$1 entry=$cache/$1/$2 text=$3 keep=3 new
   shift 3
   [ ! -d "$entry" ] || { touch "$entry" 2> /dev/null || true; return; }
   need_root "building $kind in $cache"
@@ -85,10 +85,12 @@ cached() {
     new=$cache/$kind/.new
     rm -rf "$new" # of a run that failed or was killed
     mkdir "$new"
-    step "$text" in_directory "$new" "$@"
+    # Also where a caller looks at the status: `set -e` is off then.
+    step "$text" in_directory "$new" "$@" || return
     mv "$new" "$entry"
-    # Keeps the last three.
-    find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n +4 | cut -d' ' -f2- | xargs -r rm -rf
+    # Some kinds have an entry for each OTP.
+    case $kind in rootfs | app | toolchain) keep=7 ;; esac
+    find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n "+$((keep + 1))" | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-
 }
