@@ -25,6 +25,9 @@ defmodule K8sConnect.Error do
   | `:connect` | `:refused`, `:session_died` |
   """
 
+  # As K8sConnect.Helper.Program has it, which has errors of its own.
+  @helper "/usr/local/libexec/k8s_connect_helper"
+
   @enforce_keys [:stage, :reason]
   defexception @enforce_keys
 
@@ -522,11 +525,11 @@ defmodule K8sConnect.Error do
   end
 
   defp missing(:no_suid) do
-    "its file is on a file system that is mounted nosuid. Look with: findmnt -T #{K8sConnect.Helper.path()}"
+    "its file is on a file system that is mounted nosuid. Look with: findmnt -T #{@helper}"
   end
 
   defp missing(:unknown) do
-    "why cannot be told. Look with: getcap #{K8sConnect.Helper.path()}"
+    "why cannot be told. Look with: getcap #{@helper}"
   end
 
   defp destination(:local), do: "an address of this machine"

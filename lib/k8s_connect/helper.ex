@@ -13,23 +13,12 @@ defmodule K8sConnect.Helper do
   alias K8sConnect.Error
   alias K8sConnect.Helper.Program
 
-  # Root's, in folders of root's, and nobody else's to change: it may have a capability.
-  @path "/usr/local/libexec/k8s_connect_helper"
   @deaths 3
   @minute 60_000
 
   defstruct program: nil, claims: [], deaths: [], error: nil
 
   @type redirect :: {address :: String.t(), via :: :inet.port_number()}
-
-  @doc """
-  Where the helper is installed, if it is.
-  """
-  @spec path() :: String.t()
-  def path, do: @path
-
-  @spec installed?() :: boolean()
-  def installed?, do: File.regular?(@path)
 
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)

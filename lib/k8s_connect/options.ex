@@ -27,7 +27,7 @@ defmodule K8sConnect.Options do
           cookie: (() -> binary() | nil),
           cookie_source: String.t() | nil,
           link: boolean(),
-          route: K8sConnect.Route.options(),
+          route: K8sConnect.Route.Behaviour.options(),
           progress: (tuple() -> term())
         }
 

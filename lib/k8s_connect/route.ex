@@ -8,37 +8,11 @@ defmodule K8sConnect.Route do
 
   use GenServer
 
-  alias K8sConnect.{Connection, Distribution, Error, Helper, Route}
+  alias K8sConnect.{Connection, Distribution, Error, Route}
+  alias K8sConnect.Helper.Program
+  alias K8sConnect.Route.Behaviour
 
-  @typedoc "What a route was asked for with."
-  @type options :: %{route: :auto | :vm | :kernel, sudo: boolean(), visible: boolean()}
-
-  @doc """
-  Called by the session: what can be said and done before the node is attached. The answer goes to
-  `c:attach/2`.
-  """
-  @callback prepare(Connection.t(), session :: reference(), options()) ::
-              {:ok, term()} | {:error, Error.t()}
-
-  @doc """
-  Makes the node's address lead to its pod. The answer goes to `c:detach/2`.
-  """
-  @callback attach(node(), prepared :: term()) :: {:ok, term()} | {:error, Error.t()}
-
-  @doc """
-  Takes that back.
-  """
-  @callback detach(node(), attached :: term()) :: term()
-
-  @doc """
-  Called when no node is left on this route.
-  """
-  @callback leave() :: term()
-
-  @doc """
-  Called by the session: connects, always as a hidden node unless it was asked to be visible.
-  """
-  @callback connect(node(), options()) :: boolean() | :ignored
+  @type options :: Behaviour.options()
 
   @doc """
   The routes to try, in this order, and why: the kernel's is taken by itself only where an admin
@@ -49,8 +23,8 @@ defmodule K8sConnect.Route do
   def choose(%{route: :kernel}), do: {[:kernel], "kernel, as asked for"}
 
   def choose(%{route: :auto}) do
-    if Helper.installed?(),
-      do: {[:kernel, :vm], "kernel, as there is #{Helper.path()}"},
+    if Program.installed?(),
+      do: {[:kernel, :vm], "kernel, as there is #{Program.path()}"},
       else: {[:vm], "vm, as no helper is installed (mix help k8s.helper)"}
   end
 

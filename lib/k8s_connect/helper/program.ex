@@ -4,7 +4,10 @@ defmodule K8sConnect.Helper.Program do
   # called by the process that has started it, which traps exits: a port whose program is gone before
   # it has read everything says so by its own.
 
-  alias K8sConnect.{Error, Helper, Native}
+  alias K8sConnect.{Error, Native}
+
+  # Root's, in folders of root's, and nobody else's to change: it may have a capability.
+  @path "/usr/local/libexec/k8s_connect_helper"
 
   # It answers within a moment.
   @patience 5_000
@@ -21,6 +24,15 @@ defmodule K8sConnect.Helper.Program do
           sudo: boolean(),
           next: pos_integer()
         }
+
+  @doc """
+  Where the helper is installed, if it is.
+  """
+  @spec path() :: String.t()
+  def path, do: @path
+
+  @spec installed?() :: boolean()
+  def installed?, do: File.regular?(@path)
 
   @doc """
   The helper that was built with this library.
@@ -104,15 +116,15 @@ defmodule K8sConnect.Helper.Program do
         {:error, Error.new(:helper, {:no_sudo, %{}})}
 
       sudo ->
-        {:ok, {sudo, ["-n", "--", if(Helper.installed?(), do: Helper.path(), else: built())]}}
+        {:ok, {sudo, ["-n", "--", if(installed?(), do: @path, else: built())]}}
     end
   end
 
   defp command(false) do
     cond do
-      Helper.installed?() -> {:ok, {Helper.path(), []}}
+      installed?() -> {:ok, {@path, []}}
       root?() -> {:ok, {built(), []}}
-      true -> {:error, Error.new(:helper, {:not_installed, %{path: Helper.path()}})}
+      true -> {:error, Error.new(:helper, {:not_installed, %{path: @path}})}
     end
   end
 

@@ -7,14 +7,14 @@ defmodule K8sConnect.Route.Kernel do
   #
   # This BEAM connects like every other program, by OTP's own distribution.
 
-  @behaviour K8sConnect.Route
+  @behaviour K8sConnect.Route.Behaviour
 
-  alias K8sConnect.{Error, Helper, Native, Route}
+  alias K8sConnect.{Error, Helper, Native}
 
   # Our own listener answers within a moment, or the way to it is not open.
   @patience 1_000
 
-  @impl Route
+  @impl true
   def prepare(%{node: node} = connection, session, options) do
     with :ok <- check_system(),
          {:ok, address} <- address(connection),
@@ -24,7 +24,7 @@ defmodule K8sConnect.Route.Kernel do
     end
   end
 
-  @impl Route
+  @impl true
   def attach(node, %{session: session, sudo: sudo, visible: visible}) do
     with {:ok, %{listener: listener, redirects: redirects}} <-
            Native.call(:listen, [session, visible]) do
@@ -40,16 +40,16 @@ defmodule K8sConnect.Route.Kernel do
   end
 
   # In this order: who else might take the listener's port must not get what is still redirected.
-  @impl Route
+  @impl true
   def detach(node, listener) do
     Helper.release(node)
     Native.unlisten(listener)
   end
 
-  @impl Route
+  @impl true
   def leave, do: :ok
 
-  @impl Route
+  @impl true
   def connect(node, %{visible: true}), do: Node.connect(node)
   def connect(node, %{visible: false}), do: :net_kernel.hidden_connect_node(node)
 

@@ -7,9 +7,9 @@ defmodule K8sConnect.Route.VM do
   # A node that has left has a tombstone for as long as others are attached: a stray message to it
   # then fails at once instead of dialling an address that leads nowhere.
 
-  @behaviour K8sConnect.Route
+  @behaviour K8sConnect.Route.Behaviour
 
-  alias K8sConnect.{Error, Native, Route}
+  alias K8sConnect.{Error, Native}
   alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
 
   @doc """
@@ -19,7 +19,7 @@ defmodule K8sConnect.Route.VM do
   def new, do: Table.new()
 
   # The socket takes one connection, and is made before, so that its failure has a reason.
-  @impl Route
+  @impl true
   def prepare(_connection, session, %{visible: false}) do
     Native.call(:dial, [session, socket_directory()])
   end
@@ -28,7 +28,7 @@ defmodule K8sConnect.Route.VM do
     {:error, Error.new(:route, {:always_hidden, %{}})}
   end
 
-  @impl Route
+  @impl true
   def attach(node, path) do
     with :ok <- NetKernel.install(Carrier) do
       Table.put(node, path)
@@ -38,17 +38,17 @@ defmodule K8sConnect.Route.VM do
     end
   end
 
-  @impl Route
+  @impl true
   def detach(node, _path), do: Table.bury(node)
 
-  @impl Route
+  @impl true
   def leave do
     _ = NetKernel.remove(Carrier)
     Table.clear()
   end
 
   # What the local node is does not matter: the carrier's connections are hidden.
-  @impl Route
+  @impl true
   def connect(node, _options), do: Node.connect(node)
 
   # The runtime directory is the user's own, where it is there and usable.

@@ -4,7 +4,6 @@ defmodule Mix.K8sConnect.Install do
 
   import Bitwise
 
-  alias K8sConnect.Helper
   alias K8sConnect.Helper.{Program, Trial}
   alias Mix.K8sConnect.{Console, Shell}
 
@@ -13,7 +12,7 @@ defmodule Mix.K8sConnect.Install do
   """
   @spec install(keyword()) :: :ok
   def install(options) do
-    path = Helper.path()
+    path = Program.path()
     folder = Path.dirname(path)
     check_folders(folder)
     setcap = find_tool("setcap", "On Debian: sudo apt-get install libcap2-bin")
@@ -33,11 +32,11 @@ defmodule Mix.K8sConnect.Install do
   """
   @spec uninstall(keyword()) :: :ok
   def uninstall(options) do
-    if Helper.installed?() do
-      run(options, [["rm", Helper.path()]])
-      IO.puts("#{Helper.path()} is gone")
+    if Program.installed?() do
+      run(options, [["rm", Program.path()]])
+      IO.puts("#{Program.path()} is gone")
     else
-      IO.puts("there is no #{Helper.path()}")
+      IO.puts("there is no #{Program.path()}")
     end
   end
 
@@ -65,13 +64,13 @@ defmodule Mix.K8sConnect.Install do
   end
 
   defp installed do
-    case File.stat(Helper.path()) do
+    case File.stat(Program.path()) do
       {:ok, %{uid: uid, mode: mode}} ->
         mode = mode |> band(0o7777) |> Integer.to_string(8)
-        "#{Helper.path()}, of uid #{uid}, mode #{mode}"
+        "#{Program.path()}, of uid #{uid}, mode #{mode}"
 
       {:error, _reason} ->
-        "no: there is no #{Helper.path()}"
+        "no: there is no #{Program.path()}"
     end
   end
 
@@ -84,15 +83,16 @@ defmodule Mix.K8sConnect.Install do
   defp line(name, text), do: IO.puts(String.pad_trailing(name, 10) <> " " <> text)
 
   # A file with a capability must be nobody's to change but root's, and so must the way to it.
-  defp check_folders(folder) do
-    for folder <- parents(folder), {:ok, stat} <- [File.stat(folder)] do
-      if stat.uid != 0 or band(stat.mode, 0o022) != 0 do
-        Console.fail(
-          "#{folder} can be changed by others than root, so a helper in it could be, too. " <>
-            "Mend it first: sudo chown root #{folder} && sudo chmod go-w #{folder}",
-          1
-        )
-      end
+  defp check_folders(folder), do: folder |> parents() |> Enum.each(&check_folder/1)
+
+  defp check_folder(folder) do
+    with {:ok, stat} <- File.stat(folder),
+         true <- stat.uid != 0 or band(stat.mode, 0o022) != 0 do
+      Console.fail(
+        "#{folder} can be changed by others than root, so a helper in it could be, too. " <>
+          "Mend it first: sudo chown root #{folder} && sudo chmod go-w #{folder}",
+        1
+      )
     end
   end
 

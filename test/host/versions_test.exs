@@ -1,0 +1,108 @@
+defmodule K8sConnect.VersionsTest do
+  # The main job, from a laptop with each OTP to a pod with each OTP, on both routes.
+  use ExUnit.Case, async: false
+
+  import K8sConnect.Project
+
+  alias K8sConnect.Terminal
+
+  @moduletag :host
+  @moduletag timeout: 600_000
+
+  @cluster {"K8S_CONNECT_CLUSTER", "life"}
+  @pods %{"25" => "otp25", "27" => "otp27", "newest" => "newest"}
+
+  # 10 MB each way, by the code of each side.
+  @work """
+  connection = K8sConnect.connect!(System.fetch_env!("POD"), route: :vm)
+  data = :binary.copy("0123456789", 1_000_000)
+  true = :erpc.call(connection.node, :erlang, :md5, [data]) == :erlang.md5(data)
+  back = :erpc.call(connection.node, :binary, :copy, ["0123456789", 1_000_000])
+  true = back == data
+  :ok = K8sConnect.disconnect(connection)
+  false = Node.alive?()
+  IO.puts("worked")
+  """
+
+  setup_all do
+    on_exit(fn -> cluster(["down"]) end)
+    assert {_output, 0} = cluster(["up"])
+    for otp <- there(), do: assert({_output, 0} = cluster(["app", @pods[otp], "--otp", otp]))
+    :ok
+  end
+
+  # Debian unstable cannot be had every day; script/bootstrap says so.
+  defp there do
+    {_output, status} = cluster(["laptop", "--otp", "newest", "true"])
+    if status == 0, do: ["25", "27", "newest"], else: ["25", "27"]
+  end
+
+  defp cluster(words, env \\ []),
+    do: run(path("."), path("script/cluster"), words, [@cluster | env])
+
+  defp laptop(otp, words, env \\ []),
+    do: cluster(["laptop", "--otp", otp] ++ words, [{"MIX_ENV", "dev"} | env])
+
+  test "each laptop to each pod: connect, evaluate, a shell there, 10 MB each way, leave" do
+    for laptop <- there(), pod <- there() do
+      target = @pods[pod] <> "-0"
+
+      assert {output, 0} =
+               laptop(laptop, ["mix", "k8s.connect", target, "--rpc", "System.otp_release()"])
+
+      assert output =~ ~r/^"\d+"$/m
+      if pod != "newest", do: assert(output =~ ~s("#{pod}"))
+      assert {output, 0} = laptop(laptop, ["env", "POD=#{target}", "mix", "run", "-e", @work])
+      assert output =~ "worked"
+      shell(laptop, target)
+    end
+  end
+
+  defp shell(laptop, target) do
+    line = "#{path("script/cluster")} laptop --otp #{laptop} mix k8s.connect #{target} --remsh"
+    terminal = Terminal.open(line, [@cluster, {"MIX_ENV", "dev"}])
+    Terminal.expect(terminal, ~r/iex\(app@10\.244\.1\.\d+\)/)
+    Terminal.type(terminal, "40 + 2\r")
+    Terminal.expect(terminal, ~r/^42/m)
+    Terminal.type(terminal, <<3>>)
+    Terminal.expect(terminal, "(a)bort")
+    Terminal.type(terminal, "a\r")
+    Terminal.await_end(terminal)
+  end
+
+  test "a plain node of each, by the kernel route, to each pod" do
+    for pod <- there() do
+      target = @pods[pod] <> "-0"
+      words = ["laptop", "--helper", "mix", "k8s.connect", target, "--route", "kernel", "--hold"]
+      line = Enum.join([path("script/cluster") | words], " ")
+      holder = Terminal.open(line, [@cluster, {"MIX_ENV", "dev"}])
+      shown = Terminal.expect(holder, ~r/end it with: kill \d+/)
+      [_, node] = Regex.run(~r/connected +to (app@\S+)/, shown)
+      [_, pid] = Regex.run(~r/kill (\d+)/, shown)
+
+      for laptop <- there(), do: plain(laptop, pod, node)
+
+      {_output, 0} = System.cmd("kill", [pid])
+      Terminal.await_end(holder)
+    end
+  end
+
+  # Without our code, and with a cookie in its home.
+  defp plain(laptop, pod, node) do
+    {cookie, 0} = cluster(~w(kubectl get secret #{@pods[pod]}-cookie -o jsonpath={.data.cookie}))
+    home = "/var/lib/k8s_connect/life/laptop/plain"
+    File.rm_rf!(home)
+    File.mkdir_p!(home)
+    File.write!(Path.join(home, ".erlang.cookie"), Base.decode64!(cookie))
+    {_output, 0} = System.cmd("chown", ["-R", "4200:4200", home])
+    File.chmod!(Path.join(home, ".erlang.cookie"), 0o400)
+
+    code =
+      "IO.inspect({Node.connect(:\"#{node}\"), Node.list(:hidden), :erpc.call(:\"#{node}\", Node, :list, [])})"
+
+    words = ["env", "HOME=#{home}", "elixir", "--name", "plain@127.0.0.1", "-e", code]
+    assert {output, 0} = laptop(laptop, words)
+    assert output =~ ~s({true, [:"#{node}"], []})
+    {_output, 0} = laptop(laptop, ["epmd", "-kill"])
+  end
+end
