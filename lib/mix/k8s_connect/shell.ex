@@ -41,8 +41,22 @@ defmodule Mix.K8sConnect.Shell do
         {:error, "#{node} has no IEx. Use IEx on this side: mix k8s.connect, without --remsh"}
 
       function ->
-        start(function, node)
+        if parsers(node) -- parsers(node()) == [],
+          do: start(function, node),
+          else: {:error, other_elixir(node)}
     end
+  end
+
+  # What is typed is parsed on this side, by a function that the other side's IEx names: 1.14
+  # has none, and those of 1.18 and 1.20 differ.
+  defp parsers(node) do
+    for {:__parse__, arity} <- :erpc.call(node, IEx.Server, :__info__, [:functions]), do: arity
+  end
+
+  defp other_elixir(node) do
+    "the IEx of #{node} is of Elixir #{:erpc.call(node, System, :version, [])}, and that of " <>
+      "#{System.version()} here cannot show it. Use IEx on this side: mix k8s.connect, without --remsh. " <>
+      "Or the one in its image: kubectl exec -it POD -- bin/APP remote"
   end
 
   # `:iex.start/0` since Elixir 1.15, `IEx.start/2` before.

@@ -26,7 +26,8 @@ defmodule Mix.Tasks.K8s.Connect do
 
     * `--rpc EXPR` - evaluates EXPR on the pod's node, which needs Elixir there, and prints the
       result; the variables and modules are the node's
-    * `--remsh` - IEx on the pod's node instead of here
+    * `--remsh` - IEx on the pod's node instead of here; where the releases of Elixir on the two
+      sides are too far apart for that, it says so
     * `--hold` - holds the connection, on a terminal too
     * `--no-wait` - returns at once, for `mix do`
 

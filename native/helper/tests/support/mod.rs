@@ -26,14 +26,16 @@ pub fn in_namespace(test: &str, body: impl FnOnce()) {
         unshare.args(["--user", "--map-current-user", "--keep-caps"]);
     }
     let this = std::env::current_exe().expect("our own path");
-    let status = unshare
+    let output = unshare
         .arg("--net")
         .arg(this)
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(MARK, "1")
-        .status()
+        .output()
         .expect("unshare runs");
-    assert!(status.success(), "{test} in its namespace");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = text(&output.stdout) + &text(&output.stderr);
+    assert!(output.status.success(), "{test} in its namespace: {said}");
 }
 
 /// Runs a command and answers what it prints.
