@@ -14,7 +14,10 @@ use std::{
 use k8s_connect_wire::{self as wire, Answer, Destination, Redirect, Refusal, Request};
 use support::{Helper, in_namespace, left, run};
 
+/// Nobody answers within this.
 const SHORT: Duration = Duration::from_millis(300);
+/// What does answer may take as long on a busy machine.
+const LONG: Duration = Duration::from_secs(20);
 
 fn listen(address: &str) -> (TcpListener, u16) {
     let listener = TcpListener::bind(address).unwrap();
@@ -32,7 +35,7 @@ fn connect(to: &str) -> io::Result<TcpStream> {
 
 /// The far end of a connection to `to`, if that arrives at the listener.
 fn through(to: &str, listener: &TcpListener) -> (TcpStream, TcpStream) {
-    let mut client = connect(to).unwrap();
+    let mut client = TcpStream::connect_timeout(&to.parse().unwrap(), LONG).unwrap();
     let (mut server, _) = listener.accept().unwrap();
     client.write_all(b"hello").unwrap();
     let mut seen = [0; 5];
@@ -43,7 +46,7 @@ fn through(to: &str, listener: &TcpListener) -> (TcpStream, TcpStream) {
 
 /// Waits for the other side's next word: an end, or an error.
 fn end_of(stream: &mut TcpStream) -> io::Result<usize> {
-    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
     stream.read(&mut [0; 16])
 }
 
