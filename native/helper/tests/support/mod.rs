@@ -35,8 +35,8 @@ pub fn in_namespace(test: &str, body: impl FnOnce()) {
         .env(MARK, "1")
         .output()
         .expect("unshare runs");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let said = text(&output.stdout) + &text(&output.stderr);
+    let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let said = lossy(&output.stdout) + &lossy(&output.stderr);
     assert!(output.status.success(), "{test} in its namespace: {said}");
 }
 
