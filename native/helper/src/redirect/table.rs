@@ -59,6 +59,8 @@ const IS_MAP: u32 = 8;
 /// `ipv4_addr . inet_service` and `ipv6_addr . inet_service`, for `nft list` to show.
 const TYPE4: u32 = (7 << 6) + 13;
 const TYPE6: u32 = (8 << 6) + 13;
+/// A map that has just grown is still being moved in the kernel, and a list of it may lack some.
+const READS: usize = 50;
 /// The attribute of elements takes no more than 64 KiB.
 const ELEMENTS: usize = 400;
 
@@ -182,11 +184,12 @@ impl Table {
         }
         batch.commit()?;
         let wanted: HashSet<_> = redirects.iter().map(element).collect();
-        if self.elements()? == wanted {
-            Ok(())
-        } else {
-            Err(io::Error::other("the kernel has other redirects than it was given"))
+        for _ in 0..READS {
+            if self.elements()? == wanted {
+                return Ok(());
+            }
         }
+        Err(io::Error::other("the kernel has other redirects than it was given"))
     }
 
     fn elements(&mut self) -> io::Result<HashSet<Element>> {
