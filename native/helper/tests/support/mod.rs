@@ -19,7 +19,8 @@ pub fn in_namespace(test: &str, body: impl FnOnce()) {
         run("ip addr add 10.9.0.1/16 dev cable");
         run("ip addr add fd09::1/64 dev cable nodad");
         // The kernel makes it ours a moment later.
-        while !run("ip -6 route show table local").contains("fd09::1") {}
+        let ours = || run("ip -6 route show table local").contains("fd09::1");
+        assert!((0..10_000).any(|_| ours()), "it never has its IPv6 address");
         body();
         return;
     }
