@@ -1,0 +1,72 @@
+# shellcheck shell=bash
+# What script/cluster runs in pods: the article's app, and any manifest.
+#
+# shellcheck source=script/lib/toolchains.sh
+source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
+
+manifests=$project/test/cluster/manifests
+# script/cluster's, and set before anything here is called.
+: "${name:=}"
+
+app() {
+  local app=$1 replicas=1 otp=25
+  shift
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --otp) otp=${2:-}; shift 2 || usage_error "--otp needs 25, 27 or newest" ;;
+      --replicas) replicas=${2:-}; shift 2 || usage_error "--replicas needs a number" ;;
+      *) usage_error "unknown word: $1" ;;
+    esac
+  done
+  [[ $app =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || usage_error "not a name for an app: $app"
+  [[ $replicas =~ ^[0-9]{1,3}$ ]] || usage_error "--replicas needs a number, got: $replicas"
+  suite_of "$otp" > /dev/null
+  artifacts
+  app_of "$otp"
+  need_running
+  import_app_image
+  step "$name: $app, $replicas ready" deploy "$app" "$replicas"
+}
+
+deploy() {
+  local manifest role cookie
+  manifest=$(< "$manifests/app.yaml")
+  role=$(< "$manifests/role.yaml")
+  cookie=$(as_admin get secret "$1-cookie" -o 'jsonpath={.data.cookie}' --ignore-not-found | base64 -d)
+  manifest=${manifest//@NAME@/$1}
+  manifest=${manifest//@REPLICAS@/$2}
+  manifest=${manifest//@IMAGE@/$app_image}
+  # Built-ins only: a cookie has no business on a command line.
+  manifest=${manifest//@COOKIE@/${cookie:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}}
+  # `dev` may read the cookie of each app; up has made the Role for the one called app.
+  if [ "$1" != app ]; then
+    role=${role//k8s-connect\}/k8s-connect-$1\}}
+    manifest+=$'\n---\n'${role//app-cookie/$1-cookie}
+  fi
+  apply_text "$manifest"
+  as_admin rollout status "statefulset/$1" --timeout=120s || explain_app "$1"
+}
+
+apply() {
+  local manifest
+  [ -f "$1" ] || usage_error "there is no file $1"
+  artifacts
+  need_running
+  import_app_image
+  manifest=$(< "$1")
+  step "$name: ${1##*/}" apply_text "${manifest//@IMAGE@/$app_image}"
+}
+
+apply_text() { as_admin apply -f - <<< "$1"; }
+
+explain_app() {
+  as_admin describe pods -l "app=$1"
+  as_admin logs -l "app=$1" --prefix --tail=20
+  return 1
+}
+
+# The store had the image when the cluster started; a change to the app since then is brought in.
+import_app_image() {
+  [ -z "$(in_node ctr -n k8s.io images ls -q "name==$app_image")" ] || return 0
+  step "$name: new image of the app" in_node ctr -n k8s.io images import "$app_archive"
+}
