@@ -31,11 +31,16 @@ defmodule K8sConnect do
     * `:kubeconfig`, `:context`, `:namespace`, `:timeout` - as for `pods/1`; the timeout is for each
       request to the API server.
     * `:selector` - a label selector instead of a target: `"app=web"`.
-    * `:container` - the container whose environment holds the cookie. Otherwise it is the one that
+    * `:container` - the container whose spec leads to the cookie. Otherwise it is the one that
       looks like an Erlang node's, the pod's default container, or the first.
     * `:node` - the name of the node before the `@`, where a pod has several.
+    * `:port` - the node's distribution port, where there is no epmd in the pod and its spec does
+      not tell: by `ERL_DIST_PORT`, by `-erl_epmd_port` in its options or command, or by a port
+      whose name speaks of `erl`, `beam` or `dist`.
     * `:cookie`, `:cookie_file` - the cookie, or a file that holds it, where the pod's spec does not
       lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
+    * `:cookie_from` - `:spec`, the default, or `:exec`: the running node's own, by a command in its
+      container, which needs the verb `create` on `pods/exec`.
     * `:link` - whether the connection ends with the calling process; it does not unless this is
       `true`. Where the connection is there already, its first caller has decided.
     * `:route` - `:vm`, from inside of this BEAM; `:kernel`, by the pod's own address and for every

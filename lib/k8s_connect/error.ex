@@ -17,8 +17,8 @@ defmodule K8sConnect.Error do
   | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:unsupported_login`, `:bad_namespace` |
   | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes` |
   | `:target` | `:bad_target`, `:no_such_pod`, `:no_pods`, `:not_running`, `:no_container` |
-  | `:node` | `:no_epmd`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
-  | `:cookie` | `:not_found` |
+  | `:node` | `:no_epmd`, `:nothing_at`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
+  | `:cookie` | `:not_found`, `:not_there` |
   | `:outlet` | `:no_socket`, `:no_listener`, `:no_pod_address` |
   | `:helper` | `:not_installed`, `:not_started`, `:no_sudo`, `:sudo`, `:died`, `:silent`, `:unreadable`, `:wrong_version`, `:not_permitted`, `:set_uid`, `:not_your_process`, `:kernel`, `:too_many_helpers`, `:no_route`, `:bad_destination`, `:low_port`, `:no_listener`, `:foreign_listener`, `:too_many`, `:twice`, `:malformed`, `:too_long`, `:empty`, `:no_hello`, `:second_hello` |
   | `:route` | `:unknown_net_kernel`, `:no_distribution`, `:node_taken`, `:linux_only`, `:always_hidden`, `:name_kind`, `:host_elsewhere`, `:blocked` |
@@ -27,6 +27,9 @@ defmodule K8sConnect.Error do
 
   # As K8sConnect.Helper.Program has it, which has errors of its own.
   @helper "/usr/local/libexec/k8s_connect_helper"
+
+  # What `cookie_from: :exec` needs.
+  @exec_rule ~s(- {apiGroups: [""], resources: [pods/exec], verbs: [create]})
 
   @enforce_keys [:stage, :reason]
   defexception @enforce_keys
@@ -198,6 +201,12 @@ defmodule K8sConnect.Error do
       "Log in again, then check with: kubectl auth whoami --context #{context}"
   end
 
+  defp sentence(:cluster, :forbidden, %{resource: "pods/exec"} = details) do
+    "may not read the cookie from the running node: no right to create pods/exec in namespace " <>
+      "#{inspect(details.namespace)} (403). Ask for one more line in the Role: #{@exec_rule}. " <>
+      "Or pass the cookie in a file: --cookie-file PATH"
+  end
+
   defp sentence(:cluster, :forbidden, details) do
     %{verb: verb, resource: resource, namespace: namespace, message: message} = details
 
@@ -243,10 +252,16 @@ defmodule K8sConnect.Error do
 
   # What answers in it
 
-  defp sentence(:node, :no_epmd, %{message: message} = details) do
+  defp sentence(:node, :no_epmd, %{message: message, tried: tried} = details) do
     "no Erlang node can be found in #{pod(details)}: nothing listens on epmd's port 4369 there " <>
-      "(#{bare(message)}). Is it the right pod, and does its node have a name? " <>
+      "(#{bare(message)})#{nor_at(tried)}. Is it the right pod, and does its node have a name? " <>
+      "If it runs without epmd, give its port with the option :port, on a command line: --port 9100. " <>
       "Check with: " <> logs(details)
+  end
+
+  defp sentence(:node, :nothing_at, %{port: port, message: message} = details) do
+    "no Erlang node is at port #{port} of #{pod(details)}: nothing takes a connection there on the pod's " <>
+      "loopback (#{bare(message)}). See which ports there are with: " <> exec(details, "ss -ltn")
   end
 
   defp sentence(:node, :epmd_silent, %{} = details) do
@@ -314,8 +329,14 @@ defmodule K8sConnect.Error do
   defp sentence(:cookie, :not_found, %{pod: pod}) do
     "the spec of pod #{inspect(pod)} does not lead to a cookie: no variable of its container is " <>
       "called RELEASE_COOKIE, ERLANG_COOKIE or the like, or what it refers to is not there. A release " <>
-      "without one has its own, in releases/COOKIE of the image. Pass it in a file: " <>
-      "--cookie-file PATH, or the option :cookie_file"
+      "without one has its own, in releases/COOKIE of the image. Have it read from the running node: " <>
+      "--cookie-from exec, which needs one more line in your Role: #{@exec_rule}. " <>
+      "Or pass it in a file: --cookie-file PATH"
+  end
+
+  defp sentence(:cookie, :not_there, %{pod: pod, problem: problem}) do
+    "could not read the cookie from the running node in pod #{inspect(pod)}: #{bare(problem)}. It takes a " <>
+      "container with sh and sed, and the rights of the node's user there. Pass it in a file: --cookie-file PATH"
   end
 
   # The way to this BEAM
@@ -542,6 +563,9 @@ defmodule K8sConnect.Error do
   defp destination(:mapped), do: "an IPv4 address in an IPv6 one"
 
   defp pod(%{pod: pod}), do: "pod #{inspect(pod)}"
+  defp nor_at([]), do: ""
+  defp nor_at(ports), do: ", and no node at #{Enum.join(ports, ", ")}, where its spec leads to"
+
   defp logs(%{pod: pod, namespace: namespace}), do: "kubectl logs #{pod} -n #{namespace}"
 
   defp exec(%{pod: pod, namespace: namespace}, command) do

@@ -8,7 +8,8 @@ defmodule K8sConnect.Options do
   @default_timeout 15_000
   @api [:kubeconfig, :context, :namespace, :timeout]
   @connect @api ++
-             [:selector, :container, :node, :cookie, :cookie_file, :link, :progress] ++
+             [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
+             [:link, :progress] ++
              [:route, :sudo, :visible]
   @routes [:auto, :vm, :kernel]
 
@@ -60,7 +61,8 @@ defmodule K8sConnect.Options do
            labels: options[:selector],
            container: options[:container],
            node: options[:node],
-           cookie: cookie == nil,
+           port: options[:port],
+           cookie: if(cookie == nil, do: options[:cookie_from] || :spec, else: :nowhere),
            trust: true
          },
          # In a function, which no report shows the inside of.
@@ -75,7 +77,7 @@ defmodule K8sConnect.Options do
 
   # What is given explicitly also outdoes the default of what it stands in for.
   defp defaults(target, options) do
-    cookie? = options[:cookie] != nil or options[:cookie_file] != nil
+    cookie? = Enum.any?([:cookie, :cookie_file, :cookie_from], &(options[&1] != nil))
 
     for {option, value} <- defaults(),
         not (option == :selector and target != nil),
@@ -183,6 +185,8 @@ defmodule K8sConnect.Options do
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
   defp valid?(option, value) when option in [:link, :sudo, :visible], do: is_boolean(value)
   defp valid?(:route, value), do: value in @routes
+  defp valid?(:cookie_from, value), do: value in [:spec, :exec]
+  defp valid?(:port, value), do: is_integer(value) and value in 1..0xFFFF
   defp valid?(:progress, value), do: is_function(value, 1)
 
   defp valid?(:cookie, value),
@@ -195,6 +199,8 @@ defmodule K8sConnect.Options do
   defp expected(:timeout), do: "a positive number of milliseconds"
   defp expected(option) when option in [:link, :sudo, :visible], do: "true or false"
   defp expected(:route), do: ":auto, :vm or :kernel"
+  defp expected(:cookie_from), do: ":spec or :exec"
+  defp expected(:port), do: "a port, from 1 to 65535"
   defp expected(:progress), do: "a function of one argument"
   defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
   defp expected(_text), do: "a string that is not empty"

@@ -53,6 +53,13 @@ defmodule K8sConnect.Route do
     do: module(connection.route).connect(connection.node, options) == true
 
   @doc """
+  What a person should know of the way to a node that was attached; `nil` where that is nothing.
+  """
+  @spec note(Connection.t()) :: String.t() | nil
+  def note(%{route: :kernel} = connection), do: Route.Kernel.note(connection)
+  def note(%{route: :vm}), do: nil
+
+  @doc """
   Takes the calling process's nodes off their route; open connections to them are closed.
   """
   @spec detach() :: :ok

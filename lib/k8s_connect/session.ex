@@ -172,6 +172,8 @@ defmodule K8sConnect.Session do
   defp up(data) do
     Node.monitor(data.connection.node, true)
     true = Sessions.up(key(data.connection), data.connection)
+    note = Route.note(data.connection)
+    if note, do: tell(data, {:step, "host", note, now(data)})
     tell(data, {:step, "connected", "to #{data.connection.node}", now(data)})
     tell(data, {:ok, data.connection})
     {:next_state, :up, %{data | options: nil}, {:next_event, :internal, :tick}}

@@ -25,7 +25,7 @@ defmodule K8sConnect.OptionsTest do
     assert {:error, %Error{reason: {:no_target, _}}} = Options.connect(nil, [])
     assert {:error, %Error{reason: {:bad_option, %{option: :target}}}} = Options.connect(:app, [])
 
-    assert {:ok, %{target: %{target: nil, labels: "a=b", cookie: true}}} =
+    assert {:ok, %{target: %{target: nil, labels: "a=b", cookie: :spec}}} =
              Options.connect(nil, selector: "a=b")
   end
 
@@ -52,7 +52,7 @@ defmodule K8sConnect.OptionsTest do
   end
 
   test "a cookie is given by itself or in a file, and is not looked for then" do
-    assert {:ok, %{cookie: cookie, target: %{cookie: false}}} =
+    assert {:ok, %{cookie: cookie, target: %{cookie: :nowhere}}} =
              Options.connect("app-0", cookie: :secret)
 
     assert cookie.() == "secret"

@@ -9,7 +9,8 @@ defmodule K8sConnect.Route.Kernel do
 
   @behaviour K8sConnect.Route.Behaviour
 
-  alias K8sConnect.{Error, Helper, Native}
+  alias K8sConnect.{Connection, Error, Helper, Native}
+  alias K8sConnect.Route.Kernel.Hosts
 
   # Our own listener answers within a moment, or the way to it is not open.
   @patience 1_000
@@ -19,15 +20,30 @@ defmodule K8sConnect.Route.Kernel do
     with :ok <- check_system(),
          {:ok, address} <- address(connection),
          :ok <- check_kind(node),
-         :ok <- check_host(node, address) do
-      {:ok, %{session: session, sudo: options.sudo, visible: options.visible}}
+         {:ok, named} <- check_host(node, address) do
+      asked = Map.take(options, [:sudo, :visible])
+      {:ok, Map.merge(asked, %{session: session, address: address, named: named})}
+    end
+  end
+
+  @doc """
+  What other programs of this user have to know to find a node by its name; `nil` where that is nothing.
+  """
+  @spec note(Connection.t()) :: String.t() | nil
+  def note(%{node: node} = connection) do
+    with {:ok, address} <- address(connection), {:ok, true} <- check_host(node, address) do
+      "#{host(node)} is known in this BEAM; another one needs: #{Hosts.recipe(host(node), address)}"
+    else
+      _an_address -> nil
     end
   end
 
   @impl true
-  def attach(node, %{session: session, sudo: sudo, visible: visible}) do
+  def attach(node, %{session: session, sudo: sudo, visible: visible} = prepared) do
     with {:ok, %{listener: listener, redirects: redirects}} <-
            Native.call(:listen, [session, visible]) do
+      if prepared.named, do: Hosts.put(node, host(node), prepared.address)
+
       with :ok <- Helper.claim(node, redirects, sudo),
            :ok <- check_open(redirects) do
         {:ok, listener}
@@ -42,12 +58,13 @@ defmodule K8sConnect.Route.Kernel do
   # In this order: who else might take the listener's port must not get what is still redirected.
   @impl true
   def detach(node, listener) do
+    Hosts.remove(node)
     Helper.release(node)
     Native.unlisten(listener)
   end
 
   @impl true
-  def leave, do: :ok
+  def leave, do: Hosts.clear()
 
   @impl true
   def connect(node, %{visible: true}), do: Node.connect(node)
@@ -73,13 +90,13 @@ defmodule K8sConnect.Route.Kernel do
       else: :ok
   end
 
-  # Every program of the user looks the host up by itself.
+  # Whether the host is a name. It is not looked up: outside of its cluster it means nothing, or
+  # something else.
   defp check_host(node, address) do
-    family = if tuple_size(address) == 4, do: :inet, else: :inet6
-
-    case :inet.getaddr(to_charlist(host(node)), family) do
-      {:ok, ^address} -> :ok
-      _elsewhere -> failed(:host_elsewhere, %{node: node, host: host(node), ip: text(address)})
+    case :inet.parse_strict_address(to_charlist(host(node))) do
+      {:ok, ^address} -> {:ok, false}
+      {:ok, _other} -> failed(:host_elsewhere, %{node: node, host: host(node), ip: text(address)})
+      {:error, :einval} -> {:ok, true}
     end
   end
 

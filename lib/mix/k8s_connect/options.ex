@@ -9,7 +9,9 @@ defmodule Mix.K8sConnect.Options do
     context: :string,
     kubeconfig: :string,
     node: :string,
+    port: :integer,
     cookie_file: :string,
+    cookie_from: :string,
     timeout: :integer,
     route: :string,
     sudo: :boolean,
@@ -20,7 +22,7 @@ defmodule Mix.K8sConnect.Options do
     wait: :boolean
   ]
   @aliases [n: :namespace, c: :container, l: :selector]
-  @routes ~w(auto vm kernel)
+  @choices [route: ~w(auto vm kernel), cookie_from: ~w(spec exec)]
   @modes [:rpc, :remsh, :hold, :wait]
 
   @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
@@ -34,7 +36,7 @@ defmodule Mix.K8sConnect.Options do
     {modes, options} = Keyword.split(switches, @modes)
 
     with :ok <- check_invalid(invalid),
-         {:ok, options} <- route(options),
+         {:ok, options} <- choices(options),
          {:ok, target} <- target(words, options),
          {:ok, mode} <- mode(modes) do
       {target, options} = named(target, options)
@@ -56,12 +58,24 @@ defmodule Mix.K8sConnect.Options do
   defp check_invalid([{switch, value} | _more]),
     do: {:error, "#{switch} cannot be #{inspect(value)}"}
 
-  defp route(options) do
-    case options[:route] do
-      nil -> {:ok, options}
-      name when name in @routes -> {:ok, Keyword.put(options, :route, String.to_atom(name))}
-      name -> {:error, "--route can be #{Enum.join(@routes, ", ")}, and not #{inspect(name)}"}
-    end
+  # Words that stand for a choice of few.
+  defp choices(options) do
+    Enum.reduce_while(@choices, {:ok, options}, fn {switch, words}, {:ok, options} ->
+      case options[switch] do
+        nil ->
+          {:cont, {:ok, options}}
+
+        word ->
+          if word in words,
+            do: {:cont, {:ok, Keyword.put(options, switch, String.to_atom(word))}},
+            else: {:halt, {:error, no_choice(switch, words, word)}}
+      end
+    end)
+  end
+
+  defp no_choice(switch, words, word) do
+    switch = switch |> Atom.to_string() |> String.replace("_", "-")
+    "--#{switch} can be #{Enum.join(words, ", ")}, and not #{inspect(word)}"
   end
 
   defp target([], _options), do: {:ok, nil}

@@ -45,12 +45,16 @@ defmodule Mix.Tasks.K8s.Connect do
   ## Command line options
 
     * `-n`, `--namespace NAME` - a namespace, instead of the context's
-    * `-c`, `--container NAME` - the container whose environment holds the cookie
+    * `-c`, `--container NAME` - the container whose spec leads to the cookie
     * `-l`, `--selector LABELS` - a label selector, instead of TARGET
     * `--context NAME` - a context of the kubeconfig, instead of its current one
     * `--kubeconfig PATH` - a kubeconfig, instead of `KUBECONFIG` or `~/.kube/config`
     * `--node NAME` - the node, where a pod has several
+    * `--port NUMBER` - the node's distribution port, where the pod has no epmd and its spec does not
+      tell it
     * `--cookie-file PATH` - a file with the cookie, where the pod's spec does not lead to it
+    * `--cookie-from exec` - the cookie from the running node itself, by a command in its container;
+      needs `- {apiGroups: [""], resources: [pods/exec], verbs: [create]}` in the Role
     * `--timeout MS` - for each request to the API server, 15000 unless given
 
   ## Configuration

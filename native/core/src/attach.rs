@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use crate::{
     Error,
     cluster::Cluster,
+    container,
     cookie::{self, Cookie},
     link::{self, Link},
     node::{self, Node},
@@ -25,11 +26,25 @@ pub struct Wish {
     pub container: Option<String>,
     /// The node's name, where a pod has several; its host does not matter.
     pub node: Option<String>,
-    /// Whether to look for the cookie: not where the caller has it.
-    pub cookie: bool,
+    /// The node's port, where there is no epmd that knows it.
+    pub port: Option<u16>,
+    /// Where to look for the cookie.
+    pub cookie: CookieFrom,
     /// Whether to take the node's name from the pod's spec where that tells it: it saves a round
     /// trip, and may be wrong.
     pub trust: bool,
+}
+
+/// Where to look for the cookie.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CookieFrom {
+    /// Nowhere: the caller has it.
+    #[default]
+    Nowhere,
+    /// In what the pod's spec leads to.
+    Spec,
+    /// In the pod, where the node runs.
+    Process,
 }
 
 /// A node that can be dialled.
@@ -104,37 +119,82 @@ pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Att
         // The name is known: both connections start at once.
         let look =
             async { look(cluster, target::get(cluster, name).await?, wish, steps, told).await };
-        return Box::pin(both(look, reach(cluster, name, wish, steps, told), vec![])).await;
+        let sides = both(look, reach(cluster, name, wish, steps, told));
+        return attached(cluster, wish, steps, Box::pin(sides).await?, vec![]).await;
     }
     let choice = target::choose(cluster, &target, &shown).await?;
     let name = target::name_of(&choice.pod);
     let look = look(cluster, choice.pod, wish, steps, told);
-    Box::pin(both(look, reach(cluster, &name, wish, steps, told), choice.others)).await
+    let sides = both(look, reach(cluster, &name, wish, steps, told));
+    attached(cluster, wish, steps, Box::pin(sides).await?, choice.others).await
 }
+
+/// What the pod's own side has found, and what the network's: a node, or why epmd led to none.
+type Sides = ((Pod, Option<Cookie>), (Link, Result<Node, node::Error>));
 
 /// Waits for both sides; a failure of the pod's own side counts first, and at once.
 async fn both(
     look: impl Future<Output = Result<(Pod, Option<Cookie>), Error>>,
-    reach: impl Future<Output = Result<(Link, Node), Error>>,
-    others: Vec<String>,
-) -> Result<Attached, Error> {
+    reach: impl Future<Output = Result<(Link, Result<Node, node::Error>), Error>>,
+) -> Result<Sides, Error> {
     let (mut look, mut reach) = (pin!(look), pin!(reach));
-    let ((pod, cookie), (link, node)) = tokio::select! {
+    tokio::select! {
         // An idle connection goes to the one that is polled first, and the upgrade is on the longer
         // way; the pod can be read while that one's next round trips are on theirs.
         biased;
-        node = &mut reach => (look.await?, node?),
-        pod = &mut look => (pod?, reach.await?),
+        node = &mut reach => Ok((look.await?, node?)),
+        pod = &mut look => Ok((pod?, reach.await?)),
+    }
+}
+
+/// What only both sides together can tell.
+async fn attached(
+    cluster: &Cluster,
+    wish: &Wish,
+    steps: &Steps,
+    ((pod, cookie), (link, node)): Sides,
+    others: Vec<String>,
+) -> Result<Attached, Error> {
+    let name = target::name_of(&pod);
+    let container = container::choose(&pod, wish.container.as_deref());
+    let node = match node {
+        Err(error) if wish.port.is_none() => {
+            let ports = container.map(|container| node::port::told(&pod, container));
+            let ports = ports.unwrap_or_default();
+            node::without_epmd(&link, ports, wish.node.as_deref(), error).await
+        }
+        node => node,
+    };
+    let node = node.map_err(|error| explain(cluster, &name, error))?;
+    steps.done("node", format!("{}, port {}", node.name, node.port));
+    let cookie = match (wish.cookie, container) {
+        (CookieFrom::Process, Some(container)) => {
+            let read = cookie::process::read(cluster, &name, &container.name, &node.name);
+            Some(told_of(read.await?, steps))
+        }
+        _ => cookie,
     };
     Ok(Attached {
         link,
-        pod: target::name_of(&pod),
+        pod: name,
         ip: target::ip_of(&pod),
         uid: pod.metadata.uid.unwrap_or_default(),
         others,
         node,
         cookie,
     })
+}
+
+fn told_of(cookie: Cookie, steps: &Steps) -> Cookie {
+    steps.done("cookie", cookie.source().into());
+    cookie
+}
+
+fn explain(cluster: &Cluster, pod: &str, error: node::Error) -> Error {
+    match error {
+        node::Error::LinkClosed { reason } => Error::LinkClosed { reason },
+        error => Error::Node { pod: pod.into(), namespace: cluster.namespace().into(), error },
+    }
 }
 
 fn target_of(wish: &Wish) -> Result<(Target, String), target::Error> {
@@ -156,25 +216,22 @@ async fn look(
     target::check_running(&pod)?;
     steps.done("pod", format!("{} is running", target::name_of(&pod)));
     let wanted = wish.container.as_deref();
-    if wish.trust
-        && let Some(name) = cookie::container(&pod, wanted)
-            .and_then(|container| node::name::expected(&pod, container))
-    {
-        told.get_or_init(|| name);
-    }
-    if !wish.cookie {
-        return Ok((pod, None));
-    }
-    let Some(container) = cookie::container(&pod, wanted) else {
+    let Some(container) = container::choose(&pod, wanted) else {
         return Err(Error::NoContainer {
             container: wanted.unwrap_or_default().into(),
             known: container_names(&pod),
         });
     };
-    let cookie = cookie::find(cluster, container).await?;
-    if let Some(cookie) = &cookie {
-        steps.done("cookie", cookie.source().into());
+    if wish.trust
+        && let Some(name) = node::name::expected(&pod, container)
+    {
+        told.get_or_init(|| name);
     }
+    let cookie = match wish.cookie {
+        CookieFrom::Spec => cookie::find(cluster, &pod, container).await?,
+        CookieFrom::Nowhere | CookieFrom::Process => None,
+    };
+    let cookie = cookie.map(|cookie| told_of(cookie, steps));
     Ok((pod, cookie))
 }
 
@@ -190,15 +247,12 @@ async fn reach(
     wish: &Wish,
     steps: &Steps,
     told: &OnceLock<String>,
-) -> Result<(Link, Node), Error> {
+) -> Result<(Link, Result<Node, node::Error>), Error> {
     let link = link::upgrade(cluster, pod).await?;
     steps.done("link", "SPDY/3.1 through the API server".into());
-    let expected = || told.get().cloned();
-    let probed = node::probe(&link, wish.node.as_deref(), expected).await;
-    let node = probed.map_err(|error| match error {
-        node::Error::LinkClosed { reason } => Error::LinkClosed { reason },
-        error => Error::Node { pod: pod.into(), namespace: cluster.namespace().into(), error },
-    })?;
-    steps.done("node", format!("{}, port {}", node.name, node.port));
+    let node = match wish.port {
+        Some(port) => node::at(&link, port).await,
+        None => node::probe(&link, wish.node.as_deref(), || told.get().cloned()).await,
+    };
     Ok((link, node))
 }

@@ -175,10 +175,13 @@ impl Cluster {
         action: Action,
         request: impl Future<Output = kube::Result<T>>,
     ) -> Result<T, Error> {
-        match tokio::time::timeout(self.timeout, request).await {
-            Ok(answer) => answer.map_err(|error| self.explain(error, action)),
-            Err(_) => Err(Error::TimedOut { server: self.server(), timeout: self.timeout }),
-        }
+        self.within(request).await?.map_err(|error| self.explain(error, action))
+    }
+
+    /// Waits no longer than one request may take.
+    pub(crate) async fn within<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
+        let late = |_| Error::TimedOut { server: self.server(), timeout: self.timeout };
+        tokio::time::timeout(self.timeout, answer).await.map_err(late)
     }
 
     /// Scheme, host and port; a URL may carry a password, and that is nobody's business.

@@ -1,12 +1,17 @@
-//! The Erlang cookie, as the pod got it: from the environment that the pod's spec gives to the
-//! container that runs the node.
+//! The Erlang cookie, as the pod got it: from the environment, or a file of a volume, that the pod's
+//! spec gives to the container that runs the node; or, when asked for, from the running node itself.
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, KeyToPath, Pod, Secret, VolumeMount};
 use kube::Api;
 
-use crate::cluster::{Action, Cluster, Error};
+use crate::{
+    cluster::{Action, Cluster, Error},
+    container::is_cookie,
+};
+
+pub mod process;
 
 /// A cookie and where it was found. Its value is shown by nothing but [`Cookie::reveal`].
 #[derive(Clone)]
@@ -38,42 +43,8 @@ impl fmt::Debug for Cookie {
 /// Names that mean a cookie, the best first; after them any name that ends in `COOKIE`.
 const NAMES: [&str; 2] = ["RELEASE_COOKIE", "ERLANG_COOKIE"];
 
-/// The container that runs the node: the one asked for, else the one with a sign of Erlang, else
-/// the one that the pod's annotation calls its default, else the first.
-#[must_use]
-pub fn container<'a>(pod: &'a Pod, wanted: Option<&str>) -> Option<&'a Container> {
-    let containers = &pod.spec.as_ref()?.containers;
-    let named = |name: &str| containers.iter().find(|container| container.name == name);
-    if let Some(name) = wanted {
-        return named(name);
-    }
-    let annotations = pod.metadata.annotations.as_ref();
-    let default = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));
-    containers
-        .iter()
-        .find(|container| has_evidence(container))
-        .or_else(|| default.and_then(|name| named(name)))
-        .or_else(|| containers.first())
-}
-
-/// Whether the spec of a container looks like an Erlang node's.
-#[must_use]
-pub fn has_evidence(container: &Container) -> bool {
-    let ports = container.ports.iter().flatten();
-    let by_port = |number, name: Option<&str>| number == 4369 || name == Some("epmd");
-    let env = container.env.iter().flatten();
-    let by_name = |name: &str| {
-        is_cookie(name)
-            || ["RELEASE_NODE", "RELEASE_NAME", "ERL_PORT", "ERL_DIST_PORT", "ERL_FLAGS"]
-                .contains(&name)
-    };
-    ports.into_iter().any(|port| by_port(port.container_port, port.name.as_deref()))
-        || env.into_iter().any(|var| by_name(&var.name))
-}
-
-fn is_cookie(name: &str) -> bool {
-    name.to_ascii_uppercase().ends_with("COOKIE")
-}
+/// Where the VM looks in its home.
+const COOKIE_FILE: &str = ".erlang.cookie";
 
 /// The lower the better; `None` for names that mean something else.
 fn rank(name: &str) -> Option<usize> {
@@ -84,7 +55,21 @@ fn rank(name: &str) -> Option<usize> {
 ///
 /// # Errors
 /// [`Error`], where a Secret or a `ConfigMap` that the spec names may not be read.
-pub async fn find(cluster: &Cluster, container: &Container) -> Result<Option<Cookie>, Error> {
+pub async fn find(
+    cluster: &Cluster,
+    pod: &Pod,
+    container: &Container,
+) -> Result<Option<Cookie>, Error> {
+    match from_environment(cluster, container).await? {
+        Some(cookie) => Ok(Some(cookie)),
+        None => from_volumes(cluster, pod, container).await,
+    }
+}
+
+async fn from_environment(
+    cluster: &Cluster,
+    container: &Container,
+) -> Result<Option<Cookie>, Error> {
     // A later variable of the same name wins, as the kubelet has it, and env over envFrom.
     let vars = container.env.iter().flatten().rev();
     let best = vars.filter(|var| rank(&var.name).is_some()).min_by_key(|var| rank(&var.name));
@@ -100,6 +85,64 @@ pub async fn find(cluster: &Cluster, container: &Container) -> Result<Option<Coo
         (_, Some(var)) => from_var(cluster, container, var).await,
         (imported, None) => Ok(imported.map(|(_, cookie)| cookie)),
     }
+}
+
+/// A file that the VM reads its cookie from, put there from a Secret or a `ConfigMap`.
+async fn from_volumes(
+    cluster: &Cluster,
+    pod: &Pod,
+    container: &Container,
+) -> Result<Option<Cookie>, Error> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volumes = volumes.collect::<Vec<_>>();
+    for mount in container.volume_mounts.iter().flatten() {
+        let Some(volume) = volumes.iter().find(|volume| volume.name == mount.name) else {
+            continue;
+        };
+        if let Some(source) = &volume.secret
+            && let Some(name) = &source.secret_name
+            && let Some(key) = cookie_key(mount, name, source.items.as_deref())
+        {
+            let value = secret(cluster, name).await?.and_then(|mut data| data.remove(&key));
+            let from = format!("Secret {name}, key {key} (a file of container {})", container.name);
+            return Ok(value.and_then(|value| cookie(as_in_a_file(value), from)));
+        }
+        if let Some(source) = &volume.config_map
+            && let Some(key) = cookie_key(mount, &source.name, source.items.as_deref())
+        {
+            let name = &source.name;
+            let value = config_map(cluster, name).await?.and_then(|mut data| data.remove(&key));
+            let from =
+                format!("ConfigMap {name}, key {key} (a file of container {})", container.name);
+            return Ok(value.and_then(|value| cookie(as_in_a_file(value.into_bytes()), from)));
+        }
+    }
+    Ok(None)
+}
+
+/// The key whose file the mount makes a `.erlang.cookie`. A mount of all of a volume has the keys'
+/// own names, unless items give them others; whether that key is there only reading it tells, so a
+/// source whose name does not speak of a cookie is left alone.
+fn cookie_key(mount: &VolumeMount, source: &str, items: Option<&[KeyToPath]>) -> Option<String> {
+    let file = mount.mount_path.rsplit('/').next();
+    let path = match &mount.sub_path {
+        Some(path) if file == Some(COOKIE_FILE) => path.as_str(),
+        Some(_) => return None,
+        None => COOKIE_FILE,
+    };
+    match items {
+        Some(items) => items.iter().find(|item| item.path == path).map(|item| item.key.clone()),
+        None if mount.sub_path.is_some() || source.contains("cookie") => Some(path.to_owned()),
+        None => None,
+    }
+}
+
+/// The VM reads the file up to the end of its line.
+fn as_in_a_file(mut value: Vec<u8>) -> Vec<u8> {
+    while value.last() == Some(&b'\n') {
+        value.pop();
+    }
+    value
 }
 
 async fn from_var(

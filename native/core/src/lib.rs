@@ -9,6 +9,7 @@
 pub mod attach;
 pub mod cluster;
 pub mod config;
+pub mod container;
 pub mod cookie;
 pub mod link;
 pub mod node;
@@ -37,6 +38,14 @@ pub enum Error {
         container: String,
         /// The containers that are there.
         known: Vec<String>,
+    },
+    /// The cookie could not be read where the node runs.
+    #[error("pod {pod}: {problem}")]
+    NoCookieThere {
+        /// The pod.
+        pod: String,
+        /// What was met.
+        problem: String,
     },
     /// No Erlang node answered as one.
     #[error("pod {pod}: {error}")]

@@ -5,7 +5,7 @@ use kube::{Api, api::ListParams};
 
 use crate::{
     cluster::{Action, Cluster, Error},
-    cookie::has_evidence,
+    container::has_evidence,
 };
 
 /// A pod, as `kubectl get pods` would know it.

@@ -48,15 +48,15 @@ impl From<pod::Container> for Container {
 mod atoms {
     rustler::atoms! {
         // stages
-        config, cluster, target, node, outlet, native, step,
+        config, cluster, target, node, cookie, outlet, native, step,
         // kinds of failure
         not_found, unreadable, malformed, no_context, unknown_context, unknown_cluster,
         unknown_user, bad_cluster, bad_user, unsupported_login, bad_namespace,
         unreachable, timed_out, unknown_authority, tls, client_certificate_expired,
         unauthorized, forbidden, refused, not_kubernetes, task_died,
         bad_target, no_such_pod, no_pods, not_running, no_container,
-        no_epmd, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
-        handshake_silent, junk, rejected, too_old, bad_name, link_closed, no_socket, no_listener,
+        no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
+        handshake_silent, junk, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
         // details
         tried, path, problem, known, context, user, method, namespace, server, timeout_ms,
         not_after, verb, resource, message, code,
@@ -80,6 +80,9 @@ pub fn failure<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
         Error::Target(error) => (atoms::target(), target_reason(env, error)).encode(env),
         Error::NoContainer { container, known } => {
             (atoms::target(), reason!(env, no_container { container, known })).encode(env)
+        }
+        Error::NoCookieThere { pod, problem } => {
+            (atoms::cookie(), reason!(env, not_there { pod, problem })).encode(env)
         }
         Error::Node { pod, namespace, error } => {
             (atoms::node(), node_reason(env, error, pod, namespace)).encode(env)
@@ -175,7 +178,12 @@ fn target_reason<'a>(env: Env<'a>, error: &target::Error) -> Term<'a> {
 fn node_reason<'a>(env: Env<'a>, error: &node::Error, pod: &str, namespace: &str) -> Term<'a> {
     use node::Error as E;
     match error {
-        E::NoEpmd { message } => reason!(env, no_epmd { pod, namespace, message }),
+        E::NoEpmd { message, tried } => {
+            reason!(env, no_epmd { pod, namespace, message, tried })
+        }
+        E::NothingAt { port, message } => {
+            reason!(env, nothing_at { pod, namespace, port, message })
+        }
         E::EpmdSilent => reason!(env, epmd_silent { pod, namespace }),
         E::EpmdJunk { seen } => reason!(env, epmd_junk { pod, namespace, seen }),
         E::NoNodes => reason!(env, no_nodes { pod, namespace }),

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use k8s_connect_core::{
-    attach::Wish,
+    attach::{self, Wish},
     config::{Selection, Source},
 };
-use rustler::NifMap;
+use rustler::{NifMap, NifUnitEnum};
 
 /// How to reach an API server.
 #[derive(NifMap)]
@@ -31,6 +31,24 @@ impl ApiOptions {
     }
 }
 
+/// Where to look for the cookie.
+#[derive(NifUnitEnum)]
+pub enum CookieFrom {
+    Nowhere,
+    Spec,
+    Exec,
+}
+
+impl From<CookieFrom> for attach::CookieFrom {
+    fn from(from: CookieFrom) -> Self {
+        match from {
+            CookieFrom::Nowhere => Self::Nowhere,
+            CookieFrom::Spec => Self::Spec,
+            CookieFrom::Exec => Self::Process,
+        }
+    }
+}
+
 /// What to attach to, from Elixir.
 #[derive(NifMap)]
 pub struct AttachOptions {
@@ -38,13 +56,14 @@ pub struct AttachOptions {
     labels: Option<String>,
     container: Option<String>,
     node: Option<String>,
-    cookie: bool,
+    port: Option<u16>,
+    cookie: CookieFrom,
     trust: bool,
 }
 
 impl From<AttachOptions> for Wish {
     fn from(options: AttachOptions) -> Self {
-        let AttachOptions { target, labels, container, node, cookie, trust } = options;
-        Self { target, labels, container, node, cookie, trust }
+        let AttachOptions { target, labels, container, node, port, cookie, trust } = options;
+        Self { target, labels, container, node, port, cookie: cookie.into(), trust }
     }
 }

@@ -20,6 +20,7 @@ use tokio::{
     sync::{Notify, mpsc, watch},
 };
 
+pub mod exec;
 pub mod spdy;
 mod stream;
 mod upgrade;
@@ -69,8 +70,14 @@ enum Event {
 
 /// Things to write, in the order of one stream's writes.
 enum Order {
-    Open { error: u32, data: u32, port: u16, first: Bytes },
+    Open { error: u32, data: u32, what: What, first: Bytes },
     Data { stream: u32, bytes: Bytes, fin: bool },
+}
+
+/// What a pair of streams is for.
+enum What {
+    Port(u16),
+    Output,
 }
 
 /// Things to write that must not wait for room in the queue.
@@ -115,6 +122,15 @@ impl Link {
     /// # Errors
     /// The reason why the link is closed.
     pub async fn open(&self, port: u16, first: Bytes) -> Result<Stream, String> {
+        self.open_pair(What::Port(port), first).await
+    }
+
+    /// Opens the output of the command that this link was upgraded for.
+    async fn open_output(&self) -> Result<Stream, String> {
+        self.open_pair(What::Output, Bytes::new()).await
+    }
+
+    async fn open_pair(&self, what: What, first: Bytes) -> Result<Stream, String> {
         let (events, incoming) = mpsc::channel(QUEUE);
         let mut next = self.shared.next.lock().await;
         let (error, data) = (*next, *next + 2);
@@ -126,7 +142,7 @@ impl Link {
         }
         // The stream exists before the order: if the order cannot be given, its drop cleans up.
         let stream = Stream::new(self.clone(), error, data, incoming);
-        let order = Order::Open { error, data, port, first };
+        let order = Order::Open { error, data, what, first };
         self.orders.send(order).await.map_err(|_| self.reason())?;
         Ok(stream)
     }
@@ -295,15 +311,23 @@ fn put_control(out: &mut BytesMut, control: &Control) {
 
 fn put_order(out: &mut BytesMut, encoder: &mut spdy::Encoder, order: Order) {
     match order {
-        Order::Open { error, data, port, first } => {
-            let port = port.to_string();
-            let request = error.to_string();
-            let headers =
-                |kind| [("port", port.as_str()), ("streamtype", kind), ("requestid", &request)];
+        Order::Open { error, data, what, first } => {
             // We send nothing on the error stream, and both requests and the data need no answer
             // in between: the runtime takes the frames of a stream in their order.
-            encoder.open(out, error, true, &headers("error"));
-            encoder.open(out, data, false, &headers("data"));
+            match what {
+                What::Port(port) => {
+                    let (port, id) = (port.to_string(), error.to_string());
+                    let headers = |kind| {
+                        [("port", port.as_str()), ("streamtype", kind), ("requestid", &id)]
+                    };
+                    encoder.open(out, error, true, &headers("error"));
+                    encoder.open(out, data, false, &headers("data"));
+                }
+                What::Output => {
+                    encoder.open(out, error, true, &[("streamtype", "error")]);
+                    encoder.open(out, data, true, &[("streamtype", "stdout")]);
+                }
+            }
             put_data(out, data, &first, false);
         }
         Order::Data { stream, bytes, fin } => put_data(out, stream, &bytes, fin),

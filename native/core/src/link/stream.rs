@@ -77,7 +77,7 @@ impl Stream {
 fn refused(text: &str) -> Refused {
     let ipv4 = text.rsplit_once("IPv4: ").map_or(text, |(_, rest)| rest);
     let short = ipv4.split(" IPv6").next().unwrap_or(ipv4).trim();
-    Refused(short.chars().take(200).collect())
+    Refused(short.chars().take(1000).collect())
 }
 
 /// Sends on a [`Stream`].

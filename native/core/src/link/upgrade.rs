@@ -17,15 +17,26 @@ const ACTION: Action = Action { verb: "create", resource: "pods/portforward" };
 /// # Errors
 /// [`Error`]: 404 where there is no such pod, 400 where it has no node yet.
 pub(crate) async fn upgrade(cluster: &Cluster, pod: &str) -> Result<Link, Error> {
-    cluster.ask(ACTION, request(cluster, pod)).await
+    to(cluster, ACTION, pod, "portforward", "portforward.k8s.io").await
 }
 
-async fn request(cluster: &Cluster, pod: &str) -> kube::Result<Link> {
-    let path = format!("/api/v1/namespaces/{}/pods/{pod}/portforward", cluster.namespace());
+/// As [`upgrade`], to any subresource of a pod that speaks SPDY, and the protocol above it.
+pub(super) async fn to(
+    cluster: &Cluster,
+    action: Action,
+    pod: &str,
+    subresource: &str,
+    protocol: &str,
+) -> Result<Link, Error> {
+    let path = format!("/api/v1/namespaces/{}/pods/{pod}/{subresource}", cluster.namespace());
+    cluster.ask(action, request(cluster, &path, protocol)).await
+}
+
+async fn request(cluster: &Cluster, path: &str, protocol: &str) -> kube::Result<Link> {
     let request = http::Request::post(path)
         .header(http::header::CONNECTION, "Upgrade")
         .header(http::header::UPGRADE, "SPDY/3.1")
-        .header("x-stream-protocol-version", "portforward.k8s.io")
+        .header("x-stream-protocol-version", protocol)
         .header(http::header::CONTENT_LENGTH, 0)
         .body(Body::empty())
         .map_err(kube::Error::HttpError)?;

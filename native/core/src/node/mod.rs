@@ -9,6 +9,7 @@ use crate::link::{Link, Refused, Stream};
 pub mod epmd;
 pub mod handshake;
 pub mod name;
+pub mod port;
 
 /// A node that answers takes milliseconds; one that takes longer than this does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -16,9 +17,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Why no node could be found behind a link.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Nothing listens on epmd's port.
+    /// Nothing listens on epmd's port, and no node where the pod's spec says that one may be.
     #[error("no epmd in the pod: {message}")]
     NoEpmd {
+        /// The container runtime's words.
+        message: String,
+        /// The ports that the spec led to.
+        tried: Vec<u16>,
+    },
+    /// Nothing takes a connection at the port that was asked for.
+    #[error("port {port} takes no connection: {message}")]
+    NothingAt {
+        /// The port.
+        port: u16,
         /// The container runtime's words.
         message: String,
     },
@@ -128,13 +139,63 @@ pub async fn probe(
     })
 }
 
+/// The node that listens at a port, whatever epmd says. One round trip.
+///
+/// # Errors
+/// [`Error`]
+pub async fn at(link: &Link, port: u16) -> Result<Node, Error> {
+    let entry = epmd::Entry { name: format!("at port {port}"), port };
+    let challenge = shake(link, &entry).await.map_err(|error| match (link.closed_by(), error) {
+        (Some(reason), _) => Error::LinkClosed { reason },
+        (None, Error::PortRefused { port, message, .. }) => Error::NothingAt { port, message },
+        (None, error) => error,
+    })?;
+    let name = local(&challenge.name).to_owned();
+    let names = vec![epmd::Entry { name, port }];
+    Ok(Node { name: challenge.name, port, probed: true, names })
+}
+
+/// Looks where a node without epmd may be, when there is none that epmd knows. `wanted` is as for
+/// [`probe`], and `error` is what that gave.
+///
+/// # Errors
+/// [`Error`]; where no node is at any of the ports, it is `error`.
+pub async fn without_epmd(
+    link: &Link,
+    ports: Vec<u16>,
+    wanted: Option<&str>,
+    error: Error,
+) -> Result<Node, Error> {
+    if !matches!(error, Error::NoEpmd { .. } | Error::NoNodes) {
+        return Err(error);
+    }
+    for port in &ports {
+        match at(link, *port).await {
+            Ok(node) if wanted.is_none_or(|name| local(name) == local(&node.name)) => {
+                return Ok(node);
+            }
+            Err(error @ Error::LinkClosed { .. }) => return Err(error),
+            _ => {}
+        }
+    }
+    Err(match error {
+        Error::NoEpmd { message, .. } => Error::NoEpmd { message, tried: ports },
+        error => error,
+    })
+}
+
+/// The part of a name before the host.
+fn local(name: &str) -> &str {
+    name.split('@').next().unwrap_or(name)
+}
+
 async fn find(
     link: &Link,
     wanted: Option<&str>,
     expected: impl Fn() -> Option<String>,
 ) -> Result<Node, Error> {
     let mut epmd = Epmd::ask(link).await?;
-    let wanted = wanted.map(|name| name.split('@').next().unwrap_or(name));
+    let wanted = wanted.map(local);
     let (entry, name, probed) = first_alive(link, &mut epmd, wanted, expected).await?;
     // epmd had sent all its lines before the node answered: what else there is has arrived.
     let arrived = epmd.take_arrived();
@@ -167,7 +228,7 @@ async fn first_alive(
             // Of names without a node behind them the first one is told.
             Err(error) => return Err(refused.unwrap_or(error)),
         };
-        let fits = |name: &String| name.split('@').next() == Some(&entry.name);
+        let fits = |name: &String| local(name) == entry.name;
         if let Some(name) = expected().filter(fits) {
             return Ok((entry, name, false));
         }
@@ -210,7 +271,7 @@ impl Epmd {
             }
             match within(self.stream.read()).await {
                 None => return Err(Error::EpmdSilent),
-                Some(Err(Refused(message))) => return Err(Error::NoEpmd { message }),
+                Some(Err(Refused(message))) => return Err(Error::NoEpmd { message, tried: vec![] }),
                 Some(Ok(Some(bytes))) => self.names.feed(&bytes),
                 Some(Ok(None)) => return Err(self.nothing(wanted)),
             }

@@ -1,53 +1,16 @@
 //! A node's name where the pod's spec tells it: `RELEASE_NODE`, as the kubelet expands it. It may be
 //! wrong, as a release's own scripts can set another one; the handshake is the judge.
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::handshake;
+use crate::container;
 
 /// The name, if the container's environment has one that a node can have.
 #[must_use]
 pub fn expected(pod: &Pod, container: &Container) -> Option<String> {
-    let name = value_of(pod, container, "RELEASE_NODE")?;
+    let name = container::value_of(pod, container, "RELEASE_NODE")?;
     handshake::checked_name(name.as_bytes()).ok()
-}
-
-fn value_of(pod: &Pod, container: &Container, name: &str) -> Option<String> {
-    // As the kubelet has it: the last one of a name counts, and sees those before it.
-    let vars = container.env.as_deref().unwrap_or_default();
-    let at = vars.iter().rposition(|var| var.name == name)?;
-    let (before, var) = (&vars[..at], &vars[at]);
-    match &var.value {
-        Some(value) => expand(pod, before, value),
-        None => from_field(pod, var),
-    }
-}
-
-/// Replaces each `$(NAME)`; `None` where one of them is not known here.
-fn expand(pod: &Pod, before: &[EnvVar], value: &str) -> Option<String> {
-    let mut parts = value.split("$(");
-    let mut expanded = parts.next()?.to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once(')')?;
-        let var = before.iter().rev().find(|var| var.name == name)?;
-        let value = match &var.value {
-            Some(value) if !value.contains("$(") => value.clone(),
-            Some(_) => return None,
-            None => from_field(pod, var)?,
-        };
-        expanded.push_str(&value);
-        expanded.push_str(rest);
-    }
-    Some(expanded)
-}
-
-fn from_field(pod: &Pod, var: &EnvVar) -> Option<String> {
-    match var.value_from.as_ref()?.field_ref.as_ref()?.field_path.as_str() {
-        "status.podIP" => pod.status.as_ref()?.pod_ip.clone(),
-        "metadata.name" => pod.metadata.name.clone(),
-        "metadata.namespace" => pod.metadata.namespace.clone(),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
