@@ -1,19 +1,21 @@
 # shellcheck shell=bash
 # What script/cluster runs in pods: the article's app, and any manifest.
 #
-# shellcheck source=script/lib/toolchains.sh
-source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
+# shellcheck source=script/lib/images.sh
+source "$(dirname "${BASH_SOURCE[0]}")/images.sh"
 
 manifests=$project/test/cluster/manifests
+variants=$manifests/variants
 # script/cluster's, and set before anything here is called.
 : "${name:=}"
 
 app() {
-  local app=$1 replicas=1 otp=25
+  local app=$1 replicas=1 otp=25 variant=''
   shift
   while [ $# -gt 0 ]; do
     case $1 in
       --otp) otp=${2:-}; shift 2 || usage_error "--otp needs 25, 27 or newest" ;;
+      --variant) variant=${2:-none}; shift 2 || usage_error "--variant needs a name"; need_variant "$variant" ;;
       --replicas) replicas=${2:-}; shift 2 || usage_error "--replicas needs a number" ;;
       *) usage_error "unknown word: $1" ;;
     esac
@@ -22,29 +24,52 @@ app() {
   [[ $replicas =~ ^[0-9]{1,3}$ ]] || usage_error "--replicas needs a number, got: $replicas"
   suite_of "$otp" > /dev/null
   artifacts
-  app_of "$otp"
+  case $variant in
+    erlang | distroless | rabbitmq) image_of "$variant" ;;
+    *) app_of "$otp" ;;
+  esac
   need_running
   import_app_image
-  step "$name: $app, $replicas ready" deploy "$app" "$replicas"
+  step "$name: $app, $replicas ready" deploy "$app" "$replicas" "$variant"
 }
 
+need_variant() {
+  [ -e "$variants/$1.yaml" ] || usage_error "there is no variant $1; there are: $(variant_names)"
+}
+
+variant_names() { basename -s .yaml "$variants"/*.yaml | paste -sd ' '; }
+
 deploy() {
-  local manifest role cookie
-  manifest=$(< "$manifests/app.yaml")
+  local app=$1 variant=$3 manifest role cookie
+  manifest=$(manifest_of "$variant")$'\n---\n'$(< "$manifests/app-around.yaml")
   role=$(< "$manifests/role.yaml")
-  cookie=$(as_admin get secret "$1-cookie" -o 'jsonpath={.data.cookie}' --ignore-not-found | base64 -d)
-  manifest=${manifest//@NAME@/$1}
+  cookie=$(as_admin get secret "$app-cookie" -o 'jsonpath={.data.cookie}' --ignore-not-found | base64 -d)
+  manifest=${manifest//@NAME@/$app}
   manifest=${manifest//@REPLICAS@/$2}
   manifest=${manifest//@IMAGE@/$app_image}
   # Built-ins only: a cookie has no business on a command line.
   manifest=${manifest//@COOKIE@/${cookie:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}}
-  # `dev` may read the cookie of each app; up has made the Role for the one called app.
-  if [ "$1" != app ]; then
-    role=${role//k8s-connect\}/k8s-connect-$1\}}
-    manifest+=$'\n---\n'${role//app-cookie/$1-cookie}
+  # `dev` may read the cookie of each app, wherever it is; up has made the Role for the one called app.
+  if [ "$app" != app ]; then
+    role=${role//k8s-connect\}/k8s-connect-$app\}}
+    role=${role//\[secrets\]/[secrets, configmaps]}
+    manifest+=$'\n---\n'${role//app-cookie/$app-cookie}
   fi
   apply_text "$manifest"
-  as_admin rollout status "statefulset/$1" --timeout=120s || explain_app "$1"
+  as_admin rollout status "$(as_admin get statefulset,deployment "$app" --ignore-not-found -o name)" --timeout=120s || explain_app "$app"
+}
+
+# manifest_of [VARIANT]: the article's app, or what a variant makes of it: a patch, or one of its own.
+manifest_of() {
+  local base=$manifests/app.yaml file=$variants/$1.yaml
+  if [ -z "$1" ]; then
+    cat "$base"
+  elif grep -q '^kind:' "$file"; then
+    cat "$file"
+  else
+    # A number has no place for a name.
+    sed 's/@REPLICAS@/1/' "$base" | as_admin patch --local -f - --patch-file "$file" -o yaml | sed 's/^  replicas: 1$/  replicas: @REPLICAS@/'
+  fi
 }
 
 apply() {

@@ -89,7 +89,7 @@ cached() {
     step "$text" in_directory "$new" "$@" || return
     mv "$new" "$entry"
     # Some kinds have an entry for each OTP.
-    case $kind in rootfs | app | toolchain) keep=7 ;; esac
+    case $kind in rootfs | app | toolchain) keep=16 ;; esac
     find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n "+$((keep + 1))" | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-

@@ -3,7 +3,9 @@
 
 use std::fmt;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, KeyToPath, Pod, Secret, VolumeMount};
+use k8s_openapi::api::core::v1::{
+    ConfigMap, Container, EnvVar, KeyToPath, Pod, Secret, VolumeMount,
+};
 use kube::Api;
 
 use crate::{

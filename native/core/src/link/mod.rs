@@ -317,9 +317,8 @@ fn put_order(out: &mut BytesMut, encoder: &mut spdy::Encoder, order: Order) {
             match what {
                 What::Port(port) => {
                     let (port, id) = (port.to_string(), error.to_string());
-                    let headers = |kind| {
-                        [("port", port.as_str()), ("streamtype", kind), ("requestid", &id)]
-                    };
+                    let headers =
+                        |kind| [("port", port.as_str()), ("streamtype", kind), ("requestid", &id)];
                     encoder.open(out, error, true, &headers("error"));
                     encoder.open(out, data, false, &headers("data"));
                 }

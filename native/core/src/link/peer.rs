@@ -20,7 +20,11 @@ impl Peer {
     pub async fn expect_open(&mut self, error: u32, port: u16, first: &[u8]) {
         let mut expected = BytesMut::new();
         let (data, first) = (error + 2, Bytes::copy_from_slice(first));
-        put_order(&mut expected, &mut self.encoder, Order::Open { error, data, what: What::Port(port), first });
+        put_order(
+            &mut expected,
+            &mut self.encoder,
+            Order::Open { error, data, what: What::Port(port), first },
+        );
         self.expect(&expected).await;
     }
 

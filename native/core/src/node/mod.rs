@@ -271,7 +271,9 @@ impl Epmd {
             }
             match within(self.stream.read()).await {
                 None => return Err(Error::EpmdSilent),
-                Some(Err(Refused(message))) => return Err(Error::NoEpmd { message, tried: vec![] }),
+                Some(Err(Refused(message))) => {
+                    return Err(Error::NoEpmd { message, tried: vec![] });
+                }
                 Some(Ok(Some(bytes))) => self.names.feed(&bytes),
                 Some(Ok(None)) => return Err(self.nothing(wanted)),
             }

@@ -1,0 +1,51 @@
+# shellcheck shell=bash
+# Images for the app's variants that are no Elixir release: a release of Erlang alone, the same
+# without a shell around it, and Debian's RabbitMQ.
+#
+# shellcheck source=script/lib/toolchains.sh
+source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
+
+rabbitmq_packages=rabbitmq-server,dash,coreutils,sed,grep,hostname
+
+# Sets app_image and app_archive to those of a variant that has an image of its own.
+image_of() {
+  local variant=$1 key
+  key=$(printf '%s' "$variant" "$rootfs_packages" "$rabbitmq_packages" "$(hash_of script/lib/images.sh test/fixtures/plain)" "$(declare -f build_rootfs)" \
+    "$(otp_and_elixir)" | sha256sum | cut -c1-16)
+  app_image=registry.test/$variant:$key
+  cached app "$key" "image: $variant" "build_${variant}_image"
+  # shellcheck disable=SC2034 # for script/cluster
+  app_archive=$cache/app/$key/image.tar
+}
+
+build_erlang_image() {
+  build_plain
+  "$binary" image "$app_image" image.tar "/node/erts/bin/erl" rootfs.tar plain.tar
+  rm rootfs.tar plain.tar
+}
+
+build_distroless_image() {
+  build_plain
+  # To an overlay these mean that nothing below is in there.
+  mkdir -p layer/bin layer/usr/bin layer/sbin layer/usr/sbin
+  touch layer/{bin,usr/bin,sbin,usr/sbin}/.wh..wh..opq
+  pack layer bare.tar
+  "$binary" image "$app_image" image.tar "/node/erts/bin/erlexec" rootfs.tar bare.tar plain.tar
+  rm -r layer rootfs.tar bare.tar plain.tar
+}
+
+build_plain() {
+  build_rootfs bookworm
+  mkdir -p layer/node release
+  (cd release && "$project/test/fixtures/plain/release")
+  tar -xzf release/plain.tar.gz -C layer/node
+  ln -s "$(basename layer/node/erts-*)" layer/node/erts
+  pack layer plain.tar
+  rm -r layer release
+}
+
+build_rabbitmq_image() {
+  rootfs_packages=$rabbitmq_packages build_rootfs
+  "$binary" image "$app_image" image.tar "/usr/lib/rabbitmq/bin/rabbitmq-server" rootfs.tar
+  rm rootfs.tar
+}
