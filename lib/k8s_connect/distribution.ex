@@ -23,6 +23,16 @@ defmodule K8sConnect.Distribution do
   end
 
   @doc """
+  Whether the local node's name and that of `node` are both long or both short, as OTP's own
+  distribution wants it.
+  """
+  @spec same_kind?(node()) :: boolean()
+  def same_kind?(node) do
+    [_name, host] = String.split(Atom.to_string(node), "@")
+    :net_kernel.longnames() == String.contains?(host, ".")
+  end
+
+  @doc """
   Stops the node that `ensure/1` has started; does nothing where it has not.
   """
   @spec stop() :: :ok

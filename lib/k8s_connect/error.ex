@@ -498,8 +498,9 @@ defmodule K8sConnect.Error do
   end
 
   defp sentence(:route, :unknown_net_kernel, %{otp: otp}) do
-    "the net_kernel of this OTP (#{otp}) is not one that is known here, and was left alone. " <>
-      "Known are those of OTP 25 to 29. Please report it"
+    "the net_kernel of this OTP (#{otp}) is not one that is known here (those of OTP 25 to 29 are), or is not to " <>
+      "be touched, and was left alone. Without that it takes OTP 27.2, no -epmd_module, and a node here whose name " <>
+      "is long or short as the pod's is. Take the other route: --route kernel"
   end
 
   defp sentence(:route, :no_distribution, %{name: name, problem: problem}) do

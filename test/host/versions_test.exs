@@ -43,19 +43,83 @@ defmodule K8sConnect.VersionsTest do
   defp laptop(otp, words, env \\ []),
     do: cluster(["laptop", "--otp", otp] ++ words, [{"MIX_ENV", "dev"} | env])
 
+  # Where net_kernel may not be touched, as one that is not known would not be.
+  @untouched """
+  Application.put_env(:k8s_connect, :net_kernel, :untouched)
+
+  case K8sConnect.connect(System.fetch_env!("POD"), route: :vm) do
+    {:ok, connection} ->
+      false = K8sConnect.Route.VM.NetKernel.installed?(K8sConnect.Route.VM.Carrier)
+      true = connection.node in Node.list(:hidden)
+      true = Node.self() in :erpc.call(connection.node, Node, :list, [:hidden])
+      data = :binary.copy("0123456789", 1_000_000)
+      true = :erpc.call(connection.node, :erlang, :md5, [data]) == :erlang.md5(data)
+      :ok = K8sConnect.disconnect(connection)
+      :erl_epmd = :net_kernel.epmd_module()
+      false = Node.alive?()
+      IO.puts("by epmd_module")
+
+    {:error, error} ->
+      IO.puts(Exception.message(error))
+  end
+  """
+
   test "each laptop to each pod: connect, evaluate, a shell there, 10 MB each way, leave" do
-    for laptop <- there(), pod <- there() do
-      target = @pods[pod] <> "-0"
+    rows =
+      for laptop <- there(), pod <- there() do
+        target = @pods[pod] <> "-0"
+        words = ["mix", "k8s.connect", target, "--rpc", "System.otp_release()"]
+        assert {output, 0} = laptop(laptop, words)
+        assert output =~ ~r/^"\d+"$/m
+        if pod != "newest", do: assert(output =~ ~s("#{pod}"))
+        assert {output, 0} = laptop(laptop, ["env", "POD=#{target}", "mix", "run", "-e", @work])
+        assert output =~ "worked"
+        {laptop, pod, [shell(laptop, pod, target), untouched(laptop, target)]}
+      end
 
-      assert {output, 0} =
-               laptop(laptop, ["mix", "k8s.connect", target, "--rpc", "System.otp_release()"])
+    document(rows)
+  end
 
-      assert output =~ ~r/^"\d+"$/m
-      if pod != "newest", do: assert(output =~ ~s("#{pod}"))
-      assert {output, 0} = laptop(laptop, ["env", "POD=#{target}", "mix", "run", "-e", @work])
-      assert output =~ "worked"
-      shell(laptop, pod, target)
+  defp untouched(laptop, target) do
+    assert {output, 0} = laptop(laptop, ["env", "POD=#{target}", "mix", "run", "-e", @untouched])
+
+    if laptop == "25" do
+      assert output =~ "it takes OTP 27.2"
+      "no: says so"
+    else
+      assert output =~ "by epmd_module"
+      "yes"
     end
+  end
+
+  # What was seen is what the documents say. What Debian unstable has is another release each year, and
+  # its rows are only brought up to date.
+  defp document(rows) do
+    file = path("guides/versions.md")
+    versions = Map.new(there(), &{&1, version(&1)})
+    [head, foot] = file |> File.read!() |> String.split(~r/^\|.*\|$/ms)
+
+    table =
+      ["| laptop | pod | shell there | `net_kernel` untouched |", "|---|---|---|---|"] ++
+        for({laptop, pod, seen} <- rows, do: row([versions[laptop], versions[pod] | seen]))
+
+    before = file |> File.read!() |> String.split("\n")
+    File.write!(file, head <> Enum.join(table, "\n") <> foot)
+    known = for {laptop, pod, _seen} = row <- rows, "newest" not in [laptop, pod], do: row
+
+    for {laptop, pod, seen} <- known do
+      assert row([versions[laptop], versions[pod] | seen]) in before,
+             "guides/versions.md said otherwise, and was written again: look at it, and commit it"
+    end
+  end
+
+  defp row(cells), do: "| " <> Enum.join(cells, " | ") <> " |"
+
+  defp version(otp) do
+    code = "IO.puts(System.otp_release() <> ~s( / ) <> System.version())"
+    {output, 0} = laptop(otp, ["elixir", "-e", code])
+    [version] = Regex.run(~r"^\d+ / \d+\.\d+"m, output)
+    version
   end
 
   # IEx parses here what is evaluated there, and has changed how twice: one that cannot show the
@@ -70,11 +134,26 @@ defmodule K8sConnect.VersionsTest do
     Terminal.expect(terminal, "(a)bort")
     Terminal.type(terminal, "a\r")
     Terminal.await_end(terminal)
+    "yes"
   end
 
   defp shell(laptop, _other, target) do
     assert {output, 1} = laptop(laptop, ["mix", "k8s.connect", target, "--remsh"])
     assert output =~ ~r/the IEx of app@\S+ is of Elixir \S+, and that of \S+ here cannot show it/
+    "no: says so"
+  end
+
+  test "a newer OTP says that its modules may be refused, an older one does not" do
+    for {laptop, pod, told} <- [{"27", "25", true}, {"25", "27", false}, {"27", "27", false}] do
+      line = "#{path("script/cluster")} laptop --otp #{laptop} mix k8s.connect #{@pods[pod]}-0"
+      terminal = Terminal.open(line, [@cluster, {"MIX_ENV", "dev"}])
+      shown = Terminal.expect(terminal, ~r/iex(\(.*\))?[(\d)]*>/)
+      assert shown =~ "OTP 27 here, 25 there" == told
+      Terminal.type(terminal, <<3>>)
+      Terminal.expect(terminal, "(a)bort")
+      Terminal.type(terminal, "a\r")
+      Terminal.await_end(terminal)
+    end
   end
 
   test "a plain node of each, by the kernel route, to each pod" do

@@ -9,7 +9,7 @@ defmodule K8sConnect.Route.Kernel do
 
   @behaviour K8sConnect.Route.Behaviour
 
-  alias K8sConnect.{Connection, Error, Helper, Native}
+  alias K8sConnect.{Connection, Distribution, Error, Helper, Native}
   alias K8sConnect.Route.Kernel.Hosts
 
   # Our own listener answers within a moment, or the way to it is not open.
@@ -82,10 +82,8 @@ defmodule K8sConnect.Route.Kernel do
 
   # The ordinary distribution makes that check when it connects, and only logs what it finds.
   defp check_kind(node) do
-    long? = node |> host() |> String.contains?(".")
-
     # A BEAM that is no node will be one of the right kind.
-    if Node.alive?() and :net_kernel.longnames() != long?,
+    if Node.alive?() and not Distribution.same_kind?(node),
       do: failed(:name_kind, %{node: node, me: Node.self()}),
       else: :ok
   end

@@ -2,15 +2,16 @@ defmodule K8sConnect.Route.VM do
   @moduledoc false
   # A node's address leads to its pod from inside of this BEAM: a distribution module in front of the
   # ordinary one in `net_kernel` takes connections to attached nodes from their link. No privilege,
-  # no VM flag, no open port; every other node connects as ever.
+  # no VM flag, no open port; every other node connects as ever. A `net_kernel` that is not known is
+  # left alone, and the documented way is taken where that can be done in a running VM.
   #
   # A node that has left has a tombstone for as long as others are attached: a stray message to it
   # then fails at once instead of dialling an address that leads nowhere.
 
   @behaviour K8sConnect.Route.Behaviour
 
-  alias K8sConnect.{Error, Native}
-  alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
+  alias K8sConnect.{Distribution, Error, Native}
+  alias K8sConnect.Route.VM.{Carrier, Epmd, NetKernel, Table}
 
   @doc """
   Makes the table that `net_kernel` looks into; it lives as long as the caller.
@@ -21,7 +22,8 @@ defmodule K8sConnect.Route.VM do
   # The socket takes one connection, and is made before, so that its failure has a reason.
   @impl true
   def prepare(_connection, session, %{visible: false}) do
-    Native.call(:dial, [session, socket_directory()])
+    with {:ok, path} <- Native.call(:dial, [session, socket_directory()]),
+         do: {:ok, %{session: session, path: path}}
   end
 
   def prepare(_connection, _session, %{visible: true}) do
@@ -29,25 +31,42 @@ defmodule K8sConnect.Route.VM do
   end
 
   @impl true
-  def attach(node, path) do
-    with :ok <- NetKernel.install(Carrier) do
-      Table.put(node, path)
-      {:ok, path}
-    else
-      {:error, reason} -> {:error, Error.new(:route, reason)}
+  def attach(node, %{session: session, path: path}) do
+    case NetKernel.install(Carrier) do
+      :ok ->
+        Table.put(node, path)
+        {:ok, nil}
+
+      {:error, reason} ->
+        if Distribution.same_kind?(node) and Epmd.install(),
+          do: listen(node, session),
+          else: {:error, Error.new(:route, reason)}
+    end
+  end
+
+  # The connection comes from `:inet_tcp_dist`; the listener makes it a hidden one.
+  defp listen(node, session) do
+    with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
+           Native.call(:listen, [session, false]) do
+      Table.put(node, port)
+      {:ok, listener}
     end
   end
 
   @impl true
-  def detach(node, _path), do: Table.bury(node)
+  def detach(node, listener) do
+    Table.bury(node)
+    if listener, do: Native.unlisten(listener)
+  end
 
   @impl true
   def leave do
     _ = NetKernel.remove(Carrier)
+    _ = Epmd.remove()
     Table.clear()
   end
 
-  # What the local node is does not matter: the carrier's connections are hidden.
+  # What the local node is does not matter: the connections are hidden.
   @impl true
   def connect(node, _options), do: Node.connect(node)
 

@@ -73,6 +73,27 @@ defmodule Mix.K8sConnect.Console do
     Connected to #{connection.node}, hidden: see Node.list(:connected). Try:
         :erpc.call(#{inspect(connection.node)}, :erlang, :memory, [])
     """)
+
+    releases(connection.node)
+  end
+
+  # An older OTP refuses what a newer one has compiled, and writes an error to its log: better to say
+  # so before somebody tries.
+  defp releases(node) do
+    [ours, theirs] =
+      for at <- [node(), node],
+          do: at |> :erpc.call(:erlang, :system_info, [:otp_release]) |> List.to_integer()
+
+    if theirs < ours do
+      say("""
+      OTP #{ours} here, #{theirs} there: a module compiled here and sent there (nl/2) can be refused, with an
+      error in the pod's log. Have the other side compile it, where it has Elixir:
+          :erpc.call(#{inspect(node)}, Code, :compile_string, [File.read!("lib/my_module.ex")])
+      """)
+    end
+  catch
+    # It is lost already, which is told at its place; or it has a release of its own making.
+    _kind, _reason -> :ok
   end
 
   # Evaluated there: what the expression names is the node's.

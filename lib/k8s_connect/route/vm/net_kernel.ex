@@ -3,7 +3,8 @@ defmodule K8sConnect.Route.VM.NetKernel do
   # The surgery, all of it: puts a distribution module in front of the others in the live
   # `net_kernel`, and takes it out again. There is no call for that; the list of modules is a field
   # of the process's state, found by its shape (a list of `#listen{}`) and not by its place, which
-  # is another one in other releases. A state without it is left alone.
+  # is another one in other releases. A state without it is left alone, and with
+  # `config :k8s_connect, net_kernel: :untouched` every state is.
 
   # -record(listen, {listen, accept, address, module}). in kernel/src/net_kernel.erl, OTP 23 to 29
   @size 5
@@ -16,7 +17,8 @@ defmodule K8sConnect.Route.VM.NetKernel do
   """
   @spec install(module()) :: :ok | {:error, problem()}
   def install(module) do
-    change(fn listeners -> [listener(module) | without(listeners, module)] end)
+    with :ok <- check_allowed(),
+         do: change(fn listeners -> [listener(module) | without(listeners, module)] end)
   end
 
   @doc """
@@ -50,6 +52,10 @@ defmodule K8sConnect.Route.VM.NetKernel do
 
       :ok
     end
+  end
+
+  defp check_allowed do
+    if Application.get_env(:k8s_connect, :net_kernel) == :untouched, do: unknown(), else: :ok
   end
 
   defp find(state) when is_tuple(state) do

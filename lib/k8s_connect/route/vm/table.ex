@@ -12,10 +12,10 @@ defmodule K8sConnect.Route.VM.Table do
   end
 
   @doc """
-  Puts `node` on this route, by the socket that leads to it.
+  Puts `node` on this route, by the socket or the port that leads to it.
   """
-  @spec put(node(), String.t()) :: true
-  def put(node, path), do: :ets.insert(@table, {node, path})
+  @spec put(node(), String.t() | :inet.port_number()) :: true
+  def put(node, way), do: :ets.insert(@table, {node, way})
 
   @doc """
   Leaves a tombstone: `node` is still claimed, and dialling it fails at once.
@@ -37,6 +37,20 @@ defmodule K8sConnect.Route.VM.Table do
     :ets.member(@table, node)
   rescue
     ArgumentError -> false
+  end
+
+  @doc """
+  The port of the loopback that leads to `node`.
+  """
+  @spec port(node()) :: {:ok, :inet.port_number()} | :gone | :unknown
+  def port(node) do
+    case :ets.lookup(@table, node) do
+      [{^node, port}] when is_integer(port) -> {:ok, port}
+      [_other] -> :gone
+      [] -> :unknown
+    end
+  rescue
+    ArgumentError -> :unknown
   end
 
   @doc """
