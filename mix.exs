@@ -33,7 +33,7 @@ defmodule K8sConnect.MixProject do
       licenses: ["Apache-2.0"],
       links: %{},
       files: ~w(lib native/Cargo.* native/{core,helper,netlink,nif,wire}/{Cargo.toml,src}
-                native/nif/build.rs mix.exs README.md SECURITY.md CHANGELOG.md LICENSE)
+                native/nif/build.rs mix.exs guides README.md SECURITY.md CHANGELOG.md LICENSE)
     ]
   end
 end

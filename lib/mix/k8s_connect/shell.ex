@@ -2,6 +2,8 @@ defmodule Mix.K8sConnect.Shell do
   @moduledoc false
   # IEx from a BEAM that was started as plain `mix`, which has no shell yet.
 
+  alias Mix.K8sConnect.Bridge
+
   @doc """
   Whether this BEAM is an IEx session, or about to be one.
   """
@@ -28,7 +30,7 @@ defmodule Mix.K8sConnect.Shell do
   @spec local() :: :ok | {:error, String.t()}
   def local do
     {:ok, _started} = Application.ensure_all_started(:iex)
-    start(start_function(node()), node())
+    start(start_function(node()))
   end
 
   @doc """
@@ -41,22 +43,8 @@ defmodule Mix.K8sConnect.Shell do
         {:error, "#{node} has no IEx. Use IEx on this side: mix k8s.connect, without --remsh"}
 
       function ->
-        if parsers(node) -- parsers(node()) == [],
-          do: start(function, node),
-          else: {:error, other_elixir(node)}
+        start({Bridge, :start, [node, function]})
     end
-  end
-
-  # What is typed is parsed on this side, by a function that the other side's IEx names: 1.14
-  # has none, and those of 1.18 and 1.20 differ.
-  defp parsers(node) do
-    for {:__parse__, arity} <- :erpc.call(node, IEx.Server, :__info__, [:functions]), do: arity
-  end
-
-  defp other_elixir(node) do
-    "the IEx of #{node} is of Elixir #{:erpc.call(node, System, :version, [])}, and that of " <>
-      "#{System.version()} here cannot show it. Use IEx on this side: mix k8s.connect, without --remsh. " <>
-      "Or the one in its image: kubectl exec -it POD -- bin/APP remote"
   end
 
   # `:iex.start/0` since Elixir 1.15, `IEx.start/2` before.
@@ -73,20 +61,15 @@ defmodule Mix.K8sConnect.Shell do
       :erpc.call(node, :erlang, :function_exported, [module, function, arity])
   end
 
-  # OTP 26 has a call for it; before, the terminal's driver was started with what `-remsh` gives it.
-  defp start({module, function, arguments} = mfa, node) do
-    cond do
-      Code.ensure_loaded?(:shell) and function_exported?(:shell, :start_interactive, 1) ->
-        case apply(:shell, :start_interactive, [if(node == node(), do: mfa, else: {node, mfa})]) do
-          :ok -> :ok
-          {:error, reason} -> {:error, "could not start a shell: #{inspect(reason)}"}
-        end
-
-      node == node() ->
-        start_terminal([:"tty_sl -c -e", mfa])
-
-      true ->
-        start_terminal([:"tty_sl -c -e", {node, module, function, arguments}])
+  # OTP 26 has a call for it; before, the terminal's driver was started with what to show.
+  defp start(mfa) do
+    if Code.ensure_loaded?(:shell) and function_exported?(:shell, :start_interactive, 1) do
+      case apply(:shell, :start_interactive, [mfa]) do
+        :ok -> :ok
+        {:error, reason} -> {:error, "could not start a shell: #{inspect(reason)}"}
+      end
+    else
+      start_terminal([:"tty_sl -c -e", mfa])
     end
   end
 

@@ -26,8 +26,7 @@ defmodule Mix.Tasks.K8s.Connect do
 
     * `--rpc EXPR` - evaluates EXPR on the pod's node, which needs Elixir there, and prints the
       result; the variables and modules are the node's
-    * `--remsh` - IEx on the pod's node instead of here; where the releases of Elixir on the two
-      sides are too far apart for that, it says so
+    * `--remsh` - IEx on the pod's node instead of here, whatever the two releases of Elixir are
     * `--hold` - holds the connection, on a terminal too
     * `--no-wait` - returns at once, for `mix do`
 
