@@ -25,13 +25,15 @@ import (
 	"k8s_connect.test/cluster/internal/image"
 	"k8s_connect.test/cluster/internal/node"
 	"k8s_connect.test/cluster/internal/pki"
+	"k8s_connect.test/cluster/internal/relay"
 )
 
 const usage = `usage: testcluster PROGRAM ARGS...   etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kubectl
        testcluster pki DIR SERVER-IP NODE-NAME            certificates and kubeconfigs
        testcluster image NAME OUT ENTRYPOINT LAYER...     an OCI archive of layer tars
        testcluster store DIR ARCHIVE...                   a containerd root that holds the images
-       testcluster node DIR CGROUP NODE-IP NODE-NAME      the node, as PID 1 of its namespaces`
+       testcluster node DIR CGROUP NODE-IP NODE-NAME      the node, as PID 1 of its namespaces
+       testcluster relay ROUND-TRIP LOSS NETNS/TAP NETNS/TAP   distance between two new devices`
 
 func main() {
 	program, args := filepath.Base(os.Args[0]), os.Args
@@ -63,6 +65,7 @@ var steps = map[string]struct {
 	"image": {4, func(a []string) error { return image.Write(a[0], a[1], a[2], a[3:]) }},
 	"store": {2, func(a []string) error { return node.MakeStore(a[0], a[1:]) }},
 	"node":  {4, func(a []string) error { return node.Run(a[0], a[1], a[2], a[3]) }},
+	"relay": {4, func(a []string) error { return relay.Run(a[0], a[1], a[2], a[3]) }},
 }
 
 func runKubernetes(program string) {
