@@ -38,6 +38,47 @@ defmodule K8sConnect.Ground do
   end
 
   @doc """
+  All that is there of a cluster, looked for in the kernel and not in our own notes.
+  """
+  def left(name) do
+    state = "/var/lib/k8s_connect/#{name}"
+    # Another cluster's name may begin with this one's.
+    ours = ~r/\b#{name}\b/
+
+    Enum.concat([
+      for(line <- command_lines(), line =~ ~r/#{state}\b/, do: {:process, line}),
+      for(line <- lines(File.read!("/proc/mounts")), line =~ ours, do: {:mount, line}),
+      for(line <- output("ip", ["netns", "list"]), line =~ ours, do: {:namespace, line}),
+      for(line <- output("ip", ["-brief", "link"]), line =~ ours, do: {:link, line}),
+      for(dir <- Path.wildcard("/sys/fs/cgroup/*/#{name}"), do: {:cgroup, dir}),
+      for(dir <- Path.wildcard(state), do: {:state, dir})
+    ])
+  end
+
+  # A process may be gone before we have read its command line.
+  defp command_lines do
+    for file <- Path.wildcard("/proc/[0-9]*/cmdline"),
+        {:ok, text} <- [File.read(file)],
+        do: String.replace(text, "\0", " ")
+  end
+
+  defp lines(text), do: String.split(text, "\n")
+
+  defp output(command, arguments) do
+    {text, 0} = System.cmd(command, arguments)
+    lines(text)
+  end
+
+  @doc """
+  Evaluates code in a pod, as an admin, and answers how the value looks.
+  """
+  def rpc(name, pod, code) do
+    rpc = ["/app/bin/app", "rpc", "IO.puts(inspect(#{code}))"]
+    shown = cluster!(name, ["kubectl", "exec", pod, "--"] ++ rpc)
+    shown |> String.split("\n", trim: true) |> List.last()
+  end
+
+  @doc """
   Starts a command on the laptop that goes on until it is ended, with its output on the port.
   """
   def start(name, words) do
