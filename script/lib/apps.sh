@@ -93,5 +93,5 @@ explain_app() {
 # The store had the image when the cluster started; a change to the app since then is brought in.
 import_app_image() {
   [ -z "$(in_node ctr -n k8s.io images ls -q "name==$app_image")" ] || return 0
-  step "$name: new image of the app" in_node ctr -n k8s.io images import "$app_archive"
+  step "$name: new image of the app" in_each_node ctr -n k8s.io images import "$app_archive"
 }

@@ -25,13 +25,16 @@ import (
 	"k8s_connect.test/cluster/internal/image"
 	"k8s_connect.test/cluster/internal/node"
 	"k8s_connect.test/cluster/internal/pki"
+	"k8s_connect.test/cluster/internal/relay"
 )
 
 const usage = `usage: testcluster PROGRAM ARGS...   etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kubectl
-       testcluster pki DIR SERVER-IP NODE-NAME            certificates and kubeconfigs
+       testcluster pki DIR NODE=IP...                     certificates and kubeconfigs
        testcluster image NAME OUT ENTRYPOINT LAYER...     an OCI archive of layer tars
        testcluster store DIR ARCHIVE...                   a containerd root that holds the images
-       testcluster node DIR CGROUP NODE-IP NODE-NAME      the node, as PID 1 of its namespaces`
+       testcluster node DIR CGROUP NODE-IP NODE-NAME POD-NETWORK     the node with the API server, as PID 1 of its namespaces
+       testcluster worker DIR CGROUP NODE-IP NODE-NAME POD-NETWORK   another node of its cluster
+       testcluster relay ROUND-TRIP LOSS NETNS/TAP NETNS/TAP   distance between two new devices`
 
 func main() {
 	program, args := filepath.Base(os.Args[0]), os.Args
@@ -59,10 +62,12 @@ var steps = map[string]struct {
 	args int
 	run  func(args []string) error
 }{
-	"pki":   {3, func(a []string) error { return pki.Write(a[0], a[1], a[2]) }},
-	"image": {4, func(a []string) error { return image.Write(a[0], a[1], a[2], a[3:]) }},
-	"store": {2, func(a []string) error { return node.MakeStore(a[0], a[1:]) }},
-	"node":  {4, func(a []string) error { return node.Run(a[0], a[1], a[2], a[3]) }},
+	"pki":    {2, func(a []string) error { return pki.Write(a[0], a[1:]) }},
+	"image":  {4, func(a []string) error { return image.Write(a[0], a[1], a[2], a[3:]) }},
+	"store":  {2, func(a []string) error { return node.MakeStore(a[0], a[1:]) }},
+	"node":   {5, func(a []string) error { return node.Run(a[0], a[1], a[2], a[3], a[4]) }},
+	"worker": {5, func(a []string) error { return node.RunWorker(a[0], a[1], a[2], a[3], a[4]) }},
+	"relay":  {4, func(a []string) error { return relay.Run(a[0], a[1], a[2], a[3]) }},
 }
 
 func runKubernetes(program string) {

@@ -4,6 +4,8 @@ defmodule K8sConnect.ClusterTest do
 
   import K8sConnect.{Project, Tmp}
 
+  alias K8sConnect.Ground
+
   @moduletag :host
   @moduletag timeout: 300_000
 
@@ -20,36 +22,7 @@ defmodule K8sConnect.ClusterTest do
 
   defp cluster(words), do: run(path("."), path("script/cluster"), words, @env)
 
-  # All that is there of the cluster, looked for in the kernel and not in our own notes.
-  defp left do
-    Enum.concat([
-      for(
-        file <- Path.wildcard("/proc/[0-9]*/cmdline"),
-        command(file) =~ @state,
-        do: {:process, command(file)}
-      ),
-      for(line <- lines("/proc/mounts"), line =~ @name, do: {:mount, line}),
-      for(line <- output("ip", ["netns", "list"]), line =~ @name, do: {:namespace, line}),
-      for(line <- output("ip", ["-brief", "link"]), line =~ @name, do: {:link, line}),
-      for(dir <- Path.wildcard("/sys/fs/cgroup/*/#{@name}"), do: {:cgroup, dir}),
-      for(dir <- Path.wildcard(@state), do: {:state, dir})
-    ])
-  end
-
-  # A process may be gone before we have read its command line.
-  defp command(file) do
-    case File.read(file) do
-      {:ok, text} -> String.replace(text, "\0", " ")
-      {:error, _gone} -> ""
-    end
-  end
-
-  defp lines(file), do: file |> File.read!() |> String.split("\n")
-
-  defp output(command, arguments) do
-    {text, 0} = System.cmd(command, arguments)
-    String.split(text, "\n")
-  end
+  defp left, do: Ground.left(@name)
 
   defp up_and_deployed do
     assert {_output, 0} = cluster(["up"])

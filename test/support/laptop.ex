@@ -34,20 +34,21 @@ defmodule K8sConnect.Laptop do
   @doc """
   All that sessions leave on a machine: tables, devices, routes, listeners, helpers.
   """
-  def left do
-    everything =
-      sudo("""
-      nft list tables | grep k8s_connect
-      ip -o link 2> /dev/null | grep -o 'kc[0-9_]*'
-      { ip route show table all; ip -6 route show table all; } | grep kc
-      ss -Hltn | grep -E '127.0.0.1:|\\[::1\\]:' | grep -v :4369
-      #{@helpers}
-      true
-      """)
+  def left, do: String.split(sudo(look()), "\n", trim: true)
 
-    # epmd is started by plain nodes. A process that has ended, and whose end nobody has asked for
-    # yet, is none.
-    String.split(everything, "\n", trim: true)
+  @doc """
+  The command line, as root's, that shows these. epmd is started by plain nodes. A process that has
+  ended, and whose end nobody has asked for yet, is none.
+  """
+  def look do
+    """
+    nft list tables | grep k8s_connect
+    ip -o link 2> /dev/null | grep -o 'kc[0-9_]*'
+    { ip route show table all; ip -6 route show table all; } | grep kc
+    ss -Hltn | grep -E '127.0.0.1:|\\[::1\\]:' | grep -v :4369
+    #{@helpers}
+    true
+    """
   end
 
   @doc """

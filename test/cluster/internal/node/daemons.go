@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -62,8 +63,12 @@ func (n *node) startControllers() error {
 	); err != nil {
 		return err
 	}
+	return n.startKubelet()
+}
+
+func (n *node) startKubelet() error {
 	return n.startKubernetes("kubelet",
-		"--kubeconfig="+pki+"/kubelet.kubeconfig", "--config="+n.path("conf/kubelet.yaml"),
+		"--kubeconfig="+n.path("pki/"+n.Name+".kubeconfig"), "--config="+n.path("conf/kubelet.yaml"),
 		"--hostname-override="+n.Name, "--node-ip="+n.IP,
 	)
 }
@@ -73,25 +78,32 @@ func (n *node) startContainerd() error {
 	if err != nil {
 		return err
 	}
-	return n.start("containerd", path, "containerd", "--config", n.path("conf/containerd.toml"))
+	return n.start(daemon{"containerd", path, []string{"containerd", "--config", n.path("conf/containerd.toml")}})
 }
 
 func (n *node) startKubernetes(program string, args ...string) error {
-	return n.start(program, "/proc/self/exe", append([]string{program}, args...)...)
+	return n.start(daemon{program, "/proc/self/exe", append([]string{program}, args...)})
 }
 
-func (n *node) start(name, path string, argv ...string) error {
-	log, err := os.Create(n.path("log/" + name + ".log"))
+// A daemon is one of the node's programs, and how it is started.
+type daemon struct {
+	name, path string
+	argv       []string
+}
+
+// start leaves the process id in run/NAME, and adds to the log of an earlier one.
+func (n *node) start(d daemon) error {
+	log, err := os.OpenFile(n.path("log/"+d.name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	process, err := os.StartProcess(path, argv, &os.ProcAttr{Env: os.Environ(), Files: []*os.File{nil, log, log}})
+	process, err := os.StartProcess(d.path, d.argv, &os.ProcAttr{Env: os.Environ(), Files: []*os.File{nil, log, log}})
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return fmt.Errorf("%s: %w", d.name, err)
 	}
-	n.daemons[process.Pid] = name
-	return nil
+	n.daemons[process.Pid] = d
+	return os.WriteFile(n.path("run/"+d.name), []byte(strconv.Itoa(process.Pid)), 0o644)
 }
 
 // supervise waits for children for as long as the node lives. PID 1 also inherits what others
@@ -104,7 +116,8 @@ func (n *node) supervise() error {
 	}
 }
 
-// reap takes the children that have ended; one of the daemons among them is an error.
+// reap takes the children that have ended; one of the daemons among them is an error, unless it is
+// to be restarted.
 func (n *node) reap(wait bool) error {
 	options := unix.WNOHANG
 	if wait {
@@ -118,11 +131,15 @@ func (n *node) reap(wait bool) error {
 	if err != nil {
 		return fmt.Errorf("waiting for the node's programs: %w", err)
 	}
-	name, ok := n.daemons[pid]
+	d, ok := n.daemons[pid]
 	if !ok {
 		return nil
 	}
-	return fmt.Errorf("%s ended (%s), the last it said:\n%s", name, describe(status), tail(n.path("log/"+name+".log")))
+	delete(n.daemons, pid)
+	if n.toRestart(d) {
+		return n.restart(d)
+	}
+	return fmt.Errorf("%s ended (%s), the last it said:\n%s", d.name, describe(status), tail(n.path("log/"+d.name+".log")))
 }
 
 func describe(status unix.WaitStatus) string {

@@ -1,4 +1,4 @@
-// Package node is the cluster's one node: the process that script/cluster starts as PID 1 of its
+// Package node is a node of the cluster: the process that script/cluster starts as PID 1 of its
 // own pid, mount and network namespaces. When it dies, by whatever signal, the kernel ends every
 // process of the node, and with the last of them goes every mount. Nothing cleans up after it.
 package node
@@ -22,31 +22,51 @@ var configFiles embed.FS
 // A node and where it keeps its things: pki and containerd are there before it starts, conf, log,
 // etcd and fs are its own.
 type node struct {
-	Dir, Cgroup, IP, Name string
-	daemons               map[int]string // by process id
+	Dir, Cgroup, IP, Name, Pods string // Pods is the subnet of its pods
+	daemons                     map[int]daemon
 }
 
-// Run starts the node and returns only when one of its programs has ended, which none should.
-// The file "ready" in dir says that all run and the API server answers; "failed" holds what Run
-// returns.
-func Run(dir, cgroup, ip, name string) error {
-	n := &node{Dir: dir, Cgroup: cgroup, IP: ip, Name: name, daemons: map[int]string{}}
-	err := n.run()
-	os.WriteFile(n.path("failed"), []byte(err.Error()+"\n"), 0o644)
-	return err
+type step struct {
+	name string
+	do   func() error
 }
 
-func (n *node) run() error {
-	steps := []struct {
-		name string
-		do   func() error
-	}{
+// Run starts the node that has the API server and returns only when one of its programs has ended,
+// which none should but those that were told to, see restart.go. The file "ready" in dir says that
+// all run and the API server answers; "failed" holds what Run returns.
+func Run(dir, cgroup, ip, name, pods string) error {
+	n := newNode(dir, cgroup, ip, name, pods)
+	return n.run([]step{
 		{"mounts", n.mount},
 		{"configuration", n.configure},
 		{"containerd, etcd, API server", n.startServers},
 		{"API server ready", n.awaitAPI},
 		{"controllers, scheduler, kubelet", n.startControllers},
-	}
+	})
+}
+
+// RunWorker is Run for a node that has pods only.
+func RunWorker(dir, cgroup, ip, name, pods string) error {
+	n := newNode(dir, cgroup, ip, name, pods)
+	return n.run([]step{
+		{"mounts", n.mount},
+		{"configuration", n.configure},
+		{"containerd", n.startContainerd},
+		{"kubelet", n.startKubelet},
+	})
+}
+
+func newNode(dir, cgroup, ip, name, pods string) *node {
+	return &node{Dir: dir, Cgroup: cgroup, IP: ip, Name: name, Pods: pods, daemons: map[int]daemon{}}
+}
+
+func (n *node) run(steps []step) error {
+	err := n.live(steps)
+	os.WriteFile(n.path("failed"), []byte(err.Error()+"\n"), 0o644)
+	return err
+}
+
+func (n *node) live(steps []step) error {
 	for _, step := range steps {
 		start := time.Now()
 		if err := step.do(); err != nil {
@@ -61,7 +81,7 @@ func (n *node) run() error {
 }
 
 func (n *node) configure() error {
-	for _, dir := range []string{"conf/cni", "log", "etcd"} {
+	for _, dir := range []string{"conf/cni", "log", "etcd", "run", "restart"} {
 		if err := os.MkdirAll(n.path(dir), 0o755); err != nil {
 			return err
 		}

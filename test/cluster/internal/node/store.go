@@ -13,7 +13,7 @@ import (
 // container. A node starts on a copy of it: images imported at each start cost two seconds, and a
 // store that has seen containers costs the kubelet twenty.
 func MakeStore(dir string, archives []string) error {
-	n := &node{Dir: dir, daemons: map[int]string{}}
+	n := newNode(dir, "", "", "", "")
 	for _, step := range []func() error{isolate, n.configure, n.startContainerd, awaitContainerd} {
 		if err := step(); err != nil {
 			return err

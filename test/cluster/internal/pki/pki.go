@@ -14,14 +14,16 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
 const years = 365 * 24 * time.Hour
 
-// Write fills dir, readable by its owner only. server is the address of the API server and of
-// the node, nodeName the node's name.
-func Write(dir, server, nodeName string) error {
+// Write fills dir, readable by its owner only. Each node is written NAME=ADDRESS; the API server is
+// on the first of them.
+func Write(dir string, nodes []string) error {
+	_, server, _ := strings.Cut(nodes[0], "=")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -34,12 +36,12 @@ func Write(dir, server, nodeName string) error {
 		return err
 	}
 	files := map[string][]byte{"ca.crt": ca.pem}
-	for _, s := range servers(server, nodeName) {
+	for _, s := range servers(server, nodes) {
 		if err := ca.addPair(files, s); err != nil {
 			return err
 		}
 	}
-	for _, c := range clients(nodeName) {
+	for _, c := range clients(nodes) {
 		signer, trusted := ca, ca.pem
 		if c.trustsStranger {
 			trusted = stranger.pem
@@ -70,26 +72,36 @@ type identity struct {
 	trustsStranger bool // its kubeconfig trusts an authority that signed nothing here
 }
 
-func servers(server, nodeName string) []identity {
+func servers(server string, nodes []string) []identity {
 	api := []string{server, "127.0.0.1", "10.96.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"}
-	return []identity{
+	list := []identity{
 		{name: "apiserver", subject: pkix.Name{CommonName: "kube-apiserver"}, usage: x509.ExtKeyUsageServerAuth, hosts: api},
-		{name: "kubelet-server", subject: pkix.Name{CommonName: nodeName}, usage: x509.ExtKeyUsageServerAuth, hosts: []string{server, nodeName}},
 		{name: "apiserver-kubelet", subject: masters("kube-apiserver-kubelet-client"), usage: x509.ExtKeyUsageClientAuth},
 	}
+	for _, node := range nodes {
+		name, address, _ := strings.Cut(node, "=")
+		list = append(list, identity{
+			name: name, subject: pkix.Name{CommonName: name}, usage: x509.ExtKeyUsageServerAuth, hosts: []string{address, name},
+		})
+	}
+	return list
 }
 
-func clients(nodeName string) []identity {
+func clients(nodes []string) []identity {
 	user := func(name string) pkix.Name { return pkix.Name{CommonName: name} }
 	list := []identity{
 		{name: "admin", subject: masters("admin")},
 		{name: "controller-manager", subject: user("system:kube-controller-manager")},
 		{name: "scheduler", subject: user("system:kube-scheduler")},
-		{name: "kubelet", subject: pkix.Name{CommonName: "system:node:" + nodeName, Organization: []string{"system:nodes"}}},
 		{name: "dev", subject: user("dev")},
 		// What tests of failures need and cannot make without the authority's key.
 		{name: "expired", subject: user("dev"), expired: true},
 		{name: "stranger", subject: user("dev"), trustsStranger: true},
+	}
+	for _, node := range nodes {
+		name, _, _ := strings.Cut(node, "=")
+		kubelet := pkix.Name{CommonName: "system:node:" + name, Organization: []string{"system:nodes"}}
+		list = append(list, identity{name: name, subject: kubelet})
 	}
 	for i := range list {
 		list[i].usage = x509.ExtKeyUsageClientAuth

@@ -13,7 +13,7 @@ import (
 
 func TestWrite(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "pki")
-	if err := Write(dir, "10.200.0.1", "node1"); err != nil {
+	if err := Write(dir, []string{"node1=10.200.0.1", "node2=10.200.0.6"}); err != nil {
 		t.Fatal(err)
 	}
 	ca := x509.NewCertPool()
@@ -29,7 +29,14 @@ func TestWrite(t *testing.T) {
 		}
 	}
 
-	for _, name := range []string{"admin", "dev", "kubelet", "expired", "stranger"} {
+	for name, address := range map[string]string{"node1": "10.200.0.1", "node2": "10.200.0.6"} {
+		kubelet := certificate(t, read(t, dir, name+".crt"))
+		if _, err := kubelet.Verify(x509.VerifyOptions{Roots: ca, DNSName: address}); err != nil {
+			t.Errorf("the kubelet of %s is not %s: %v", name, address, err)
+		}
+	}
+
+	for _, name := range []string{"admin", "dev", "node1", "node2", "expired", "stranger"} {
 		text := string(read(t, dir, name+".kubeconfig"))
 		if !strings.Contains(text, "server: https://10.200.0.1:6443\n") {
 			t.Errorf("%s.kubeconfig does not name the server", name)
