@@ -49,6 +49,8 @@ defmodule K8sConnect.DistanceTest do
     for space <- ["node", "laptop"], line <- processes(@name, space), line =~ " relay ", do: line
   end
 
+  defp kill(pid), do: {_output, 0} = System.cmd("kill", ["-KILL", String.trim(pid)])
+
   # What a device has sent or received until now.
   defp frames(space, counter) do
     device = "#{@name}-#{space}"
@@ -86,6 +88,11 @@ defmodule K8sConnect.DistanceTest do
     assert {output, 1} = cluster(@name, ["up", "--delay", "60ms"])
     assert output =~ "ground runs with --delay 50ms --loss 1%. Try: script/cluster down"
     assert {"", 0} = cluster(@name, ["up"])
+
+    # The relay outlives the node, and is not taken for it.
+    kill(File.read!("/var/lib/k8s_connect/#{@name}/pid"))
+    await(fn -> cluster!(@name, ["status"]) == "#{@name} is down\n" end)
+    assert [_relay] = relays()
     assert {"", 0} = cluster(@name, ["down"])
     assert left(@name) == []
   end

@@ -13,34 +13,30 @@ import (
 // It goes when we do.
 type tap int
 
-// openTap makes the device NAME in the namespace of /run/netns that is before the slash.
+// openTap makes the device NAME in the namespace of /run/netns that is before the slash. Its thread
+// goes there for that, and comes back: what is found in a namespace counts as the node's.
 func openTap(path string) (tap, error) {
 	namespace, name, _ := strings.Cut(path, "/")
-	var fd tap
-	result := make(chan error)
-	go func() {
-		// A thread that has been in another namespace is used for nothing else: locked, it ends with
-		// this function.
-		runtime.LockOSThread()
-		var err error
-		if err = enter(namespace); err == nil {
-			fd, err = makeTap(name)
-		}
-		result <- err
-	}()
-	if err := <-result; err != nil {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(home)
+	there, err := unix.Open(filepath.Join("/run/netns", namespace), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(there)
+	if err := unix.Setns(there, unix.CLONE_NEWNET); err != nil {
+		return -1, fmt.Errorf("%s: %w", namespace, err)
+	}
+	fd, err := makeTap(name)
+	if err != nil {
 		return -1, fmt.Errorf("%s: %w", path, err)
 	}
-	return fd, nil
-}
-
-func enter(namespace string) error {
-	fd, err := unix.Open(filepath.Join("/run/netns", namespace), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	return unix.Setns(fd, unix.CLONE_NEWNET)
+	return fd, unix.Setns(home, unix.CLONE_NEWNET)
 }
 
 func makeTap(name string) (tap, error) {
