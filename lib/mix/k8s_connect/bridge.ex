@@ -62,9 +62,5 @@ defmodule Mix.K8sConnect.Bridge do
   defp option_there({:expand_fun, fun}, node) when is_function(fun, 1),
     do: {:expand_fun, fn text -> :erpc.call(node, :erlang, :apply, [fun, [text]]) end}
 
-  defp option_there({:expand_fun, fun}, node) when is_function(fun, 2) do
-    {:expand_fun, fn text, more -> :erpc.call(node, :erlang, :apply, [fun, [text, more]]) end}
-  end
-
   defp option_there(option, _node), do: option
 end

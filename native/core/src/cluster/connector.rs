@@ -10,8 +10,6 @@ use hyper_util::{
 use kube::{Client, Config, client::ConfigExt};
 use tower::{BoxError, ServiceBuilder};
 
-/// A connection that takes longer to be made than this is not going to be made.
-const CONNECT: Duration = Duration::from_secs(10);
 /// The kernel's own question to a silent peer, and the time between repeats.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
 
@@ -27,7 +25,6 @@ pub(super) fn client(config: &Config) -> kube::Result<Client> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT));
     let (idle, interval, retries) = KEEPALIVE;
     http.set_keepalive(Some(idle));
     http.set_keepalive_interval(Some(interval));
