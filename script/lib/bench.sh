@@ -79,8 +79,7 @@ idle_after() { on_laptop --root nft delete table inet bench_idle; }
 # One for ours, who is `dev`, and one for the other's, who is root: a connection is its user's in
 # both directions.
 counters() {
-  local uid device
-  device=$(on_laptop ip -o link show type veth | sed -E 's/^[0-9]+: ([^@:]+).*/\1/')
+  local uid device=$cluster-laptop
   echo 'table inet bench_idle {'
   for uid in 0 4200; do
     cat << EOF
