@@ -18,17 +18,21 @@ forwards=(kubectl spdy kube_rs)
 # Benchmarks
 
 connect_before() {
+  script/cluster app app --replicas 2
   quietly script/cluster apply bench/cluster.yaml
   quietly script/cluster kubectl wait --for=condition=Ready pod/bench-named --timeout=60s
 }
 connect_round() {
   figures recipe by_hand
-  figures ours ours bench/connect.exs app-0 cold warm
-  figures ours ours bench/connect.exs bench-named named
+  figures ours ours bench/connect.exs cold=app-0 warm=app-1
+  figures ours ours bench/connect.exs named=bench-named
   figures ours on_laptop bench/timed command_ms mix k8s.connect app-0 --rpc 'node()'
   figures exec on_laptop bench/timed command_ms kubectl exec app-0 -- /app/bin/app rpc 'IO.puts(node())'
 }
-connect_after() { quietly script/cluster kubectl delete -f bench/cluster.yaml --ignore-not-found; }
+connect_after() {
+  quietly script/cluster kubectl delete -f bench/cluster.yaml --ignore-not-found
+  one_replica
+}
 
 latency_before() { :; }
 latency_round() { each_way bench/latency.exs "$ms"; }
@@ -55,10 +59,7 @@ memory_round() {
   figures ours ours bench/memory.exs ours "$pods"
   figures kubectl on_laptop bench/held "$pods"
 }
-memory_after() {
-  script/cluster app app
-  quietly script/cluster kubectl wait --for=delete pod/app-1 --timeout=60s
-}
+memory_after() { one_replica; }
 
 idle_before() { counters | on_laptop --root nft -f -; }
 # Side by side, as it takes long.
@@ -90,6 +91,11 @@ counters() {
 EOF
   done
   echo '}'
+}
+
+one_replica() {
+  script/cluster app app
+  quietly script/cluster kubectl wait --for=delete pod/app-1 --timeout=60s
 }
 
 # Ways

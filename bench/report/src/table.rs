@@ -69,7 +69,7 @@ const fn alone(row: Row) -> Row {
 const ROWS: &[Row] = &[
     waiting(7.0, connect("`connect/1`, nothing warm", "connect_cold_ms", "recipe")),
     waiting(6.0, connect("the same, the spec tells the name", "connect_named_ms", "recipe")),
-    waiting(5.0, connect("once more, connections warm", "connect_warm_ms", "recipe")),
+    waiting(5.0, connect("to a second pod, connections warm", "connect_warm_ms", "recipe")),
     connect("`connect/1` and a call", "connect_cold_and_call_ms", "recipe"),
     connect("`mix k8s.connect app-0 --rpc`, all of it", "command_ms", "recipe"),
     connect("`mix k8s.connect app-0 --rpc`, all of it", "command_ms", "exec"),
