@@ -79,6 +79,10 @@ impl Run {
         self.about.get(key).map_or("", String::as_str)
     }
 
+    pub fn is_far(&self) -> bool {
+        !matches!(self.profile(), "none" | "unnamed")
+    }
+
     /// Milliseconds that were added to each round trip.
     pub fn round_trip_ms(&self) -> Option<f64> {
         match self.profile() {

@@ -162,7 +162,7 @@ impl Row {
         let ours = run.figure(self.ours.0, self.ours.1)?;
         let beside = self.beside.and_then(|(who, name)| Some((who, run.figure(who, name)?)));
         let ratio = beside.map(|(_, other)| ours.median / other.median);
-        let (reach, reached) = match self.reach {
+        let (reach, reached) = match self.reach_of(run) {
             Reach::Ratio(most) => (format!("≤ {most} ×"), ratio.map(|ratio| ratio <= most)),
             Reach::AtMost(most) => (format!("≤ {most}"), Some(ours.median <= most)),
             Reach::Told => (String::new(), None),
@@ -180,6 +180,11 @@ impl Row {
         );
         line.push_str(&self.waited(ours, run, runs).unwrap_or_default());
         Some(line)
+    }
+
+    /// A call is on the way for as long as that is, whoever makes it.
+    fn reach_of(&self, run: &Run) -> Reach {
+        if self.benchmark == "latency" && run.is_far() { Reach::Told } else { self.reach }
     }
 
     fn others(&self, run: &Run) -> String {
