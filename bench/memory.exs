@@ -14,12 +14,11 @@ case System.argv() do
     print.("all", Bench.memory(pids))
 
   ["ours", pods] ->
-    Bench.collect_garbage()
-    before = Bench.memory([System.pid()])
+    pods = String.to_integer(pods)
+    before = Bench.settled_memory()
 
     grown = fn ->
-      Bench.collect_garbage()
-      Map.new(Bench.memory([System.pid()]), fn {kind, now} -> {kind, now - before[kind]} end)
+      Map.new(Bench.settled_memory(), fn {kind, now} -> {kind, now - before[kind]} end)
     end
 
     load = fn ->
@@ -31,10 +30,11 @@ case System.argv() do
     Bench.print("load_ms", Bench.us(load) / 1000)
     print.("0", grown.())
 
-    for number <- 0..(String.to_integer(pods) - 1) do
+    for number <- 0..(pods - 1) do
       Bench.ours("app-#{number}")
       if number == 0, do: print.("1", grown.())
     end
 
+    ^pods = length(K8sConnect.connections())
     print.("all", grown.())
 end

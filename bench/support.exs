@@ -95,6 +95,21 @@ defmodule Bench do
     String.to_integer(kilobytes)
   end
 
+  @doc """
+  This VM's own, when it has given back what it does not need: two looks are the same then.
+  """
+  def settled_memory(last \\ nil) do
+    collect_garbage()
+    memory = memory([System.pid()])
+
+    if last && abs(memory.pss - last.pss) < 0.05 do
+      memory
+    else
+      Process.sleep(1000)
+      settled_memory(memory)
+    end
+  end
+
   def collect_garbage, do: Enum.each(Process.list(), &:erlang.garbage_collect/1)
 
   def now, do: System.monotonic_time(:millisecond)
