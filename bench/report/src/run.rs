@@ -1,0 +1,110 @@
+//! One run of a benchmark: what was measured, and on what.
+
+use std::{collections::BTreeMap, error::Error, fs, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+/// In the order in which they are shown.
+const BENCHMARKS: [&str; 5] = ["connect", "latency", "throughput", "memory", "idle"];
+const PROFILES: [&str; 5] = ["none", "20ms", "100ms", "lossy", "unnamed"];
+
+#[derive(Serialize, Deserialize)]
+pub struct Run {
+    pub benchmark: String,
+    /// Profile, commit, machine, versions.
+    pub about: BTreeMap<String, String>,
+    /// By name, and then by whose they are.
+    pub figures: BTreeMap<String, BTreeMap<String, Figure>>,
+}
+
+#[derive(Serialize, Deserialize, Clone)]
+pub struct Figure {
+    pub median: f64,
+    pub p25: f64,
+    pub p75: f64,
+    /// One a round, in the order of the rounds.
+    pub rounds: Vec<f64>,
+}
+
+impl Figure {
+    fn new(rounds: Vec<f64>) -> Self {
+        let mut sorted = rounds.clone();
+        sorted.sort_by(f64::total_cmp);
+        // Between two neighbours where it falls between them.
+        let quantile = |quarters: usize| {
+            let (whole, part) =
+                ((sorted.len() - 1) * quarters / 4, (sorted.len() - 1) * quarters % 4);
+            let next = sorted[(whole + 1).min(sorted.len() - 1)];
+            #[allow(clippy::cast_precision_loss)]
+            let part = part as f64 / 4.0;
+            sorted[whole] + (next - sorted[whole]) * part
+        };
+        Self { median: quantile(2), p25: quantile(1), p75: quantile(3), rounds }
+    }
+}
+
+impl Run {
+    pub fn new(benchmark: &str, about: &str, figures: &str) -> Result<Self, Box<dyn Error>> {
+        let about = about
+            .lines()
+            .filter_map(|line| line.split_once(' '))
+            .map(|(key, text)| (key.to_owned(), text.to_owned()))
+            .collect();
+        let mut rounds: BTreeMap<String, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
+        for line in figures.lines() {
+            let [who, name, number] = line.split(' ').collect::<Vec<_>>()[..] else {
+                return Err(format!("not a figure: {line}").into());
+            };
+            let of_name = rounds.entry(name.into()).or_default();
+            of_name.entry(who.into()).or_default().push(number.parse()?);
+        }
+        let figures = rounds
+            .into_iter()
+            .map(|(name, of_name)| {
+                (name, of_name.into_iter().map(|(who, all)| (who, Figure::new(all))).collect())
+            })
+            .collect();
+        Ok(Self { benchmark: benchmark.into(), about, figures })
+    }
+
+    pub fn figure(&self, who: &str, name: &str) -> Option<&Figure> {
+        self.figures.get(name)?.get(who)
+    }
+
+    pub fn profile(&self) -> &str {
+        self.about("profile")
+    }
+
+    pub fn about(&self, key: &str) -> &str {
+        self.about.get(key).map_or("", String::as_str)
+    }
+
+    pub fn is_far(&self) -> bool {
+        !matches!(self.profile(), "none" | "unnamed")
+    }
+
+    /// Milliseconds that were added to each round trip.
+    pub fn round_trip_ms(&self) -> Option<f64> {
+        match self.profile() {
+            "20ms" => Some(20.0),
+            "100ms" => Some(100.0),
+            // Losses make it more than that.
+            _ => None,
+        }
+    }
+}
+
+/// All runs of a directory, by benchmark and distance.
+pub fn read_all(directory: &Path) -> Result<Vec<Run>, Box<dyn Error>> {
+    let mut runs = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            let run: Run = serde_json::from_str(&fs::read_to_string(&path)?)?;
+            runs.push(run);
+        }
+    }
+    let place = |all: &[&str], one: &str| all.iter().position(|other| *other == one);
+    runs.sort_by_key(|run| (place(&BENCHMARKS, &run.benchmark), place(&PROFILES, run.profile())));
+    Ok(runs)
+}

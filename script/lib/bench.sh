@@ -1,0 +1,162 @@
+# shellcheck shell=bash
+# What script/bench measures: what is before the rounds of each benchmark, in one of them, and after.
+# Each figure is a line: whose it is, its name, a number.
+#
+# shellcheck source=script/lib/artifacts.sh
+source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
+
+bench_forward=$project/native/target/release/bench_forward
+# shellcheck disable=SC2034 # for script/bench
+bench_report=$project/native/target/release/bench_report
+app_ports=4369,5555
+raw_port=6000
+# kubectl's default, SPDY in a WebSocket; and without the WebSocket.
+forwards=(kubectl spdy kube_rs)
+# script/bench's.
+: "${profile:=}" "${work:=}" "${cluster:=}" "${rounds:=}" "${ms:=}" "${pods:=}"
+
+# Benchmarks
+
+connect_before() {
+  script/cluster app app --replicas 2
+  quietly script/cluster apply bench/cluster.yaml
+  quietly script/cluster kubectl wait --for=condition=Ready pod/bench-named --timeout=60s
+}
+connect_round() {
+  figures recipe by_hand
+  figures ours ours bench/connect.exs cold=app-0 warm=app-1
+  figures ours ours bench/connect.exs named=bench-named
+  figures ours on_laptop bench/timed command_ms mix k8s.connect app-0 --rpc 'node()'
+  figures exec on_laptop bench/timed command_ms kubectl exec app-0 -- /app/bin/app rpc 'IO.puts(node())'
+}
+connect_after() {
+  quietly script/cluster kubectl delete -f bench/cluster.yaml --ignore-not-found
+  one_replica
+}
+
+latency_before() { :; }
+latency_round() { each_way bench/latency.exs "$ms"; }
+latency_after() { :; }
+
+throughput_before() { quietly in_pod "$(< bench/pod.exs); Bench.Pod.start()"; }
+throughput_round() {
+  local way
+  each_way bench/throughput.exs "$ms"
+  for way in ours "${forwards[@]}"; do
+    # shellcheck disable=SC2016 # for the shell in there
+    figures "$way" forwarded "$way" $raw_port sh -c '"$0" load "127.0.0.1:$LOCAL" "$FORWARD" "$1"' "$bench_forward" "$ms"
+  done
+  far || figures direct beside_pod "$bench_forward" load "$pod_ip:$raw_port" 0 "$ms"
+}
+throughput_after() { quietly in_pod 'Bench.Pod.stop()'; }
+
+memory_before() {
+  script/cluster app app --replicas "$pods"
+  figures ours nif_size
+}
+nif_size() { stat -c %s _build/dev/lib/k8s_connect/priv/native/k8s_connect_nif.so | awk '{ print "nif_mb", $1 / 1e6 }'; }
+memory_round() {
+  figures ours ours bench/memory.exs ours "$pods"
+  figures kubectl on_laptop bench/held "$pods"
+}
+memory_after() { one_replica; }
+
+idle_before() { counters | on_laptop --root nft -f -; }
+# Side by side, as it takes long.
+idle_round() {
+  local pids=() pid status=0
+  figures ours ours bench/idle.exs "$ms" ours app-0 &
+  pids+=($!)
+  figures kubectl forwarded kubectl $app_ports "${plain[@]}" bench/idle.exs "$ms" plain "app@$pod_ip" &
+  pids+=($!)
+  figures alone on_laptop --root "${plain[@]}" bench/idle.exs "$ms" alone &
+  pids+=($!)
+  # Of all: where one has failed the others must not stay behind.
+  for pid in "${pids[@]}"; do wait "$pid" || status=$?; done
+  return $status
+}
+idle_after() { on_laptop --root nft delete table inet bench_idle; }
+
+# One for ours, who is `dev`, and one for the other's, who is root: a connection is its user's in
+# both directions.
+counters() {
+  local uid device=$cluster-laptop
+  echo 'table inet bench_idle {'
+  for uid in 0 4200; do
+    cat << EOF
+  counter user_$uid {}
+  chain whose_$uid { type filter hook output priority 0; meta skuid $uid ct mark set $((uid + 1)); }
+  chain sent_$uid { type filter hook postrouting priority 0; oifname $device ct mark $((uid + 1)) counter name user_$uid; }
+  chain got_$uid { type filter hook input priority 0; iifname $device ct mark $((uid + 1)) counter name user_$uid; }
+EOF
+  done
+  echo '}'
+}
+
+one_replica() {
+  script/cluster app app
+  quietly script/cluster kubectl wait --for=delete pod/app-1 --timeout=60s
+}
+
+# Ways
+
+# each_way SCRIPT WORDS...: by us, by each forward, and from where the pod has a route.
+each_way() {
+  local way
+  figures ours ours "$@" ours app-0
+  for way in "${forwards[@]}"; do
+    figures "$way" forwarded "$way" $app_ports "${plain[@]}" "$@" plain "app@$pod_ip"
+  done
+  far || figures direct beside_pod "${plain[@]}" "$@" plain "app@$pod_ip"
+}
+
+# The pod's side is no further away in a far cluster: nothing to compare with.
+far() { [[ $profile != '' && $profile != none ]]; }
+
+ours() { on_laptop elixir -pa _build/dev/lib/k8s_connect/ebin "$@"; }
+on_laptop() { script/cluster laptop "$@"; }
+beside_pod() { nsenter --net="/run/netns/$cluster-node" "$@"; }
+by_hand() { on_laptop --root bench/seed_recipe | sed -n 's/.*connected and called \([0-9]*\) ms/command_ms \1/p'; }
+
+# forwarded WAY PORTS CMD...
+forwarded() { on_laptop --root env BENCH_FORWARD="$bench_forward" bench/forwarded "$1" app-0 "${@:2}"; }
+
+# figures WAY CMD...: notes each line that CMD prints, a name and a number, as one of WAY's.
+figures() {
+  local way=$1 out
+  shift
+  out=$("$@")
+  [ -n "$out" ] || die "$way has printed nothing: $*"
+  printf '%s\n' "$out" | sed "s/^/$way /" >> "$work/samples"
+}
+
+# What stands around
+
+# Sets pod_ip and plain: a VM without us, which has the cookie, a name of its own, and no epmd.
+prepare_plain() {
+  local home=$work/home
+  pod_ip=$(script/cluster kubectl get pod app-0 -o 'jsonpath={.status.podIP}')
+  rm -rf "$home"
+  mkdir "$home"
+  (umask 077 && script/cluster kubectl get secret app-cookie -o 'jsonpath={.data.cookie}' | base64 -d > "$home/.erlang.cookie")
+  # shellcheck disable=SC2016 # for the shell in there
+  plain=(env HOME="$home" sh -c 'exec elixir --hidden --name "bench-$$@127.0.0.1" --erl "-dist_listen false -start_epmd false" "$@"' sh)
+}
+
+in_pod() { script/cluster kubectl exec app-0 -- /app/bin/app rpc "$@"; }
+
+# With native's own target folder: most of it is the same and has been built there.
+build_bench() { in_directory bench cargo build --quiet --release --locked --target-dir "$project/native/target"; }
+
+# Of the machine and of all that is measured; a key and its text a line.
+describe() {
+  local crate
+  printf '%s %s\n' profile "${profile:-unnamed}" rounds "$rounds" \
+    commit "$(git rev-parse --short HEAD)$([ -z "$(git status --porcelain -- lib native mix.exs)" ] || echo ' and changes')" \
+    cpu "$(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)" cores "$(nproc)" kernel "$(uname -r)"
+  elixir -e 'IO.puts("otp #{:erlang.system_info(:otp_release)}\nelixir #{System.version()}")'
+  script/cluster kubectl version | sed -n 's/^Server Version: v/kubernetes /p; s/^Client Version: v/kubectl /p'
+  for crate in kube hyper rustls tokio rustler; do
+    printf '%s %s\n' $crate "$(grep -A 1 "^name = \"$crate\"\$" native/Cargo.lock | sed -n 's/^version = "\(.*\)"/\1/p')"
+  done
+}
