@@ -39,6 +39,8 @@ pub fn in_namespace(test: &str, body: impl FnOnce()) {
     let lossy = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let said = lossy(&output.stdout) + &lossy(&output.stderr);
     assert!(output.status.success(), "{test} in its namespace: {said}");
+    // A benchmark's figures; a test's output is captured.
+    print!("{said}");
 }
 
 /// Runs a command and answers what it prints.
