@@ -91,6 +91,8 @@ defmodule Mix.K8sConnect.Console do
           :erpc.call(#{inspect(node)}, Code, :compile_string, [File.read!("lib/my_module.ex")])
       """)
     end
+
+    :ok
   catch
     # It is lost already, which is told at its place; or it has a release of its own making.
     _kind, _reason -> :ok
