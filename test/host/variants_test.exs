@@ -4,7 +4,7 @@ defmodule K8sConnect.VariantsTest do
 
   import K8sConnect.Project
 
-  alias K8sConnect.Terminal
+  alias K8sConnect.{Ground, Terminal}
 
   @moduletag :host
   @moduletag timeout: 600_000
@@ -65,7 +65,7 @@ defmodule K8sConnect.VariantsTest do
   end
 
   defp cluster(words, env \\ []),
-    do: run(path("."), path("script/cluster"), words, [@cluster | env])
+    do: Ground.cluster("life", words, env)
 
   defp laptop(words), do: cluster(["laptop", "--helper"] ++ words, [{"MIX_ENV", "dev"}])
 

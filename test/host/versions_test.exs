@@ -4,7 +4,7 @@ defmodule K8sConnect.VersionsTest do
 
   import K8sConnect.Project
 
-  alias K8sConnect.Terminal
+  alias K8sConnect.{Ground, Terminal}
 
   @moduletag :host
   @moduletag timeout: 600_000
@@ -38,7 +38,7 @@ defmodule K8sConnect.VersionsTest do
   end
 
   defp cluster(words, env \\ []),
-    do: run(path("."), path("script/cluster"), words, [@cluster | env])
+    do: Ground.cluster("life", words, env)
 
   defp laptop(otp, words, env \\ []),
     do: cluster(["laptop", "--otp", otp] ++ words, [{"MIX_ENV", "dev"} | env])

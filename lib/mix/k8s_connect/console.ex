@@ -94,8 +94,8 @@ defmodule Mix.K8sConnect.Console do
 
     :ok
   catch
-    # It is lost already, which is told at its place; or it has a release of its own making.
-    _kind, _reason -> :ok
+    # It is lost already, which is told at its place.
+    :error, {:erpc, _reason} -> :ok
   end
 
   # Evaluated there: what the expression names is the node's.
