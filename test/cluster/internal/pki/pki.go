@@ -94,6 +94,11 @@ func clients(nodes []string) []identity {
 		{name: "controller-manager", subject: user("system:kube-controller-manager")},
 		{name: "scheduler", subject: user("system:kube-scheduler")},
 		{name: "dev", subject: user("dev")},
+		// With less than that, more than that, or nothing; see manifests/users.yaml.
+		{name: "getter", subject: user("getter")},
+		{name: "creator", subject: user("creator")},
+		{name: "lead", subject: user("lead")},
+		{name: "nobody", subject: user("nobody")},
 		// What tests of failures need and cannot make without the authority's key.
 		{name: "expired", subject: user("dev"), expired: true},
 		{name: "stranger", subject: user("dev"), trustsStranger: true},
