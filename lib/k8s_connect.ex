@@ -15,7 +15,17 @@ defmodule K8sConnect do
   connected. All Kubernetes work is done in Rust, outside of the schedulers.
   """
 
-  alias K8sConnect.{Connection, Error, Native, Options, Pod, Session, Sessions}
+  alias K8sConnect.{
+    Connection,
+    Error,
+    Native,
+    Options,
+    Pod,
+    Protection,
+    Route,
+    Session,
+    Sessions
+  }
 
   @doc """
   Connects to the node in a pod.
@@ -50,9 +60,19 @@ defmodule K8sConnect do
     * `:visible` - whether other programs on the kernel route may be visible nodes, which can make
       a cluster's nodes drop each other; implies the kernel route. Otherwise both sides of each
       connection see a hidden node.
-    * `:progress` - called in this process with `{:step, name, detail, milliseconds}`.
+    * `:progress` - called in this process with `{:step, name, detail, milliseconds}`, first with what
+      is about to be connected: context / namespace / target / route.
+    * `:yes` - `true` confirms a context that is protected, see below.
+    * `:confirm` - instead of that, a function that is called in this process with the context's name
+      where it is protected, and says whether to go on.
 
-  Defaults for all of them can be set with `config :k8s_connect, namespace: "shop"`.
+  Defaults for all but the last three can be set with `config :k8s_connect, namespace: "shop"`.
+
+  ## Protected contexts
+
+      config :k8s_connect, protect: ["prod*"]
+
+  A context whose name matches is not connected to before somebody confirms it: `:yes` or `:confirm`.
 
   ## Errors
 
@@ -60,7 +80,10 @@ defmodule K8sConnect do
   """
   @spec connect(String.t() | nil, keyword()) :: {:ok, Connection.t()} | {:error, Error.t()}
   def connect(target, options \\ []) do
-    with {:ok, options} <- Options.connect(target, options) do
+    with {:ok, options} <- Options.connect(target, options),
+         {:ok, place} <- Native.call(:resolve, [options.api]),
+         :ok <- Protection.check(place.context, options) do
+      options.progress.(first_step(place, options))
       {:ok, _started} = Application.ensure_all_started(:k8s_connect)
       reference = make_ref()
 
@@ -69,6 +92,14 @@ defmodule K8sConnect do
 
       await(reference, Process.monitor(session), options.progress)
     end
+  end
+
+  # What is about to be connected, before anything is sent.
+  defp first_step(place, options) do
+    {_routes, why} = Route.choose(options.route)
+    %{target: target, labels: labels} = options.target
+    where = Enum.join([place.context, place.namespace, target || labels], " / ")
+    {:step, "connecting", "#{where} / route #{why}", 0}
   end
 
   @doc """

@@ -30,6 +30,9 @@ defmodule K8sConnect.Native do
   @spec list_pods(reference(), map()) :: :ok
   def list_pods(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
 
+  @spec resolve(reference(), map()) :: :ok
+  def resolve(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
+
   @spec attach(reference(), map(), map()) :: :ok
   def attach(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
 

@@ -10,7 +10,9 @@ defmodule K8sConnect.Options do
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:link, :progress] ++
-             [:route, :sudo, :visible]
+             [:route, :sudo, :visible] ++
+             [:yes, :confirm]
+  @booleans [:link, :sudo, :visible, :yes]
   @routes [:auto, :vm, :kernel]
 
   @type api :: %{
@@ -29,7 +31,9 @@ defmodule K8sConnect.Options do
           cookie_source: String.t() | nil,
           link: boolean(),
           route: K8sConnect.Route.Behaviour.options(),
-          progress: (tuple() -> term())
+          progress: (tuple() -> term()),
+          yes: boolean(),
+          confirm: (String.t() -> boolean())
         }
 
   @doc """
@@ -70,7 +74,9 @@ defmodule K8sConnect.Options do
          cookie_source: source,
          link: options[:link] || false,
          route: route(options),
-         progress: options[:progress] || fn _step -> :ok end
+         progress: options[:progress] || fn _step -> :ok end,
+         yes: options[:yes] || false,
+         confirm: options[:confirm] || fn _context -> false end
        }}
     end
   end
@@ -85,7 +91,9 @@ defmodule K8sConnect.Options do
         do: {option, value}
   end
 
-  defp defaults, do: Keyword.take(Application.get_all_env(:k8s_connect), @connect)
+  # That something is meant is said each time.
+  defp defaults,
+    do: Keyword.take(Application.get_all_env(:k8s_connect), @connect -- [:yes, :confirm])
 
   defp to_api(options) do
     %{
@@ -183,11 +191,11 @@ defmodule K8sConnect.Options do
   end
 
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
-  defp valid?(option, value) when option in [:link, :sudo, :visible], do: is_boolean(value)
+  defp valid?(option, value) when option in @booleans, do: is_boolean(value)
   defp valid?(:route, value), do: value in @routes
   defp valid?(:cookie_from, value), do: value in [:spec, :exec]
   defp valid?(:port, value), do: is_integer(value) and value in 1..0xFFFF
-  defp valid?(:progress, value), do: is_function(value, 1)
+  defp valid?(option, value) when option in [:progress, :confirm], do: is_function(value, 1)
 
   defp valid?(:cookie, value),
     do: (is_atom(value) or is_binary(value)) and byte_size(to_string(value)) in 1..255
@@ -197,11 +205,11 @@ defmodule K8sConnect.Options do
   defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
-  defp expected(option) when option in [:link, :sudo, :visible], do: "true or false"
+  defp expected(option) when option in @booleans, do: "true or false"
   defp expected(:route), do: ":auto, :vm or :kernel"
   defp expected(:cookie_from), do: ":spec or :exec"
   defp expected(:port), do: "a port, from 1 to 65535"
-  defp expected(:progress), do: "a function of one argument"
+  defp expected(option) when option in [:progress, :confirm], do: "a function of one argument"
   defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
   defp expected(_text), do: "a string that is not empty"
 

@@ -60,8 +60,6 @@ defmodule K8sConnect.Session do
   @spec attaching(:gen_statem.event_type(), term(), data()) :: term()
   def attaching(:internal, :attach, %{options: options} = data) do
     reference = make_ref()
-    {_routes, why} = Route.choose(options.route)
-    if data.connection == nil, do: tell(data, {:step, "route", why, now(data)})
 
     case Native.start(:attach, [reference, options.api, options.target]) do
       :ok ->
@@ -260,7 +258,7 @@ defmodule K8sConnect.Session do
 
   defp cookie(found, options) do
     case options.cookie.() || Native.cookie(found.session) do
-      nil -> {:error, Error.new(:cookie, {:not_found, %{pod: found.pod}})}
+      nil -> {:error, Error.new(:cookie, {:not_found, Map.take(found, [:pod, :namespace])})}
       # In a function, which no report shows the inside of.
       cookie -> {:ok, fn -> cookie end}
     end

@@ -2,8 +2,9 @@ defmodule K8sConnect.ErrorTest do
   use ExUnit.Case, async: true
 
   alias K8sConnect.Error
+  alias K8sConnect.Error.Catalogue
 
-  # One line for each kind that the moduledoc lists: its details, and what the sentence must say.
+  # One line for each kind of the catalogue: its details, and what the sentence must say.
   @sentences [
     {:options, :not_a_keyword, %{value: "a map"}, ["got a map", "K8sConnect.pods(namespace:"]},
     {:options, :unknown_option, %{option: :a, known: [:b, :c]}, [":a", ":b, :c"]},
@@ -11,6 +12,7 @@ defmodule K8sConnect.ErrorTest do
      [":a", "a string", "got 1"]},
     {:options, :no_target, %{}, ["app-0", "sts/app", "kubectl get pods"]},
     {:options, :target_and_selector, %{target: "app-0"}, ["\"app-0\"", "not both"]},
+    {:options, :bad_words, %{problem: "--x is no option"}, ["--x is no option. See: mix help"]},
     {:options, :kernel_only, %{option: :sudo}, [":sudo", ":vm"]},
     {:options, :bad_cookie_file, %{file: "/c", size: 3000}, ["3000 bytes", "wc -c /c"]},
     {:options, :no_cookie_file, %{file: "/c", problem: "gone"}, ["/c: gone", "ls -l /c"]},
@@ -28,6 +30,8 @@ defmodule K8sConnect.ErrorTest do
     {:config, :unknown_cluster, %{context: "x", cluster: "c"},
      ["\"x\"", "\"c\"", "get-clusters"]},
     {:config, :unknown_user, %{context: "x", user: "u"}, ["\"x\"", "\"u\"", "get-users"]},
+    {:config, :protected, %{context: "prod-eu", pattern: "prod*"},
+     ["\"prod-eu\"", "\"prod*\"", "yes: true", "--context prod-eu --yes"]},
     {:config, :bad_cluster, %{context: "x", problem: "no url"}, ["no url", "--context x"]},
     {:config, :bad_user, %{context: "x", problem: "no key"}, ["no key", "--context x"]},
     {:config, :unsupported_login, %{context: "x", method: "exec"}, ["exec", "get-contexts"]},
@@ -44,7 +48,7 @@ defmodule K8sConnect.ErrorTest do
     {:cluster, :unauthorized, %{context: "x", server: "https://s"},
      ["401", "auth whoami --context x"]},
     {:cluster, :forbidden, %{verb: "list", resource: "pods", namespace: "shop", message: "no."},
-     ["may not list pods", "\"shop\"", "no. Ask", "can-i list pods -n shop"]},
+     ["may not list pods", "\"shop\"", "no. See", "mix k8s.doctor -n shop"]},
     {:cluster, :refused, %{server: "https://s", code: 500, message: "oops"},
      ["500: oops", "cluster-info"]},
     {:cluster, :not_kubernetes, %{server: "https://s", problem: "html"},
@@ -56,6 +60,8 @@ defmodule K8sConnect.ErrorTest do
      ["sts/x", "kubectl get pods -n n --show-labels"]},
     {:target, :not_running, %{pod: "p", namespace: "n", phase: "Pending"},
      ["Pending", "describe pod p -n n"]},
+    {:target, :replaced, %{pod: "p", namespace: "n"},
+     ["\"p\"", "replaced", "mix k8s.connect p -n n"]},
     {:target, :no_container, %{container: "c", known: ["a", "b"]}, ["\"c\"", "There are: a, b"]},
     {:node, :no_epmd, %{pod: "p", namespace: "n", message: "refused.", tried: []},
      ["4369", "(refused). Is", "--port", "kubectl logs"]},
@@ -73,7 +79,7 @@ defmodule K8sConnect.ErrorTest do
     {:node, :port_refused, %{pod: "p", namespace: "n", node: "a", port: 5555, message: "refused"},
      ["5555", "inet_dist_use_interface"]},
     {:node, :handshake_silent, %{pod: "p", namespace: "n", node: "a"},
-     ["\"a\"", "TLS", "kubectl logs"]},
+     ["\"a\"", "stuck?", "kubectl logs"]},
     {:node, :junk, %{pod: "p", namespace: "n", expected: "a status", seen: "HTTP"},
      ["a status was due", "\"HTTP\"", "epmd -names"]},
     {:node, :rejected, %{pod: "p", namespace: "n", status: "not_allowed"},
@@ -143,7 +149,12 @@ defmodule K8sConnect.ErrorTest do
     {:route, :no_distribution, %{name: "a@b", problem: "p"}, ["a@b", "iex --sname"]},
     {:route, :node_taken, %{node: :a@b}, ["a@b", "Node.disconnect(:a@b)"]},
     {:connect, :refused, %{node: :a@b, source: "Secret s"}, ["a@b", "Secret s", "--cookie-file"]},
-    {:connect, :session_died, %{problem: "p"}, ["p. Please report"]}
+    {:connect, :session_died, %{problem: "p"}, ["p. Please report"]},
+    {:connect, :lost, %{node: :a@b}, ["lost", "a@b", "same command"]},
+    {:remote, :raised, %{node: :a@b, text: "** boom"}, ["a@b", "** boom"]},
+    {:remote, :no_elixir, %{node: :a@b}, ["a@b", "no Elixir", ":erpc"]},
+    {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "remsh"]},
+    {:remote, :no_shell, %{problem: "p."}, ["p. Eval", "--rpc"]}
   ]
 
   for {{stage, kind, details, expected}, index} <- Enum.with_index(@sentences) do
@@ -155,19 +166,46 @@ defmodule K8sConnect.ErrorTest do
     end
   end
 
-  test "every kind in the moduledoc has a sentence above, and no other has" do
-    {:docs_v1, _, _, _, %{"en" => moduledoc}, _, _} = Code.fetch_docs(Error)
+  test "every kind in the catalogue has a sentence above, and no other has" do
+    kinds = fn list ->
+      list |> Enum.map(&{elem(&1, 0), elem(&1, 1)}) |> Enum.uniq() |> Enum.sort()
+    end
 
-    documented =
-      for [_, stage, kinds] <- Regex.scan(~r/^\| `:(\w+)` \| (.+) \|$/m, moduledoc),
-          [_, kind] <- Regex.scan(~r/`:(\w+)`/, kinds),
-          do: {String.to_atom(stage), String.to_atom(kind)}
+    assert kinds.(Catalogue.examples()) == kinds.(@sentences)
+  end
 
-    assert Enum.sort(documented) ==
-             @sentences
-             |> Enum.map(fn {stage, kind, _, _} -> {stage, kind} end)
-             |> Enum.uniq()
-             |> Enum.sort()
+  test "every kind that the native side has is in the catalogue" do
+    known = for {_stage, kind, _details} <- Catalogue.examples(), do: Atom.to_string(kind)
+
+    for file <- Path.wildcard("native/nif/src/**/*.rs"),
+        [_, kind] <- Regex.scan(~r/reason!\(\s*env,\s*(\w+) \{/, File.read!(file)),
+        do: assert(kind in known, "#{kind} of #{file}")
+  end
+
+  test "what it says, what to do, and how a program ends" do
+    error = Error.new(:target, {:no_such_pod, %{pod: "p", namespace: "n"}})
+    assert Error.says(error) == ~s(there is no pod "p" in namespace "n")
+    assert Error.command(error) == "kubectl get pods -n n"
+
+    assert Exception.message(error) ==
+             ~s(there is no pod "p" in namespace "n". See what is there with: kubectl get pods -n n)
+
+    assert Error.exit_code(error) == 1
+    assert Error.exit_code(Error.new(:options, {:no_target, %{}})) == 2
+    assert Error.command(Error.new(:options, {:target_and_selector, %{target: "a"}})) == nil
+  end
+
+  test "a question keeps its mark" do
+    error = Error.new(:cluster, {:timed_out, %{server: "https://s", timeout_ms: 5}})
+    assert Exception.message(error) =~ "Is a VPN needed? Check with: "
+  end
+
+  test "every error goes into JSON" do
+    for {stage, kind, details} <- Catalogue.examples() do
+      map = Error.to_map(Error.new(stage, {kind, details}))
+      assert %{stage: ^stage, kind: ^kind, message: _, command: _, exit_code: _} = map
+      assert IO.iodata_to_binary(K8sConnect.JSON.encode(map)) =~ ~s("kind":"#{kind}")
+    end
   end
 
   test "text from outside cannot move the cursor" do

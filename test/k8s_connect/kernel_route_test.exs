@@ -197,13 +197,18 @@ defmodule K8sConnect.KernelRouteTest do
     test = self()
     progress = [route: :auto, progress: &send(test, &1)]
     assert connect("app-0", progress).route == :kernel
-    assert_received {:step, "route", "kernel, as there is /usr/local/libexec/" <> _, _ms}
+    assert_received {:step, "connecting", where, 0}
+
+    assert where =~
+             "testcluster / default / app-0 / route kernel, as there is /usr/local/libexec/"
+
     K8sConnect.disconnect(hd(K8sConnect.connections()))
 
     sudo("setcap -r /usr/local/libexec/k8s_connect_helper")
     on_exit(&install_helper/0)
     assert connect("app-0", progress).route == :vm
-    assert_received {:step, "route", "kernel, as there is" <> _, _ms}
+    assert_received {:step, "connecting", where, 0}
+    assert where =~ "route kernel, as there is"
     assert_received {:step, "route", "vm, as kernel does not work: " <> why, _ms}
     assert why =~ "its file has no capability"
     K8sConnect.disconnect(hd(K8sConnect.connections()))
@@ -213,7 +218,8 @@ defmodule K8sConnect.KernelRouteTest do
 
     remove_helper()
     assert connect("app-0", progress).route == :vm
-    assert_received {:step, "route", "vm, as no helper is installed" <> _, _ms}
+    assert_received {:step, "connecting", where, 0}
+    assert where =~ "route vm, as no helper is installed"
     K8sConnect.disconnect(hd(K8sConnect.connections()))
 
     assert {:error, %Error{stage: :helper, reason: {:not_installed, _}}} =

@@ -4,7 +4,13 @@ defmodule Mix.K8sConnect.OptionsTest do
 
   alias Mix.K8sConnect.Options
 
-  defp parse(line), do: Options.parse(OptionParser.split(line))
+  defp parse(line) do
+    case Options.parse(OptionParser.split(line)) do
+      {:ok, parsed, :text} -> {:ok, parsed}
+      {:error, error, :text} -> {:error, Exception.message(error)}
+      json -> json
+    end
+  end
 
   test "a target, kubectl's letters, and what happens then" do
     assert parse("app-0") == {:ok, {:connect, "app-0", [], :default}}
@@ -60,11 +66,17 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert {:ok, {:connect, "app-0", [], :default}} = parse("app-0")
   end
 
+  test "results and errors for programs" do
+    assert {:ok, {:connect, "app-0", [], :default}, :json} = parse("app-0 --json")
+    assert {:error, error, :json} = parse("app-0 --json --frob")
+    assert %{stage: :options, kind: :bad_words, exit_code: 2} = K8sConnect.Error.to_map(error)
+  end
+
   test "every option is in mix help" do
     {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
 
     for option <-
-          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --route --sudo --visible --rpc --remsh --hold --no-wait),
+          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --route --sudo --visible --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from),
         do: assert(help =~ "`#{option}" or help =~ ", `#{option}")
   end
 end

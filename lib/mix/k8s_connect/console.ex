@@ -1,9 +1,10 @@
 defmodule Mix.K8sConnect.Console do
   @moduledoc false
   # What a person sees: steps and errors on standard error, results on standard output, and what
-  # happens once the connection is there.
+  # happens once the connection is there. For a program, results and errors are JSON.
 
-  alias Mix.K8sConnect.Shell
+  alias K8sConnect.{Connection, Error, JSON}
+  alias Mix.K8sConnect.{Options, Shell}
 
   @doc """
   One line for a step that is done.
@@ -14,24 +15,51 @@ defmodule Mix.K8sConnect.Console do
   end
 
   @doc """
-  The pods that could be a target, and how to name one.
+  Has the name of a protected context typed in, where there is somebody to do it.
   """
-  @spec list(keyword()) :: no_return()
-  def list(options) do
-    case K8sConnect.pods(Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout])) do
-      {:ok, pods} ->
-        for pod <- pods, pod.beam, do: IO.puts("#{pod.name}  #{pod.phase}")
-        fail("name a target: mix k8s.connect POD. See: mix help k8s.connect", 2)
-
-      {:error, error} ->
-        fail(Exception.message(error), 1)
-    end
+  @spec confirm(String.t()) :: boolean()
+  def confirm(context) do
+    Shell.terminal?() and
+      case IO.gets("Context #{context} is protected. Type its name to connect to it: ") do
+        answer when is_binary(answer) -> String.trim(answer) == context
+        _no_more_input -> false
+      end
   end
 
   @doc """
-  Ends the command with a sentence and an exit code.
+  The pods that could be a target, and how to name one.
   """
+  @spec list(keyword(), Options.format()) :: no_return()
+  def list(options, format) do
+    case K8sConnect.pods(Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout])) do
+      {:ok, pods} ->
+        pods |> Enum.filter(& &1.beam) |> show_pods(format)
+        fail(Error.new(:options, {:no_target, %{}}), :text)
+
+      {:error, error} ->
+        fail(error, format)
+    end
+  end
+
+  defp show_pods(pods, :text), do: for(pod <- pods, do: IO.puts("#{pod.name}  #{pod.phase}"))
+
+  defp show_pods(pods, :json) do
+    pods = for pod <- pods, do: Map.take(pod, [:name, :namespace, :uid, :phase, :ip])
+    print(%{pods: pods})
+  end
+
+  @doc """
+  Ends the command with an error, or with a sentence and an exit code.
+  """
+  @spec fail(Error.t(), Options.format()) :: no_return()
   @spec fail(String.t(), 1..255) :: no_return()
+  def fail(%Error{} = error, :text), do: fail(Exception.message(error), Error.exit_code(error))
+
+  def fail(%Error{} = error, :json) do
+    print(%{error: Error.to_map(error)})
+    exit({:shutdown, Error.exit_code(error)})
+  end
+
   def fail(sentence, code) do
     say(sentence)
     exit({:shutdown, code})
@@ -40,31 +68,38 @@ defmodule Mix.K8sConnect.Console do
   @doc """
   What was asked for, with the connection up.
   """
-  @spec run(Mix.K8sConnect.Options.mode(), K8sConnect.Connection.t()) :: :ok
-  def run(mode, connection) do
+  @spec run(Options.mode(), Connection.t(), Options.format()) :: :ok
+  def run(mode, connection, format) do
     if connection.others != [],
       do: say("also ready: #{Enum.join(connection.others, ", ")}; name one to choose it")
 
-    do_run(mode, connection)
+    if format == :json and not match?({:rpc, _expression}, mode),
+      do: print(%{connection: Map.from_struct(connection)})
+
+    do_run(mode, connection, format)
   end
 
-  defp do_run({:rpc, expression}, connection), do: rpc(expression, connection.node)
-  defp do_run(:return, _connection), do: :ok
-  defp do_run(:hold, connection), do: hold(connection)
-  defp do_run(:remsh, connection), do: Shell.remote(connection.node) |> after_shell(connection)
+  defp do_run({:rpc, expression}, connection, format),
+    do: rpc(expression, connection.node, format)
 
-  defp do_run(:default, connection) do
+  defp do_run(:return, _connection, _format), do: :ok
+  defp do_run(:hold, connection, format), do: hold(connection, format)
+
+  defp do_run(:remsh, connection, format),
+    do: connection.node |> Shell.remote() |> after_shell(connection, format)
+
+  defp do_run(:default, connection, format) do
     cond do
       # `iex -S mix k8s.connect`: the shell starts when this task is done.
       Shell.iex?() -> hint(connection)
-      Shell.terminal?() -> local_shell(connection)
-      true -> hold(connection)
+      Shell.terminal?() -> local_shell(connection, format)
+      true -> hold(connection, format)
     end
   end
 
-  defp local_shell(connection) do
+  defp local_shell(connection, format) do
     hint(connection)
-    Shell.local() |> after_shell(connection)
+    Shell.local() |> after_shell(connection, format)
   end
 
   defp hint(connection) do
@@ -99,51 +134,52 @@ defmodule Mix.K8sConnect.Console do
   end
 
   # Evaluated there: what the expression names is the node's.
-  defp rpc(expression, node) do
+  defp rpc(expression, node, format) do
     {value, _binding} = :erpc.call(node, Code, :eval_string, [expression])
-    IO.puts(inspect(value, pretty: true, limit: :infinity, printable_limit: :infinity))
+    result(inspect(value, pretty: true, limit: :infinity, printable_limit: :infinity), format)
   catch
-    :error, {:exception, reason, stacktrace} -> raised(:error, reason, stacktrace, node)
-    :exit, {:exception, reason} -> raised(:exit, reason, [], node)
-    :throw, value -> raised(:throw, value, [], node)
-    :error, {:erpc, reason} -> fail("lost #{node} while it evaluated: #{inspect(reason)}", 1)
+    :error, {:exception, reason, stacktrace} -> raised(:error, reason, stacktrace, node, format)
+    :exit, {:exception, reason} -> raised(:exit, reason, [], node, format)
+    :throw, value -> raised(:throw, value, [], node, format)
+    :error, {:erpc, _reason} -> fail(Error.new(:connect, {:lost, %{node: node}}), format)
   end
 
-  @spec raised(:error | :exit | :throw, term(), list(), node()) :: no_return()
-  defp raised(_kind, :undef, [{Code, :eval_string, _arguments, _location} | _rest], node) do
-    fail(
-      "#{node} has no Elixir to evaluate with. Use :erpc from this side: mix k8s.connect, without --rpc",
-      1
-    )
+  defp result(shown, :text), do: IO.puts(shown)
+  defp result(shown, :json), do: print(%{result: shown})
+
+  @spec raised(:error | :exit | :throw, term(), list(), node(), Options.format()) :: no_return()
+  defp raised(_kind, :undef, [{Code, :eval_string, _arguments, _location} | _rest], node, format),
+    do: fail(Error.new(:remote, {:no_elixir, %{node: node}}), format)
+
+  # What was evaluated is the user's own, so its stack is, too.
+  defp raised(kind, reason, stacktrace, node, format) do
+    text = Exception.format(kind, reason, stacktrace)
+    fail(Error.new(:remote, {:raised, %{node: node, text: text}}), format)
   end
 
-  defp raised(kind, reason, stacktrace, _node),
-    do: fail(Exception.format(kind, reason, stacktrace), 1)
-
-  defp hold(connection) do
+  defp hold(connection, format) do
     say("holding the connection; end it with: kill #{System.pid()}")
-    await_loss(connection)
+    await_loss(connection, format)
   end
 
-  defp after_shell(:ok, connection), do: await_loss(connection)
-  defp after_shell({:error, sentence}, _connection), do: fail(sentence, 1)
+  defp after_shell(:ok, connection, format), do: await_loss(connection, format)
+  defp after_shell({:error, error}, _connection, format), do: fail(error, format)
 
   # SIGTERM is the VM's: it stops the applications in order, and with them the connection.
-  defp await_loss(connection) do
+  defp await_loss(connection, format) do
     Node.monitor(connection.node, true)
     node = connection.node
 
     receive do
-      {:nodedown, ^node} -> lost(node, :init.get_status())
+      {:nodedown, ^node} -> lost(node, :init.get_status(), format)
     end
   end
 
   # The connection ends because the VM does, in order.
-  defp lost(_node, {:stopping, _progress}), do: Process.sleep(:infinity)
+  defp lost(_node, {:stopping, _progress}, _format), do: Process.sleep(:infinity)
 
-  defp lost(node, _status) do
-    fail("lost the connection to #{node}. Connect again with the same command", 1)
-  end
+  defp lost(node, _status, format), do: fail(Error.new(:connect, {:lost, %{node: node}}), format)
 
+  defp print(object), do: object |> JSON.encode() |> IO.puts()
   defp say(text), do: IO.puts(:stderr, text)
 end

@@ -2,6 +2,8 @@ defmodule Mix.K8sConnect.Options do
   @moduledoc false
   # From words to options; nothing here looks at a cluster.
 
+  alias K8sConnect.Error
+
   @switches [
     namespace: :string,
     container: :string,
@@ -16,6 +18,9 @@ defmodule Mix.K8sConnect.Options do
     route: :string,
     sudo: :boolean,
     visible: :boolean,
+    yes: :boolean,
+    verbose: :boolean,
+    json: :boolean,
     rpc: :string,
     remsh: :boolean,
     hold: :boolean,
@@ -26,13 +31,27 @@ defmodule Mix.K8sConnect.Options do
   @modes [:rpc, :remsh, :hold, :wait]
 
   @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
+  @type format :: :text | :json
   @type parsed :: {:list, keyword()} | {:connect, String.t() | nil, keyword(), mode()}
 
-  @spec parse([String.t()]) :: {:ok, parsed()} | {:error, String.t()}
+  @spec parse([String.t()]) :: {:ok, parsed(), format()} | {:error, Error.t(), format()}
   def parse(arguments) do
     {switches, words, invalid} =
       OptionParser.parse(arguments, strict: @switches, aliases: @aliases)
 
+    {json, switches} = Keyword.pop(switches, :json, false)
+    format = if json, do: :json, else: :text
+
+    case parsed(switches, words, invalid) do
+      {:ok, parsed} ->
+        {:ok, parsed, format}
+
+      {:error, problem} ->
+        {:error, Error.new(:options, {:bad_words, %{problem: problem}}), format}
+    end
+  end
+
+  defp parsed(switches, words, invalid) do
     {modes, options} = Keyword.split(switches, @modes)
 
     with :ok <- check_invalid(invalid),

@@ -2,6 +2,7 @@ defmodule Mix.K8sConnect.Shell do
   @moduledoc false
   # IEx from a BEAM that was started as plain `mix`, which has no shell yet.
 
+  alias K8sConnect.Error
   alias Mix.K8sConnect.Bridge
 
   @doc """
@@ -27,7 +28,7 @@ defmodule Mix.K8sConnect.Shell do
   @doc """
   IEx in this BEAM.
   """
-  @spec local() :: :ok | {:error, String.t()}
+  @spec local() :: :ok | {:error, Error.t()}
   def local do
     {:ok, _started} = Application.ensure_all_started(:iex)
     start(start_function(node()))
@@ -36,11 +37,11 @@ defmodule Mix.K8sConnect.Shell do
   @doc """
   IEx on another node, shown here.
   """
-  @spec remote(node()) :: :ok | {:error, String.t()}
+  @spec remote(node()) :: :ok | {:error, Error.t()}
   def remote(node) do
     case start_function(node) do
       nil ->
-        {:error, "#{node} has no IEx. Use IEx on this side: mix k8s.connect, without --remsh"}
+        {:error, Error.new(:remote, {:no_iex, %{node: node}})}
 
       function ->
         start({Bridge, :start, [node, function]})
@@ -66,7 +67,7 @@ defmodule Mix.K8sConnect.Shell do
     if Code.ensure_loaded?(:shell) and function_exported?(:shell, :start_interactive, 1) do
       case apply(:shell, :start_interactive, [mfa]) do
         :ok -> :ok
-        {:error, reason} -> {:error, "could not start a shell: #{inspect(reason)}"}
+        {:error, reason} -> {:error, Error.new(:remote, {:no_shell, %{problem: inspect(reason)}})}
       end
     else
       start_terminal([:"tty_sl -c -e", mfa])

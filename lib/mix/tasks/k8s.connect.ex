@@ -55,6 +55,9 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--cookie-from exec` - the cookie from the running node itself, by a command in its container;
       needs `- {apiGroups: [""], resources: [pods/exec], verbs: [create]}` in the Role
     * `--timeout MS` - for each request to the API server, 15000 unless given
+    * `--yes` - connects to a context that is protected without asking, see below
+    * `--json` - what was asked for, or the error, as an object on standard output
+    * `--verbose` - also the steps of the protocols, with their times
 
   ## Configuration
 
@@ -65,11 +68,18 @@ defmodule Mix.Tasks.K8s.Connect do
   sets defaults for the options, and `mix k8s.connect prod` is then
   `mix k8s.connect sts/app --context prod`.
 
+      config :k8s_connect, protect: ["prod*"]
+
+  has the name of a context that matches typed in before anything is sent to it. Without a terminal
+  it takes `--yes`.
+
   ## Output and exit codes
 
   Steps with their milliseconds and errors go to standard error; what was asked for goes to standard
-  output. Exit codes: 0 all went well; 1 no connection, it was lost, or the expression raised;
-  2 wrong words, or no target.
+  output. The first step says what is about to be connected: context / namespace / target / route.
+  Exit codes: 0 all went well; 1 no connection, it was lost, or the expression raised; 2 wrong words,
+  or no target. With `--json` standard output has `{"connection": …}`, `{"result": "…"}` of `--rpc`, or
+  `{"pods": […]}`, and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
 
   The project is not compiled first: one that does not compile can connect all the same. The
   connection is a hidden one, so `Node.list()` does not have it, and `Node.list(:connected)` does.
@@ -84,16 +94,18 @@ defmodule Mix.Tasks.K8s.Connect do
     Mix.Task.run("loadpaths")
 
     case Options.parse(arguments) do
-      {:ok, {:list, options}} -> Console.list(options)
-      {:ok, {:connect, target, options, mode}} -> connect(target, options, mode)
-      {:error, sentence} -> Console.fail(sentence <> "\nSee: mix help k8s.connect", 2)
+      {:ok, {:list, options}, format} -> Console.list(options, format)
+      {:ok, {:connect, target, options, mode}, format} -> connect(target, options, mode, format)
+      {:error, error, format} -> Console.fail(error, format)
     end
   end
 
-  defp connect(target, options, mode) do
-    case K8sConnect.connect(target, [progress: &Console.step/1] ++ options) do
-      {:ok, connection} -> Console.run(mode, connection)
-      {:error, error} -> Console.fail(Exception.message(error), 1)
+  defp connect(target, options, mode, format) do
+    here = [progress: &Console.step/1, confirm: &Console.confirm/1]
+
+    case K8sConnect.connect(target, here ++ options) do
+      {:ok, connection} -> Console.run(mode, connection, format)
+      {:error, error} -> Console.fail(error, format)
     end
   end
 end

@@ -89,15 +89,9 @@ impl Steps {
         Self { start: Instant::now(), tell: Box::new(tell) }
     }
 
-    /// The first step, which is a choice: what all the others are about.
+    /// The first step: where all requests go.
     pub fn cluster(&self, cluster: &Cluster) {
-        let detail = format!(
-            "{}, namespace {}, {}",
-            cluster.context(),
-            cluster.namespace(),
-            cluster.server()
-        );
-        self.done("context", detail);
+        self.done("server", cluster.server());
     }
 
     fn done(&self, name: &'static str, detail: String) {

@@ -33,6 +33,17 @@ fn list_pods(env: Env, reference: Reference, options: ApiOptions) -> NifResult<A
     })
 }
 
+/// `{reference, {:ok, %{context: context, namespace: namespace}}}`: what the options lead to. Nothing is
+/// sent to the API server.
+#[rustler::nif]
+fn resolve(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom> {
+    reply::spawn(env, reference, async move {
+        let (source, selection, _timeout) = options.into_parts();
+        let access = config::resolve(&source, selection).await?;
+        Ok(options::Place { context: access.context, namespace: access.namespace })
+    })
+}
+
 /// `{reference, {:ok, found}}`, and before that `{reference, {:step, name, detail, ms}}` each time
 /// that one is done. The link ends with the calling process.
 #[rustler::nif]

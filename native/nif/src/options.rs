@@ -31,6 +31,13 @@ impl ApiOptions {
     }
 }
 
+/// What they lead to.
+#[derive(NifMap)]
+pub struct Place {
+    pub context: String,
+    pub namespace: String,
+}
+
 /// Where to look for the cookie.
 #[derive(NifUnitEnum)]
 pub enum CookieFrom {

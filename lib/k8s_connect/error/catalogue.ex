@@ -1,0 +1,767 @@
+defmodule K8sConnect.Error.Catalogue do
+  @moduledoc false
+  # Every failure that a user can cause or meet: what was tried and seen, and what to do next.
+  #
+  # An entry is `{says, next}`, and `next` one of
+  #
+  #   * `{words, command}`: the command can be pasted
+  #   * `words`: there is something to do, and no command for it
+  #   * `nil`: it says all there is
+  #
+  # `examples/0` has one for each kind, which the tests and `guides/troubleshooting.md` are made of.
+
+  # As K8sConnect.Helper.Program has it, which has errors of its own.
+  @helper "/usr/local/libexec/k8s_connect_helper"
+
+  # What `cookie_from: :exec` needs.
+  @exec_rule ~s(- {apiGroups: [""], resources: [pods/exec], verbs: [create]})
+
+  @type entry :: {says :: String.t(), next()}
+  @type next :: {words :: String.t(), command :: String.t()} | String.t() | nil
+
+  @doc """
+  How a program ends that could not go on: with 2 for wrong words, which trying again does not
+  mend, and with 1 otherwise.
+  """
+  @spec exit_code(atom(), atom()) :: 1 | 2
+  def exit_code(:options, _kind), do: 2
+  def exit_code(_stage, kind) when kind in [:bad_target, :bad_namespace], do: 2
+  def exit_code(_stage, _kind), do: 1
+
+  @doc """
+  What is to be said of a failure.
+  """
+  @spec entry(stage :: atom(), kind :: atom(), details :: map()) :: entry()
+
+  # Options
+
+  def entry(:options, :not_a_keyword, %{value: value}) do
+    {"options must be a keyword list, got #{value}",
+     {"For example", "K8sConnect.pods(namespace: \"shop\")"}}
+  end
+
+  def entry(:options, :unknown_option, %{option: option, known: known}) do
+    {"there is no option #{inspect(option)}. The options are #{Enum.map_join(known, ", ", &inspect/1)}",
+     nil}
+  end
+
+  def entry(:options, :bad_option, %{option: option, value: value, expected: expected}),
+    do: {"option #{inspect(option)} must be #{expected}, got #{inspect(value)}", nil}
+
+  def entry(:options, :no_target, %{}) do
+    {"no target was given: name a pod (\"app-0\"), its owner (\"sts/app\", \"deploy/web\"), a Service " <>
+       "(\"svc/app\"), or a label selector", {"See what is there with", "kubectl get pods"}}
+  end
+
+  def entry(:options, :no_cookie_file, %{file: file, problem: problem}) do
+    {"could not read the cookie from #{file}: #{bare(problem)}",
+     {"Look at it with", "ls -l #{file}"}}
+  end
+
+  def entry(:options, :bad_cookie_file, %{file: file, size: size}) do
+    {"the file #{file} is no cookie: it has #{size} bytes, and a cookie has 1 to 255",
+     {"Look at its size with", "wc -c #{file}"}}
+  end
+
+  def entry(:options, :target_and_selector, %{target: target}),
+    do: {"give the target #{inspect(target)} or a selector, not both", nil}
+
+  def entry(:options, :kernel_only, %{option: option}) do
+    {"option #{inspect(option)} is for the kernel route, and :vm was asked for",
+     "Leave out one of the two"}
+  end
+
+  def entry(:options, :bad_words, %{problem: problem}),
+    do: {problem, {"See", "mix help k8s.connect"}}
+
+  # The library
+
+  def entry(:native, :not_loaded, %{path: path, problem: problem}) do
+    {"could not load the native library #{path}: #{bare(problem)}",
+     {"Build it again with", "mix deps.compile k8s_connect --force"}}
+  end
+
+  def entry(:native, :task_died, %{}) do
+    {"the native library gave up on this request by a fault of its own, the VM is unharmed",
+     report()}
+  end
+
+  # The kubeconfig
+
+  def entry(:config, :not_found, %{tried: []}) do
+    {"found no kubeconfig: neither KUBECONFIG nor HOME is set",
+     {"Set one", "export KUBECONFIG=/path/to/kubeconfig"}}
+  end
+
+  def entry(:config, :not_found, %{tried: tried}) do
+    {"found no kubeconfig: there is no file #{Enum.join(tried, ", nor ")}",
+     {"Point to yours with", "export KUBECONFIG=/path/to/kubeconfig"}}
+  end
+
+  def entry(:config, :unreadable, %{path: path, problem: problem}) do
+    {"could not read the kubeconfig #{path}: #{bare(problem)}",
+     {"Look at it with", "ls -l #{path}"}}
+  end
+
+  def entry(:config, :malformed, %{path: path, problem: problem}) do
+    {"#{path} is not a kubeconfig: #{bare(problem)}",
+     {"Check it with", "kubectl config view --kubeconfig #{path}"}}
+  end
+
+  def entry(:config, :no_context, %{known: known}) do
+    {"the kubeconfig has no current-context, and no context was given. #{contexts(known)}",
+     {"Choose one with", "kubectl config use-context #{List.first(known) || "NAME"}"}}
+  end
+
+  def entry(:config, :unknown_context, %{context: context, known: known}) do
+    {"the kubeconfig has no context #{inspect(context)}. #{contexts(known)}",
+     {"See them with", "kubectl config get-contexts"}}
+  end
+
+  def entry(:config, :unknown_cluster, %{context: context, cluster: cluster}) do
+    {"context #{inspect(context)} names the cluster #{inspect(cluster)}, which the kubeconfig does not have",
+     {"See what is there with", "kubectl config get-clusters"}}
+  end
+
+  def entry(:config, :unknown_user, %{context: context, user: user}) do
+    {"context #{inspect(context)} names the user #{inspect(user)}, whom the kubeconfig does not have",
+     {"See who is there with", "kubectl config get-users"}}
+  end
+
+  def entry(:config, :bad_cluster, %{context: context, problem: problem}) do
+    {"the cluster of context #{inspect(context)} cannot be used: #{bare(problem)}",
+     {"Look at its entry with", view(context)}}
+  end
+
+  def entry(:config, :bad_user, %{context: context, problem: problem}) do
+    {"the credentials of context #{inspect(context)} cannot be used: #{bare(problem)}",
+     {"Look at their entry with", view(context)}}
+  end
+
+  def entry(:config, :unsupported_login, %{context: context, method: method}) do
+    {"the user of context #{inspect(context)} logs in by #{method}, which this version cannot do: it knows " <>
+       "client certificates, tokens and token files",
+     {"Choose another context", "kubectl config get-contexts"}}
+  end
+
+  def entry(:config, :bad_namespace, %{namespace: namespace}) do
+    {"#{inspect(namespace)} cannot be a namespace: its name has at most 63 of a-z, 0-9 and -",
+     {"See the names with", "kubectl get namespaces"}}
+  end
+
+  def entry(:config, :protected, %{context: context, pattern: pattern}) do
+    {"context #{inspect(context)} is protected by #{inspect(pattern)} in the configuration, and nobody has " <>
+       "confirmed that it is meant: in code by yes: true",
+     {"Confirm it with", "mix k8s.connect TARGET --context #{context} --yes"}}
+  end
+
+  # The API server
+
+  def entry(:cluster, :unreachable, %{server: server, problem: problem}) do
+    {"could not reach the API server #{server}: #{bare(problem)}. Is the cluster up, and a VPN needed?",
+     {"Check with", "kubectl cluster-info"}}
+  end
+
+  def entry(:cluster, :timed_out, %{server: server, timeout_ms: timeout}) do
+    {"the API server #{server} did not answer within #{timeout} ms. Is a VPN needed?",
+     {"Check with", "kubectl cluster-info"}}
+  end
+
+  def entry(:cluster, :unknown_authority, %{server: server}) do
+    {"the API server #{server} shows a certificate of an authority that the kubeconfig does not trust. Is it " <>
+       "the right cluster?", {"Compare certificate-authority in", "kubectl config view --minify"}}
+  end
+
+  def entry(:cluster, :tls, %{server: server, problem: problem}) do
+    {"no TLS with the API server #{server}: #{bare(problem)}",
+     {"Check with", "kubectl cluster-info"}}
+  end
+
+  def entry(:cluster, :client_certificate_expired, %{context: context, not_after: not_after}) do
+    {"the client certificate of context #{inspect(context)} expired at #{not_after}. Get a new kubeconfig where " <>
+       "you got this one", {"Then check with", whoami(context)}}
+  end
+
+  def entry(:cluster, :unauthorized, %{context: context, server: server}) do
+    {"the API server #{server} does not take the credentials of context #{inspect(context)} (401). Log in again",
+     {"Then check with", whoami(context)}}
+  end
+
+  def entry(:cluster, :forbidden, %{resource: "pods/exec"} = details) do
+    {"may not read the cookie from the running node: no right to create pods/exec in namespace " <>
+       "#{inspect(details.namespace)} (403). Ask for one more line in the Role: #{@exec_rule}",
+     {"Or pass the cookie in a file", "mix k8s.connect TARGET --cookie-file PATH"}}
+  end
+
+  def entry(:cluster, :forbidden, details) do
+    %{verb: verb, resource: resource, namespace: namespace, message: message} = details
+
+    {"may not #{verb} #{resource} in namespace #{inspect(namespace)} (403): #{bare(message)}",
+     {"See what is missing, as a Role to ask for, with", "mix k8s.doctor -n #{namespace}"}}
+  end
+
+  def entry(:cluster, :refused, %{server: server, code: code, message: message}) do
+    {"the API server #{server} answered with #{code}: #{bare(message)}",
+     {"Check with", "kubectl cluster-info"}}
+  end
+
+  def entry(:cluster, :not_kubernetes, %{server: server, problem: problem}) do
+    {"what answers at #{server} is no Kubernetes API server: #{bare(problem)}",
+     {"Check the server in", "kubectl config view --minify"}}
+  end
+
+  # The pod
+
+  def entry(:target, :bad_target, %{target: target}) do
+    {"#{inspect(target)} is no target. It can be a pod (app-0), its owner (sts/app, deploy/web) or a Service " <>
+       "(svc/app)", {"See what is there with", "kubectl get pods"}}
+  end
+
+  def entry(:target, :no_such_pod, %{pod: pod, namespace: namespace}) do
+    {"there is no pod #{inspect(pod)} in namespace #{inspect(namespace)}",
+     {"See what is there with", "kubectl get pods -n #{namespace}"}}
+  end
+
+  def entry(:target, :no_pods, %{target: target, namespace: namespace}) do
+    {"no pod belongs to #{target} in namespace #{inspect(namespace)}",
+     {"See what is there with", "kubectl get pods -n #{namespace} --show-labels"}}
+  end
+
+  def entry(:target, :not_running, %{pod: pod, namespace: namespace, phase: phase}) do
+    {"pod #{inspect(pod)} in namespace #{inspect(namespace)} is not running: #{phase}",
+     {"See why with", "kubectl describe pod #{pod} -n #{namespace}"}}
+  end
+
+  def entry(:target, :no_container, %{container: container, known: known}) do
+    {"the pod has no container #{inspect(container)}. There are: #{Enum.join(known, ", ")}",
+     {"Choose one with", "mix k8s.connect TARGET --container #{List.first(known)}"}}
+  end
+
+  def entry(:target, :replaced, %{pod: pod, namespace: namespace}) do
+    {"pod #{inspect(pod)} in namespace #{inspect(namespace)} was replaced by another one of the same name " <>
+       "meanwhile", {"Connect again, to the new one", "mix k8s.connect #{pod} -n #{namespace}"}}
+  end
+
+  # What answers in it
+
+  def entry(:node, :no_epmd, %{message: message, tried: tried} = details) do
+    {"no Erlang node can be found in #{pod(details)}: nothing listens on epmd's port 4369 there " <>
+       "(#{bare(message)})#{nor_at(tried)}. Is it the right pod, and does its node have a name? " <>
+       "If it runs without epmd, give its port with the option :port, on a command line: --port 9100",
+     {"Check with", logs(details)}}
+  end
+
+  def entry(:node, :nothing_at, %{port: port, message: message} = details) do
+    {"no Erlang node is at port #{port} of #{pod(details)}: nothing takes a connection there on the pod's " <>
+       "loopback (#{bare(message)})",
+     {"See which ports there are with", exec(details, "ss -ltn")}}
+  end
+
+  def entry(:node, :epmd_silent, %{} = details) do
+    {"something in #{pod(details)} takes connections on epmd's port 4369, and does not answer for 5 s",
+     {"Check with", exec(details, "epmd -names")}}
+  end
+
+  def entry(:node, :epmd_junk, %{seen: seen} = details) do
+    {"what listens on epmd's port 4369 in #{pod(details)} is not epmd: it answers with #{bare(seen)}",
+     {"Check with", exec(details, "epmd -names")}}
+  end
+
+  def entry(:node, :no_nodes, %{} = details) do
+    {"epmd runs in #{pod(details)} and knows no node: none was started with a name, or it is still starting",
+     {"Check with", logs(details)}}
+  end
+
+  def entry(:node, :unknown_node, %{wanted: wanted, known: known} = details) do
+    {"there is no node #{inspect(wanted)} in #{pod(details)}. epmd knows: #{Enum.join(known, ", ")}",
+     {"Choose one with", "#{connect(details)} --node #{List.first(known)}"}}
+  end
+
+  def entry(:node, :several_nodes, %{known: known} = details) do
+    {"there are several nodes in #{pod(details)}: #{Enum.join(known, ", ")}. Choose one with the option :node",
+     {"On a command line", "#{connect(details)} --node #{hd(known)}"}}
+  end
+
+  def entry(:node, :port_refused, %{node: node, port: port, message: message} = details) do
+    {"node #{inspect(node)} is registered with port #{port}, and nothing takes a connection there on the pod's " <>
+       "loopback (#{bare(message)}). It listens on the pod's IP only: take inet_dist_use_interface out of its " <>
+       "vm.args, or set it to {0,0,0,0}", {"See where it listens with", exec(details, "ss -ltn")}}
+  end
+
+  def entry(:node, :handshake_silent, %{node: node} = details) do
+    {"node #{inspect(node)} took the connection and did not answer the handshake. Is the VM stuck?",
+     {"Check with", logs(details)}}
+  end
+
+  def entry(:node, :junk, %{expected: expected, seen: seen} = details) do
+    {"what listens on the node's port in #{pod(details)} is not an Erlang node: #{expected} was due, and " <>
+       "#{inspect(seen)} came", {"Check with", exec(details, "epmd -names")}}
+  end
+
+  def entry(:node, :rejected, %{status: status} = details) do
+    {"the node in #{pod(details)} refused the handshake: #{bare(status)}. Does it only allow certain nodes " <>
+       "(:net_kernel.allow/1)?", {"Check with", logs(details)}}
+  end
+
+  def entry(:node, :too_old, %{} = details) do
+    {"the node in #{pod(details)} is older than OTP 23, whose distribution protocol is the oldest that is " <>
+       "spoken here", {"Use what is in its own image", exec(details, "sh")}}
+  end
+
+  def entry(:node, :bad_name, %{name: name} = details) do
+    {"the node in #{pod(details)} calls itself #{inspect(name)}, which is not a name that a node can have",
+     {"Check with", exec(details, "epmd -names")}}
+  end
+
+  def entry(:node, :link_closed, %{reason: reason}) do
+    {"the connection to the pod ended on the way: #{bare(reason)}. Try again",
+     {"See how the pod is with", "kubectl get pods"}}
+  end
+
+  # The cookie
+
+  def entry(:cookie, :not_found, %{pod: pod} = details) do
+    {"the spec of pod #{inspect(pod)} does not lead to a cookie: no variable of its container is called " <>
+       "RELEASE_COOKIE, ERLANG_COOKIE or the like, or what it refers to is not there. A release without one has " <>
+       "its own, in releases/COOKIE of the image. Pass it in a file: --cookie-file PATH. Or have it read from the " <>
+       "running node, which needs one more line in your Role: #{@exec_rule}",
+     {"Then", "#{connect(details)} --cookie-from exec"}}
+  end
+
+  def entry(:cookie, :not_there, %{pod: pod, problem: problem} = details) do
+    {"could not read the cookie from the running node in pod #{inspect(pod)}: #{bare(problem)}. It takes a " <>
+       "container with sh and sed, and the rights of the node's user there",
+     {"Pass it in a file", "#{connect(details)} --cookie-file PATH"}}
+  end
+
+  # The way to this BEAM
+
+  def entry(:outlet, :no_socket, %{directory: directory, problem: problem}) do
+    {"could not make a socket in #{directory}: #{bare(problem)}",
+     {"Choose another directory with", "export TMPDIR=/path"}}
+  end
+
+  def entry(:outlet, :no_listener, %{address: address, problem: problem}) do
+    {"could not listen on #{address}: #{bare(problem)}",
+     {"See what is there with", "ip addr show lo"}}
+  end
+
+  def entry(:outlet, :no_pod_address, %{pod: pod, namespace: namespace}) do
+    {"pod #{inspect(pod)} has no address yet, and the kernel route needs one",
+     {"See it with", "kubectl get pod #{pod} -n #{namespace} -o wide"}}
+  end
+
+  # The helper
+
+  def entry(:helper, :not_installed, %{path: path}) do
+    {"the kernel route needs the helper, and there is no #{path}. Run it by sudo, with --sudo, or do without, " <>
+       "with --route vm", {"Or install it once, as an admin", "mix k8s.helper install"}}
+  end
+
+  def entry(:helper, :not_started, %{path: path, problem: problem}) do
+    {"could not start the helper #{path}: #{bare(problem)}", {"Look at it with", "ls -l #{path}"}}
+  end
+
+  def entry(:helper, :no_sudo, %{}) do
+    {"there is no sudo in PATH to run the helper by",
+     {"Install the helper instead", "mix k8s.helper install"}}
+  end
+
+  def entry(:helper, :sudo, %{}) do
+    {"sudo did not run the helper; it was not let ask for a password",
+     {"Give it one first", "sudo -v"}}
+  end
+
+  def entry(:helper, :died, %{words: words, times: 1}) do
+    {"the helper is gone: #{bare(words)}. Try again",
+     {"See how it is with", "mix k8s.helper status"}}
+  end
+
+  def entry(:helper, :died, %{words: words, times: times}) do
+    {"the helper died #{times} times within a minute, the last time so: #{bare(words)}",
+     {"See how it is with", "mix k8s.helper status"}}
+  end
+
+  def entry(:helper, :silent, %{timeout_ms: timeout}) do
+    {"the helper did not answer within #{timeout} ms and was ended, if that is allowed. Was it stopped?",
+     {"See what is left with", "ps -C k8s_connect_helper"}}
+  end
+
+  def entry(:helper, :unreadable, %{problem: problem}) do
+    {"the helper's answer cannot be read: #{bare(problem)}",
+     {"Install the one of this version", "mix k8s.helper install"}}
+  end
+
+  def entry(:helper, :wrong_version, %{major: major, minor: minor}) do
+    {"the installed helper speaks version #{major}.#{minor} of its protocol, which this library does not",
+     {"Install the one of this version", "mix k8s.helper install"}}
+  end
+
+  def entry(:helper, :not_permitted, %{why: why}) do
+    {because, next} = missing(why)
+    {"the helper may not change the kernel's rules: #{because}", next}
+  end
+
+  def entry(:helper, :set_uid, %{}) do
+    {"the helper is setuid, which it refuses to be: it would act for somebody else",
+     {"Install it again", "mix k8s.helper install"}}
+  end
+
+  def entry(:helper, :not_your_process, %{pid: pid}) do
+    {"the helper does not work for process #{pid}: it is not there, or another user's. It works for the user " <>
+       "who runs it, or who runs sudo", {"Look with", "ps -o user= -p #{pid}"}}
+  end
+
+  def entry(:helper, :kernel, %{step: step, problem: problem}) do
+    {"the kernel refused #{step}: #{bare(problem)}. It needs Linux 5.12 with nf_tables",
+     {"See what works here with", "mix k8s.helper status"}}
+  end
+
+  def entry(:helper, :too_many_helpers, %{limit: limit}) do
+    {"this user has #{limit} helpers already, one for each BEAM that is connected by the kernel route, and may " <>
+       "have no more", {"See them with", "pgrep -a k8s_connect"}}
+  end
+
+  def entry(:helper, :no_route, %{to: to, problem: problem}) do
+    {"this machine has no route to #{to}, and could not be given one: #{bare(problem)}",
+     {"Open the device with", "sudo chmod 0666 /dev/net/tun"}}
+  end
+
+  def entry(:helper, :bad_destination, %{to: to, why: why}) do
+    {"the helper does not redirect #{to}: it is #{destination(why)}",
+     {"See the pod's address with", "kubectl get pods -o wide"}}
+  end
+
+  def entry(:helper, :low_port, %{to: to, port: port}) do
+    {"the helper does not redirect #{to}: port #{port} is below 1024",
+     {"Give the node another one", "-kernel inet_dist_listen_min 5555 inet_dist_listen_max 5555"}}
+  end
+
+  def entry(:helper, :no_listener, %{via: via}) do
+    {"the helper does not redirect to port #{via}, as nothing listens there on the loopback",
+     {"Look with", "ss -ltn sport = :#{via}"}}
+  end
+
+  def entry(:helper, :foreign_listener, %{via: via, uid: uid}) do
+    {"the helper does not redirect to port #{via}: who listens there is the user #{uid}",
+     {"Look with", "sudo ss -ltnp sport = :#{via}"}}
+  end
+
+  def entry(:helper, :too_many, %{count: count}) do
+    {"the helper holds 1024 redirects at most, and #{count} were asked for",
+     {"End some connections", "K8sConnect.connections()"}}
+  end
+
+  def entry(:helper, :twice, %{to: to}),
+    do: {"the helper was asked to redirect #{to} twice", report()}
+
+  def entry(:helper, :malformed, %{problem: problem}),
+    do: {"the helper could not read what it was asked: #{bare(problem)}", report()}
+
+  def entry(:helper, :too_long, %{length: length}),
+    do: {"the helper was sent a frame of #{length} bytes, which is too long", report()}
+
+  def entry(:helper, :empty, %{}), do: {"the helper was sent an empty frame", report()}
+
+  def entry(:helper, :no_hello, %{}),
+    do: {"the helper was asked for something before it was greeted", report()}
+
+  def entry(:helper, :second_hello, %{}), do: {"the helper was greeted twice", report()}
+
+  # The route
+
+  def entry(:route, :linux_only, %{}) do
+    {"the kernel route is for Linux", {"Take the other one", "mix k8s.connect TARGET --route vm"}}
+  end
+
+  def entry(:route, :always_hidden, %{}) do
+    {"a connection on the route :vm is always a hidden one. Leave out :visible",
+     {"Or take the kernel's", "mix k8s.connect TARGET --route kernel --visible"}}
+  end
+
+  def entry(:route, :name_kind, %{node: node, me: me}) do
+    {"this BEAM is the node #{me}, and one of #{node} has a name of the other kind, long or short; by the " <>
+       "kernel route they cannot connect",
+     {"Take the other one", "mix k8s.connect TARGET --route vm"}}
+  end
+
+  def entry(:route, :host_elsewhere, %{node: node, host: host, ip: ip}) do
+    {"node #{node} is in the pod with the address #{ip}, and #{host} does not lead there on this machine; " <>
+       "programs that take the kernel route look it up. Take the other one: --route vm",
+     {"Or make it known", "echo '#{ip} #{host}' | sudo tee -a /etc/hosts"}}
+  end
+
+  def entry(:route, :blocked, %{address: address, problem: problem}) do
+    {"the kernel redirects #{address}, and a connection does not get through (#{bare(problem)}): is there a " <>
+       "firewall that denies what leaves this machine, or another rule for that address? The other route is not " <>
+       "touched by it: --route vm", {"See what works with", "mix k8s.helper status"}}
+  end
+
+  def entry(:route, :unknown_net_kernel, %{otp: otp}) do
+    {"the net_kernel of this OTP (#{otp}) is not one that is known here (those of OTP 25 to 29 are), or is not to " <>
+       "be touched, and was left alone. Without that it takes OTP 27.2, no -epmd_module, and a node here whose name " <>
+       "is long or short as the pod's is",
+     {"Take the other route", "mix k8s.connect TARGET --route kernel"}}
+  end
+
+  def entry(:route, :no_distribution, %{name: name, problem: problem}) do
+    {"could not make this BEAM the node #{name}: #{bare(problem)}",
+     {"Start it as a node yourself", "iex --sname me -S mix"}}
+  end
+
+  def entry(:route, :node_taken, %{node: node}) do
+    {"this BEAM is connected to a node #{node} already, of another pod or by another way: two clusters can have " <>
+       "the same addresses", {"End that first", "Node.disconnect(#{inspect(node)})"}}
+  end
+
+  # The connection
+
+  def entry(:connect, :refused, %{node: node, source: source}) do
+    {"node #{node} was reached and did not let us in: the cookie from #{bare(source)} is not its own. Pass the " <>
+       "right one by the option :cookie_file",
+     {"On a command line", "mix k8s.connect TARGET --cookie-file PATH"}}
+  end
+
+  def entry(:connect, :session_died, %{problem: problem}),
+    do: {"the session ended by a fault of its own: #{bare(problem)}", report()}
+
+  def entry(:connect, :lost, %{node: node}) do
+    {"lost the connection to #{node}", "Connect again with the same command"}
+  end
+
+  # What was wanted of the node
+
+  def entry(:remote, :raised, %{node: node, text: text}),
+    do: {"it was evaluated on #{node}, and this came of it: #{text}", nil}
+
+  def entry(:remote, :no_elixir, %{node: node}) do
+    {"#{node} has no Elixir to evaluate with. Use :erpc from this side",
+     {"In an IEx here", "mix k8s.connect TARGET"}}
+  end
+
+  def entry(:remote, :no_iex, %{node: node}) do
+    {"#{node} has no IEx. Use the one on this side",
+     {"Without --remsh", "mix k8s.connect TARGET"}}
+  end
+
+  def entry(:remote, :no_shell, %{problem: problem}) do
+    {"could not start a shell on this terminal: #{bare(problem)}",
+     {"Evaluate without one", "mix k8s.connect TARGET --rpc 'node()'"}}
+  end
+
+  defp report, do: "Please report it, with what was printed before"
+
+  defp missing(:file_capability) do
+    {"its file has no capability; a copy or an upgrade of it loses that",
+     {"Install it again", "mix k8s.helper install"}}
+  end
+
+  defp missing(:no_new_privs) do
+    {"this terminal, or what started it, forbids new privileges (no_new_privs), as sandboxes and some containers " <>
+       "do. Start from another one", {"Check with", "grep NoNewPrivs /proc/self/status"}}
+  end
+
+  defp missing(:bounding_set) do
+    {"the bounding set of this container does not have cap_net_admin",
+     {"Start it with", "--cap-add NET_ADMIN"}}
+  end
+
+  defp missing(:no_suid) do
+    {"its file is on a file system that is mounted nosuid",
+     {"Look with", "findmnt -T #{@helper}"}}
+  end
+
+  defp missing(:unknown), do: {"why cannot be told", {"Look with", "getcap #{@helper}"}}
+
+  defp destination(:local), do: "an address of this machine"
+  defp destination(:loopback), do: "a loopback address"
+  defp destination(:unspecified), do: "no address of a single machine"
+  defp destination(:multicast), do: "a multicast address"
+  defp destination(:broadcast), do: "a broadcast address"
+  defp destination(:link_local), do: "an address that is only valid on one link"
+  defp destination(:reserved), do: "a reserved address"
+  defp destination(:mapped), do: "an IPv4 address in an IPv6 one"
+
+  defp pod(%{pod: pod}), do: "pod #{inspect(pod)}"
+  defp nor_at([]), do: ""
+  defp nor_at(ports), do: ", and no node at #{Enum.join(ports, ", ")}, where its spec leads to"
+
+  # Commands
+
+  defp connect(%{pod: pod, namespace: namespace}), do: "mix k8s.connect #{pod} -n #{namespace}"
+  defp connect(%{pod: pod}), do: "mix k8s.connect #{pod}"
+  defp logs(%{pod: pod, namespace: namespace}), do: "kubectl logs #{pod} -n #{namespace}"
+  defp view(context), do: "kubectl config view --minify --context #{context}"
+  defp whoami(context), do: "kubectl auth whoami --context #{context}"
+
+  defp exec(%{pod: pod, namespace: namespace}, command),
+    do: "kubectl exec -it #{pod} -n #{namespace} -- #{command}"
+
+  # Text from outside brings its own full stop or none.
+  defp bare(text), do: String.trim_trailing(text, ".")
+
+  defp contexts([]), do: "It has none at all"
+  defp contexts(known), do: "There are: #{Enum.join(known, ", ")}"
+
+  @doc """
+  The kinds of each stage, as rows of a table.
+  """
+  @spec table() :: String.t()
+  def table do
+    Enum.map_join(all(), "\n", fn {stage, kinds} ->
+      names = kinds |> Keyword.keys() |> Enum.uniq() |> Enum.map_join(", ", &"`#{inspect(&1)}`")
+      "| `#{inspect(stage)}` | #{names} |"
+    end)
+  end
+
+  # Examples
+
+  @pod %{pod: "app-0", namespace: "shop"}
+  @server "https://10.0.0.1:6443"
+
+  @doc """
+  One failure of each kind, or one for each sentence that a kind has.
+  """
+  @spec examples() :: [{stage :: atom(), kind :: atom(), details :: map()}]
+  def examples do
+    for {stage, kinds} <- all(), {kind, details} <- kinds, do: {stage, kind, details}
+  end
+
+  defp all do
+    [
+      options: [
+        not_a_keyword: %{value: "a map"},
+        unknown_option: %{option: :namspace, known: [:context, :namespace]},
+        bad_option: %{option: :timeout, value: 0, expected: "a positive number of milliseconds"},
+        no_target: %{},
+        target_and_selector: %{target: "app-0"},
+        no_cookie_file: %{file: "cookie.txt", problem: "no such file or directory"},
+        bad_cookie_file: %{file: "cookie.txt", size: 0},
+        kernel_only: %{option: :sudo},
+        bad_words: %{problem: "--frob is no option, or needs a value"}
+      ],
+      native: [
+        not_loaded: %{path: "priv/native/k8s_connect_nif.so", problem: "no such file"},
+        task_died: %{}
+      ],
+      config: [
+        not_found: %{tried: ["/home/me/.kube/config"]},
+        not_found: %{tried: []},
+        unreadable: %{path: "/home/me/.kube/config", problem: "Permission denied (os error 13)"},
+        malformed: %{path: "/home/me/.kube/config", problem: "line 3, column 1"},
+        no_context: %{known: ["dev", "prod"]},
+        unknown_context: %{context: "pord", known: ["dev", "prod"]},
+        unknown_cluster: %{context: "prod", cluster: "eu"},
+        unknown_user: %{context: "prod", user: "me"},
+        bad_cluster: %{context: "prod", problem: "failed to parse the certificate authority"},
+        bad_user: %{context: "prod", problem: "failed to read the client key"},
+        unsupported_login: %{context: "prod", method: "auth-provider"},
+        bad_namespace: %{namespace: "Shop/1"},
+        protected: %{context: "prod-eu", pattern: "prod*"}
+      ],
+      cluster: [
+        unreachable: %{server: @server, problem: "Connection refused (os error 111)"},
+        timed_out: %{server: @server, timeout_ms: 15_000},
+        unknown_authority: %{server: @server},
+        tls: %{server: @server, problem: "invalid peer certificate: not valid for name"},
+        client_certificate_expired: %{context: "prod", not_after: "2026-01-01T00:00:00Z"},
+        unauthorized: %{context: "prod", server: @server},
+        forbidden: %{
+          verb: "create",
+          resource: "pods/portforward",
+          namespace: "shop",
+          message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
+        },
+        forbidden: %{verb: "create", resource: "pods/exec", namespace: "shop", message: "no"},
+        refused: %{server: @server, code: 500, message: "etcdserver: request timed out"},
+        not_kubernetes: %{server: @server, problem: "an answer that is no JSON"}
+      ],
+      target: [
+        bad_target: %{target: "job/x"},
+        no_such_pod: %{pod: "app-9", namespace: "shop"},
+        no_pods: %{target: "sts/app", namespace: "shop"},
+        not_running: Map.put(@pod, :phase, "Pending"),
+        no_container: %{container: "ap", known: ["app", "proxy"]},
+        replaced: @pod
+      ],
+      node: [
+        no_epmd: Map.merge(@pod, %{message: "connection refused", tried: []}),
+        nothing_at: Map.merge(@pod, %{port: 9100, message: "connection refused"}),
+        epmd_silent: @pod,
+        epmd_junk: Map.put(@pod, :seen, "\"HTTP/1.1 400\""),
+        no_nodes: @pod,
+        unknown_node: Map.merge(@pod, %{wanted: "web", known: ["app", "worker"]}),
+        several_nodes: Map.put(@pod, :known, ["app", "worker"]),
+        port_refused: Map.merge(@pod, %{node: "app", port: 5555, message: "connection refused"}),
+        handshake_silent: Map.put(@pod, :node, "app"),
+        junk: Map.merge(@pod, %{expected: "a status", seen: "HTTP/1.1 400"}),
+        rejected: Map.put(@pod, :status, "not_allowed"),
+        too_old: @pod,
+        bad_name: Map.put(@pod, :name, "app"),
+        link_closed: %{reason: "the API server closed the connection"}
+      ],
+      cookie: [
+        not_found: @pod,
+        not_there: Map.put(@pod, :problem, "there is no sh")
+      ],
+      outlet: [
+        no_socket: %{directory: "/tmp", problem: "Permission denied (os error 13)"},
+        no_listener: %{address: "127.0.0.1", problem: "Too many open files (os error 24)"},
+        no_pod_address: @pod
+      ],
+      helper: [
+        not_installed: %{path: @helper},
+        not_started: %{path: @helper, problem: "permission denied"},
+        no_sudo: %{},
+        sudo: %{},
+        died: %{words: "killed", times: 1},
+        died: %{words: "killed", times: 3},
+        silent: %{timeout_ms: 5000},
+        unreadable: %{problem: "not a frame"},
+        wrong_version: %{major: 2, minor: 0},
+        not_permitted: %{why: :file_capability},
+        not_permitted: %{why: :no_new_privs},
+        not_permitted: %{why: :bounding_set},
+        not_permitted: %{why: :no_suid},
+        not_permitted: %{why: :unknown},
+        set_uid: %{},
+        not_your_process: %{pid: 4711},
+        kernel: %{step: "a table", problem: "Operation not supported (os error 95)"},
+        too_many_helpers: %{limit: 16},
+        no_route: %{to: "10.244.1.8", problem: "no TUN device"},
+        bad_destination: %{to: "127.0.0.1:5555", why: :loopback},
+        low_port: %{to: "10.244.1.8:80", port: 80},
+        no_listener: %{via: 40_000},
+        foreign_listener: %{via: 40_000, uid: 1001},
+        too_many: %{count: 2000},
+        twice: %{to: "10.244.1.8:5555"},
+        malformed: %{problem: "a frame of another version"},
+        too_long: %{length: 70_000},
+        empty: %{},
+        no_hello: %{},
+        second_hello: %{}
+      ],
+      route: [
+        linux_only: %{},
+        always_hidden: %{},
+        name_kind: %{node: :"app@10.244.1.8", me: :me@laptop},
+        host_elsewhere: %{node: :"app@app.shop.svc", host: "app.shop.svc", ip: "10.244.1.8"},
+        blocked: %{address: "10.244.1.8:4369", problem: "timed out"},
+        unknown_net_kernel: %{otp: "40"},
+        no_distribution: %{name: "rem-me-x1@127.0.0.1", problem: "not allowed"},
+        node_taken: %{node: :"app@10.244.1.8"}
+      ],
+      connect: [
+        refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
+        session_died: %{problem: "killed"},
+        lost: %{node: :"app@10.244.1.8"}
+      ],
+      remote: [
+        raised: %{node: :"app@10.244.1.8", text: "** (RuntimeError) boom"},
+        no_elixir: %{node: :"app@10.244.1.8"},
+        no_iex: %{node: :"app@10.244.1.8"},
+        no_shell: %{problem: ":already_started"}
+      ]
+    ]
+  end
+end

@@ -1,0 +1,28 @@
+defmodule K8sConnect.Protection do
+  @moduledoc false
+  # `config :k8s_connect, protect: ["prod*"]`: a context that matches is not connected to by accident,
+  # nor by a script that was written for another one.
+
+  alias K8sConnect.Error
+
+  @doc """
+  Whether a connection to the context may be made: it is not protected, or somebody says so.
+  """
+  @spec check(String.t(), %{yes: boolean(), confirm: (String.t() -> boolean())}) ::
+          :ok | {:error, Error.t()}
+  def check(context, %{yes: yes, confirm: confirm}) do
+    pattern = Enum.find(patterns(), &matches?(&1, context))
+
+    if pattern == nil or yes or confirm.(context),
+      do: :ok,
+      else: {:error, Error.new(:config, {:protected, %{context: context, pattern: pattern}})}
+  end
+
+  defp patterns, do: Application.get_env(:k8s_connect, :protect, [])
+
+  # `*` stands for anything, as in a shell; capitals do not protect from a slip.
+  defp matches?(pattern, context) do
+    parts = pattern |> String.split("*") |> Enum.map_join(".*", &Regex.escape/1)
+    Regex.match?(Regex.compile!("\\A#{parts}\\z", "is"), context)
+  end
+end
