@@ -17,7 +17,7 @@ defmodule K8sConnect.Error do
   | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:unsupported_login`, `:bad_namespace` |
   | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes` |
   | `:target` | `:bad_target`, `:no_such_pod`, `:no_pods`, `:not_running`, `:no_container` |
-  | `:node` | `:no_epmd`, `:nothing_at`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
+  | `:node` | `:no_epmd`, `:nothing_at`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed`, `:tls_only` |
   | `:cookie` | `:not_found`, `:not_there` |
   | `:outlet` | `:no_socket`, `:no_listener`, `:no_pod_address` |
   | `:helper` | `:not_installed`, `:not_started`, `:no_sudo`, `:sudo`, `:died`, `:silent`, `:unreadable`, `:wrong_version`, `:not_permitted`, `:set_uid`, `:not_your_process`, `:kernel`, `:too_many_helpers`, `:no_route`, `:bad_destination`, `:low_port`, `:no_listener`, `:foreign_listener`, `:too_many`, `:twice`, `:malformed`, `:too_long`, `:empty`, `:no_hello`, `:second_hello` |
@@ -322,6 +322,12 @@ defmodule K8sConnect.Error do
   defp sentence(:node, :link_closed, %{reason: reason}) do
     "the connection to the pod ended on the way: #{bare(reason)}. " <>
       "Try again, and check with: kubectl get pods"
+  end
+
+  defp sentence(:node, :tls_only, %{node: node, port: port} = details) do
+    "node #{inspect(node)} in #{pod(details)} speaks TLS at port #{port} (it was started with -proto_dist " <>
+      "inet_tls), which this version does not. A remote shell in its own container does: " <>
+      exec(details, "sh")
   end
 
   # The cookie

@@ -81,6 +81,8 @@ defmodule K8sConnect.ErrorTest do
     {:node, :too_old, %{pod: "p", namespace: "n"}, ["OTP 23", "kubectl exec"]},
     {:node, :bad_name, %{pod: "p", namespace: "n", name: "a b"}, ["\"a b\"", "epmd -names"]},
     {:node, :link_closed, %{reason: "gone"}, ["gone", "Try again"]},
+    {:node, :tls_only, %{pod: "p", namespace: "n", node: "a", port: 5555},
+     ["\"a\"", "TLS at port 5555", "inet_tls", "kubectl exec -it p -n n -- sh"]},
     {:cookie, :not_found, %{pod: "p"},
      ["\"p\"", "RELEASE_COOKIE", "--cookie-from exec", "[pods/exec]", "--cookie-file"]},
     {:cookie, :not_there, %{pod: "p", problem: "no sh."}, ["\"p\": no sh.", "--cookie-file"]},
