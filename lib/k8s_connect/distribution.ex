@@ -38,10 +38,15 @@ defmodule K8sConnect.Distribution do
   @spec stop() :: :ok
   def stop do
     # Not in the state of a process: who started it may have been killed since.
-    ours? = Node.alive?() and :persistent_term.get(@own, nil) == Node.self()
-    _ = ours? and :net_kernel.stop()
+    _ = own?() and :net_kernel.stop()
     :ok
   end
+
+  @doc """
+  Whether the local node is one that `ensure/1` has started.
+  """
+  @spec own?() :: boolean()
+  def own?, do: Node.alive?() and :persistent_term.get(@own, nil) == Node.self()
 
   @doc """
   Sets the cookie for `node` and for no other.

@@ -27,6 +27,12 @@ defmodule K8sConnect.Native do
     end
   end
 
+  @doc """
+  Loads the library, and says from where.
+  """
+  @spec library() :: {:ok, Path.t()} | {:error, Error.t()}
+  def library, do: with(:ok <- load(), do: {:ok, library_path() <> ".so"})
+
   @spec list_pods(reference(), map()) :: :ok
   def list_pods(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
 
@@ -74,6 +80,37 @@ defmodule K8sConnect.Native do
   @spec read_frame(binary()) :: tuple()
   def read_frame(_frame), do: :erlang.nif_error(:nif_not_loaded)
 
+  # A doctor's questions
+
+  @typedoc "A cluster, a pod of it, and a link to that, as a doctor has asked for them."
+  @type survey :: reference()
+  @type surveyed_pod :: reference()
+  @type surveyed_link :: reference()
+
+  @spec survey(reference(), map()) :: :ok
+  def survey(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec survey_server(reference(), survey()) :: :ok
+  def survey_server(_reference, _survey), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec survey_user(reference(), survey()) :: :ok
+  def survey_user(_reference, _survey), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec survey_rights(reference(), survey(), [{String.t(), String.t(), String.t() | nil}]) :: :ok
+  def survey_rights(_reference, _survey, _rights), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec survey_pod(reference(), survey(), map()) :: :ok
+  def survey_pod(_reference, _survey, _target), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec survey_link(reference(), surveyed_pod()) :: :ok
+  def survey_link(_reference, _pod), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec survey_epmd(reference(), surveyed_link()) :: :ok
+  def survey_epmd(_reference, _link), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec survey_node(reference(), surveyed_link(), map()) :: :ok
+  def survey_node(_reference, _link, _target), do: :erlang.nif_error(:nif_not_loaded)
+
   @spec cookie(session()) :: binary() | nil
   def cookie(_session), do: :erlang.nif_error(:nif_not_loaded)
 
@@ -88,7 +125,7 @@ defmodule K8sConnect.Native do
   end
 
   defp load do
-    path = Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_nif"])
+    path = library_path()
 
     case :erlang.load_nif(String.to_charlist(path), 0) do
       :ok ->
@@ -102,6 +139,8 @@ defmodule K8sConnect.Native do
         {:error, Error.new(:native, {:not_loaded, details(path, kind, text)})}
     end
   end
+
+  defp library_path, do: Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_nif"])
 
   defp details(path, kind, text), do: %{path: path <> ".so", problem: "#{text} (#{kind})"}
 end

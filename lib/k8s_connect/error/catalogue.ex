@@ -293,6 +293,18 @@ defmodule K8sConnect.Error.Catalogue do
      {"Check with", logs(details)}}
   end
 
+  def entry(:node, :tls_only, %{node: node, port: port} = details) do
+    {"node #{inspect(node)} in #{pod(details)} speaks TLS at port #{port} (it was started with -proto_dist " <>
+       "inet_tls), which this version does not",
+     {"A remote shell in its own container does", exec(details, "sh")}}
+  end
+
+  def entry(:node, :handshake_closed, %{node: node} = details) do
+    {"node #{inspect(node)} in #{pod(details)} ended the connection without a word of the handshake. It may ask for " <>
+       "distribution flags that this version does not have, and then says so in its log",
+     {"Check with", logs(details)}}
+  end
+
   def entry(:node, :junk, %{expected: expected, seen: seen} = details) do
     {"what listens on the node's port in #{pod(details)} is not an Erlang node: #{expected} was due, and " <>
        "#{inspect(seen)} came", {"Check with", exec(details, "epmd -names")}}
@@ -694,6 +706,8 @@ defmodule K8sConnect.Error.Catalogue do
         several_nodes: Map.put(@pod, :known, ["app", "worker"]),
         port_refused: Map.merge(@pod, %{node: "app", port: 5555, message: "connection refused"}),
         handshake_silent: Map.put(@pod, :node, "app"),
+        handshake_closed: Map.put(@pod, :node, "app"),
+        tls_only: Map.merge(@pod, %{node: "app", port: 5555}),
         junk: Map.merge(@pod, %{expected: "a status", seen: "HTTP/1.1 400"}),
         rejected: Map.put(@pod, :status, "not_allowed"),
         too_old: @pod,

@@ -29,6 +29,7 @@ defmodule Mix.K8sConnect.Options do
   @aliases [n: :namespace, c: :container, l: :selector]
   @choices [route: ~w(auto vm kernel), cookie_from: ~w(spec exec)]
   @modes [:rpc, :remsh, :hold, :wait]
+  @formats [:json, :report]
 
   @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
   @type format :: :text | :json
@@ -62,6 +63,33 @@ defmodule Mix.K8sConnect.Options do
       {:ok, what(target, options, mode)}
     end
   end
+
+  @doc """
+  The words of `mix k8s.doctor`: what to examine, and how to print it.
+  """
+  @spec examination([String.t()]) ::
+          {:ok, String.t() | nil, keyword(), :text | :json | :report} | {:error, String.t()}
+  def examination(arguments) do
+    {switches, words, invalid} =
+      OptionParser.parse(arguments,
+        strict: Keyword.drop(@switches, @modes) ++ Enum.map(@formats, &{&1, :boolean}),
+        aliases: @aliases
+      )
+
+    {formats, options} = Keyword.split(switches, @formats)
+
+    with :ok <- check_invalid(invalid),
+         {:ok, options} <- choices(options),
+         {:ok, target} <- target(words, options),
+         {:ok, format} <- format(for {format, true} <- formats, do: format) do
+      {target, options} = named(target, options)
+      {:ok, target, options, format}
+    end
+  end
+
+  defp format([]), do: {:ok, :text}
+  defp format([format]), do: {:ok, format}
+  defp format(_both), do: {:error, "--json and --report exclude each other"}
 
   defp what(nil, options, mode) do
     if options[:selector], do: {:connect, nil, options, mode}, else: {:list, options}

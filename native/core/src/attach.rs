@@ -3,7 +3,7 @@
 
 use std::{net::IpAddr, pin::pin, sync::OnceLock, time::Instant};
 
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::{
     Error,
@@ -184,14 +184,14 @@ fn told_of(cookie: Cookie, steps: &Steps) -> Cookie {
     cookie
 }
 
-fn explain(cluster: &Cluster, pod: &str, error: node::Error) -> Error {
+pub(crate) fn explain(cluster: &Cluster, pod: &str, error: node::Error) -> Error {
     match error {
         node::Error::LinkClosed { reason } => Error::LinkClosed { reason },
         error => Error::Node { pod: pod.into(), namespace: cluster.namespace().into(), error },
     }
 }
 
-fn target_of(wish: &Wish) -> Result<(Target, String), target::Error> {
+pub(crate) fn target_of(wish: &Wish) -> Result<(Target, String), target::Error> {
     match (&wish.labels, &wish.target) {
         (Some(labels), _) => Ok((Target::Labels(labels.clone()), labels.clone())),
         (None, Some(target)) => Ok((Target::parse(target)?, target.clone())),
@@ -209,13 +209,7 @@ async fn look(
 ) -> Result<(Pod, Option<Cookie>), Error> {
     target::check_running(&pod)?;
     steps.done("pod", format!("{} is running", target::name_of(&pod)));
-    let wanted = wish.container.as_deref();
-    let Some(container) = container::choose(&pod, wanted) else {
-        return Err(Error::NoContainer {
-            container: wanted.unwrap_or_default().into(),
-            known: container_names(&pod),
-        });
-    };
+    let container = container_of(&pod, wish.container.as_deref())?;
     if wish.trust
         && let Some(name) = node::name::expected(&pod, container)
     {
@@ -227,6 +221,14 @@ async fn look(
     };
     let cookie = cookie.map(|cookie| told_of(cookie, steps));
     Ok((pod, cookie))
+}
+
+/// The container that is held for the node's.
+pub(crate) fn container_of<'a>(pod: &'a Pod, wanted: Option<&str>) -> Result<&'a Container, Error> {
+    container::choose(pod, wanted).ok_or_else(|| Error::NoContainer {
+        container: wanted.unwrap_or_default().into(),
+        known: container_names(pod),
+    })
 }
 
 fn container_names(pod: &Pod) -> Vec<String> {

@@ -217,6 +217,12 @@ fn candidates(source: &Source) -> Vec<PathBuf> {
     }
 }
 
+/// The files that [`resolve`] reads: those of the source that exist.
+#[must_use]
+pub fn files(source: &Source) -> Vec<PathBuf> {
+    candidates(source).into_iter().filter(|path| path.exists()).collect()
+}
+
 /// `None` for a file that does not exist.
 fn read_file(path: &Path) -> Result<Option<Kubeconfig>, Error> {
     match Kubeconfig::read_from(path) {

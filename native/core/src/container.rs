@@ -24,6 +24,9 @@ const VARIABLES: [&str; 8] = [
     "ERL_FLAGS",
 ];
 
+/// kubectl's own annotation.
+const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
+
 /// The one asked for, else the one with the surest sign of Erlang, else the one that the pod's
 /// annotation calls its default, else the first.
 #[must_use]
@@ -34,13 +37,29 @@ pub fn choose<'a>(pod: &'a Pod, wanted: Option<&str>) -> Option<&'a Container> {
         return named(name);
     }
     let annotations = pod.metadata.annotations.as_ref();
-    let default = annotations.and_then(|all| all.get("kubectl.kubernetes.io/default-container"));
+    let default = annotations.and_then(|all| all.get(DEFAULT_CONTAINER));
     // Of equals the first: `max_by_key` would take the last.
     let surest = containers.iter().rev().max_by_key(|container| evidence(container));
     surest
         .filter(|container| has_evidence(container))
         .or_else(|| default.and_then(|name| named(name)))
         .or_else(|| containers.first())
+}
+
+/// Why [`choose`] takes the one it takes, in words.
+#[must_use]
+pub fn why(pod: &Pod, wanted: Option<&str>) -> &'static str {
+    let chosen = choose(pod, wanted);
+    let annotations = pod.metadata.annotations.as_ref();
+    match chosen.map(evidence) {
+        _ if wanted.is_some() => "as asked for",
+        Some(Evidence::Erlang) => "by its ports or variables, which are an Erlang node's",
+        Some(Evidence::Cookie) => "by a variable whose name ends in COOKIE",
+        _ if annotations.is_some_and(|all| all.contains_key(DEFAULT_CONTAINER)) => {
+            "the pod's default container"
+        }
+        _ => "the first one; none looks like an Erlang node's",
+    }
 }
 
 /// Whether the spec of a container looks like an Erlang node's.

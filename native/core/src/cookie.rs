@@ -45,6 +45,10 @@ impl fmt::Debug for Cookie {
 /// Names that mean a cookie, the best first; after them any name that ends in `COOKIE`.
 const NAMES: [&str; 2] = ["RELEASE_COOKIE", "ERLANG_COOKIE"];
 
+/// As a Role names what a cookie may be in.
+const SECRETS: &str = "secrets";
+const CONFIG_MAPS: &str = "configmaps";
+
 /// Where the VM looks in its home.
 const COOKIE_FILE: &str = ".erlang.cookie";
 
@@ -66,6 +70,44 @@ pub async fn find(
         Some(cookie) => Ok(Some(cookie)),
         None => from_volumes(cluster, pod, container).await,
     }
+}
+
+/// What the spec refers to for a cookie, as [`find`] would read it: `secrets` or `configmaps`, and
+/// the name.
+#[must_use]
+pub fn refers_to(pod: &Pod, container: &Container) -> Vec<(&'static str, String)> {
+    let vars = container.env.iter().flatten().rev();
+    let best = vars.filter(|var| rank(&var.name).is_some()).min_by_key(|var| rank(&var.name));
+    let source = best.and_then(|var| var.value_from.as_ref()).and_then(|from| {
+        let secret = from.secret_key_ref.as_ref().map(|key| (SECRETS, key.name.clone()));
+        let map = || from.config_map_key_ref.as_ref().map(|key| (CONFIG_MAPS, key.name.clone()));
+        secret.or_else(map)
+    });
+    if best.is_some_and(|var| NAMES.contains(&var.name.as_str())) {
+        return source.into_iter().collect();
+    }
+    let imported = container.env_from.iter().flatten().filter_map(|from| {
+        let secret = from.secret_ref.as_ref().map(|source| (SECRETS, source.name.clone()));
+        let map = || from.config_map_ref.as_ref().map(|source| (CONFIG_MAPS, source.name.clone()));
+        secret.or_else(map)
+    });
+    let mounted = mounts(pod, container);
+    source.into_iter().chain(imported).chain(mounted).collect()
+}
+
+fn mounts(pod: &Pod, container: &Container) -> Vec<(&'static str, String)> {
+    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+    let volumes = volumes.collect::<Vec<_>>();
+    let mounts = container.volume_mounts.iter().flatten().filter_map(|mount| {
+        let volume = volumes.iter().find(|volume| volume.name == mount.name)?;
+        let (kind, name, items) = match (&volume.secret, &volume.config_map) {
+            (Some(secret), _) => (SECRETS, secret.secret_name.as_ref()?, &secret.items),
+            (None, Some(map)) => (CONFIG_MAPS, &map.name, &map.items),
+            (None, None) => return None,
+        };
+        cookie_key(mount, name, items.as_deref()).map(|_| (kind, name.clone()))
+    });
+    mounts.collect()
 }
 
 async fn from_environment(

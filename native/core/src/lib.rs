@@ -1,7 +1,7 @@
 //! The Kubernetes side of `k8s_connect`, free of the BEAM: the way goes from a kubeconfig
 //! ([`config`]) to an API server ([`cluster`]), to a pod ([`target`]) and its [`cookie`], over a
 //! [`link`] to the Erlang [`node`] in it, and from there by an [`outlet`] to the BEAM; [`attach`]
-//! is all of it in one call.
+//! is all of it in one call, and [`survey`] looks at it step by step.
 //!
 //! Nothing here reads the environment, prints, or panics: what a caller's environment says is
 //! passed in, and every failure is a value.
@@ -15,6 +15,7 @@ pub mod link;
 pub mod node;
 pub mod outlet;
 pub mod pod;
+pub mod survey;
 pub mod target;
 
 use thiserror::Error;

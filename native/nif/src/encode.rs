@@ -56,7 +56,7 @@ mod atoms {
         unauthorized, forbidden, refused, not_kubernetes, task_died,
         bad_target, no_such_pod, no_pods, not_running, no_container,
         no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
-        handshake_silent, junk, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
+        handshake_silent, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
         // details
         tried, path, problem, known, context, user, method, namespace, server, timeout_ms,
         not_after, verb, resource, message, code,
@@ -196,6 +196,7 @@ fn node_reason<'a>(env: Env<'a>, error: &node::Error, pod: &str, namespace: &str
         }
         E::HandshakeSilent { node } => reason!(env, handshake_silent { pod, namespace, node }),
         E::Junk { expected, seen } => reason!(env, junk { pod, namespace, expected, seen }),
+        E::TlsOnly { node, port } => reason!(env, tls_only { pod, namespace, node, port }),
         E::Rejected { status } => reason!(env, rejected { pod, namespace, status }),
         E::TooOld => reason!(env, too_old { pod, namespace }),
         E::BadName { name } => reason!(env, bad_name { pod, namespace, name }),

@@ -12,6 +12,7 @@ mod options;
 mod reply;
 mod runtime;
 mod session;
+mod survey;
 
 use std::sync::Arc;
 

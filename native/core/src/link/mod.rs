@@ -26,7 +26,7 @@ mod stream;
 mod upgrade;
 
 pub use stream::{Refused, Stream, Writer};
-pub(crate) use upgrade::upgrade;
+pub(crate) use upgrade::{refusal, upgrade};
 
 /// The size of the pieces that data is read and sent in. Larger ones cost latency, smaller ones
 /// a frame header and a system call more often.

@@ -49,7 +49,7 @@ async fn request(cluster: &Cluster, path: &str, protocol: &str) -> kube::Result<
 }
 
 /// `Client::send` leaves the answer as it is; its other calls would have read the Status.
-async fn refusal(response: http::Response<Body>) -> kube::Error {
+pub(crate) async fn refusal(response: http::Response<Body>) -> kube::Error {
     let code = response.status();
     let body = match response.into_body().collect().await {
         Ok(body) => body.to_bytes(),

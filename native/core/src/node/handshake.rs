@@ -24,6 +24,9 @@ const FLAGS: u64 = 0x4 // extended references
     | 1 << 34; // 64 bit pids
 const HANDSHAKE_23: u64 = 1 << 24;
 const NAME_ME: u64 = 1 << 33;
+/// A TLS record that is an alert, of any of TLS's versions: what a node answers that was started with
+/// `-proto_dist inet_tls`. No status begins so: it would be 5379 bytes long.
+const TLS_ALERT: [u8; 2] = [0x15, 0x03];
 /// A node name is an atom, of at most 255 characters.
 const MAX_NAME: usize = 255;
 
@@ -63,6 +66,14 @@ impl Reader {
     /// Takes bytes of the node's.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
+    }
+
+    /// Whether what has come is TLS's word for what it cannot read.
+    #[must_use]
+    pub fn speaks_tls(&self) -> bool {
+        !self.accepted
+            && self.input.starts_with(&TLS_ALERT)
+            && self.input.get(2).is_some_and(|minor| *minor <= 4)
     }
 
     /// The challenge; `None` where more bytes are needed.

@@ -83,6 +83,14 @@ pub enum Error {
         /// What came instead.
         seen: String,
     },
+    /// What answers speaks TLS, and only that.
+    #[error("port {port} of {node} speaks TLS")]
+    TlsOnly {
+        /// The node's name in epmd.
+        node: String,
+        /// Its port.
+        port: u16,
+    },
     /// The node refused us before the challenge.
     #[error("the node says {status}")]
     Rejected {
@@ -155,6 +163,19 @@ pub async fn at(link: &Link, port: u16) -> Result<Node, Error> {
     Ok(Node { name: challenge.name, port, probed: true, names })
 }
 
+/// All that epmd knows, to the end of its answer.
+///
+/// # Errors
+/// [`Error`]
+pub async fn names(link: &Link) -> Result<Vec<epmd::Entry>, Error> {
+    let mut epmd = Epmd::ask(link).await?;
+    // No name is an empty one, so this reads all of them.
+    match epmd.next_fit(Some("")).await {
+        Ok(_) | Err(Error::NoNodes | Error::UnknownNode { .. }) => Ok(epmd.seen),
+        Err(error) => Err(error),
+    }
+}
+
 /// Looks where a node without epmd may be, when there is none that epmd knows. `wanted` is as for
 /// [`probe`], and `error` is what that gave.
 ///
@@ -174,7 +195,7 @@ pub async fn without_epmd(
             Ok(node) if wanted.is_none_or(|name| local(name) == local(&node.name)) => {
                 return Ok(node);
             }
-            Err(error @ Error::LinkClosed { .. }) => return Err(error),
+            Err(error @ (Error::LinkClosed { .. } | Error::TlsOnly { .. })) => return Err(error),
             _ => {}
         }
     }
@@ -336,6 +357,9 @@ async fn shake(link: &Link, entry: &epmd::Entry) -> Result<handshake::Challenge,
                 return Err(Error::PortRefused { node: node(), port: entry.port, message });
             }
             Some(Ok(Some(bytes))) => reader.feed(&bytes),
+        }
+        if reader.speaks_tls() {
+            return Err(Error::TlsOnly { node: node(), port: entry.port });
         }
         if let Some(challenge) = reader.challenge()? {
             return Ok(challenge);

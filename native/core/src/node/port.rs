@@ -12,18 +12,28 @@ const OPTIONS: [&str; 2] = ["-erl_epmd_port", "inet_dist_listen_min"];
 /// The ports, the likeliest first.
 #[must_use]
 pub fn told(pod: &Pod, container: &Container) -> Vec<u16> {
+    sources(pod, container).into_iter().map(|(port, _)| port).collect()
+}
+
+/// The same, each with what tells it, in words.
+#[must_use]
+pub fn sources(pod: &Pod, container: &Container) -> Vec<(u16, String)> {
+    let of = |what: &str| format!("{what} of container {}", container.name);
     let variable = container::value_of(pod, container, "ERL_DIST_PORT");
+    let variable = variable.map(|text| (text, of("ERL_DIST_PORT")));
     let words = container::words(pod, container);
-    let options = OPTIONS.iter().filter_map(|option| after(&words, option));
+    let options = OPTIONS.iter().filter_map(|option| Some((after(&words, option)?, of(option))));
     let texts = variable.into_iter().chain(options);
     let named = container.ports.iter().flatten().filter(|port| is_distribution(port));
-    let ports = texts
-        .filter_map(|text| text.parse().ok())
-        .chain(named.filter_map(|port| u16::try_from(port.container_port).ok()));
-    let mut told = Vec::new();
-    for port in ports {
-        if port != 0 && !told.contains(&port) {
-            told.push(port);
+    let named = named.filter_map(|port| {
+        let name = format!("port {}", port.name.as_deref().unwrap_or_default());
+        Some((u16::try_from(port.container_port).ok()?, of(&name)))
+    });
+    let ports = texts.filter_map(|(text, source)| Some((text.parse().ok()?, source))).chain(named);
+    let mut told: Vec<(u16, String)> = Vec::new();
+    for (port, source) in ports {
+        if port != 0 && told.iter().all(|(other, _)| *other != port) {
+            told.push((port, source));
         }
     }
     told

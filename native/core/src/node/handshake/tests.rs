@@ -73,6 +73,20 @@ fn junk_is_told_at_once() {
 }
 
 #[test]
+fn an_alert_of_tls_is_known_however_it_is_cut() {
+    let speaks = |bytes: &[u8]| {
+        let mut reader = Reader::default();
+        reader.feed(bytes);
+        reader.speaks_tls()
+    };
+    let alert = b"\x15\x03\x03\x00\x02\x02\x0a";
+    assert!((3..=7).all(|end| speaks(&alert[..end])));
+    assert!((0..3).all(|end| !speaks(&alert[..end])));
+    assert!(!speaks(&message(b"sok")));
+    assert!(!speaks(b"\x15\x03s"));
+}
+
+#[test]
 fn only_names_that_a_node_can_have() {
     let ok = message(b"sok");
     let long = [b"a@".as_slice(), &[b'h'; 300]].concat();

@@ -1,0 +1,99 @@
+defmodule K8sConnect.Doctor.Redaction do
+  @moduledoc false
+  # Takes out of a report what a stranger need not know. Cookies and tokens are never in one; what looks
+  # like a token is taken out all the same, as programs that fail may have printed it.
+
+  alias K8sConnect.Doctor
+
+  # Wherever they stand in a text.
+  @patterns [
+    {~r/-----BEGIN [^-]*-----.*?(-----END [^-]*-----|\z)/s, "<key>"},
+    {~r/\beyJ[\w-]+\.[\w-]+(\.[\w-]*)?/, "<token>"},
+    {~r/\b(Bearer|Basic) +[\w.~+\/=-]+/i, "<token>"},
+    {~r/\b(token|password|secret|cookie)=[^\s,;]+/i, "\\1=<secret>"},
+    {~r"(?<=://)[^/\s@]+@", "<user>@"},
+    {~r/[\w.+-]+@[\w-]+(\.[\w-]+)*\.[a-z]{2,}\b/i, "<user>"},
+    {~r/\barn:aws[\w-]*:[^\s,)"]+/, "<arn>"}
+  ]
+
+  @doc """
+  The same report with its texts made fit for others to read.
+  """
+  @spec report(Doctor.report()) :: Doctor.report()
+  def report(report), do: report(report, known(report))
+
+  @doc false
+  @spec report(Doctor.report(), [{String.t(), String.t()}]) :: Doctor.report()
+  def report(report, known) do
+    layers =
+      for layer <- report.layers, do: %{layer | checks: Enum.map(layer.checks, &check(&1, known))}
+
+    %{report | layers: layers}
+  end
+
+  defp check(check, known) do
+    Map.new(check, fn
+      {key, text} when key in [:fact, :source, :why, :command] and is_binary(text) ->
+        {key, text(text, known)}
+
+      other ->
+        other
+    end)
+  end
+
+  @doc false
+  @spec text(String.t(), [{String.t(), String.t()}]) :: String.t()
+  def text(text, known) do
+    text = Enum.reduce(known, text, fn {word, mark}, text -> replace(text, word, mark) end)
+
+    Enum.reduce(@patterns, text, fn {pattern, mark}, text ->
+      Regex.replace(pattern, text, mark)
+    end)
+  end
+
+  # Not within other words: a user may be called `e`.
+  defp replace(text, word, mark) do
+    Regex.replace(~r/(?<![[:alnum:]])#{Regex.escape(word)}(?![[:alnum:]])/u, text, mark)
+  end
+
+  # The longest first, as one may be in another.
+  defp known(report) do
+    found = server(report) ++ user(report) ++ machine()
+
+    found =
+      for {word, mark} <- found, word not in [nil, "", "/", "root", "localhost"], do: {word, mark}
+
+    Enum.sort_by(Enum.uniq(found), fn {word, _mark} -> -byte_size(word) end)
+  end
+
+  defp machine do
+    {:ok, host} = :inet.gethostname()
+
+    [
+      {System.get_env("HOME"), "~"},
+      {System.get_env("USER"), "<user>"},
+      {to_string(host), "<host>"}
+    ]
+  end
+
+  # The kubeconfig's check names context and server, each in its own words.
+  defp server(report) do
+    for %{name: name, fact: fact} <- checks(report),
+        name in ["kubeconfig"],
+        [_all, context, server] <- [
+          Regex.run(~r"^context (.*), namespace \S+, \w+://(.+)$", fact)
+        ],
+        [host | _port] = String.split(server, ~r/:\d+$/),
+        word <- [{context, "<context>"}, {host, "<server>"}],
+        do: word
+  end
+
+  defp user(report) do
+    for %{name: "user", fact: fact} <- checks(report),
+        [name | _groups] <- [String.split(fact, ", in ")],
+        fact =~ ", in ",
+        do: {name, "<user>"}
+  end
+
+  defp checks(report), do: Enum.flat_map(report.layers, & &1.checks)
+end

@@ -1,0 +1,220 @@
+//! What a doctor asks: one fact after another, each by itself, on the way that [`crate::attach`] goes
+//! in one. Here time does not count, and a failure is only one of the answers.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http_body_util::BodyExt;
+use k8s_openapi::api::{
+    authentication::v1::SelfSubjectReview,
+    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+};
+use kube::{Api, api::PostParams, client::Body, config::AuthInfo};
+use x509_cert::der::DateTime;
+
+use crate::{
+    cluster::{Action, Cluster, Error},
+    config::Access,
+    link,
+};
+
+mod node;
+mod pod;
+
+pub use node::{Found, epmd, find, link};
+pub use pod::{Facts, pod};
+
+/// Requests on a connection that is there already; the first one has opened it.
+const WARM: usize = 5;
+
+/// How the user of a context logs in, in words; whoever it is, no secret is among them.
+#[must_use]
+pub fn login(access: &Access) -> String {
+    let user = &access.config.auth_info;
+    let way = way(user);
+    match &user.impersonate {
+        Some(other) => format!("{way}, acting as {other}"),
+        None => way.into(),
+    }
+}
+
+fn way(user: &AuthInfo) -> &'static str {
+    match user {
+        AuthInfo { exec: Some(_), .. } => "an exec plugin",
+        AuthInfo { auth_provider: Some(_), .. } => "an auth provider",
+        AuthInfo { token: Some(_), .. } => "a token",
+        AuthInfo { token_file: Some(_), .. } => "a token file",
+        AuthInfo { client_certificate: Some(_), .. }
+        | AuthInfo { client_certificate_data: Some(_), .. } => "a client certificate",
+        AuthInfo { username: Some(_), .. } => "a user name and a password",
+        _ => "nothing: the kubeconfig has no credentials for it",
+    }
+}
+
+/// The API server, as it answers.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its version, as `v1.34.4`.
+    pub version: String,
+    /// The first answer, with TCP and TLS if they had to be opened.
+    pub first: Duration,
+    /// Later ones.
+    pub warm: Vec<Duration>,
+    /// Milliseconds that our clock is ahead of the server's, which tells whole seconds only.
+    pub ahead_ms: Option<i64>,
+}
+
+/// Asks for the server's version some times over.
+///
+/// # Errors
+/// [`Error`]
+pub async fn server(cluster: &Cluster) -> Result<Server, Error> {
+    let (version, first, ahead_ms) = version(cluster).await?;
+    let mut warm = Vec::with_capacity(WARM);
+    for _ in 0..WARM {
+        warm.push(self::version(cluster).await?.1);
+    }
+    warm.sort_unstable();
+    Ok(Server { version, first, warm, ahead_ms })
+}
+
+async fn version(cluster: &Cluster) -> Result<(String, Duration, Option<i64>), Error> {
+    let action = Action { verb: "get", resource: "/version" };
+    let start = Instant::now();
+    let (date, body) = cluster.ask(action, get(cluster, "/version")).await?;
+    let took = start.elapsed();
+    let version = serde_json::from_slice::<serde_json::Value>(&body)
+        .ok()
+        .and_then(|answer| Some(answer.get("gitVersion")?.as_str()?.to_owned()));
+    let version = version.ok_or_else(|| Error::NotKubernetes {
+        server: cluster.server(),
+        problem: "GET /version has no gitVersion".into(),
+    })?;
+    Ok((version, took, date.and_then(|date| ahead_ms(&date, took))))
+}
+
+/// The answer's date and its body.
+async fn get(cluster: &Cluster, path: &str) -> kube::Result<(Option<String>, Vec<u8>)> {
+    let request = http::Request::get(path).body(Body::empty()).map_err(kube::Error::HttpError)?;
+    let response = cluster.client.send(request).await?;
+    if !response.status().is_success() {
+        return Err(link::refusal(response).await);
+    }
+    let date = response.headers().get(http::header::DATE);
+    let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);
+    let body = response.into_body().collect().await?.to_bytes();
+    Ok((date, body.to_vec()))
+}
+
+/// The server has looked at its clock about the middle of the time that the answer took, and has
+/// cut off what is less than a second.
+fn ahead_ms(date: &str, took: Duration) -> Option<i64> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).ok()?;
+    let ours = i64::try_from(now.checked_sub(took / 2)?.as_millis()).ok()?;
+    let theirs = i64::try_from(http_date(date)?.as_millis()).ok()? + 500;
+    Some(ours - theirs)
+}
+
+/// `Tue, 24 Nov 2026 20:26:13 GMT`, since 1970.
+fn http_date(text: &str) -> Option<Duration> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.strip_suffix(" GMT")?.split_once(", ")?.1.split(' ');
+    let day = words.next()?.parse().ok()?;
+    let month = MONTHS.find(words.next()?)? / 3 + 1;
+    let year = words.next()?.parse().ok()?;
+    let mut time = words.next()?.split(':').map(str::parse);
+    let mut next = || time.next()?.ok();
+    let (hour, minute, second) = (next()?, next()?, next()?);
+    let month = u8::try_from(month).ok()?;
+    let date = DateTime::new(year, month, day, hour, minute, second).ok()?;
+    Some(date.unix_duration())
+}
+
+/// Who we are to the API server: name and groups. One older than 1.28 does not tell.
+///
+/// # Errors
+/// [`Error`]
+pub async fn user(cluster: &Cluster) -> Result<Option<(String, Vec<String>)>, Error> {
+    let api: Api<SelfSubjectReview> = Api::all(cluster.client.clone());
+    let action = Action { verb: "create", resource: "selfsubjectreviews" };
+    let review = SelfSubjectReview::default();
+    match cluster.ask(action, api.create(&PostParams::default(), &review)).await {
+        Ok(review) => {
+            let user = review.status.and_then(|status| status.user_info);
+            Ok(user.and_then(|user| Some((user.username?, user.groups.unwrap_or_default()))))
+        }
+        Err(Error::Refused { code: 404, .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A right in the cluster's namespace, in the words of a Role.
+#[derive(Debug, Clone)]
+pub struct Right {
+    /// `get`
+    pub verb: String,
+    /// `pods/portforward`, or without a subresource.
+    pub resource: String,
+    /// One object, where the right may be for that one alone.
+    pub name: Option<String>,
+}
+
+/// Whether the user has the rights, in the API server's opinion; it is asked for all at once.
+///
+/// # Errors
+/// [`Error`]
+pub async fn rights(cluster: &Cluster, rights: Vec<Right>) -> Result<Vec<bool>, Error> {
+    let api: Api<SelfSubjectAccessReview> = Api::all(cluster.client.clone());
+    let action = Action { verb: "create", resource: "selfsubjectaccessreviews" };
+    let mut tasks = Vec::with_capacity(rights.len());
+    for right in rights {
+        let (api, cluster) = (api.clone(), cluster.clone());
+        let review = review(right, cluster.namespace());
+        tasks.push(tokio::spawn(async move {
+            cluster.ask(action, api.create(&PostParams::default(), &review)).await
+        }));
+    }
+    let mut allowed = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        let review = task.await.map_err(|error| Error::NotKubernetes {
+            server: cluster.server(),
+            problem: error.to_string(),
+        })??;
+        allowed.push(review.status.is_some_and(|status| status.allowed));
+    }
+    Ok(allowed)
+}
+
+fn review(right: Right, namespace: &str) -> SelfSubjectAccessReview {
+    let (resource, subresource) = match right.resource.split_once('/') {
+        Some((resource, subresource)) => (resource.to_owned(), Some(subresource.to_owned())),
+        None => (right.resource, None),
+    };
+    let attributes = ResourceAttributes {
+        namespace: Some(namespace.into()),
+        verb: Some(right.verb),
+        resource: Some(resource),
+        subresource,
+        name: right.name,
+        ..ResourceAttributes::default()
+    };
+    let spec = SelfSubjectAccessReviewSpec {
+        resource_attributes: Some(attributes),
+        ..SelfSubjectAccessReviewSpec::default()
+    };
+    SelfSubjectAccessReview { spec, ..SelfSubjectAccessReview::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_date_of_an_answer() {
+        let seconds = |text| http_date(text).map(|date| date.as_secs());
+        assert_eq!(seconds("Thu, 01 Jan 1970 00:00:09 GMT"), Some(9));
+        assert_eq!(seconds("Tue, 24 Nov 2026 20:26:13 GMT"), Some(1_795_551_973));
+        for text in ["", "GMT", "Tue, 24 Now 2026 20:26:13 GMT", "Tue, 24 Nov 2026 20:26 GMT"] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+defmodule Mix.K8sConnect.ReportTest do
+  use ExUnit.Case, async: true
+
+  alias Mix.K8sConnect.{Options, Report}
+
+  defp check(name, status, fact, more \\ %{}) do
+    Map.merge(
+      %{name: name, status: status, fact: fact, source: nil, why: nil, command: nil},
+      more
+    )
+  end
+
+  defp report(status, layers), do: %{status: status, target: "app-0", layers: layers}
+
+  defp layer(name, status, checks),
+    do: %{name: name, title: String.capitalize("#{name}"), status: status, checks: checks}
+
+  defp text(report) do
+    report |> Report.text() |> IO.ANSI.format(false) |> IO.iodata_to_binary()
+  end
+
+  test "what is well has no complaint, and one closing line" do
+    report =
+      report(:ok, [layer(:machine, :ok, [check("Elixir", :ok, "1.14", %{source: "here"})])])
+
+    assert text(report) == """
+           ✓ Machine
+               ✓ Elixir                   1.14 (here)
+
+           No issues found.
+           """
+
+    assert Report.code(report) == 0
+  end
+
+  test "under a failure there is why, and one command" do
+    failed = check("link", :failed, "none", %{why: "it is down", command: "kubectl get pods"})
+    several = check("Role", :warning, "missing", %{why: "so", command: "kubectl apply\na\nEOF"})
+    skipped = for name <- ["a", "b"], do: check(name, :skipped, "not looked at, as so")
+
+    report =
+      report(:failed, [
+        layer(:cluster, :failed, [failed | skipped]),
+        layer(:permissions, :warning, [several]),
+        layer(:pod, :crashed, [check("pod", :crashed, "the check itself failed: x")]),
+        layer(:node, :skipped, skipped)
+      ])
+
+    assert text(report) == """
+           ✗ Cluster
+               ✗ link                     none
+                   why: it is down
+                   run: kubectl get pods
+               – a, b                     not looked at, as so
+           ! Permissions
+               ! Role                     missing
+                   why: so
+                   run:
+
+           kubectl apply
+           a
+           EOF
+
+           ☠ Pod
+               ☠ pod                      the check itself failed: x
+           – Node: not looked at, as so
+
+           Failed: Cluster, Pod. Warnings: Permissions.
+           """
+
+    assert Report.code(report) == 3
+    assert Report.code(%{report | status: :warning}) == 4
+    refute Report.public(report) =~ "\e["
+
+    assert report |> Report.json() |> IO.iodata_to_binary() =~
+             ~s("command":"kubectl apply\\na\\nEOF")
+  end
+
+  test "colours are ANSI's" do
+    report = report(:ok, [layer(:machine, :ok, [check("Elixir", :ok, "1.14")])])
+    assert report |> Report.text() |> IO.ANSI.format(true) |> IO.iodata_to_binary() =~ "\e[32m✓"
+  end
+
+  test "the words of the command" do
+    assert Options.examination([]) == {:ok, nil, [], :text}
+
+    assert Options.examination(~w(app-0 -n shop --port 9100 --json)) ==
+             {:ok, "app-0", [namespace: "shop", port: 9100], :json}
+
+    assert Options.examination(~w(--report -l app=web)) ==
+             {:ok, nil, [selector: "app=web"], :report}
+
+    assert {:error, sentence} = Options.examination(~w(app-0 --json --report))
+    assert sentence =~ "exclude each other"
+    assert {:error, "--rpc is no option" <> _rest} = Options.examination(~w(app-0 --rpc 1))
+    assert {:error, _sentence} = Options.examination(~w(app-0 app-1))
+    assert {:error, _sentence} = Options.examination(~w(app-0 --route tunnel))
+  end
+end
