@@ -45,6 +45,9 @@ defmodule K8sConnect.Native do
   @spec dial(reference(), session(), String.t()) :: :ok
   def dial(_reference, _session, _directory), do: :erlang.nif_error(:nif_not_loaded)
 
+  @spec refusal(reference(), session(), String.t()) :: :ok
+  def refusal(_reference, _session, _name), do: :erlang.nif_error(:nif_not_loaded)
+
   @spec closed(reference(), session()) :: :ok
   def closed(_reference, _session), do: :erlang.nif_error(:nif_not_loaded)
 

@@ -264,8 +264,8 @@ defmodule K8sConnect.Session do
     end
   end
 
-  # The way is known to be open and the node to be there: unless the link has just ended, what is
-  # left is the cookie.
+  # The way is known to be open and the node to be there: unless the link has just ended, or the node
+  # says so itself, what is left is the cookie.
   defp connect(%{connection: connection, closed: closed} = data) do
     if Route.connect(connection, data.options.route) do
       :ok
@@ -273,10 +273,22 @@ defmodule K8sConnect.Session do
       receive do
         {^closed, {:ok, reason}} -> {:error, Error.new(:node, {:link_closed, %{reason: reason}})}
       after
-        0 ->
-          details = %{node: connection.node, source: connection.cookie_source}
-          {:error, Error.new(:connect, {:refused, details})}
+        0 -> {:error, refusal(data)}
       end
+    end
+  end
+
+  defp refusal(%{connection: connection} = data) do
+    case Native.call(:refusal, [data.native, Atom.to_string(Node.self())]) do
+      {:error, %Error{stage: :node, reason: {:link_closed, _details}} = error} ->
+        error
+
+      {:error, %Error{stage: :node, reason: {:rejected, _details}} = error} ->
+        error
+
+      _no_word_of_it ->
+        details = %{node: connection.node, source: connection.cookie_source}
+        Error.new(:connect, {:refused, details})
     end
   end
 

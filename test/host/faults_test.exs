@@ -4,6 +4,7 @@ defmodule K8sConnect.FaultsTest do
   use ExUnit.Case, async: false
 
   import K8sConnect.Ground
+  import K8sConnect.Project, only: [path: 1]
 
   alias K8sConnect.{Laptop, Terminal}
 
@@ -65,6 +66,22 @@ defmodule K8sConnect.FaultsTest do
       assert left() == []
       await(fn -> match?({_output, 0}, laptop(@rpc)) end)
     end
+  end
+
+  # epmd keeps us waiting there, and meanwhile its pod goes and another one comes.
+  test "a pod that is replaced while it is connected to" do
+    cluster!(@name, ["apply", path("test/cluster/manifests/odd.yaml")])
+    ready = ~w(wait --for=condition=Ready pod/silent-epmd --timeout=120s)
+    cluster!(@name, ["kubectl" | ready])
+    connecting = start(@name, ~w(mix k8s.connect silent-epmd --hold))
+    Terminal.expect(connecting, "link ")
+    manifest = cluster!(@name, ~w(kubectl get pod silent-epmd -o json))
+    file = Path.join(System.tmp_dir!(), "replaced-#{System.pid()}.json")
+    on_exit(fn -> File.rm(file) end)
+    File.write!(file, manifest)
+    cluster!(@name, ~w(kubectl replace --force --grace-period=0 -f #{file}))
+    assert {said, 1} = ended(connecting, @bound)
+    assert said =~ "was replaced by another one of the same name"
   end
 
   test "cut: the tick time ends the connection, new ones fail with a sentence, and then restore" do

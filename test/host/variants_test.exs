@@ -99,6 +99,13 @@ defmodule K8sConnect.VariantsTest do
   defp fits?({:error, stage, kind}, {stage, kind}), do: true
   defp fits?(_result, _expected), do: false
 
+  test "what needs Elixir on the node says so where there is none" do
+    for {words, sentence} <- [{["--rpc", "node()"], "has no Elixir"}, {["--remsh"], "has no IEx"}] do
+      assert {output, 1} = laptop(~w(mix k8s.connect erlang-0) ++ words)
+      assert output =~ sentence
+    end
+  end
+
   test "of two nodes each can be had by its name" do
     for name <- ["app", "second"] do
       words = ["mix", "k8s.connect", "two-nodes-0", "--node", name, "--rpc", "node()"]

@@ -258,6 +258,29 @@ defmodule K8sConnect.KernelRouteTest do
     assert connect("app-0", route: :auto).route == :vm
   end
 
+  test "a name that is another address is told as such" do
+    assert {:error, %Error{stage: :route, reason: {:host_elsewhere, _}}} =
+             K8sConnect.connect("twin-0", route: :kernel)
+  end
+
+  test "sudo that is not there, or does not let us, is told as such", context do
+    before = System.get_env("PATH")
+    on_exit(fn -> System.put_env("PATH", before) end)
+    System.put_env("PATH", context.tmp_dir)
+
+    assert {:error, %Error{stage: :helper, reason: {:no_sudo, _}}} =
+             K8sConnect.connect("app-0", sudo: true)
+
+    # `ops` may not use it: the real one refuses.
+    sudo = Path.join(context.tmp_dir, "sudo")
+    File.write!(sudo, "#!/bin/sh\nexec /usr/bin/sudo -n -u ops /usr/bin/sudo \"$@\"\n")
+    File.chmod!(sudo, 0o755)
+    System.put_env("PATH", context.tmp_dir <> ":" <> before)
+
+    assert {:error, %Error{stage: :helper, reason: {:sudo, _}}} =
+             K8sConnect.connect("app-0", sudo: true)
+  end
+
   describe "the helper" do
     test "that is killed is there again, with the whole set", context do
       connection = connect()

@@ -70,7 +70,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   test "--rpc of what raises, throws or exits there" do
     assert {output, 1} = connect("app-0 --rpc 'raise(\"boom\")'")
-    assert output =~ "** (RuntimeError) boom"
+    assert output =~ ~r/on app@10\.244\.1\.\d+, and this came of it: \*\* \(RuntimeError\) boom/
     assert output =~ "Code.eval_string/1"
     assert {output, 1} = connect("app-0 --rpc 'throw(:boom)'")
     assert output =~ "(throw) :boom"
@@ -87,6 +87,48 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 2} = connect("app-0 --frob")
     assert output =~ "--frob is no option"
     assert output =~ "mix help k8s.connect"
+  end
+
+  test "--json has results and errors as one object, alone on standard output" do
+    json = fn words, code ->
+      {output, ^code} = System.cmd("mix", ["k8s.connect" | words], cd: path("."), env: env())
+      # Anything that reads it: a program of another language.
+      {shown, 0} =
+        System.cmd("python3", ["-c", "import json,sys; print(json.loads(sys.argv[1]))", output])
+
+      shown
+    end
+
+    assert json.(["app-0", "--rpc", "node()", "--json"], 0) =~ ~r/{'result': ':"app@10[^"]*"'}/
+    assert json.(~w(app-0 --no-wait --json), 0) =~ ~r/'connection': .*'node': 'app@10/
+    assert json.(["--json"], 2) =~ "'pods': [{"
+    error = json.(~w(no-such-pod --json), 1)
+    assert error =~ "'stage': 'target'"
+    assert error =~ "'kind': 'no_such_pod'"
+    assert error =~ "'command': 'kubectl get pods -n default'"
+    assert json.(~w(app-0 --frob --json), 2) =~ "'kind': 'bad_words'"
+  end
+
+  test "a protected context is typed in, or confirmed by --yes" do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    config = Path.join(directory, "config.exs")
+    File.write!(config, ~s(import Config\nconfig :k8s_connect, protect: ["test*"]\n))
+    words = &["k8s.connect", "app-0", "--rpc", "node()" | &1]
+    protected = &run(path("."), "mix", ["do", "loadconfig", config, "+"] ++ words.(&1), env())
+    assert {output, 1} = protected.([])
+    assert output =~ ~s(context "testcluster" is protected by "test*")
+    refute output =~ "server "
+    assert {output, 0} = protected.(["--yes"])
+    assert output =~ @node
+    line = "mix do loadconfig #{config} + k8s.connect app-0 --no-wait"
+
+    for {typed, expected} <- [{"testcluster", "connected "}, {"yes", "nobody has confirmed"}] do
+      terminal = K8sConnect.Terminal.open(line, env())
+      expect(terminal, "Type its name")
+      type(terminal, typed <> "\n")
+      expect(terminal, expected)
+      await_end(terminal)
+    end
   end
 
   test "without a target it lists the pods that look like nodes" do

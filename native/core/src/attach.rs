@@ -124,7 +124,7 @@ pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Att
 }
 
 /// What the pod's own side has found, and what the network's: a node, or why epmd led to none.
-type Sides = ((Pod, Option<Cookie>), (Link, Result<Node, node::Error>));
+type Sides = ((Pod, Option<Cookie>), Result<(Link, Result<Node, node::Error>), Error>);
 
 /// Waits for both sides; a failure of the pod's own side counts first, and at once.
 async fn both(
@@ -136,8 +136,8 @@ async fn both(
         // An idle connection goes to the one that is polled first, and the upgrade is on the longer
         // way; the pod can be read while that one's next round trips are on theirs.
         biased;
-        node = &mut reach => Ok((look.await?, node?)),
-        pod = &mut look => Ok((pod?, reach.await?)),
+        node = &mut reach => Ok((look.await?, node)),
+        pod = &mut look => Ok((pod?, reach.await)),
     }
 }
 
@@ -146,10 +146,14 @@ async fn attached(
     cluster: &Cluster,
     wish: &Wish,
     steps: &Steps,
-    ((pod, cookie), (link, node)): Sides,
+    ((pod, cookie), reached): Sides,
     others: Vec<String>,
 ) -> Result<Attached, Error> {
     let name = target::name_of(&pod);
+    let (link, node) = match reached {
+        Ok(reached) => reached,
+        Err(error) => return Err(unless_replaced(cluster, &pod, error).await),
+    };
     let container = container::choose(&pod, wish.container.as_deref());
     let node = match node {
         Err(error) if wish.port.is_none() => {
@@ -159,7 +163,10 @@ async fn attached(
         }
         node => node,
     };
-    let node = node.map_err(|error| explain(cluster, &name, error))?;
+    let node = match node.map_err(|error| explain(cluster, &name, error)) {
+        Ok(node) => node,
+        Err(error) => return Err(unless_replaced(cluster, &pod, error).await),
+    };
     steps.done("node", format!("{}, port {}", node.name, node.port));
     let cookie = match (wish.cookie, container) {
         (CookieFrom::Process, Some(container)) => {
@@ -177,6 +184,20 @@ async fn attached(
         node,
         cookie,
     })
+}
+
+/// The failure, or that it is another pod's by now: one of the same name answers under it.
+async fn unless_replaced(cluster: &Cluster, pod: &Pod, error: Error) -> Error {
+    let name = target::name_of(pod);
+    match target::get(cluster, &name).await {
+        Ok(now) if now.metadata.uid == pod.metadata.uid => error,
+        Ok(_) => {
+            let namespace = cluster.namespace().into();
+            target::Error::Replaced { pod: name, namespace }.into()
+        }
+        Err(gone @ target::Error::NoSuchPod { .. }) => gone.into(),
+        Err(_) => error,
+    }
 }
 
 fn told_of(cookie: Cookie, steps: &Steps) -> Cookie {

@@ -27,6 +27,14 @@ pub enum Error {
         /// The namespace it was looked for in.
         namespace: String,
     },
+    /// Another pod has its name by now.
+    #[error("pod {pod} was replaced")]
+    Replaced {
+        /// The pod.
+        pod: String,
+        /// The namespace it was in.
+        namespace: String,
+    },
     /// The target selects no pods.
     #[error("no pods of {target}")]
     NoPods {

@@ -54,9 +54,9 @@ mod atoms {
         unknown_user, bad_cluster, bad_user, unsupported_login, bad_namespace,
         unreachable, timed_out, unknown_authority, tls, client_certificate_expired,
         unauthorized, forbidden, refused, not_kubernetes, task_died,
-        bad_target, no_such_pod, no_pods, not_running, no_container,
+        bad_target, no_such_pod, replaced, no_pods, not_running, no_container,
         no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
-        handshake_silent, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
+        handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
         // details
         tried, path, problem, known, context, user, method, namespace, server, timeout_ms,
         not_after, verb, resource, message, code,
@@ -167,6 +167,7 @@ fn target_reason<'a>(env: Env<'a>, error: &target::Error) -> Term<'a> {
     match error {
         E::BadTarget { target } => reason!(env, bad_target { target }),
         E::NoSuchPod { pod, namespace } => reason!(env, no_such_pod { pod, namespace }),
+        E::Replaced { pod, namespace } => reason!(env, replaced { pod, namespace }),
         E::NoPods { target, namespace } => reason!(env, no_pods { target, namespace }),
         E::NotRunning { pod, namespace, phase } => {
             reason!(env, not_running { pod, namespace, phase })
@@ -193,6 +194,9 @@ fn node_reason<'a>(env: Env<'a>, error: &node::Error, pod: &str, namespace: &str
         E::SeveralNodes { known } => reason!(env, several_nodes { pod, namespace, known }),
         E::PortRefused { node, port, message } => {
             reason!(env, port_refused { pod, namespace, node, port, message })
+        }
+        E::HandshakeClosed { node } => {
+            reason!(env, handshake_closed { pod, namespace, node })
         }
         E::HandshakeSilent { node } => reason!(env, handshake_silent { pod, namespace, node }),
         E::Junk { expected, seen } => reason!(env, junk { pod, namespace, expected, seen }),

@@ -76,6 +76,18 @@ fn dial(
     reply::spawn(env, reference, session::dial(session, directory))
 }
 
+/// `{reference, {:ok, {}}}`, or the error that says why the node lets nobody of this name in; that the cookie
+/// is wrong is not seen here.
+#[rustler::nif]
+fn refusal(
+    env: Env,
+    reference: Reference,
+    session: ResourceArc<Session>,
+    name: String,
+) -> NifResult<Atom> {
+    reply::spawn(env, reference, session::refusal(session, name))
+}
+
 /// `{reference, {:ok, reason}}` when the link has ended.
 #[rustler::nif]
 fn closed(env: Env, reference: Reference, session: ResourceArc<Session>) -> NifResult<Atom> {

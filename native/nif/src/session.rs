@@ -14,7 +14,7 @@ use k8s_connect_core::{
     config::Access,
     cookie::Cookie,
     link::Link,
-    node::Node,
+    node::{self, Node},
     outlet::one_shot::OneShot,
 };
 use rustler::{Env, LocalPid, Monitor, NifMap, Resource, ResourceArc};
@@ -25,6 +25,8 @@ pub struct Session {
     /// The pod's address.
     pub ip: Option<IpAddr>,
     pub node: Node,
+    pod: String,
+    namespace: String,
     cookie: Option<Cookie>,
     /// Kept for its idle connections, which another session may use, and dropped with the link.
     cluster: Mutex<Option<Arc<Cluster>>>,
@@ -86,7 +88,15 @@ pub async fn attach(
     let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
     let kept = Mutex::new(Some(cluster.clone()));
     let (name, probed) = (node.name.clone(), node.probed);
-    let session = ResourceArc::new(Session { link, ip, node, cookie, cluster: kept });
+    let session = ResourceArc::new(Session {
+        link,
+        ip,
+        node,
+        pod: pod.clone(),
+        namespace: cluster.namespace().into(),
+        cookie,
+        cluster: kept,
+    });
     if session.monitor(None, &owner).is_none() {
         session.close(); // the owner is gone already
     }
@@ -119,6 +129,17 @@ pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<St
     let path = outlet.path().to_string_lossy().into_owned();
     tokio::spawn(outlet.carry(stream));
     Ok(path)
+}
+
+/// Why the node lets nobody of this name in, where it is not for the cookie.
+pub async fn refusal(session: ResourceArc<Session>, name: String) -> Result<(), Error> {
+    match node::refusal(&session.link, &session.node, &name).await {
+        Some(error) => {
+            let (pod, namespace) = (session.pod.clone(), session.namespace.clone());
+            Err(Error::Node { pod, namespace, error })
+        }
+        None => Ok(()),
+    }
 }
 
 /// Waits for the end of the link, and says why it came.

@@ -22,6 +22,8 @@ const FLAGS: u64 = 0x4 // extended references
     | 1 << 26 // the digest of OTP 25's mandatory flags
     | NAME_ME
     | 1 << 34; // 64 bit pids
+/// Those of them that OTP 22 has.
+const FLAGS_OF_OLD: u32 = 0x7_0f94;
 const HANDSHAKE_23: u64 = 1 << 24;
 const NAME_ME: u64 = 1 << 33;
 /// A TLS record that is an alert, of any of TLS's versions: what a node answers that was started with
@@ -44,14 +46,39 @@ pub struct Challenge {
 /// `send_name`, with its two bytes of length. The name is only the host part of one.
 #[must_use]
 pub fn send_name() -> Bytes {
-    let host = b"k8s-connect.invalid";
+    put_name("k8s-connect.invalid", FLAGS)
+}
+
+/// `send_name` of a node that has a name.
+#[must_use]
+pub fn send_name_of(name: &str) -> Bytes {
+    put_name(name, FLAGS & !NAME_ME)
+}
+
+fn put_name(name: &str, flags: u64) -> Bytes {
+    // A name of more than 255 characters is refused by whoever reads it.
+    let length = u16::try_from(name.len()).unwrap_or(u16::MAX - 15);
+    let name = &name.as_bytes()[..usize::from(length)];
     let mut out = BytesMut::new();
-    out.put_u16(1 + 8 + 4 + 2 + 19);
+    out.put_u16(1 + 8 + 4 + 2 + length);
     out.put_u8(b'N');
-    out.put_u64(FLAGS);
+    out.put_u64(flags);
     out.put_u32(0);
-    out.put_u16(19);
-    out.put_slice(host);
+    out.put_u16(length);
+    out.put_slice(name);
+    out.freeze()
+}
+
+/// `send_name` as it was until OTP 22, of version 5 of the protocol.
+#[must_use]
+pub fn send_name_of_old() -> Bytes {
+    let name = b"k8s-connect@k8s-connect.invalid";
+    let mut out = BytesMut::new();
+    out.put_u16(1 + 2 + 4 + 31);
+    out.put_u8(b'n');
+    out.put_u16(5);
+    out.put_u32(FLAGS_OF_OLD);
+    out.put_slice(name);
     out.freeze()
 }
 

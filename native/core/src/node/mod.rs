@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use thiserror::Error;
 
 use crate::link::{Link, Refused, Stream};
@@ -72,6 +73,12 @@ pub enum Error {
     /// The node took the connection and did not answer, or not to the end.
     #[error("{node} does not answer the handshake")]
     HandshakeSilent {
+        /// The node's name in epmd.
+        node: String,
+    },
+    /// The node took the connection and ended it without an answer.
+    #[error("{node} ends the handshake")]
+    HandshakeClosed {
         /// The node's name in epmd.
         node: String,
     },
@@ -343,16 +350,48 @@ fn is_visitor(name: &str) -> bool {
     name.starts_with("rem-") || name.starts_with("rpc-")
 }
 
+/// Why the node lets nobody of this name in, where it is not the cookie: that is only asked for after the
+/// challenge. One round trip.
+pub async fn refusal(link: &Link, node: &Node, name: &str) -> Option<Error> {
+    let entry = epmd::Entry { name: local(&node.name).to_owned(), port: node.port };
+    match shake_as(link, &entry, handshake::send_name_of(name)).await {
+        // That somebody of this name is connected already is asked about, and no refusal.
+        Err(Error::Rejected { status }) if status == "alive" => None,
+        Err(error) => Some(error),
+        Ok(_) => None,
+    }
+}
+
 async fn shake(link: &Link, entry: &epmd::Entry) -> Result<handshake::Challenge, Error> {
+    match shake_as(link, entry, handshake::send_name()).await {
+        Err(Error::HandshakeClosed { .. }) if answers_of_old(link, entry).await => {
+            Err(Error::TooOld)
+        }
+        result => result,
+    }
+}
+
+/// Whether the node answers the handshake of OTP 22 and before, which ends that of today without a word.
+async fn answers_of_old(link: &Link, entry: &epmd::Entry) -> bool {
+    match shake_as(link, entry, handshake::send_name_of_old()).await {
+        Ok(_) | Err(Error::TooOld | Error::Rejected { .. }) => true,
+        Err(_) => false,
+    }
+}
+
+async fn shake_as(
+    link: &Link,
+    entry: &epmd::Entry,
+    send_name: Bytes,
+) -> Result<handshake::Challenge, Error> {
     let node = || entry.name.clone();
-    let mut stream = link
-        .open(entry.port, handshake::send_name())
-        .await
-        .map_err(|reason| Error::LinkClosed { reason })?;
+    let mut stream =
+        link.open(entry.port, send_name).await.map_err(|reason| Error::LinkClosed { reason })?;
     let mut reader = handshake::Reader::default();
     loop {
         match within(stream.read()).await {
-            None | Some(Ok(None)) => return Err(Error::HandshakeSilent { node: node() }),
+            None => return Err(Error::HandshakeSilent { node: node() }),
+            Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
             Some(Err(Refused(message))) => {
                 return Err(Error::PortRefused { node: node(), port: entry.port, message });
             }

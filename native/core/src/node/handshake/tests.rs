@@ -31,10 +31,14 @@ fn read(pieces: &[&[u8]]) -> Result<Option<Challenge>, Error> {
 
 #[test]
 fn what_we_send_is_what_it_says() {
-    let sent = send_name();
-    assert_eq!(usize::from(u16::from_be_bytes([sent[0], sent[1]])), sent.len() - 2);
-    assert_eq!(usize::from(u16::from_be_bytes([sent[15], sent[16]])), sent.len() - 17);
+    for sent in [send_name(), send_name_of("me@127.0.0.1")] {
+        assert_eq!(usize::from(u16::from_be_bytes([sent[0], sent[1]])), sent.len() - 2);
+        assert_eq!(usize::from(u16::from_be_bytes([sent[15], sent[16]])), sent.len() - 17);
+    }
+    let of_old = send_name_of_old();
+    assert_eq!(usize::from(u16::from_be_bytes([of_old[0], of_old[1]])), of_old.len() - 2);
     assert_eq!(FLAGS & 1, 0, "published");
+    assert_eq!(u64::from(FLAGS_OF_OLD), FLAGS & 0xff_ffff);
 }
 
 #[test]
