@@ -135,7 +135,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 2} = connect("")
     assert output =~ "app-0  Running"
     refute output =~ "pending"
-    assert output =~ "name a target"
+    assert output =~ "no target was given"
   end
 
   test "a project that does not compile connects all the same", %{} do
