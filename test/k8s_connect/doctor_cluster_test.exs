@@ -257,6 +257,24 @@ defmodule K8sConnect.DoctorClusterTest do
     assert layers(assert_sound(examine("app-0", route: :vm))).route == :ok
   end
 
+  defmodule Broken do
+    def checks, do: [{"broken", :nothing, fn _context -> raise "it broke" end}]
+  end
+
+  test "a check that crashes is shown, and the others go on" do
+    layers = List.insert_at(Doctor.layers(), 3, {:broken, Broken})
+    report = Doctor.examine("app-0", [], layers)
+
+    assert %{broken: :crashed, machine: :ok, pod: :ok, handshake: :ok, route: :ok} =
+             layers(report)
+
+    assert Report.code(report) == 3
+    text = report |> Report.text() |> IO.ANSI.format(false) |> IO.iodata_to_binary()
+    assert text =~ "☠ broken                   the check itself failed: RuntimeError: it broke\n"
+    assert text =~ "\nFailed: Broken.\n"
+    refute text =~ "doctor_cluster_test.exs"
+  end
+
   test "JSON is the same tree" do
     report = examine("app-0")
     file = Path.join(K8sConnect.Tmp.tmp_dir(%{}).tmp_dir, "report.json")

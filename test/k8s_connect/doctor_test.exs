@@ -192,7 +192,13 @@ defmodule K8sConnect.DoctorTest do
   end
 
   test "what is public has no hosts, users or secrets of anybody" do
-    known = [{"api.corp.example", "<server>"}, {"jo", "<user>"}, {"/home/jo", "~"}]
+    known = [
+      {"api.corp.example", "<server>"},
+      {"jo", "<user>"},
+      {"/home/jo", "~"},
+      {"@vm", "<host>"}
+    ]
+
     public = fn text -> Redaction.text(text, Enum.sort_by(known, &(-byte_size(elem(&1, 0))))) end
 
     for {text, expected} <- [
@@ -205,6 +211,7 @@ defmodule K8sConnect.DoctorTest do
           {"token=abc, password=x", "token=<secret>, password=<secret>"},
           {"arn:aws:eks:eu-1:123:cluster/x", "<arn>"},
           {"-----BEGIN RSA PRIVATE KEY-----\nabc", "<key>"},
+          {"node me@vm, by the route vm", "node me@<host>, by the route vm"},
           {"app@10.244.1.2, port 5555", "app@10.244.1.2, port 5555"}
         ],
         do: assert(public.(text) == expected)
