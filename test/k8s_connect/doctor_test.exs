@@ -13,7 +13,7 @@ defmodule K8sConnect.DoctorTest do
         {"before", :nothing, fn _context -> {ok("fine"), %{api: %{}, library: "here"}} end},
         {"raises", :nothing, fn _context -> raise "it broke" end},
         {"exits", :nothing, fn _context -> exit({:secret, "s3cret"}) end},
-        {"no match", :nothing, fn _context -> Map.fetch!(%{secret: "s3cret"}, :none) end},
+        {"no match", :nothing, fn context -> Map.fetch!(context, %{secret: "s3cret"}) end},
         {"gives", :library, fn _context -> throw(:away) end},
         {"needs", :access, fn _context -> ExUnit.Assertions.flunk("it was run") end},
         {"several", :nothing, fn _c -> [Map.put(ok("one"), :name, "first"), ok("two")] end}
@@ -97,6 +97,16 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
+  test "a command of kubectl is about the same cluster" do
+    context = %{asked: "app-0", options: [kubeconfig: "/a b", context: "prod"]}
+    about = fn command -> Check.about(Check.failed("f", nil, "w", command), context).command end
+    assert about.("kubectl get pods") == "kubectl --kubeconfig '/a b' --context prod get pods"
+    assert about.("kubectl get pods --context x") == "kubectl get pods --context x"
+    assert about.("kubectl apply <<'EOF'\nEOF") == "kubectl apply <<'EOF'\nEOF"
+    assert about.("mix k8s.helper status") == "mix k8s.helper status"
+    assert Check.again(context) == "mix k8s.doctor app-0 --kubeconfig '/a b' --context prod"
+  end
+
   test "a clock that is off by more than a minute" do
     assert %{status: :ok} = Cluster.clock_of(900)
     assert %{status: :ok} = Cluster.clock_of(-59_000)
@@ -134,7 +144,7 @@ defmodule K8sConnect.DoctorTest do
     assert Role.yaml(@rights, "dev") == """
            apiVersion: rbac.authorization.k8s.io/v1
            kind: Role
-           metadata: {name: k8s-connect}
+           metadata: {name: k8s-connect-dev}
            rules:
            - {apiGroups: [""], resources: [pods], verbs: [get, list]}  # missing: list
            - {apiGroups: [""], resources: [pods/portforward], verbs: [create]}  # missing: create
@@ -142,8 +152,8 @@ defmodule K8sConnect.DoctorTest do
            ---
            apiVersion: rbac.authorization.k8s.io/v1
            kind: RoleBinding
-           metadata: {name: k8s-connect}
-           roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: k8s-connect}
+           metadata: {name: k8s-connect-dev}
+           roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: k8s-connect-dev}
            subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}]
            """
 
@@ -152,10 +162,43 @@ defmodule K8sConnect.DoctorTest do
 
     assert Role.yaml(@rights, "jo@example.com: x\nEOF") =~ ~S(name: "jo@example.com: x\nEOF"})
     assert Role.yaml(@rights, nil) =~ "name: YOUR-USER}"
+
+    # The name of the Role is one that an object can have, and nobody else's.
+    for user <- ["jo@example.com: x\nEOF", "Jo", "jo-", "ü", String.duplicate("a", 300)] do
+      [_all, name] = Regex.run(~r/metadata: {name: (.*)}/, Role.yaml(@rights, user))
+      assert name =~ ~r/^k8s-connect(-[a-z0-9]+)+$/ and byte_size(name) < 64
+      refute name == "k8s-connect-jo"
+    end
+  end
+
+  test "which right a link takes depends on its forms, and on the server" do
+    rights =
+      for {verb, allowed} <- [{"create", false}, {"get", true}],
+          do: %{
+            verb: verb,
+            resource: "pods/portforward",
+            allowed: allowed,
+            need: :needed,
+            why: ""
+          }
+
+    need = fn version, by_websocket ->
+      hd(Permissions.judge(rights, version, by_websocket)).need
+    end
+
+    assert need.(34, false) == :needed
+    assert need.(34, true) == :helps
+    assert need.(35, true) == :needed
   end
 
   test "what is public has no hosts, users or secrets of anybody" do
-    known = [{"api.corp.example", "<server>"}, {"jo", "<user>"}, {"/home/jo", "~"}]
+    known = [
+      {"api.corp.example", "<server>"},
+      {"jo", "<user>"},
+      {"/home/jo", "~"},
+      {"@vm", "<host>"}
+    ]
+
     public = fn text -> Redaction.text(text, Enum.sort_by(known, &(-byte_size(elem(&1, 0))))) end
 
     for {text, expected} <- [
@@ -168,6 +211,7 @@ defmodule K8sConnect.DoctorTest do
           {"token=abc, password=x", "token=<secret>, password=<secret>"},
           {"arn:aws:eks:eu-1:123:cluster/x", "<arn>"},
           {"-----BEGIN RSA PRIVATE KEY-----\nabc", "<key>"},
+          {"node me@vm, by the route vm", "node me@<host>, by the route vm"},
           {"app@10.244.1.2, port 5555", "app@10.244.1.2, port 5555"}
         ],
         do: assert(public.(text) == expected)

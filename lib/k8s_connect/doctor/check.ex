@@ -7,6 +7,8 @@ defmodule K8sConnect.Doctor.Check do
   # From the least to the most; what was skipped is told only where there is nothing else.
   @order [:skipped, :ok, :warning, :failed, :crashed]
 
+  @to_paste ~r/: (?=(?:kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap|--[a-z]\S*) )/
+
   @typedoc "What a check answers; its name is added."
   @type finding :: %{
           optional(:name) => String.t(),
@@ -59,41 +61,72 @@ defmodule K8sConnect.Doctor.Check do
   """
   @spec again(map(), [String.t()]) :: String.t()
   def again(context, more \\ []) do
-    words =
-      for {option, switch} <- [selector: "-l", namespace: "-n", context: "--context"],
-          value = context.options[option],
-          do: [switch, value]
-
-    Enum.map_join(
-      ["mix", "k8s.doctor", context.asked, words, more] |> List.flatten(),
-      " ",
-      &word/1
-    )
-    |> String.replace("  ", " ")
+    target = if context.asked, do: [context.asked], else: []
+    words = switches(context, selector: "-l", namespace: "-n")
+    line = ["mix", "k8s.doctor"] ++ target ++ words ++ access(context) ++ more
+    Enum.map_join(line, " ", &word/1)
   end
 
-  defp word(nil), do: ""
-  defp word(word), do: if(word =~ ~r/[^\w\/.,=@%+:-]/, do: "'#{word}'", else: word)
+  @doc """
+  The same finding, with kubectl told which cluster it is about where that is not its own choice.
+  """
+  @spec about(finding(), map()) :: finding()
+  def about(%{command: "kubectl " <> rest} = finding, context) do
+    if rest =~ "\n" or rest =~ "--context",
+      do: finding,
+      else: %{finding | command: kubectl(rest, access(context))}
+  end
 
-  # The one place where a sentence is taken apart: it ends in its command, after ": ", or in the
-  # option that helps.
+  def about(finding, _context), do: finding
+
+  defp kubectl(rest, access),
+    do: Enum.join(["kubectl" | Enum.map(access, &word/1)] ++ [rest], " ")
+
+  defp access(context), do: switches(context, kubeconfig: "--kubeconfig", context: "--context")
+
+  defp switches(%{options: options}, known) do
+    for {option, switch} <- known, value = options[option], word <- [switch, value], do: word
+  end
+
+  defp switches(_context, _known), do: []
+
+  defp word(word) do
+    if word =~ ~r/[^\w\/.,=@%+:-]/,
+      do: "'" <> String.replace(word, "'", "'\\''") <> "'",
+      else: word
+  end
+
+  # The one place where a sentence is taken apart: what is to be pasted comes after ": ", a command
+  # or the option that helps. Of several the last command counts, as an option is its alternative.
   defp why_and_command(%Error{reason: {kind, details}} = error, context) do
     sentence = Exception.message(error)
+    [first | more] = String.split(sentence, @to_paste)
+    better = better(kind, details, context)
 
-    pieces =
-      String.split(
-        sentence,
-        ~r/: (?=(kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap|--[a-z]) ?)/
-      )
-
-    case {better(kind, details, context), Enum.reverse(pieces)} do
-      {command, [_command | why]} when command != nil and why != [] -> {join(why), command}
-      {command, _none} when command != nil -> {sentence, command}
-      {nil, [_only]} -> {sentence, otherwise(error, context)}
-      {nil, ["--" <> _rest = option | why]} -> {join(why), again(context, words_of(option))}
-      {nil, [command | why]} -> {join(why), command |> String.split("\n") |> hd()}
+    case take_last(more, &(not (&1 =~ ~r/^--/))) || take_last(more, fn _option -> true end) do
+      nil -> {sentence, better || otherwise(error, context)}
+      {before, found} -> {why([first | before]), better || command(found, context)}
     end
   end
+
+  defp take_last(pieces, fits?) do
+    with at when at != nil <- pieces |> Enum.reverse() |> Enum.find_index(fits?) do
+      at = length(pieces) - 1 - at
+      {Enum.take(pieces, at), Enum.at(pieces, at)}
+    end
+  end
+
+  # `mix k8s.helper install. Or …`, `--cookie-file PATH, or the option :cookie_file`
+  defp command(found, context) do
+    case found |> String.split(~r/[,.;] |\n/) |> hd() do
+      "--" <> _rest = option -> again(context, String.split(option, " "))
+      command -> command
+    end
+  end
+
+  # "…. Check with" has nothing to say without its command.
+  defp why(pieces),
+    do: pieces |> Enum.join(": ") |> String.replace(~r/(?<=[.?]) [A-Z][^.?]*$/, "")
 
   # Where the sentence leaves a choice or a blank, and the details tell more.
   defp better(kind, %{known: [first | _more]}, context)
@@ -105,14 +138,6 @@ defmodule K8sConnect.Doctor.Check do
        do: again(context, ["--cookie-from", "exec"])
 
   defp better(_kind, _details, _context), do: nil
-
-  defp join(pieces), do: pieces |> Enum.reverse() |> Enum.join(": ") |> without_lead()
-
-  # "…. Check with" has nothing to say without its command.
-  defp without_lead(text), do: String.replace(text, ~r/(?<=[.?]) [A-Z][^.?]*$/, "")
-
-  # `--cookie-file PATH, or the option :cookie_file` → `--cookie-file PATH`
-  defp words_of(option), do: option |> String.split(~r/[,.] /) |> hd() |> String.split(" ")
 
   defp otherwise(%Error{reason: {_kind, %{pod: pod, namespace: namespace}}}, _context),
     do: "kubectl describe pod #{pod} -n #{namespace}"

@@ -47,7 +47,7 @@ defmodule K8sConnect.Doctor.Layer do
 
   defp run_one({name, ground, find_out}, context) do
     case missing(ground, context) do
-      nil -> find_out |> safely(context) |> answer(name, context)
+      nil -> find_out |> safely(context) |> about(context) |> answer(name, context)
       reason -> {named(Check.skipped("not looked at, as #{reason}"), name), context}
     end
   end
@@ -61,6 +61,10 @@ defmodule K8sConnect.Doctor.Layer do
       if is_map_key(context, name), do: nil, else: reason
     end)
   end
+
+  defp about({found, given}, context), do: {about(found, context), given}
+  defp about(found, context) when is_list(found), do: Enum.map(found, &Check.about(&1, context))
+  defp about(found, context), do: Check.about(found, context)
 
   defp answer({found, given}, name, context),
     do: {named(found, name), Map.merge(context, given)}

@@ -46,7 +46,9 @@ defmodule K8sConnect.Doctor.Permissions do
     case Native.call(:survey_rights, [access.survey, asked]) do
       {:ok, allowed} ->
         version = minor(context.server.version)
-        rights = judge(Enum.zip_with(wanted, allowed, &Map.put(&1, :allowed, &2)), version)
+        rights = Enum.zip_with(wanted, allowed, &Map.put(&1, :allowed, &2))
+        # The link has no form by WebSocket yet.
+        rights = judge(rights, version, false)
         found = Map.take(context, [:read])
         {Enum.map(rights, &finding(&1, context)), Map.put(found, :rights, rights)}
 
@@ -111,22 +113,24 @@ defmodule K8sConnect.Doctor.Permissions do
   defp right(verb, resource, need, why),
     do: %{verb: verb, resource: resource, name: nil, need: need, why: why}
 
-  # A GET that is upgraded is checked for `create` as well from 1.35 on.
-  defp judge(rights, version) do
+  @doc false
+  # A link takes one of two rights, where it has two forms; and from 1.35 on a GET that is upgraded is
+  # checked for `create`, too.
+  @spec judge([map()], non_neg_integer(), by_websocket :: boolean()) :: [map()]
+  def judge(rights, version, by_websocket) do
     may? = Map.new(rights, &{{&1.verb, &1.resource}, &1.allowed})
-    create? = may?[{"create", "pods/portforward"}]
-
-    for right <- rights do
-      case right do
-        %{verb: "get", resource: "pods/portforward", allowed: true}
-        when not create? and version >= 35 ->
-          %{right | why: "no help by itself: from 1.35 on a link by WebSocket needs create, too"}
-
-        right ->
-          right
-      end
-    end
+    get_alone? = may?[{"get", "pods/portforward"}] and not may?[{"create", "pods/portforward"}]
+    Enum.map(rights, &judge_one(&1, get_alone?, by_websocket and version < 35))
   end
+
+  defp judge_one(%{verb: "create", resource: "pods/portforward"} = right, true, true),
+    do: %{
+      right
+      | need: :helps,
+        why: "a link by POST; one by WebSocket goes without it, up to 1.34"
+    }
+
+  defp judge_one(right, _get_alone?, _get_is_enough?), do: right
 
   @doc false
   @spec minor(String.t()) :: non_neg_integer()
@@ -140,12 +144,12 @@ defmodule K8sConnect.Doctor.Permissions do
   defp finding(%{allowed: true} = right, _context),
     do: ok("yes", @source) |> Map.put(:name, title(right))
 
-  defp finding(%{need: need} = right, %{access: access} = context) do
+  defp finding(%{need: need} = right, %{access: access}) do
     name = if right.name, do: "/#{right.name}", else: ""
     {resource, subresource} = split(right.resource)
     resource = "#{resource}#{name}#{subresource}"
     namespace = access.namespace
-    command = "kubectl auth can-i #{right.verb} #{resource} -n #{namespace}#{as(context)}"
+    command = "kubectl auth can-i #{right.verb} #{resource} -n #{namespace}"
     why = if need == :needed, do: right.why, else: "only needed for this: #{right.why}"
     status = if need == :needed, do: :failed, else: :warning
 
@@ -157,13 +161,6 @@ defmodule K8sConnect.Doctor.Permissions do
     case String.split(resource, "/") do
       [resource, subresource] -> {resource, " --subresource=#{subresource}"}
       [resource] -> {resource, ""}
-    end
-  end
-
-  defp as(%{options: options}) do
-    case options[:context] do
-      nil -> ""
-      context -> " --context #{context}"
     end
   end
 

@@ -51,7 +51,11 @@ defmodule K8sConnect.Doctor.Redaction do
     end)
   end
 
-  # Not within other words: a user may be called `e`.
+  # Not within other words: a user may be called `e`. A host's name only where one can stand, as this
+  # machine may be called `vm`.
+  defp replace(text, "@" <> host, mark),
+    do: Regex.replace(~r/(?<=@)#{Regex.escape(host)}(?![[:alnum:]])/u, text, mark)
+
   defp replace(text, word, mark) do
     Regex.replace(~r/(?<![[:alnum:]])#{Regex.escape(word)}(?![[:alnum:]])/u, text, mark)
   end
@@ -72,7 +76,7 @@ defmodule K8sConnect.Doctor.Redaction do
     [
       {System.get_env("HOME"), "~"},
       {System.get_env("USER"), "<user>"},
-      {to_string(host), "<host>"}
+      {"@#{host}", "<host>"}
     ]
   end
 

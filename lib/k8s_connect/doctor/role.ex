@@ -21,19 +21,31 @@ defmodule K8sConnect.Doctor.Role do
 
   @spec yaml([right()], String.t() | nil) :: String.t()
   def yaml(rights, user) do
+    name = name(user)
+
     """
     apiVersion: rbac.authorization.k8s.io/v1
     kind: Role
-    metadata: {name: k8s-connect}
+    metadata: {name: #{name}}
     rules:
     #{rules(rights)}
     ---
     apiVersion: rbac.authorization.k8s.io/v1
     kind: RoleBinding
-    metadata: {name: k8s-connect}
-    roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: k8s-connect}
+    metadata: {name: #{name}}
+    roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: #{name}}
     subjects: [#{subject(user)}]
     """
+  end
+
+  # The user's own: one that others share would lose what they have by being applied.
+  defp name(nil), do: "k8s-connect-your-user"
+
+  defp name(user) do
+    plain = user |> String.downcase() |> String.replace(~r/[^a-z0-9]+/, "-") |> String.trim("-")
+    plain = plain |> String.slice(0, 40) |> String.trim("-")
+    parts = if plain == user, do: [plain], else: [plain, to_string(:erlang.phash2(user))]
+    Enum.join(["k8s-connect" | parts] -- [""], "-")
   end
 
   defp rules(rights) do

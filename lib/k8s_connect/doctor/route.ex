@@ -13,18 +13,16 @@ defmodule K8sConnect.Doctor.Route do
   @impl true
   def checks do
     [
-      {"choice", :api, &choice/1},
+      {"choice", :connection, &choice/1},
       {"vm", :connection, &vm/1},
       {"kernel", :connection, &kernel/1}
     ]
   end
 
-  defp choice(%{target: _target, route: route}) do
+  defp choice(%{route: route}) do
     {_routes, why} = Route.choose(route)
     ok(why, "--route #{route.route}")
   end
-
-  defp choice(_context), do: skipped("not looked at, as no TARGET was given")
 
   defp vm(%{ours: false, connection: connection}), do: in_use(connection, :vm)
 

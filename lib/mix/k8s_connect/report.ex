@@ -86,8 +86,12 @@ defmodule Mix.K8sConnect.Report do
     failed = titles(report, [:failed, :crashed])
     warned = titles(report, [:warning])
 
-    [if(failed != "", do: ["Failed: ", failed, ". "], else: "")] ++
-      [if(warned != "", do: ["Warnings: ", warned, "."], else: "")]
+    parts =
+      for {word, titles} <- [{"Failed", failed}, {"Warnings", warned}],
+          titles != "",
+          do: "#{word}: #{titles}."
+
+    Enum.join(parts, " ")
   end
 
   defp titles(report, statuses) do

@@ -1,0 +1,291 @@
+defmodule K8sConnect.DoctorClusterTest do
+  # One layer broken at a time, on the real cluster: the verdict names that one, with its command.
+  use ExUnit.Case, async: false
+
+  import K8sConnect.Laptop
+
+  alias K8sConnect.{Doctor, JSON}
+  alias Mix.K8sConnect.Report
+
+  @moduletag :cluster
+  @moduletag timeout: 180_000
+
+  defp examine(target, options \\ []), do: Doctor.examine(target, options)
+
+  defp as(user), do: [kubeconfig: Path.join([System.fetch_env!("HOME"), ".kube", user])]
+
+  defp layers(report), do: Map.new(report.layers, &{&1.name, &1.status})
+
+  defp check(report, layer, name) do
+    %{checks: checks} = Enum.find(report.layers, &(&1.name == layer))
+    Enum.find(checks, &(&1.name == name)) || flunk("no #{name} in #{inspect(checks)}")
+  end
+
+  # Every failure and warning has a reason and one command; only the last may have several lines.
+  defp assert_sound(report) do
+    for layer <- report.layers, check <- layer.checks do
+      assert check.status in [:ok, :warning, :failed, :skipped], inspect(check)
+      assert is_binary(check.fact)
+
+      if check.status in [:warning, :failed] do
+        assert is_binary(check.why), inspect(check)
+        assert check.command =~ ~r/\A(kubectl|mix|export|timedatectl) /, inspect(check)
+        assert check.name == "Role" or not (check.command =~ "\n")
+      end
+    end
+
+    assert K8sConnect.connections() == []
+    refute Node.alive?()
+    report
+  end
+
+  defp assert_failed(report, layer, name, why) do
+    check = check(assert_sound(report), layer, name)
+    assert {check.status, report.status, Report.code(report)} == {:failed, :failed, 3}
+    assert check.why =~ why
+    failed = for %{status: :failed, name: name} <- report.layers, do: name
+    assert failed == [layer]
+    later = report.layers |> Enum.drop_while(&(&1.name != layer)) |> tl()
+    assert Enum.all?(later, &(&1.status == :skipped)), inspect(later)
+    check
+  end
+
+  # Others may have been started again while the machine was busy.
+  defp assert_well_before(report, layer) do
+    for %{name: name, status: status} <- Enum.take_while(report.layers, &(&1.name != layer)),
+        do: assert(status == :ok or name == :pod, inspect(report))
+  end
+
+  test "a healthy set-up has no complaint, and nothing is left of the examination" do
+    report = assert_sound(examine("app-0"))
+    assert report.status == :ok
+    assert Report.code(report) == 0
+    assert Enum.all?(report.layers, &(&1.status == :ok))
+    text = report |> Report.text() |> IO.ANSI.format(false) |> IO.iodata_to_binary()
+    assert text =~ ~r/\n\nNo issues found.\n\z/
+    refute text =~ ~r/why:|run:|✗|!|☠/
+    # Facts with their sources.
+    assert check(report, :cluster, "API server").fact =~ ~r/^Kubernetes v1\.\d+\.\d+$/
+    assert check(report, :node, "node").fact =~ ~r/^app@10\.244\.1\.\d+, port 5555$/
+    assert check(report, :node, "node").source =~ "by epmd"
+    assert check(report, :handshake, "cookie").source =~ "Secret app-cookie"
+    assert check(report, :permissions, "get secrets app-cookie").fact == "yes"
+    refute text =~ cookie()
+  end
+
+  test "an owner, and a ServiceAccount by its token" do
+    report = assert_sound(examine("sts/app", as("token")))
+    assert report.status == :ok
+    assert check(report, :pod, "others").fact =~ ~r/^(no other|also ready)/
+    assert check(report, :permissions, "user").fact =~ "system:serviceaccount:default:dev"
+    assert check(report, :cluster, "login").fact == "by a token"
+  end
+
+  test "without a target the later layers are left out" do
+    report = assert_sound(examine(nil))
+    assert report.status == :ok
+    assert check(report, :pod, "pods").fact =~ "app-0"
+    assert check(report, :pod, "pod").fact == "not looked at, as no TARGET was given"
+    for layer <- [:node, :handshake, :route], do: assert(layers(report)[layer] == :skipped)
+  end
+
+  test "a connection that is there is used, and left" do
+    {:ok, connection} = K8sConnect.connect("app-0")
+    report = examine("app-0")
+    assert report.status == :ok
+    assert check(report, :handshake, "connection").fact =~ "already"
+    assert check(report, :route, "vm").fact =~ "left as it is"
+    assert K8sConnect.connections() == [connection]
+    assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+    K8sConnect.disconnect(connection)
+    refute Node.alive?()
+  end
+
+  test "no server, no kubeconfig, no such context" do
+    directory = K8sConnect.Tmp.tmp_dir(%{}).tmp_dir
+    file = Path.join(directory, "config")
+    text = File.read!(Path.join(System.fetch_env!("HOME"), ".kube/dev"))
+    File.write!(file, String.replace(text, ":6443", ":6444"))
+    report = examine("app-0", kubeconfig: file)
+    check = assert_failed(report, :cluster, "API server", "could not reach the API server")
+    assert check.command == "kubectl --kubeconfig #{file} cluster-info"
+
+    missing = Path.join(directory, "none")
+
+    check =
+      assert_failed(examine("app-0", kubeconfig: missing), :cluster, "kubeconfig", "no file")
+
+    assert check.command == "export KUBECONFIG=/path/to/kubeconfig"
+
+    check = assert_failed(examine("app-0", context: "nil"), :cluster, "kubeconfig", "no context")
+    assert check.command =~ "kubectl --context nil config get-contexts"
+  end
+
+  test "another authority, and a certificate that has run out" do
+    report = examine("app-0", as("stranger"))
+    assert_failed(report, :cluster, "API server", "does not trust")
+    report = examine("app-0", as("expired"))
+    assert_failed(report, :cluster, "API server", "expired at")
+  end
+
+  test "nobody's rights: the Role is printed, and the pod cannot be read" do
+    report = assert_sound(examine("app-0", as("nobody")))
+    assert %{permissions: :failed, pod: :failed, node: :skipped} = layers(report)
+    assert Report.code(report) == 3
+    assert check(report, :pod, "pod").why =~ "(403)"
+    assert check(report, :permissions, "get pods").command =~ ~r/auth can-i get pods -n default$/
+    role = check(report, :permissions, "Role").command
+    assert role =~ "resources: [pods], verbs: [get, list, watch]}  # missing: get, list, watch"
+    assert role =~ "name: nobody}]"
+  end
+
+  test "one of the two rights of a port-forward" do
+    report = assert_sound(examine("app-0", as("creator")))
+    assert report.status == :warning
+    assert Report.code(report) == 4
+    assert %{permissions: :warning, handshake: :ok, route: :ok} = layers(report)
+    assert check(report, :permissions, "get pods/portforward").status == :warning
+
+    report = assert_sound(examine("app-0", as("getter")))
+    assert %{permissions: :failed, pod: :ok, node: :failed, handshake: :skipped} = layers(report)
+    assert check(report, :permissions, "create pods/portforward").status == :failed
+    assert check(report, :permissions, "Role").command =~ "[create, get]}  # missing: create\n"
+    assert check(report, :node, "link").why =~ "may not create pods/portforward"
+  end
+
+  test "the cookie from the running node takes one more right" do
+    report = assert_sound(examine("app-0", cookie_from: :exec))
+    assert %{permissions: :failed, node: :ok, handshake: :failed} = layers(report)
+    assert check(report, :permissions, "create pods/exec").status == :failed
+
+    assert check(report, :permissions, "Role").command =~
+             "[pods/exec], verbs: [create]}  # missing"
+  end
+
+  test "a Secret that may not be read is a warning, and then the connection's failure" do
+    report = assert_sound(examine("hidden-cookie"))
+    assert check(report, :permissions, "get secrets not-for-dev").status == :warning
+    assert check(report, :permissions, "Role").command =~ "resourceNames: [not-for-dev]"
+  end
+
+  test "a pod that does not run, and one that is not there" do
+    check = assert_failed(examine("pending"), :pod, "pod", "is not running: Pending")
+    assert check.command == "kubectl describe pod pending -n default"
+    assert_failed(examine("no-such-pod"), :pod, "pod", "there is no pod")
+    check = assert_failed(examine("app-0", container: "web"), :pod, "pod", "no container")
+    assert check.command == "mix k8s.doctor app-0 -c app"
+  end
+
+  test "no epmd, one that is silent, and one that is something else" do
+    report = examine("no-erlang")
+    assert_failed(report, :node, "node", "nothing listens on epmd's port")
+    assert check(report, :node, "epmd").fact == "none: nothing listens there"
+    assert_failed(examine("silent-epmd"), :node, "epmd", "does not answer")
+    assert_failed(examine("junk-epmd"), :node, "epmd", "is not epmd")
+    assert_failed(examine("junk-node"), :node, "node", "is not an Erlang node")
+  end
+
+  test "distribution on the pod's IP only" do
+    report = examine("ip-only")
+    assert_failed(report, :node, "node", "listens on the pod's IP only")
+    assert_well_before(report, :node)
+  end
+
+  test "distribution that speaks TLS only, for connect as well" do
+    await(fn -> check(examine("tls-only"), :node, "epmd").fact =~ "knows app" end)
+    report = examine("tls-only")
+    assert_failed(report, :node, "node", "speaks TLS at port 5555")
+    assert_well_before(report, :node)
+
+    assert {:error, %{stage: :node, reason: {:tls_only, details}}} =
+             K8sConnect.connect("tls-only")
+
+    assert details == %{pod: "tls-only", namespace: "default", node: "app", port: 5555}
+    assert {:error, error} = K8sConnect.connect("tls-only", port: 5555)
+    assert {:tls_only, %{node: "at port 5555"}} = error.reason
+  end
+
+  test "two nodes, until one is chosen" do
+    check = assert_failed(examine("two-nodes"), :node, "node", "several nodes")
+    assert check.command == "mix k8s.doctor two-nodes --node app"
+    report = assert_sound(examine("two-nodes", node: "second"))
+    assert check(report, :node, "node").fact =~ "second@"
+    assert layers(report).handshake == :ok
+  end
+
+  test "a cookie that is not the node's" do
+    report = examine("wrong-cookie")
+    assert_well_before(report, :handshake)
+    check = assert_failed(report, :handshake, "connection", "did not let us in")
+    assert check.command == "mix k8s.doctor wrong-cookie --cookie-from exec"
+    assert_failed(examine("no-cookie"), :handshake, "connection", "does not lead to a cookie")
+  end
+
+  test "the kernel route that is asked for and has no helper" do
+    report = examine("app-0", route: :kernel)
+    assert %{handshake: :ok, route: :failed} = layers(assert_sound(report))
+    assert check(report, :route, "vm").status == :ok
+    assert check(report, :route, "kernel").why =~ "needs the helper"
+    assert check(report, :route, "kernel").command == "mix k8s.helper install"
+  end
+
+  test "a helper that works is tried, and nothing is left of it" do
+    install_helper()
+    on_exit(&remove_helper/0)
+    before = left()
+    report = assert_sound(examine("app-0"))
+    assert report.status == :ok, inspect(report)
+    assert check(report, :machine, "helper, IPv4").fact =~ "a redirected connection arrived"
+    assert check(report, :route, "choice").fact =~ "kernel, as there is"
+
+    for route <- ["vm", "kernel"],
+        do: assert(check(report, :route, route).fact =~ "taken down again")
+
+    assert left() == before
+  end
+
+  test "a helper that does not work is a warning, as there is the other route" do
+    sudo(
+      "install -D -m 755 #{K8sConnect.Helper.Program.built()} #{K8sConnect.Helper.Program.path()}"
+    )
+
+    on_exit(&remove_helper/0)
+    report = assert_sound(examine("app-0"))
+    assert %{machine: :warning, handshake: :ok, route: :warning} = layers(report)
+    assert Report.code(report) == 4
+    assert check(report, :machine, "helper, IPv4").why =~ "has no capability"
+    assert layers(assert_sound(examine("app-0", route: :vm))).route == :ok
+  end
+
+  defmodule Broken do
+    def checks, do: [{"broken", :nothing, fn _context -> raise "it broke" end}]
+  end
+
+  test "a check that crashes is shown, and the others go on" do
+    layers = List.insert_at(Doctor.layers(), 3, {:broken, Broken})
+    report = Doctor.examine("app-0", [], layers)
+
+    assert %{broken: :crashed, machine: :ok, pod: :ok, handshake: :ok, route: :ok} =
+             layers(report)
+
+    assert Report.code(report) == 3
+    text = report |> Report.text() |> IO.ANSI.format(false) |> IO.iodata_to_binary()
+    assert text =~ "☠ broken                   the check itself failed: RuntimeError: it broke\n"
+    assert text =~ "\nFailed: Broken.\n"
+    refute text =~ "doctor_cluster_test.exs"
+  end
+
+  test "JSON is the same tree" do
+    report = examine("app-0")
+    file = Path.join(K8sConnect.Tmp.tmp_dir(%{}).tmp_dir, "report.json")
+    File.write!(file, Report.json(report))
+
+    # Another's parser, and its writer in the form of ours.
+    script =
+      "import json, sys; print(json.dumps(json.load(open(sys.argv[1])), sort_keys=True, " <>
+        "separators=(',', ':'), ensure_ascii=False))"
+
+    assert {output, 0} = System.cmd("python3", ["-c", script, file])
+    assert String.trim_trailing(output, "\n") == IO.iodata_to_binary(JSON.encode(report))
+  end
+end
