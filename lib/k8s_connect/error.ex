@@ -15,7 +15,7 @@ defmodule K8sConnect.Error do
   | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option`, `:no_target`, `:target_and_selector`, `:no_cookie_file`, `:bad_cookie_file`, `:kernel_only` |
   | `:native` | `:not_loaded`, `:task_died` |
   | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:unsupported_login`, `:bad_namespace` |
-  | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes` |
+  | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes`, `:forbidden_both_ways`, `:no_upgrade` |
   | `:target` | `:bad_target`, `:no_such_pod`, `:no_pods`, `:not_running`, `:no_container` |
   | `:node` | `:no_epmd`, `:nothing_at`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
   | `:cookie` | `:not_found`, `:not_there` |
@@ -222,6 +222,26 @@ defmodule K8sConnect.Error do
   defp sentence(:cluster, :not_kubernetes, %{server: server, problem: problem}) do
     "what answers at #{server} is no Kubernetes API server: #{bare(problem)}. " <>
       "Check the server in: kubectl config view --minify"
+  end
+
+  defp sentence(:cluster, :forbidden_both_ways, %{resource: "pods/exec"} = details) do
+    sentence(:cluster, :forbidden, details)
+  end
+
+  defp sentence(:cluster, :forbidden_both_ways, details) do
+    %{resource: resource, namespace: namespace, message: message} = details
+
+    "may not create #{resource} in namespace #{inspect(namespace)} (by SPDY), nor get it (by a WebSocket): " <>
+      "#{bare(message)} (403). Ask for one more line in the Role: " <>
+      "- {apiGroups: [\"\"], resources: [#{resource}], verbs: [get, create]}. Check with: " <>
+      "kubectl auth can-i create #{resource} -n #{namespace}"
+  end
+
+  defp sentence(:cluster, :no_upgrade, %{server: server, pod: pod, answers: answers} = details) do
+    "no connection to pod #{inspect(pod)} can be made through #{server}: " <>
+      "#{answers |> Enum.map_join(", and ", &bare/1)}. A proxy or a gateway on the way has to let one of them " <>
+      "pass, with its header Upgrade, and without a change of protocol. Check with: " <>
+      "kubectl port-forward #{pod} 4369 -n #{details.namespace}"
   end
 
   # The pod
