@@ -24,6 +24,11 @@ defmodule K8sConnect.ProtocolTest do
      """
      proxy_set_header Upgrade $only_websocket;
      proxy_set_header Connection upgrade;
+     """, "400 Bad Request unable to upgrade: missing upgrade headers in request"},
+    {"nginx that drops both headers", :nginx,
+     """
+     proxy_set_header Upgrade $only_websocket;
+     proxy_set_header Connection $connection;
      """, "400 Bad Request Upgrade request required"},
     {"haproxy with 400", :haproxy,
      "http-request deny deny_status 400 if { req.hdr(upgrade) -i spdy/3.1 }", "400 Bad Request"},
@@ -156,7 +161,7 @@ defmodule K8sConnect.ProtocolTest do
         end
 
         assert link(kubeconfig: kubeconfig, protocol: :v4) =~ "v4.channel.k8s.io"
-        assert link([kubeconfig: kubeconfig], "env-from") =~ @tunnel
+        assert link([kubeconfig: kubeconfig], "named") =~ @tunnel
       end
     end
 
@@ -206,10 +211,10 @@ defmodule K8sConnect.ProtocolTest do
       test "does not cut #{protocol}", %{tmp_dir: tmp_dir} do
         kubeconfig = Gateway.start(:haproxy, tmp_dir, "")
         options = [kubeconfig: kubeconfig, protocol: unquote(protocol)]
-        {:ok, %{node: node} = connection} = connect("env-from", options)
+        {:ok, %{node: node} = connection} = connect("named", options)
 
         on_exit(fn ->
-          {:ok, connection} = K8sConnect.connect("env-from")
+          {:ok, connection} = K8sConnect.connect("named")
           :erpc.call(connection.node, :net_kernel, :set_net_ticktime, [60, 0])
           K8sConnect.disconnect(connection)
         end)

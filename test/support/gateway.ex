@@ -37,6 +37,7 @@ defmodule K8sConnect.Gateway do
       access_log off;
       #{temp}
       map $http_upgrade $only_websocket { websocket websocket; }
+      map $http_upgrade $connection { default close; websocket upgrade; }
       map $http_upgrade $not_websocket { default 1; "" 0; websocket 0; }
       server {
         listen 127.0.0.1:#{port} ssl;
@@ -95,17 +96,24 @@ defmodule K8sConnect.Gateway do
     receive do: ({^port, {:exit_status, _status}} -> :ok)
   end
 
+  # One that says that it may sign others would not be taken for a server's own.
   defp certificate(pem, directory) do
-    key = Path.join(directory, "key.pem")
+    [key, config] = for name <- ~w(key.pem openssl.conf), do: Path.join(directory, name)
 
-    {output, status} =
-      System.cmd(
-        "openssl",
-        ~w(req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=gateway
-           -addext subjectAltName=IP:127.0.0.1 -keyout) ++ [key, "-out", pem],
-        stderr_to_stdout: true
-      )
+    File.write!(config, """
+    [req]
+    distinguished_name = name
+    x509_extensions = extensions
+    [name]
+    [extensions]
+    subjectAltName = IP:127.0.0.1
+    """)
 
+    words =
+      ~w(req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=gateway)
+
+    files = ["-config", config, "-keyout", key, "-out", pem]
+    {output, status} = System.cmd("openssl", words ++ files, stderr_to_stdout: true)
     assert status == 0, output
     File.write!(pem, File.read!(key), [:append])
   end

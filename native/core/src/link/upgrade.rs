@@ -18,7 +18,8 @@ pub type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
 /// The body of an answer that is no upgrade: a Status, or a page for people.
 const MAX_BODY: usize = 64 * 1024;
 /// What of it is told.
-const MAX_MESSAGE: usize = 200;
+const MAX_MESSAGE: usize = 1000;
+const MAX_TEXT: usize = 200;
 
 /// This form of upgrade is not taken, and another may be.
 #[derive(Debug, Clone)]
@@ -159,7 +160,8 @@ async fn refusal(response: Response<Body>) -> kube::Result<Result<Response<Body>
 fn status(body: &[u8]) -> Option<String> {
     let status = serde_json::from_slice::<serde_json::Value>(body).ok()?;
     let message = status.get("message").and_then(|message| message.as_str());
-    (status.get("kind")?.as_str()? == "Status").then(|| message.unwrap_or_default().to_owned())
+    (status.get("kind")?.as_str()? == "Status")
+        .then(|| shown(message.unwrap_or_default(), MAX_MESSAGE))
 }
 
 /// `None` where an API server has understood what was wanted, and has its reason.
@@ -177,11 +179,22 @@ fn refused(code: StatusCode, status: Option<&str>, body: &[u8]) -> Option<No> {
     }
 }
 
-/// The words of a body for people; pages have none that the code does not say.
+/// The words of a body for people. Pages have none that the code does not say; and what shows the
+/// request's headers, as the kubelet's words do, may show a token.
 fn text(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
-    let line = text.trim().lines().next().unwrap_or_default().trim();
-    if line.starts_with('<') { String::new() } else { line.chars().take(MAX_MESSAGE).collect() }
+    let line = text.trim().lines().next().unwrap_or_default();
+    let line = line.split("http.Header").next().unwrap_or_default().trim_end_matches([' ', ':']);
+    let lower = line.to_lowercase();
+    if line.starts_with('<') || lower.contains("authorization") || lower.contains("bearer") {
+        return String::new();
+    }
+    shown(line, MAX_TEXT)
+}
+
+/// What is shown on a terminal must not steer it.
+fn shown(text: &str, length: usize) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(length).collect()
 }
 
 #[cfg(test)]
@@ -232,6 +245,10 @@ mod tests {
         ] {
             assert_eq!(judge(code, body).as_deref(), Some(expected));
         }
+        let headers = "missing in request: http.Header{\"Authorization\": \"Bearer secret\"}";
+        assert_eq!(judge(400, headers).as_deref(), Some("400 Bad Request missing in request"));
+        assert_eq!(judge(400, "you sent: Bearer secret").as_deref(), Some("400 Bad Request"));
+        assert_eq!(judge(403, "\x1b[2Jno\x07").as_deref(), Some("403 Forbidden [2Jno"));
         let long = "x".repeat(100_000);
         assert!(judge(500, &long).unwrap().len() < 300);
     }
