@@ -53,6 +53,10 @@ defmodule K8sConnect do
       container, which needs the verb `create` on `pods/exec`.
     * `:link` - whether the connection ends with the calling process; it does not unless this is
       `true`. Where the connection is there already, its first caller has decided.
+    * `:protocol` - what is spoken on the way to the pod: `:spdy`; `:websocket`, SPDY inside of a
+      WebSocket where the server can do that; `:v4`, a WebSocket (`v4.channel.k8s.io`) for each stream;
+      or `:auto`, the default: SPDY, and a WebSocket where something in between refuses it, or the Role
+      has `get` on `pods/portforward` and not `create`. What has worked is remembered for each cluster.
     * `:route` - `:vm`, from inside of this BEAM; `:kernel`, by the pod's own address and for every
       program of this user, which needs the helper (`mix help k8s.helper`); or `:auto`, the default:
       the kernel's where the helper is installed and works.

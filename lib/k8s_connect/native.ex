@@ -105,8 +105,8 @@ defmodule K8sConnect.Native do
   @spec survey_pod(reference(), survey(), map()) :: :ok
   def survey_pod(_reference, _survey, _target), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_link(reference(), surveyed_pod()) :: :ok
-  def survey_link(_reference, _pod), do: :erlang.nif_error(:nif_not_loaded)
+  @spec survey_link(reference(), surveyed_pod(), map()) :: :ok
+  def survey_link(_reference, _pod, _target), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec survey_epmd(reference(), surveyed_link()) :: :ok
   def survey_epmd(_reference, _link), do: :erlang.nif_error(:nif_not_loaded)

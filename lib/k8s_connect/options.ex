@@ -9,11 +9,12 @@ defmodule K8sConnect.Options do
   @api [:kubeconfig, :context, :namespace, :timeout]
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
-             [:link, :progress] ++
+             [:link, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
              [:yes, :confirm]
   @booleans [:link, :sudo, :visible, :yes]
   @routes [:auto, :vm, :kernel]
+  @protocols [:auto, :spdy, :websocket, :v4]
 
   @type api :: %{
           kubeconfig: String.t() | nil,
@@ -67,7 +68,8 @@ defmodule K8sConnect.Options do
            node: options[:node],
            port: options[:port],
            cookie: if(cookie == nil, do: options[:cookie_from] || :spec, else: :nowhere),
-           trust: true
+           trust: true,
+           protocol: options[:protocol] || :auto
          },
          # In a function, which no report shows the inside of.
          cookie: fn -> cookie end,
@@ -193,6 +195,7 @@ defmodule K8sConnect.Options do
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
   defp valid?(option, value) when option in @booleans, do: is_boolean(value)
   defp valid?(:route, value), do: value in @routes
+  defp valid?(:protocol, value), do: value in @protocols
   defp valid?(:cookie_from, value), do: value in [:spec, :exec]
   defp valid?(:port, value), do: is_integer(value) and value in 1..0xFFFF
   defp valid?(option, value) when option in [:progress, :confirm], do: is_function(value, 1)
@@ -207,6 +210,7 @@ defmodule K8sConnect.Options do
   defp expected(:timeout), do: "a positive number of milliseconds"
   defp expected(option) when option in @booleans, do: "true or false"
   defp expected(:route), do: ":auto, :vm or :kernel"
+  defp expected(:protocol), do: ":auto, :spdy, :websocket or :v4"
   defp expected(:cookie_from), do: ":spec or :exec"
   defp expected(:port), do: "a port, from 1 to 65535"
   defp expected(option) when option in [:progress, :confirm], do: "a function of one argument"

@@ -1,426 +1,441 @@
-defmodule K8sConnect.ConnectTest do
-  # From the laptop, as `dev`, in this very BEAM.
-  use ExUnit.Case, async: false
+# What a connection must do, whatever is spoken on the way to the pod.
+for {name, protocol, cycles, bytes} <- [
+      {K8sConnect.ConnectTest, :auto, 1000, 100_000_000},
+      {K8sConnect.ConnectByWebSocketTest, :websocket, 200, 10_000_000},
+      {K8sConnect.ConnectByV4Test, :v4, 200, 10_000_000}
+    ] do
+  defmodule name do
+    # From the laptop, as `dev`, in this very BEAM.
+    use ExUnit.Case, async: false
 
-  alias K8sConnect.{Connection, Error, Native, Route, Sessions}
-  alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
+    alias K8sConnect.{Connection, Error, Native, Route, Sessions}
+    alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
 
-  @moduletag :cluster
-  @moduletag timeout: 180_000
+    @moduletag :cluster
+    @moduletag timeout: 180_000
+    @protocol protocol
+    @cycles cycles
+    @bytes bytes
 
-  setup do
-    on_exit(fn ->
-      for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
-    end)
-  end
-
-  defp connect(target \\ "app-0", options \\ []) do
-    assert {:ok, %Connection{} = connection} = K8sConnect.connect(target, options)
-    connection
-  end
-
-  defp failure(target, options \\ []) do
-    assert {:error, %Error{} = error} = K8sConnect.connect(target, options)
-    assert nothing_left?()
-    {error.stage, error.reason}
-  end
-
-  # No connection, no node, nothing in net_kernel, no process of ours but the idle ones.
-  defp nothing_left? do
-    K8sConnect.connections() == [] and not Node.alive?() and
-      not Enum.any?(DynamicSupervisor.which_children(Sessions.Supervisor), &alive?/1) and
-      Table.empty?()
-  catch
-    # On its way up again.
-    kind, _reason when kind in [:exit, :error] -> false
-  end
-
-  defp alive?({_id, pid, _type, _modules}), do: Process.alive?(pid)
-
-  defp await(fun, tries \\ 500) do
-    cond do
-      fun.() -> :ok
-      tries == 0 -> flunk("it never came")
-      true -> Process.sleep(10) && await(fun, tries - 1)
-    end
-  end
-
-  defp descriptors, do: length(File.ls!("/proc/self/fd"))
-
-  # KiB
-  defp resident do
-    [_, kib] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
-    String.to_integer(kib)
-  end
-
-  defp sockets(state) do
-    for file <- ["tcp", "tcp6"],
-        [_, _, _, ^state | _] = line <-
-          "/proc/self/net/#{file}"
-          |> File.read!()
-          |> String.split("\n")
-          |> Enum.map(&String.split/1),
-        do: line
-  end
-
-  describe "connected" do
-    test "the node is there, hidden, and gone again after disconnect" do
-      refute Node.alive?()
-      connection = connect()
-
-      assert %{pod: "app-0", namespace: "default", context: "testcluster", route: :vm} =
-               connection
-
-      assert connection.cookie_source ==
-               "Secret app-cookie, key cookie (RELEASE_COOKIE of container app)"
-
-      assert Atom.to_string(connection.node) =~ ~r/^app@10\.244\.1\.\d+$/
-
-      assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
-      assert Node.list(:connected) == [connection.node]
-      assert :erpc.call(connection.node, Node, :list, [:hidden]) |> Enum.member?(Node.self())
-      assert K8sConnect.connections() == [connection]
-      assert NetKernel.installed?(Carrier)
-
-      assert K8sConnect.disconnect(connection) == :ok
-      assert nothing_left?()
-      assert K8sConnect.disconnect(connection) == :ok
-    end
-
-    test "owners, Services and labels lead to a pod" do
-      for {target, options} <- [
-            {"sts/app", []},
-            {"svc/app", []},
-            {nil, selector: "app=app"},
-            {"pod/app-0", []}
-          ] do
-        assert connect(target, options).pod == "app-0"
-      end
-    end
-
-    test "twice to one pod is one connection, at the same time too" do
-      tasks = for _ <- 1..8, do: Task.async(fn -> connect() end)
-      assert [connection] = tasks |> Task.await_many(30_000) |> Enum.uniq()
-      assert K8sConnect.connections() == [connection]
-      await(fn -> DynamicSupervisor.count_children(Sessions.Supervisor).active == 1 end)
-      assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
-    end
-
-    test "several pods at once, and each ends alone" do
-      first = connect()
-      second = connect("newline-cookie")
-      assert Enum.sort(Node.list(:connected)) == Enum.sort([first.node, second.node])
-      K8sConnect.disconnect(first)
-      assert :erpc.call(second.node, :erlang, :node, []) == second.node
-      # A tombstone: it fails at once and dials nothing.
-      assert {time, false} = :timer.tc(fn -> Node.connect(first.node) end)
-      assert time < 1_000_000
-    end
-
-    test "cookies from a Secret with a newline, from envFrom, and from a ConfigMap" do
-      assert connect("newline-cookie").cookie_source =~ "Secret odd-secret, key cookie"
-      assert connect("env-from").cookie_source =~ "Secret odd-secret, key RELEASE_COOKIE"
-      assert connect("config-map").cookie_source =~ "ConfigMap odd-config, key the-cookie"
-    end
-
-    test "one of several nodes in a pod" do
-      assert Atom.to_string(connect("two-nodes", node: "second").node) =~ ~r/^second@/
-      assert Atom.to_string(connect("two-nodes", node: "app").node) =~ ~r/^app@/
-    end
-
-    test "a spec that tells the node's name, rightly and wrongly" do
-      for pod <- ["named", "misnamed"] do
-        connection = connect(pod)
-        assert Atom.to_string(connection.node) =~ ~r/^app@10\.244\.1\.\d+$/
-        assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
-      end
-    end
-
-    test "a name in epmd without a node behind it does not count" do
-      assert Atom.to_string(connect("stale-name").node) =~ ~r/^app@/
-    end
-
-    test "beside an ordinary node on this machine, which connects as ever" do
-      connection = connect()
-      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-      # Hidden and without a listener ourselves, we can still call others: by epmd, as ever.
-      port =
-        Port.open({:spawn_executable, System.find_executable("elixir")}, [
-          :binary,
-          :exit_status,
-          args: [
-            "--name",
-            "ordinary@127.0.0.1",
-            "--cookie",
-            "other",
-            "-e",
-            "IO.puts(:up); IO.gets(\"\"); System.halt()"
-          ]
-        ])
-
-      assert_receive {^port, {:data, "up\n"}}, 10_000
-      Node.set_cookie(:"ordinary@127.0.0.1", :other)
-      assert Node.connect(:"ordinary@127.0.0.1")
-
-      assert Enum.sort(Node.list(:connected)) ==
-               Enum.sort([connection.node, :"ordinary@127.0.0.1"])
-
-      # Its epmd goes after it: it keeps the article's recipe from working.
-      Port.command(port, "\n")
-      assert_receive {^port, {:exit_status, 0}}, 10_000
-      {_output, 0} = System.cmd("epmd", ["-kill"])
-    end
-
-    test "steps are told as they are done" do
-      test = self()
-      connect("app-0", progress: &send(test, &1))
-
-      for name <- ~w(context pod cookie link node connected),
-          do: assert_received({:step, ^name, _detail, _ms})
-    end
-
-    test "link: true ends it with its caller" do
-      task = Task.async(fn -> connect("app-0", link: true) end)
-      Task.await(task)
-      await(&nothing_left?/0)
-    end
-  end
-
-  describe "works" do
-    test "100 MB each way, byte for byte" do
-      node = connect().node
-      data = :binary.copy(<<0, 1, 2, 3, 255, 254, 253, 252>>, div(100_000_000, 8))
-      hash = :erlang.md5(data)
-      assert :erpc.call(node, :erlang, :md5, [data]) == hash
-
-      copied =
-        :erpc.call(node, :binary, :copy, [<<0, 1, 2, 3, 255, 254, 253, 252>>, div(100_000_000, 8)])
-
-      assert :erlang.md5(copied) == hash
-    end
-
-    test "monitors, links, calls by name, spawned processes, and crashes there" do
-      node = connect().node
-      assert %{active: _} = Supervisor.count_children({App.Supervisor, node})
-      assert :sys.get_status({App.Supervisor, node}) |> is_tuple()
-
-      monitor = Process.monitor({:no_such_name, node})
-      assert_receive {:DOWN, ^monitor, :process, {:no_such_name, ^node}, :noproc}, 5_000
-
-      pid = Node.spawn(node, :timer, :sleep, [60_000])
-      monitor = Process.monitor(pid)
-      Process.exit(pid, :kill)
-      assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 5_000
-
-      Process.flag(:trap_exit, true)
-      pid = Node.spawn_link(node, :erlang, :exit, [:boom])
-      assert_receive {:EXIT, ^pid, :boom}, 5_000
-
-      assert {:exception, :badarith, [{:erlang, :div, [1, 0], _} | _]} =
-               catch_error(:erpc.call(node, :erlang, :div, [1, 0]))
-    end
-
-    # What README says of it.
-    test "what a hidden connection does not have" do
-      node = connect().node
-      assert Node.list() == []
-      assert Node.list(:hidden) == [node]
-      assert :erpc.call(node, Node, :list, []) == []
-      name = :"only_there_#{System.unique_integer([:positive])}"
-      holder = Node.spawn(node, :timer, :sleep, [60_000])
-      assert :erpc.call(node, :global, :register_name, [name, holder]) == :yes
-      assert :global.whereis_name(name) == :undefined
-      assert :erpc.call(node, :global, :whereis_name, [name]) == holder
-      Process.exit(holder, :kill)
-    end
-
-    test "idle for three times a short net_ticktime" do
-      connection = connect("env-from")
-      %{node: node} = connection
-      :erpc.call(node, :net_kernel, :set_net_ticktime, [4, 0])
+    setup do
+      Application.put_env(:k8s_connect, :protocol, @protocol)
 
       on_exit(fn ->
-        connect("env-from").node |> :erpc.call(:net_kernel, :set_net_ticktime, [60, 0])
+        Application.delete_env(:k8s_connect, :protocol)
+        for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
       end)
-
-      # The session has asked for the tick time when it came up.
-      K8sConnect.disconnect(connection)
-      connect("env-from")
-      Node.monitor(node, true)
-      refute_receive {:nodedown, ^node}, 12_000
-      assert :erpc.call(node, :erlang, :node, []) == node
-    end
-  end
-
-  describe "nothing is left" do
-    test "no listening socket and no file, while connected and after" do
-      directory = System.tmp_dir!()
-      before = File.ls!(directory) |> Enum.filter(&(&1 =~ "k8s_connect-#{System.pid()}"))
-      listening = sockets("0A")
-      connect()
-      assert sockets("0A") == listening
-      assert File.ls!(directory) |> Enum.filter(&(&1 =~ "k8s_connect-#{System.pid()}")) == before
     end
 
-    test "after each of our processes is killed" do
-      for victim <- [:session, :route, :supervisor] do
-        node = connect().node
-        native = native_session()
-        Node.monitor(node, true)
-        Process.exit(pid_of(victim), :kill)
-        assert_receive {:nodedown, ^node}, 5_000
-        reference = make_ref()
-        :ok = Native.closed(reference, native)
-        assert_receive {^reference, {:ok, _reason}}, 5_000
+    defp connect(target \\ "app-0", options \\ []) do
+      assert {:ok, %Connection{} = connection} = K8sConnect.connect(target, options)
+      connection
+    end
 
+    defp failure(target, options \\ []) do
+      assert {:error, %Error{} = error} = K8sConnect.connect(target, options)
+      assert nothing_left?()
+      {error.stage, error.reason}
+    end
+
+    # No connection, no node, nothing in net_kernel, no process of ours but the idle ones.
+    defp nothing_left? do
+      K8sConnect.connections() == [] and not Node.alive?() and
+        not Enum.any?(DynamicSupervisor.which_children(Sessions.Supervisor), &alive?/1) and
+        Table.empty?()
+    catch
+      # On its way up again.
+      kind, _reason when kind in [:exit, :error] -> false
+    end
+
+    defp alive?({_id, pid, _type, _modules}), do: Process.alive?(pid)
+
+    defp await(fun, tries \\ 500) do
+      cond do
+        fun.() -> :ok
+        tries == 0 -> flunk("it never came")
+        true -> Process.sleep(10) && await(fun, tries - 1)
+      end
+    end
+
+    defp descriptors, do: length(File.ls!("/proc/self/fd"))
+
+    # KiB
+    defp resident do
+      [_, kib] = Regex.run(~r/VmRSS:\s+(\d+)/, File.read!("/proc/self/status"))
+      String.to_integer(kib)
+    end
+
+    defp sockets(state) do
+      for file <- ["tcp", "tcp6"],
+          [_, _, _, ^state | _] = line <-
+            "/proc/self/net/#{file}"
+            |> File.read!()
+            |> String.split("\n")
+            |> Enum.map(&String.split/1),
+          do: line
+    end
+
+    describe "connected" do
+      test "the node is there, hidden, and gone again after disconnect" do
+        refute Node.alive?()
+        connection = connect()
+
+        assert %{pod: "app-0", namespace: "default", context: "testcluster", route: :vm} =
+                 connection
+
+        assert connection.cookie_source ==
+                 "Secret app-cookie, key cookie (RELEASE_COOKIE of container app)"
+
+        assert Atom.to_string(connection.node) =~ ~r/^app@10\.244\.1\.\d+$/
+
+        assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+        assert Node.list(:connected) == [connection.node]
+        assert :erpc.call(connection.node, Node, :list, [:hidden]) |> Enum.member?(Node.self())
+        assert K8sConnect.connections() == [connection]
+        assert NetKernel.installed?(Carrier)
+
+        assert K8sConnect.disconnect(connection) == :ok
+        assert nothing_left?()
+        assert K8sConnect.disconnect(connection) == :ok
+      end
+
+      test "owners, Services and labels lead to a pod" do
+        for {target, options} <- [
+              {"sts/app", []},
+              {"svc/app", []},
+              {nil, selector: "app=app"},
+              {"pod/app-0", []}
+            ] do
+          assert connect(target, options).pod == "app-0"
+        end
+      end
+
+      test "twice to one pod is one connection, at the same time too" do
+        tasks = for _ <- 1..8, do: Task.async(fn -> connect() end)
+        assert [connection] = tasks |> Task.await_many(30_000) |> Enum.uniq()
+        assert K8sConnect.connections() == [connection]
+        await(fn -> DynamicSupervisor.count_children(Sessions.Supervisor).active == 1 end)
+        assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+      end
+
+      test "several pods at once, and each ends alone" do
+        first = connect()
+        second = connect("newline-cookie")
+        assert Enum.sort(Node.list(:connected)) == Enum.sort([first.node, second.node])
+        K8sConnect.disconnect(first)
+        assert :erpc.call(second.node, :erlang, :node, []) == second.node
+        # A tombstone: it fails at once and dials nothing.
+        assert {time, false} = :timer.tc(fn -> Node.connect(first.node) end)
+        assert time < 1_000_000
+      end
+
+      test "cookies from a Secret with a newline, from envFrom, and from a ConfigMap" do
+        assert connect("newline-cookie").cookie_source =~ "Secret odd-secret, key cookie"
+        assert connect("env-from").cookie_source =~ "Secret odd-secret, key RELEASE_COOKIE"
+        assert connect("config-map").cookie_source =~ "ConfigMap odd-config, key the-cookie"
+      end
+
+      test "one of several nodes in a pod" do
+        assert Atom.to_string(connect("two-nodes", node: "second").node) =~ ~r/^second@/
+        assert Atom.to_string(connect("two-nodes", node: "app").node) =~ ~r/^app@/
+      end
+
+      test "a spec that tells the node's name, rightly and wrongly" do
+        for pod <- ["named", "misnamed"] do
+          connection = connect(pod)
+          assert Atom.to_string(connection.node) =~ ~r/^app@10\.244\.1\.\d+$/
+          assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
+        end
+      end
+
+      test "a name in epmd without a node behind it does not count" do
+        assert Atom.to_string(connect("stale-name").node) =~ ~r/^app@/
+      end
+
+      test "beside an ordinary node on this machine, which connects as ever" do
+        connection = connect()
+        {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+        # Hidden and without a listener ourselves, we can still call others: by epmd, as ever.
+        port =
+          Port.open({:spawn_executable, System.find_executable("elixir")}, [
+            :binary,
+            :exit_status,
+            args: [
+              "--name",
+              "ordinary@127.0.0.1",
+              "--cookie",
+              "other",
+              "-e",
+              "IO.puts(:up); IO.gets(\"\"); System.halt()"
+            ]
+          ])
+
+        assert_receive {^port, {:data, "up\n"}}, 10_000
+        Node.set_cookie(:"ordinary@127.0.0.1", :other)
+        assert Node.connect(:"ordinary@127.0.0.1")
+
+        assert Enum.sort(Node.list(:connected)) ==
+                 Enum.sort([connection.node, :"ordinary@127.0.0.1"])
+
+        # Its epmd goes after it: it keeps the article's recipe from working.
+        Port.command(port, "\n")
+        assert_receive {^port, {:exit_status, 0}}, 10_000
+        {_output, 0} = System.cmd("epmd", ["-kill"])
+      end
+
+      test "steps are told as they are done" do
+        test = self()
+        connect("app-0", progress: &send(test, &1))
+
+        for name <- ~w(context pod cookie link node connected),
+            do: assert_received({:step, ^name, _detail, _ms})
+      end
+
+      test "link: true ends it with its caller" do
+        task = Task.async(fn -> connect("app-0", link: true) end)
+        Task.await(task)
         await(&nothing_left?/0)
       end
     end
 
-    test "when the link ends under it" do
-      node = connect().node
-      Node.monitor(node, true)
-      Native.close(native_session())
-      assert_receive {:nodedown, ^node}, 5_000
-      await(&nothing_left?/0)
-    end
+    describe "works" do
+      test "#{div(@bytes, 1_000_000)} MB each way, byte for byte" do
+        node = connect().node
+        data = :binary.copy(<<0, 1, 2, 3, 255, 254, 253, 252>>, div(@bytes, 8))
+        hash = :erlang.md5(data)
+        assert :erpc.call(node, :erlang, :md5, [data]) == hash
 
-    test "when the local node is stopped and started again under it" do
-      node = connect().node
-      :net_kernel.stop()
-      await(&nothing_left?/0)
-      assert connect().node == node
-      assert NetKernel.installed?(Carrier)
-    end
+        copied =
+          :erpc.call(node, :binary, :copy, [<<0, 1, 2, 3, 255, 254, 253, 252>>, div(@bytes, 8)])
 
-    test "when the user disconnects the node" do
-      node = connect().node
-      Node.disconnect(node)
-      await(&nothing_left?/0)
-    end
-
-    test "after a thousand times" do
-      cycle = fn -> K8sConnect.disconnect(connect()) end
-      for _ <- 1..20, do: cycle.()
-
-      measure = fn ->
-        :erlang.garbage_collect()
-
-        {descriptors(), length(Process.list()), :erlang.system_info(:atom_count),
-         length(File.ls!("/proc/self/task"))}
+        assert :erlang.md5(copied) == hash
       end
 
-      {descriptors, processes, atoms, threads} = measure.()
-      memory = resident()
-      for _ <- 1..1000, do: cycle.()
-      await(fn -> descriptors() <= descriptors end)
-      {_, processes_after, atoms_after, threads_after} = measure.()
-      assert processes_after <= processes + 2
-      assert threads_after <= threads
-      # One for the name that the local node has each time, and nothing else.
-      assert atoms_after - atoms <= 1000 + 50
-      # 16 KiB a time would be a leak of anything; what is seen is a few MiB in all.
-      assert resident() - memory < 16_000
-    end
-  end
+      test "monitors, links, calls by name, spawned processes, and crashes there" do
+        node = connect().node
+        assert %{active: _} = Supervisor.count_children({App.Supervisor, node})
+        assert :sys.get_status({App.Supervisor, node}) |> is_tuple()
 
-  describe "failures" do
-    test "of the target" do
-      assert {:target, {:no_such_pod, %{pod: "no-such-pod"}}} = failure("no-such-pod")
-      assert {:target, {:no_pods, %{target: "sts/none"}}} = failure("sts/none")
-      assert {:target, {:bad_target, %{target: "job/app"}}} = failure("job/app")
-      assert {:target, {:not_running, %{phase: "Pending (Unschedulable)"}}} = failure("pending")
+        monitor = Process.monitor({:no_such_name, node})
+        assert_receive {:DOWN, ^monitor, :process, {:no_such_name, ^node}, :noproc}, 5_000
 
-      assert {:target, {:no_container, %{known: ["app"]}}} =
-               failure("app-0", container: "sidecar")
-    end
+        pid = Node.spawn(node, :timer, :sleep, [60_000])
+        monitor = Process.monitor(pid)
+        Process.exit(pid, :kill)
+        assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}, 5_000
 
-    test "of the API server" do
-      assert {:cluster, {:forbidden, %{verb: "get", resource: "pods"}}} =
-               failure("app-0", namespace: "kube-system")
+        Process.flag(:trap_exit, true)
+        pid = Node.spawn_link(node, :erlang, :exit, [:boom])
+        assert_receive {:EXIT, ^pid, :boom}, 5_000
 
-      assert {:cluster, {:forbidden, %{verb: "get", resource: "secrets"}}} =
-               failure("hidden-cookie")
+        assert {:exception, :badarith, [{:erlang, :div, [1, 0], _} | _]} =
+                 catch_error(:erpc.call(node, :erlang, :div, [1, 0]))
+      end
 
-      assert {:config, {:unknown_context, _}} = failure("app-0", context: "nope")
-      stranger = Path.expand("~/.kube/stranger")
-      assert {:cluster, {:unknown_authority, _}} = failure("app-0", kubeconfig: stranger)
-    end
+      # What README says of it.
+      test "what a hidden connection does not have" do
+        node = connect().node
+        assert Node.list() == []
+        assert Node.list(:hidden) == [node]
+        assert :erpc.call(node, Node, :list, []) == []
+        name = :"only_there_#{System.unique_integer([:positive])}"
+        holder = Node.spawn(node, :timer, :sleep, [60_000])
+        assert :erpc.call(node, :global, :register_name, [name, holder]) == :yes
+        assert :global.whereis_name(name) == :undefined
+        assert :erpc.call(node, :global, :whereis_name, [name]) == holder
+        Process.exit(holder, :kill)
+      end
 
-    test "of what is in the pod" do
-      assert {:node, {:no_epmd, %{pod: "no-erlang", message: message}}} = failure("no-erlang")
-      assert message =~ "connection refused"
-      assert {:node, {:epmd_silent, _}} = failure("silent-epmd")
-      assert {:node, {:epmd_junk, %{seen: seen}}} = failure("junk-epmd")
-      assert seen =~ "0x48545450"
+      test "idle for three times a short net_ticktime" do
+        connection = connect("env-from")
+        %{node: node} = connection
+        :erpc.call(node, :net_kernel, :set_net_ticktime, [4, 0])
 
-      assert {:node, {:junk, %{expected: "a status", seen: "220 ready\r\n"}}} =
-               failure("junk-node")
-
-      assert {:node, {:port_refused, %{port: 5555}}} = failure("ip-only")
-      assert {:node, {:several_nodes, %{known: known}}} = failure("two-nodes")
-      assert Enum.sort(known) == ["app", "second"]
-      assert {:node, {:unknown_node, %{wanted: "third"}}} = failure("two-nodes", node: "third")
-    end
-
-    test "of the cookie" do
-      assert {:cookie, {:not_found, %{pod: "no-cookie"}}} = failure("no-cookie")
-
-      assert {:connect, {:refused, %{source: "RELEASE_COOKIE of container app"}}} =
-               failure("wrong-cookie")
-
-      assert {:connect, {:refused, %{source: "the option :cookie"}}} =
-               failure("app-0", cookie: "wrong")
-    end
-  end
-
-  describe "secrets" do
-    test "are in no status, no inspection, and no argument of ours" do
-      connection = connect()
-      [{session, _}] = Sessions.list()
-
-      {:ok, secret} =
-        System.cmd("kubectl", ~w(get secret app-cookie -o jsonpath={.data.cookie}))
-        |> elem(0)
-        |> Base.decode64()
-
-      shown = [
-        inspect(:sys.get_status(session), limit: :infinity, printable_limit: :infinity),
-        inspect(connection),
-        inspect(Process.info(session, :dictionary)),
-        inspect(Supervisor.which_children(Sessions.Supervisor)),
-        File.read!("/proc/self/cmdline")
-      ]
-
-      assert byte_size(secret) > 10
-      for text <- shown, do: refute(text =~ secret)
-      refute :erlang.get_cookie() == String.to_atom(secret)
-    end
-
-    test "a session that crashes takes its cookie with it" do
-      {:ok, _started} = Application.ensure_all_started(:logger)
-      connect("app-0")
-      [{session, _}] = Sessions.list()
-
-      log =
-        ExUnit.CaptureLog.capture_log(fn ->
-          :sys.replace_state(session, fn {_up, data} -> {:no_such_state, data} end)
-          send(session, :anything)
-          await(fn -> not Process.alive?(session) end)
+        on_exit(fn ->
+          connect("env-from").node |> :erpc.call(:net_kernel, :set_net_ticktime, [60, 0])
         end)
 
-      refute log =~ "cookie:"
-      await(&nothing_left?/0)
+        # The session has asked for the tick time when it came up.
+        K8sConnect.disconnect(connection)
+        connect("env-from")
+        Node.monitor(node, true)
+        refute_receive {:nodedown, ^node}, 12_000
+        assert :erpc.call(node, :erlang, :node, []) == node
+      end
     end
-  end
 
-  defp native_session do
-    [{session, _connection}] = Sessions.list()
-    {_state, data} = :sys.get_state(session)
-    data.native
-  end
+    describe "nothing is left" do
+      test "no listening socket and no file, while connected and after" do
+        directory = System.tmp_dir!()
+        before = File.ls!(directory) |> Enum.filter(&(&1 =~ "k8s_connect-#{System.pid()}"))
+        listening = sockets("0A")
+        connect()
+        assert sockets("0A") == listening
 
-  defp pid_of(:session), do: Sessions.list() |> hd() |> elem(0)
-  defp pid_of(:route), do: Process.whereis(Route)
-  defp pid_of(:supervisor), do: Process.whereis(Sessions.Supervisor)
+        assert File.ls!(directory) |> Enum.filter(&(&1 =~ "k8s_connect-#{System.pid()}")) ==
+                 before
+      end
+
+      test "after each of our processes is killed" do
+        for victim <- [:session, :route, :supervisor] do
+          node = connect().node
+          native = native_session()
+          Node.monitor(node, true)
+          Process.exit(pid_of(victim), :kill)
+          assert_receive {:nodedown, ^node}, 5_000
+          reference = make_ref()
+          :ok = Native.closed(reference, native)
+          assert_receive {^reference, {:ok, _reason}}, 5_000
+
+          await(&nothing_left?/0)
+        end
+      end
+
+      test "when the link ends under it" do
+        node = connect().node
+        Node.monitor(node, true)
+        Native.close(native_session())
+        assert_receive {:nodedown, ^node}, 5_000
+        await(&nothing_left?/0)
+      end
+
+      test "when the local node is stopped and started again under it" do
+        node = connect().node
+        :net_kernel.stop()
+        await(&nothing_left?/0)
+        assert connect().node == node
+        assert NetKernel.installed?(Carrier)
+      end
+
+      test "when the user disconnects the node" do
+        node = connect().node
+        Node.disconnect(node)
+        await(&nothing_left?/0)
+      end
+
+      test "after #{@cycles} times" do
+        cycle = fn -> K8sConnect.disconnect(connect()) end
+        for _ <- 1..20, do: cycle.()
+
+        measure = fn ->
+          :erlang.garbage_collect()
+
+          {descriptors(), length(Process.list()), :erlang.system_info(:atom_count),
+           length(File.ls!("/proc/self/task"))}
+        end
+
+        {descriptors, processes, atoms, threads} = measure.()
+        memory = resident()
+        for _ <- 1..@cycles, do: cycle.()
+        await(fn -> descriptors() <= descriptors end)
+        {_, processes_after, atoms_after, threads_after} = measure.()
+        assert processes_after <= processes + 2
+        assert threads_after <= threads
+        # One for the name that the local node has each time, and nothing else.
+        assert atoms_after - atoms <= @cycles + 50
+        # 16 KiB a time would be a leak of anything; what is seen is a few MiB in all.
+        assert resident() - memory < 16_000
+      end
+    end
+
+    describe "failures" do
+      test "of the target" do
+        assert {:target, {:no_such_pod, %{pod: "no-such-pod"}}} = failure("no-such-pod")
+        assert {:target, {:no_pods, %{target: "sts/none"}}} = failure("sts/none")
+        assert {:target, {:bad_target, %{target: "job/app"}}} = failure("job/app")
+        assert {:target, {:not_running, %{phase: "Pending (Unschedulable)"}}} = failure("pending")
+
+        assert {:target, {:no_container, %{known: ["app"]}}} =
+                 failure("app-0", container: "sidecar")
+      end
+
+      test "of the API server" do
+        assert {:cluster, {:forbidden, %{verb: "get", resource: "pods"}}} =
+                 failure("app-0", namespace: "kube-system")
+
+        assert {:cluster, {:forbidden, %{verb: "get", resource: "secrets"}}} =
+                 failure("hidden-cookie")
+
+        assert {:config, {:unknown_context, _}} = failure("app-0", context: "nope")
+        stranger = Path.expand("~/.kube/stranger")
+        assert {:cluster, {:unknown_authority, _}} = failure("app-0", kubeconfig: stranger)
+      end
+
+      test "of what is in the pod" do
+        assert {:node, {:no_epmd, %{pod: "no-erlang", message: message}}} = failure("no-erlang")
+        assert message =~ "connection refused"
+        assert {:node, {:epmd_silent, _}} = failure("silent-epmd")
+        assert {:node, {:epmd_junk, %{seen: seen}}} = failure("junk-epmd")
+        assert seen =~ "0x48545450"
+
+        assert {:node, {:junk, %{expected: "a status", seen: "220 ready\r\n"}}} =
+                 failure("junk-node")
+
+        assert {:node, {:port_refused, %{port: 5555}}} = failure("ip-only")
+        assert {:node, {:several_nodes, %{known: known}}} = failure("two-nodes")
+        assert Enum.sort(known) == ["app", "second"]
+        assert {:node, {:unknown_node, %{wanted: "third"}}} = failure("two-nodes", node: "third")
+      end
+
+      test "of the cookie" do
+        assert {:cookie, {:not_found, %{pod: "no-cookie"}}} = failure("no-cookie")
+
+        assert {:connect, {:refused, %{source: "RELEASE_COOKIE of container app"}}} =
+                 failure("wrong-cookie")
+
+        assert {:connect, {:refused, %{source: "the option :cookie"}}} =
+                 failure("app-0", cookie: "wrong")
+      end
+    end
+
+    describe "secrets" do
+      test "are in no status, no inspection, and no argument of ours" do
+        connection = connect()
+        [{session, _}] = Sessions.list()
+
+        {:ok, secret} =
+          System.cmd("kubectl", ~w(get secret app-cookie -o jsonpath={.data.cookie}))
+          |> elem(0)
+          |> Base.decode64()
+
+        shown = [
+          inspect(:sys.get_status(session), limit: :infinity, printable_limit: :infinity),
+          inspect(connection),
+          inspect(Process.info(session, :dictionary)),
+          inspect(Supervisor.which_children(Sessions.Supervisor)),
+          File.read!("/proc/self/cmdline")
+        ]
+
+        assert byte_size(secret) > 10
+        for text <- shown, do: refute(text =~ secret)
+        refute :erlang.get_cookie() == String.to_atom(secret)
+      end
+
+      test "a session that crashes takes its cookie with it" do
+        {:ok, _started} = Application.ensure_all_started(:logger)
+        connect("app-0")
+        [{session, _}] = Sessions.list()
+
+        log =
+          ExUnit.CaptureLog.capture_log(fn ->
+            :sys.replace_state(session, fn {_up, data} -> {:no_such_state, data} end)
+            send(session, :anything)
+            await(fn -> not Process.alive?(session) end)
+          end)
+
+        refute log =~ "cookie:"
+        await(&nothing_left?/0)
+      end
+    end
+
+    defp native_session do
+      [{session, _connection}] = Sessions.list()
+      {_state, data} = :sys.get_state(session)
+      data.native
+    end
+
+    defp pid_of(:session), do: Sessions.list() |> hd() |> elem(0)
+    defp pid_of(:route), do: Process.whereis(Route)
+    defp pid_of(:supervisor), do: Process.whereis(Sessions.Supervisor)
+  end
 end

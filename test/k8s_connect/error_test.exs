@@ -53,6 +53,24 @@ defmodule K8sConnect.ErrorTest do
      ["500: oops", "cluster-info"]},
     {:cluster, :not_kubernetes, %{server: "https://s", problem: "html"},
      ["https://s", "html", "config view"]},
+    {:cluster, :forbidden_both_ways,
+     %{resource: "pods/portforward", namespace: "shop", message: "no."},
+     ["may not create pods/portforward", "\"shop\"", "nor get it", "no (403). See", "mix k8s.doctor -n shop"]},
+    {:cluster, :forbidden_both_ways, %{resource: "pods/exec", namespace: "shop", message: "no."},
+     ["create pods/exec", "\"shop\"", "verbs: [create]", "--cookie-file"]},
+    {:cluster, :no_upgrade,
+     %{
+       server: "https://s",
+       pod: "p",
+       namespace: "n",
+       answers: ["SPDY: 400.", "a WebSocket: 403"]
+     },
+     [
+       "\"p\"",
+       "https://s",
+       "SPDY: 400, and a WebSocket: 403. A proxy",
+       "port-forward p 4369 -n n"
+     ]},
     {:target, :bad_target, %{target: "job/x"}, ["\"job/x\"", "sts/app", "kubectl get pods"]},
     {:target, :no_such_pod, %{pod: "p", namespace: "n"},
      ["\"p\"", "\"n\"", "kubectl get pods -n n"]},

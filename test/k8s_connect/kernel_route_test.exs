@@ -67,6 +67,25 @@ defmodule K8sConnect.KernelRouteTest do
     refute Node.alive?()
   end
 
+  test "whatever is spoken on the way to the pod", context do
+    home = home(context.tmp_dir)
+    data = :binary.copy("0123456789", 1_000_000)
+
+    for protocol <- [:websocket, :v4] do
+      connection = connect("app-0", protocol: protocol)
+      assert :erpc.call(connection.node, :erlang, :md5, [data]) == :erlang.md5(data)
+      copied = :erpc.call(connection.node, :binary, :copy, ["0123456789", 1_000_000])
+      assert :erlang.md5(copied) == :erlang.md5(data)
+
+      {plain, name} = plain(home: home)
+      assert PlainNode.eval(plain, "Node.connect(#{inspect(connection.node)})") == "true"
+      assert Enum.member?(hidden_there(connection), String.to_atom(name))
+      assert PlainNode.stop(plain) == 0
+      K8sConnect.disconnect(connection)
+      assert left() == []
+    end
+  end
+
   test "a plain node of this user connects, and the pod sees a hidden node", context do
     connection = connect()
     {plain, name} = plain(home: home(context.tmp_dir))

@@ -51,6 +51,14 @@ defmodule K8sConnect.OptionsTest do
              Options.connect("app-0", sudo: "yes")
   end
 
+  test "a protocol is one of four" do
+    assert {:ok, %{target: %{protocol: :auto}}} = Options.connect("app-0", [])
+    assert {:ok, %{target: %{protocol: :v4}}} = Options.connect("app-0", protocol: :v4)
+
+    assert {:error, %Error{reason: {:bad_option, %{option: :protocol}}}} =
+             Options.connect("app-0", protocol: :http)
+  end
+
   test "a cookie is given by itself or in a file, and is not looked for then" do
     assert {:ok, %{cookie: cookie, target: %{cookie: :nowhere}}} =
              Options.connect("app-0", cookie: :secret)

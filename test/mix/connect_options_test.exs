@@ -34,6 +34,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     for {line, part} <- [
           {"app-0 --frob", "--frob is no option"},
           {"app-0 --route tunnel", "--route can be auto, vm, kernel, and not \"tunnel\""},
+          {"app-0 --protocol http", "--protocol can be auto, spdy, websocket, v4, and not"},
           {"app-0 --timeout soon", "--timeout cannot be \"soon\""},
           {"app-0 -n", "-n is no option, or needs a value"},
           {"app-0 app-1", "one target is enough, got: app-0 app-1"},
@@ -45,12 +46,13 @@ defmodule Mix.K8sConnect.OptionsTest do
     end
   end
 
-  test "a route is one of three" do
+  test "a route is one of three, a protocol one of four" do
     for {word, route} <- [{"auto", :auto}, {"vm", :vm}, {"kernel", :kernel}] do
       assert {:ok, {:connect, "app-0", [route: ^route], :default}} =
                parse("app-0 --route #{word}")
     end
 
+    assert {:ok, {:connect, "app-0", [protocol: :v4], :default}} = parse("app-0 --protocol v4")
     assert {:ok, {:connect, "app-0", options, :default}} = parse("app-0 --sudo --visible")
     assert Enum.sort(options) == [sudo: true, visible: true]
   end
@@ -76,7 +78,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
 
     for option <-
-          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --route --sudo --visible --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from),
+          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from),
         do: assert(help =~ "`#{option}" or help =~ ", `#{option}")
   end
 end

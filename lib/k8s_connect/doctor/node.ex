@@ -19,10 +19,10 @@ defmodule K8sConnect.Doctor.Node do
     ]
   end
 
-  defp link(%{pod: pod} = context) do
-    case Native.call(:survey_link, [pod.survey]) do
-      {:ok, %{link: link, took_us: took}} ->
-        {ok("open after #{Cluster.ms(took)}", "POST pods/portforward, SPDY/3.1"), %{link: link}}
+  defp link(%{pod: pod, wish: wish} = context) do
+    case Native.call(:survey_link, [pod.survey, wish]) do
+      {:ok, %{link: link, what: what, took_us: took}} ->
+        {ok("#{what}, open after #{Cluster.ms(took)}", "pods/portforward"), %{link: link}}
 
       {:error, error} ->
         failure("cannot be opened", error, context)

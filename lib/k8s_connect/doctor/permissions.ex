@@ -47,8 +47,7 @@ defmodule K8sConnect.Doctor.Permissions do
       {:ok, allowed} ->
         version = minor(context.server.version)
         rights = Enum.zip_with(wanted, allowed, &Map.put(&1, :allowed, &2))
-        # The link has no form by WebSocket yet.
-        rights = judge(rights, version, false)
+        rights = judge(rights, version)
         found = Map.take(context, [:read])
         {Enum.map(rights, &finding(&1, context)), Map.put(found, :rights, rights)}
 
@@ -116,21 +115,21 @@ defmodule K8sConnect.Doctor.Permissions do
   @doc false
   # A link takes one of two rights, where it has two forms; and from 1.35 on a GET that is upgraded is
   # checked for `create`, too.
-  @spec judge([map()], non_neg_integer(), by_websocket :: boolean()) :: [map()]
-  def judge(rights, version, by_websocket) do
+  @spec judge([map()], non_neg_integer()) :: [map()]
+  def judge(rights, version) do
     may? = Map.new(rights, &{{&1.verb, &1.resource}, &1.allowed})
     get_alone? = may?[{"get", "pods/portforward"}] and not may?[{"create", "pods/portforward"}]
-    Enum.map(rights, &judge_one(&1, get_alone?, by_websocket and version < 35))
+    Enum.map(rights, &judge_one(&1, get_alone? and version < 35))
   end
 
-  defp judge_one(%{verb: "create", resource: "pods/portforward"} = right, true, true),
+  defp judge_one(%{verb: "create", resource: "pods/portforward"} = right, true),
     do: %{
       right
       | need: :helps,
         why: "a link by POST; one by WebSocket goes without it, up to 1.34"
     }
 
-  defp judge_one(right, _get_alone?, _get_is_enough?), do: right
+  defp judge_one(right, _get_is_enough?), do: right
 
   @doc false
   @spec minor(String.t()) :: non_neg_integer()

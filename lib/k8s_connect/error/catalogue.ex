@@ -210,6 +210,24 @@ defmodule K8sConnect.Error.Catalogue do
      {"Check the server in", "kubectl config view --minify"}}
   end
 
+  def entry(:cluster, :forbidden_both_ways, %{resource: "pods/exec"} = details),
+    do: entry(:cluster, :forbidden, details)
+
+  def entry(:cluster, :forbidden_both_ways, details) do
+    %{resource: resource, namespace: namespace, message: message} = details
+
+    {"may not create #{resource} in namespace #{inspect(namespace)} (by SPDY), nor get it (by a WebSocket): " <>
+       "#{bare(message)} (403)",
+     {"See what is missing, as a Role to ask for, with", "mix k8s.doctor -n #{namespace}"}}
+  end
+
+  def entry(:cluster, :no_upgrade, %{server: server, pod: pod, answers: answers} = details) do
+    {"no connection to pod #{inspect(pod)} can be made through #{server}: " <>
+       "#{answers |> Enum.map_join(", and ", &bare/1)}. A proxy or a gateway on the way has to let one of them " <>
+       "pass, with its header Upgrade, and without a change of protocol",
+     {"Check with", "kubectl port-forward #{pod} 4369 -n #{details.namespace}"}}
+  end
+
   # The pod
 
   def entry(:target, :bad_target, %{target: target}) do
@@ -685,6 +703,16 @@ defmodule K8sConnect.Error.Catalogue do
           message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
         },
         forbidden: %{verb: "create", resource: "pods/exec", namespace: "shop", message: "no"},
+        forbidden_both_ways: %{
+          resource: "pods/portforward",
+          namespace: "shop",
+          message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
+        },
+        no_upgrade:
+          Map.merge(@pod, %{
+            server: @server,
+            answers: ["SPDY was answered with 403", "a WebSocket was answered with 403"]
+          }),
         refused: %{server: @server, code: 500, message: "etcdserver: request timed out"},
         not_kubernetes: %{server: @server, problem: "an answer that is no JSON"}
       ],

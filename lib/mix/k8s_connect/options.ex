@@ -15,6 +15,7 @@ defmodule Mix.K8sConnect.Options do
     cookie_file: :string,
     cookie_from: :string,
     timeout: :integer,
+    protocol: :string,
     route: :string,
     sudo: :boolean,
     visible: :boolean,
@@ -27,7 +28,11 @@ defmodule Mix.K8sConnect.Options do
     wait: :boolean
   ]
   @aliases [n: :namespace, c: :container, l: :selector]
-  @choices [route: ~w(auto vm kernel), cookie_from: ~w(spec exec)]
+  @choices [
+    route: ~w(auto vm kernel),
+    cookie_from: ~w(spec exec),
+    protocol: ~w(auto spdy websocket v4)
+  ]
   @modes [:rpc, :remsh, :hold, :wait]
   @formats [:json, :report]
 

@@ -10,7 +10,7 @@ use crate::{
     cluster::Cluster,
     container,
     cookie::{self, Cookie},
-    link::{self, Link},
+    link::{self, Link, Protocol},
     node::{self, Node},
     target::{self, Target},
 };
@@ -33,6 +33,8 @@ pub struct Wish {
     /// Whether to take the node's name from the pod's spec where that tells it: it saves a round
     /// trip, and may be wrong.
     pub trust: bool,
+    /// What is spoken on the way to the pod.
+    pub protocol: Protocol,
 }
 
 /// Where to look for the cookie.
@@ -170,7 +172,8 @@ async fn attached(
     steps.done("node", format!("{}, port {}", node.name, node.port));
     let cookie = match (wish.cookie, container) {
         (CookieFrom::Process, Some(container)) => {
-            let read = cookie::process::read(cluster, &name, &container.name, &node.name);
+            let read =
+                cookie::process::read(cluster, &name, &container.name, &node.name, wish.protocol);
             Some(told_of(read.await?, steps))
         }
         _ => cookie,
@@ -265,8 +268,9 @@ async fn reach(
     steps: &Steps,
     told: &OnceLock<String>,
 ) -> Result<(Link, Result<Node, node::Error>), Error> {
-    let link = link::upgrade(cluster, pod).await?;
-    steps.done("link", "SPDY/3.1 through the API server".into());
+    let port = wish.port.unwrap_or(node::epmd::PORT);
+    let (link, what) = link::to(cluster, pod, port, wish.protocol).await?;
+    steps.done("link", what);
     let node = match wish.port {
         Some(port) => node::at(&link, port).await,
         None => node::probe(&link, wish.node.as_deref(), || told.get().cloned()).await,

@@ -83,6 +83,28 @@ pub enum Error {
         /// The server's own words.
         message: String,
     },
+    /// The server says that the user has neither of the verbs that the two ways to ask need (403).
+    #[error("forbidden to create and to get {resource}: {message}")]
+    ForbiddenBothWays {
+        /// The resource, as a Role would name it.
+        resource: &'static str,
+        /// The namespace it was tried in.
+        namespace: String,
+        /// The server's own words, on `create`.
+        message: String,
+    },
+    /// Nothing that a connection to a pod can be made of is let through.
+    #[error("no connection to pod {pod} through {server}: {}", answers.join(", "))]
+    NoUpgrade {
+        /// The server's URL.
+        server: String,
+        /// The pod.
+        pod: String,
+        /// The namespace it is in.
+        namespace: String,
+        /// What was asked for, and what was answered.
+        answers: Vec<String>,
+    },
     /// The answer is not one that a Kubernetes API server gives.
     #[error("{server} does not answer like an API server: {problem}")]
     NotKubernetes {
@@ -155,6 +177,10 @@ impl Cluster {
     #[must_use]
     pub fn is_at(&self, access: &Access) -> bool {
         access.fingerprint.is_some() && self.access.fingerprint == access.fingerprint
+    }
+
+    pub(crate) fn fingerprint(&self) -> Option<config::Fingerprint> {
+        self.access.fingerprint
     }
 
     /// The context's name.

@@ -97,7 +97,7 @@ async fn get(cluster: &Cluster, path: &str) -> kube::Result<(Option<String>, Vec
     let request = http::Request::get(path).body(Body::empty()).map_err(kube::Error::HttpError)?;
     let response = cluster.client.send(request).await?;
     if !response.status().is_success() {
-        return Err(link::refusal(response).await);
+        return Err(link::failed(response).await);
     }
     let date = response.headers().get(http::header::DATE);
     let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);

@@ -53,13 +53,13 @@ mod atoms {
         not_found, unreadable, malformed, no_context, unknown_context, unknown_cluster,
         unknown_user, bad_cluster, bad_user, unsupported_login, bad_namespace,
         unreachable, timed_out, unknown_authority, tls, client_certificate_expired,
-        unauthorized, forbidden, refused, not_kubernetes, task_died,
+        unauthorized, forbidden, forbidden_both_ways, no_upgrade, refused, not_kubernetes, task_died,
         bad_target, no_such_pod, replaced, no_pods, not_running, no_container,
         no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
         handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
         // details
         tried, path, problem, known, context, user, method, namespace, server, timeout_ms,
-        not_after, verb, resource, message, code,
+        not_after, verb, resource, message, code, answers,
         address, pod, phase, container, seen, wanted, port, expected, status, name, reason, directory,
     }
 }
@@ -158,6 +158,12 @@ fn cluster_reason<'a>(env: Env<'a>, error: &cluster::Error) -> Term<'a> {
             reason!(env, forbidden { verb, resource, namespace, message })
         }
         E::Refused { server, code, message } => reason!(env, refused { server, code, message }),
+        E::ForbiddenBothWays { resource, namespace, message } => {
+            reason!(env, forbidden_both_ways { resource, namespace, message })
+        }
+        E::NoUpgrade { server, pod, namespace, answers } => {
+            reason!(env, no_upgrade { server, pod, namespace, answers })
+        }
         E::NotKubernetes { server, problem } => reason!(env, not_kubernetes { server, problem }),
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use k8s_connect_core::{
     attach::{self, Wish},
     config::{Selection, Source},
+    link,
 };
 use rustler::{NifMap, NifUnitEnum};
 
@@ -56,6 +57,26 @@ impl From<CookieFrom> for attach::CookieFrom {
     }
 }
 
+/// What to speak on the way to the pod.
+#[derive(NifUnitEnum)]
+pub enum Protocol {
+    Auto,
+    Spdy,
+    Websocket,
+    V4,
+}
+
+impl From<Protocol> for link::Protocol {
+    fn from(protocol: Protocol) -> Self {
+        match protocol {
+            Protocol::Auto => Self::Auto,
+            Protocol::Spdy => Self::Spdy,
+            Protocol::Websocket => Self::WebSocket,
+            Protocol::V4 => Self::V4,
+        }
+    }
+}
+
 /// What to attach to, from Elixir.
 #[derive(NifMap)]
 pub struct AttachOptions {
@@ -66,11 +87,14 @@ pub struct AttachOptions {
     port: Option<u16>,
     cookie: CookieFrom,
     trust: bool,
+    protocol: Protocol,
 }
 
 impl From<AttachOptions> for Wish {
     fn from(options: AttachOptions) -> Self {
-        let AttachOptions { target, labels, container, node, port, cookie, trust } = options;
-        Self { target, labels, container, node, port, cookie: cookie.into(), trust }
+        let AttachOptions { target, labels, container, node, port, cookie, trust, protocol } =
+            options;
+        let (cookie, protocol) = (cookie.into(), protocol.into());
+        Self { target, labels, container, node, port, cookie, trust, protocol }
     }
 }

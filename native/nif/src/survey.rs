@@ -84,6 +84,7 @@ struct Pod {
 #[derive(NifMap)]
 struct Linked {
     link: ResourceArc<SurveyedLink>,
+    what: String,
     took_us: u64,
 }
 
@@ -202,12 +203,18 @@ fn pod(cluster: Arc<Cluster>, facts: survey::Facts) -> Pod {
 
 /// `{reference, {:ok, linked}}`
 #[rustler::nif]
-fn survey_link(env: Env, reference: Reference, pod: ResourceArc<SurveyedPod>) -> NifResult<Atom> {
+fn survey_link(
+    env: Env,
+    reference: Reference,
+    pod: ResourceArc<SurveyedPod>,
+    target: AttachOptions,
+) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
         let start = std::time::Instant::now();
-        let link = survey::link(&pod.cluster, &pod.facts).await?;
+        let protocol = Wish::from(target).protocol;
+        let (link, what) = survey::link(&pod.cluster, &pod.facts, protocol).await?;
         let took_us = micros(start.elapsed());
-        Ok(Linked { link: ResourceArc::new(SurveyedLink { pod, link }), took_us })
+        Ok(Linked { link: ResourceArc::new(SurveyedLink { pod, link }), what, took_us })
     })
 }
 

@@ -6,7 +6,10 @@ use super::Cookie;
 use crate::{
     Error,
     cluster::Cluster,
-    link::exec::{self, Error as ExecError},
+    link::{
+        Protocol,
+        exec::{self, Error as ExecError},
+    },
 };
 
 /// One line for each VM: its name, which may be empty, a blank, and the cookie. Everything else of
@@ -32,8 +35,9 @@ pub async fn read(
     pod: &str,
     container: &str,
     node: &str,
+    protocol: Protocol,
 ) -> Result<Cookie, Error> {
-    let output = exec::output(cluster, pod, container, &["sh", "-c", SCRIPT]).await;
+    let output = exec::output(cluster, pod, container, &["sh", "-c", SCRIPT], protocol).await;
     let output = output.map_err(|error| match error {
         ExecError::Cluster(error) => Error::Cluster(error),
         ExecError::Failed(problem) => Error::NoCookieThere { pod: pod.into(), problem },

@@ -1,15 +1,20 @@
 //! One command in a container, and what it prints: the `exec` subresource, which has the same two
 //! streams as a port-forward has for a connection, by other names.
 //!
-//! The protocol: `v4.channel.k8s.io`, k8s.io/kubelet/pkg/cri/streaming/remotecommand.
+//! The protocol: `v4.channel.k8s.io`, k8s.io/kubelet/pkg/cri/streaming/remotecommand; in a WebSocket
+//! `v5.channel.k8s.io` is the same but for the end of what we do not send.
 
 use bytes::{Bytes, BytesMut};
 use thiserror::Error;
 
-use super::{Refused, upgrade};
-use crate::cluster::{self, Action, Cluster};
+use super::{
+    Protocol, Refused, Stream,
+    connection::{Connection, Ending},
+    protocol::{self, Got, Wanted},
+    wire::{Channels, Form, What},
+};
+use crate::cluster::{self, Cluster};
 
-const ACTION: Action = Action { verb: "create", resource: "pods/exec" };
 /// What is asked for has a few lines; a container that prints without end is not listened to.
 const MAX_OUTPUT: usize = 64 * 1024;
 
@@ -33,10 +38,9 @@ pub async fn output(
     pod: &str,
     container: &str,
     command: &[&str],
+    protocol: Protocol,
 ) -> Result<Bytes, Error> {
-    let resource = format!("exec?{}", query(container, command));
-    let link = upgrade::to(cluster, ACTION, pod, &resource, "v4.channel.k8s.io").await?;
-    let mut stream = link.open_output().await.map_err(Error::Failed)?;
+    let mut stream = run(cluster, pod, query(container, command), protocol).await?;
     let mut output = BytesMut::new();
     let read = async {
         loop {
@@ -54,6 +58,29 @@ pub async fn output(
     };
     cluster.within(read).await??;
     Ok(output.freeze())
+}
+
+async fn run(
+    cluster: &Cluster,
+    pod: &str,
+    query: String,
+    protocol: Protocol,
+) -> Result<Stream, Error> {
+    let wanted = Wanted {
+        pod,
+        subresource: "exec",
+        resource: "pods/exec",
+        query,
+        spdy: "v4.channel.k8s.io",
+        websocket: "v5.channel.k8s.io, v4.channel.k8s.io",
+    };
+    let (got, _why) = protocol::upgrade(cluster, &wanted, protocol).await?;
+    let (upgraded, form) = match got {
+        Got::Spdy(upgraded) => (upgraded, Form::Spdy),
+        Got::WebSocket(upgraded, _) => (upgraded, Form::Channels(Channels::OUTPUT)),
+    };
+    let connection = Connection::new(upgraded, form, Ending::new());
+    connection.open(What::Output, Bytes::new()).await.map_err(Error::Failed)
 }
 
 fn query(container: &str, command: &[&str]) -> String {

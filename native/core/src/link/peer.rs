@@ -1,37 +1,41 @@
 //! The API server's end of a link, for tests.
 #![allow(clippy::unwrap_used)]
 
-use tokio::io::DuplexStream;
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-use super::*;
+use super::{
+    wire::{Encoder, Form, Order, What},
+    *,
+};
 
 pub struct Peer {
     pub end: DuplexStream,
-    encoder: spdy::Encoder,
+    encoder: Encoder,
 }
 
 pub fn pair() -> (Link, Peer) {
     let (ours, end) = tokio::io::duplex(1 << 20);
-    (Link::new(ours), Peer { end, encoder: spdy::Encoder::default() })
+    (Link::spdy(ours, Form::Spdy), Peer { end, encoder: Encoder::new(Form::Spdy) })
 }
 
 impl Peer {
     /// Reads what a link writes when it opens a connection, and checks it byte by byte.
     pub async fn expect_open(&mut self, error: u32, port: u16, first: &[u8]) {
-        let mut expected = BytesMut::new();
         let (data, first) = (error + 2, Bytes::copy_from_slice(first));
-        put_order(
-            &mut expected,
-            &mut self.encoder,
-            Order::Open { error, data, what: What::Port(port), first },
-        );
-        self.expect(&expected).await;
+        self.expect_order(Order::Open { error, data, what: What::Port(port), first }).await;
     }
 
     /// Reads what a link writes when it sends these bytes in one piece.
     pub async fn expect_data(&mut self, stream: u32, bytes: &[u8]) {
-        let mut expected = BytesMut::new();
-        put_data(&mut expected, stream, bytes, false);
+        let bytes = Bytes::copy_from_slice(bytes);
+        self.expect_order(Order::Data { stream, bytes, fin: false }).await;
+    }
+
+    async fn expect_order(&mut self, order: Order) {
+        self.encoder.order(order);
+        let expected = self.encoder.bytes().to_vec();
+        self.encoder.clear();
         self.expect(&expected).await;
     }
 

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::{Control, Event, Link, Order};
+use super::{
+    connection::{Connection, Event},
+    wire::Order,
+};
 
 /// The pod's side did not take the connection, or broke it; the link is not touched by that.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -15,7 +18,7 @@ pub struct Refused(pub String);
 
 /// A TCP connection to a port of the pod. Dropping it ends the connection at once.
 pub struct Stream {
-    link: Link,
+    connection: Connection,
     error: u32,
     data: u32,
     incoming: mpsc::Receiver<Event>,
@@ -26,8 +29,13 @@ pub struct Stream {
 const ERROR_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Stream {
-    pub(super) fn new(link: Link, error: u32, data: u32, incoming: mpsc::Receiver<Event>) -> Self {
-        Self { link, error, data, incoming, error_ended: false }
+    pub(super) fn new(
+        connection: Connection,
+        error: u32,
+        data: u32,
+        incoming: mpsc::Receiver<Event>,
+    ) -> Self {
+        Self { connection, error, data, incoming, error_ended: false }
     }
 
     /// The next bytes, `None` at the end. An end in the middle of what a caller expects is for the
@@ -69,7 +77,7 @@ impl Stream {
     /// The other direction, apart from the reading one.
     #[must_use]
     pub fn writer(&self) -> Writer {
-        Writer { orders: self.link.orders.clone(), data: self.data }
+        Writer { orders: self.connection.orders.clone(), data: self.data }
     }
 }
 
@@ -93,7 +101,7 @@ impl Writer {
         self.send(bytes, false).await
     }
 
-    /// Says that we will send no more; the pod may still.
+    /// Says that we will send no more; the pod may still. Where the link cannot say that, it does not.
     pub async fn finish(&self) -> bool {
         self.send(Bytes::new(), true).await
     }
@@ -105,10 +113,6 @@ impl Writer {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let mut sinks = self.link.shared.lock();
-        sinks.remove(&self.error);
-        // Where the peer has ended it already the reset is not needed, and does not hurt.
-        sinks.remove(&self.data);
-        let _ = self.link.controls.send(Control::Reset(self.data));
+        self.connection.reset(self.error, self.data);
     }
 }

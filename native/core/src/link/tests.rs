@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used)]
 
+use bytes::BytesMut;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
 use super::{
     peer::{pair, reset},
     *,
@@ -124,4 +127,147 @@ async fn dropping_every_handle_closes_the_connection() {
     let (link, mut peer) = pair();
     drop(link);
     assert_eq!(peer.rest().await, b"");
+}
+
+/// A frame as a server sends it; of less than 126 bytes.
+fn message(first: u8, payload: &[u8]) -> Vec<u8> {
+    [&[first, u8::try_from(payload.len()).unwrap()], payload].concat()
+}
+
+/// Reads one frame of ours, and takes its mask off.
+async fn sent(end: &mut (impl AsyncRead + Unpin)) -> (u8, Vec<u8>) {
+    let mut head = [0; 2];
+    end.read_exact(&mut head).await.unwrap();
+    let length = match head[1] & 0x7f {
+        126 => end.read_u16().await.unwrap().into(),
+        127 => usize::try_from(end.read_u64().await.unwrap()).unwrap(),
+        length => length.into(),
+    };
+    let mut key = [0; 4];
+    end.read_exact(&mut key).await.unwrap();
+    let mut payload = vec![0; length];
+    end.read_exact(&mut payload).await.unwrap();
+    for (byte, key) in payload.iter_mut().zip(key.iter().cycle()) {
+        *byte ^= key;
+    }
+    (head[0], payload)
+}
+
+/// What raw SPDY would be.
+fn spdy_open(port: u16, first: &'static [u8]) -> Vec<u8> {
+    let mut encoder = wire::Encoder::new(Form::Spdy);
+    let first = Bytes::from_static(first);
+    encoder.order(wire::Order::Open { error: 1, data: 3, what: What::Port(port), first });
+    encoder.bytes().to_vec()
+}
+
+#[tokio::test]
+async fn in_a_tunnel_the_frames_are_those_of_spdy() {
+    let (ours, mut end) = tokio::io::duplex(1 << 20);
+    let link = Link::spdy(ours, Form::Tunnel);
+    let mut stream = link.open(4369, Bytes::from_static(b"abc")).await.unwrap();
+    assert_eq!(sent(&mut end).await, (0x82, spdy_open(4369, b"abc")));
+    // The answer, cut in the middle of SPDY's header, with a ping in between.
+    end.write_all(&message(0x02, b"\0\0\0\x03\0")).await.unwrap();
+    end.write_all(&message(0x89, b"?")).await.unwrap();
+    end.write_all(&message(0x80, b"\0\0\x06answer")).await.unwrap();
+    assert_eq!(stream.read().await, Ok(Some(Bytes::from_static(b"answer"))));
+    assert_eq!(sent(&mut end).await, (0x8a, b"?".to_vec()));
+    end.write_all(&message(0x88, b"\x03\xe9going away")).await.unwrap();
+    assert_eq!(stream.read().await, Ok(None));
+    assert_eq!(link.closed().await, "the API server closed the connection: 1001 going away");
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_a_tunnel_silence_is_asked_by_spdy_as_a_web_socket_would_be_answered_halfway() {
+    let (ours, mut end) = tokio::io::duplex(1 << 20);
+    let link = Link::spdy(ours, Form::Tunnel);
+    let mut ping = BytesMut::new();
+    spdy::put_ping(&mut ping, 1);
+    assert_eq!(sent(&mut end).await, (0x82, ping.to_vec()));
+    assert!(link.closed().await.contains("no answer to a ping"));
+}
+
+/// A stream in channels, its link's end, and the server's end of its connection.
+async fn channels(form: wire::Channels) -> (Stream, Ending, tokio::io::DuplexStream) {
+    let (ours, end) = tokio::io::duplex(1 << 20);
+    let ending = Ending::new();
+    let connection = Connection::new(ours, Form::Channels(form), ending.clone());
+    let stream = connection.open(What::Port(1), Bytes::from_static(b"first")).await.unwrap();
+    (stream, ending, end)
+}
+
+#[tokio::test]
+async fn in_channels_the_data_comes_after_the_port_and_ends_with_the_connection() {
+    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    assert_eq!(sent(&mut end).await, (0x82, b"\0first".to_vec()));
+    assert!(stream.writer().write(Bytes::from_static(b"more")).await);
+    assert_eq!(sent(&mut end).await, (0x82, b"\0more".to_vec()));
+    for bytes in [&b"\0\x11"[..], b"\x01\x11\x11", b"\0\x11an", b"\0", b"\0swer"] {
+        end.write_all(&message(0x82, bytes)).await.unwrap();
+    }
+    assert_eq!(stream.read().await, Ok(Some(Bytes::from_static(b"an"))));
+    assert_eq!(stream.read().await, Ok(Some(Bytes::from_static(b"swer"))));
+    end.write_all(&message(0x88, b"")).await.unwrap();
+    assert_eq!(stream.read().await, Ok(None));
+    assert_eq!(ending.reason(), None, "the pod has ended one connection, which is no fault");
+}
+
+#[tokio::test]
+async fn in_channels_a_refusal_has_its_reason() {
+    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    for bytes in [&b"\0\x11\x11"[..], b"\x01\x11\x11", b"\x01connection refused"] {
+        end.write_all(&message(0x82, bytes)).await.unwrap();
+    }
+    end.write_all(&message(0x88, b"")).await.unwrap();
+    assert_eq!(stream.read().await, Err(Refused("connection refused".into())));
+    assert_eq!(ending.reason(), None);
+}
+
+#[tokio::test]
+async fn in_channels_a_dropped_stream_is_a_closed_connection() {
+    let (stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    assert!(stream.writer().write(Bytes::from_static(b"last")).await);
+    drop(stream);
+    assert_eq!(sent(&mut end).await.1, b"\0first");
+    assert_eq!(sent(&mut end).await.1, b"\0last");
+    assert_eq!(sent(&mut end).await, (0x88, b"\x03\xe8".to_vec()));
+    assert_eq!(end.read(&mut [0]).await.unwrap(), 0);
+    assert_eq!(ending.reason(), None);
+}
+
+#[tokio::test]
+async fn in_channels_a_connection_that_breaks_is_the_end_of_the_link() {
+    let (mut stream, ending, end) = channels(wire::Channels::FORWARD).await;
+    drop(end);
+    assert_eq!(stream.read().await, Ok(None));
+    assert!(ending.reason().is_some());
+}
+
+#[tokio::test]
+async fn in_channels_the_end_of_the_link_is_the_end_of_the_connection() {
+    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    ending.end("closed".into());
+    assert_eq!(stream.read().await, Ok(None));
+    end.read_to_end(&mut Vec::new()).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn in_channels_silence_is_asked_too() {
+    let (_stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    assert_eq!(sent(&mut end).await.0, 0x82);
+    assert_eq!(sent(&mut end).await, (0x89, 1_u32.to_be_bytes().to_vec()));
+    end.write_all(&message(0x8a, b"\0\0\0\x01")).await.unwrap();
+    assert_eq!(sent(&mut end).await.0, 0x89);
+    assert!(ending.wait().await.contains("no answer to a ping"));
+}
+
+#[tokio::test]
+async fn in_channels_of_a_command_its_output_and_its_status() {
+    let (mut stream, _ending, mut end) = channels(wire::Channels::OUTPUT).await;
+    for bytes in [&b"\x01"[..], b"\x03", b"\x01out", b"\x02err", b"\x03{}"] {
+        end.write_all(&message(0x82, bytes)).await.unwrap();
+    }
+    assert_eq!(stream.read().await, Ok(Some(Bytes::from_static(b"out"))));
+    assert_eq!(stream.read().await, Err(Refused("{}".into())));
 }

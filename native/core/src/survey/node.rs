@@ -5,7 +5,7 @@ use crate::{
     attach::{self, Wish},
     cluster::Cluster,
     container,
-    link::{self, Link},
+    link::{self, Link, Protocol},
     node::{self, epmd::Entry, port},
     target,
 };
@@ -25,13 +25,18 @@ pub struct Found {
     pub expected: Option<String>,
 }
 
-/// Opens a link to the pod.
+/// Opens a link to the pod, and says what it is.
 ///
 /// # Errors
 /// [`Error::Target`] where it does not run, [`Error::Cluster`] where the API server says no.
-pub async fn link(cluster: &Cluster, facts: &Facts) -> Result<Link, Error> {
+pub async fn link(
+    cluster: &Cluster,
+    facts: &Facts,
+    protocol: Protocol,
+) -> Result<(Link, String), Error> {
     target::check_running(&facts.pod)?;
-    Ok(link::upgrade(cluster, &target::name_of(&facts.pod)).await?)
+    let pod = target::name_of(&facts.pod);
+    Ok(link::to(cluster, &pod, node::epmd::PORT, protocol).await?)
 }
 
 /// All that epmd knows.

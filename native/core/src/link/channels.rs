@@ -1,0 +1,52 @@
+//! A link whose streams have a connection each: WebSocket v4.channel.k8s.io, the oldest form of all. It
+//! names its ports when it is upgraded, and with several of them the end of one could not be told.
+
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+
+use super::{
+    Stream,
+    connection::{Connection, Ending},
+    protocol,
+    upgrade::Upgraded,
+    wire::{self, Form, What},
+};
+use crate::cluster::Cluster;
+
+/// How to make the connections.
+pub struct Channels {
+    cluster: Cluster,
+    pod: String,
+    /// The connection that has shown that this form is taken, and its port.
+    spare: Mutex<Option<(u16, Upgraded)>>,
+}
+
+impl Channels {
+    pub fn new(cluster: &Cluster, pod: &str, port: u16, first: Upgraded) -> Self {
+        let spare = Mutex::new(Some((port, first)));
+        Self { cluster: cluster.clone(), pod: pod.into(), spare }
+    }
+
+    /// Opens a stream, and with it a connection.
+    pub async fn open(&self, port: u16, first: Bytes, ending: &Ending) -> Result<Stream, String> {
+        if let Some(reason) = ending.reason() {
+            return Err(reason);
+        }
+        let upgraded = match self.spare(port) {
+            Some(spare) => spare,
+            None => protocol::channels(&self.cluster, &self.pod, port)
+                .await
+                .map_err(|error| error.to_string())?,
+        };
+        let form = Form::Channels(wire::Channels::FORWARD);
+        let connection = Connection::new(upgraded, form, ending.clone());
+        connection.open(What::Port(port), first).await
+    }
+
+    /// It is of use once, and to its port only.
+    fn spare(&self, port: u16) -> Option<Upgraded> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+        spare.filter(|(of, _)| *of == port).map(|(_, spare)| spare)
+    }
+}

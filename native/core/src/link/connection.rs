@@ -1,0 +1,287 @@
+//! One upgraded connection, and the streams in it.
+//!
+//! Two tasks own it: one reads frames and hands them to their streams, one writes. There is no flow
+//! control here, so a stream that is not read holds up its neighbours once its queue is full. When
+//! either task ends, the connection is closed and every stream ends.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
+    sync::{mpsc, watch},
+};
+
+use super::{
+    PIECE, SILENCE, Stream,
+    wire::{Control, Decoder, Encoder, Form, Frame, Order, What},
+};
+
+/// Pieces that wait in a stream's queue, and in the connection's.
+const QUEUE: usize = 16;
+
+/// A handle. Dropping the last one and the last stream closes the connection.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+    pub(super) orders: mpsc::Sender<Order>,
+    controls: mpsc::UnboundedSender<Control>,
+    ending: Ending,
+}
+
+struct Shared {
+    form: Form,
+    sinks: Mutex<HashMap<u32, Sink>>,
+    /// Held while a stream is opened: ids must rise on the wire.
+    next: tokio::sync::Mutex<u32>,
+    /// Whether bytes of ours wait for the peer to take them: then it cannot answer a ping either.
+    writing: AtomicBool,
+}
+
+/// Where the frames of a stream go. A TCP connection has two streams: its data and its error text.
+#[derive(Clone)]
+struct Sink {
+    events: mpsc::Sender<Event>,
+    is_error: bool,
+}
+
+pub enum Event {
+    Data(Bytes),
+    Refused(String),
+    DataEnd,
+    ErrorEnd,
+}
+
+/// Why a link is closed, once it is: the first reason counts.
+#[derive(Clone)]
+pub struct Ending(Arc<watch::Sender<Option<String>>>);
+
+impl Ending {
+    pub fn new() -> Self {
+        Self(Arc::new(watch::Sender::new(None)))
+    }
+
+    pub fn end(&self, reason: String) {
+        self.0.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(reason);
+            first
+        });
+    }
+
+    pub fn reason(&self) -> Option<String> {
+        self.0.borrow().clone()
+    }
+
+    pub async fn wait(&self) -> String {
+        let mut ended = self.0.subscribe();
+        match ended.wait_for(Option::is_some).await {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            Err(_) => String::new(), // a sender is in our hands
+        }
+    }
+}
+
+impl Connection {
+    /// Speaks on a connection that has been upgraded to this form. It ends with the link; where it
+    /// breaks, the link ends with it. Must be called on a runtime.
+    pub fn new(
+        connection: impl AsyncRead + AsyncWrite + Send + 'static,
+        form: Form,
+        ending: Ending,
+    ) -> Self {
+        let (reader, writer) = tokio::io::split(connection);
+        let (orders, orders_in) = mpsc::channel(QUEUE);
+        let (controls, controls_in) = mpsc::unbounded_channel();
+        let shared = Arc::new(Shared {
+            form,
+            sinks: Mutex::default(),
+            next: tokio::sync::Mutex::new(1),
+            writing: AtomicBool::new(false),
+        });
+        let write = write_frames(writer, orders_in, controls_in, shared.clone());
+        // The reader must not keep the writer's channel open: without handles the link is done.
+        let read = read_frames(reader, controls.downgrade(), shared.clone());
+        let (ended, link) = (shared.clone(), ending.clone());
+        let closing = ending.clone();
+        let task = tokio::spawn(async move {
+            tokio::select! {
+                result = read => result,
+                result = write => result,
+                reason = closing.wait() => Err(reason),
+            }
+        });
+        tokio::spawn(async move {
+            let result = task.await.unwrap_or_else(|_| Err("the link's task is gone".into()));
+            // In this order: who sees its stream end can ask for the reason.
+            match (result, form) {
+                // A stream's own connection, and the stream has ended.
+                (Ok(()), Form::Channels(_)) => {}
+                (Ok(()), _) => link.end("closed".into()),
+                (Err(reason), _) => link.end(reason),
+            }
+            ended.lock().clear();
+        });
+        Self { shared, orders, controls, ending }
+    }
+
+    /// Opens a pair of streams; `first` is sent along with the request. In channels there is one pair.
+    pub async fn open(&self, what: What, first: Bytes) -> Result<Stream, String> {
+        let (events, incoming) = mpsc::channel(QUEUE);
+        let mut next = self.shared.next.lock().await;
+        let (error, data) = match self.shared.form {
+            Form::Channels(channels) => (channels.error.into(), channels.data.into()),
+            Form::Spdy | Form::Tunnel => (*next, *next + 2),
+        };
+        *next += 4;
+        {
+            let mut sinks = self.shared.lock();
+            sinks.insert(error, Sink { events: events.clone(), is_error: true });
+            sinks.insert(data, Sink { events, is_error: false });
+        }
+        // The stream exists before the order: if the order cannot be given, its drop cleans up.
+        let stream = Stream::new(self.clone(), error, data, incoming);
+        let order = Order::Open { error, data, what, first };
+        self.orders.send(order).await.map_err(|_| self.reason())?;
+        Ok(stream)
+    }
+
+    /// Forgets a pair of streams, and has the peer do so too.
+    pub fn reset(&self, error: u32, data: u32) {
+        let mut sinks = self.shared.lock();
+        sinks.remove(&error);
+        // Where the peer has ended it already the reset is not needed, and does not hurt.
+        sinks.remove(&data);
+        let _ = self.controls.send(Control::Reset(data));
+    }
+
+    fn reason(&self) -> String {
+        self.ending.reason().unwrap_or_else(|| "the link is closing".into())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Sink>> {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Until the peer ends the connection in good order, or it breaks.
+async fn read_frames<R>(
+    mut reader: ReadHalf<R>,
+    controls: mpsc::WeakUnboundedSender<Control>,
+    shared: Arc<Shared>,
+) -> Result<(), String>
+where
+    R: AsyncRead,
+{
+    let mut input = BytesMut::with_capacity(2 * PIECE);
+    let mut decoder = Decoder::new(shared.form);
+    let (mut ping, mut asked) = (1, false);
+    loop {
+        input.reserve(PIECE);
+        match tokio::time::timeout(SILENCE, reader.read_buf(&mut input)).await {
+            Ok(Ok(0)) => return Err("the API server closed the connection".into()),
+            Ok(Ok(_)) => asked = false,
+            Ok(Err(error)) => return Err(format!("the connection broke: {error}")),
+            Err(_) if asked && !shared.writing.load(Ordering::Relaxed) => {
+                return Err(format!("no answer to a ping for {} s", SILENCE.as_secs()));
+            }
+            Err(_) => {
+                let Some(controls) = controls.upgrade() else { return Ok(()) };
+                let _ = controls.send(Control::Ping(ping));
+                ping += 2;
+                asked = true;
+            }
+        }
+        while let Some(frame) = decoder.next(&mut input)? {
+            match frame {
+                Frame::Data { stream, bytes, fin } => {
+                    deliver(stream, bytes, fin, &shared).await;
+                }
+                Frame::Reset(stream) => end(stream, &shared).await,
+                Frame::Answer(answer) => {
+                    if let Some(controls) = controls.upgrade() {
+                        let _ = controls.send(answer);
+                    }
+                }
+                Frame::Closed(_) if matches!(shared.form, Form::Channels(_)) => return Ok(()),
+                Frame::Closed(reason) => {
+                    return Err(format!("the API server closed the connection: {reason}"));
+                }
+                Frame::Ignored => {}
+            }
+        }
+    }
+}
+
+async fn deliver(stream: u32, bytes: Bytes, fin: bool, shared: &Shared) {
+    let Some(sink) = shared.lock().get(&stream).cloned() else { return };
+    if !bytes.is_empty() {
+        let event = if sink.is_error {
+            Event::Refused(String::from_utf8_lossy(&bytes).into_owned())
+        } else {
+            Event::Data(bytes)
+        };
+        // An error here means that nobody reads the stream any more; its drop has reset it.
+        let _ = sink.events.send(event).await;
+    }
+    if fin {
+        end(stream, shared).await;
+    }
+}
+
+async fn end(stream: u32, shared: &Shared) {
+    let sink = shared.lock().remove(&stream);
+    if let Some(sink) = sink {
+        let event = if sink.is_error { Event::ErrorEnd } else { Event::DataEnd };
+        let _ = sink.events.send(event).await;
+    }
+}
+
+/// Until there is no handle any more, or the connection breaks.
+async fn write_frames<W>(
+    mut writer: WriteHalf<W>,
+    mut orders: mpsc::Receiver<Order>,
+    mut controls: mpsc::UnboundedReceiver<Control>,
+    shared: Arc<Shared>,
+) -> Result<(), String>
+where
+    W: AsyncWrite,
+{
+    let mut encoder = Encoder::new(shared.form);
+    loop {
+        tokio::select! {
+            biased;
+            Some(control) = controls.recv() => {
+                // A reset must not overtake what its own stream has in the queue.
+                while let Ok(order) = orders.try_recv() {
+                    encoder.order(order);
+                }
+                encoder.control(&control);
+            }
+            Some(order) = orders.recv() => encoder.order(order),
+            else => return Ok(()),
+        }
+        // What else waits goes out in the same write.
+        while encoder.len() < PIECE
+            && let Ok(order) = orders.try_recv()
+        {
+            encoder.order(order);
+        }
+        shared.writing.store(true, Ordering::Relaxed);
+        let written = async {
+            writer.write_all(encoder.bytes()).await?;
+            writer.flush().await
+        };
+        written.await.map_err(|error| format!("the connection broke: {error}"))?;
+        shared.writing.store(false, Ordering::Relaxed);
+        encoder.clear();
+    }
+}

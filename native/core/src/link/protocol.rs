@@ -1,0 +1,244 @@
+//! Which protocol a link speaks: raw SPDY where everything in between lets it pass, as it is the
+//! cheapest and every server takes it; else a WebSocket, with what the server chooses inside. What has
+//! worked is remembered for each cluster, until it fails.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use super::{
+    Link,
+    channels::Channels,
+    upgrade::{self, No, Upgraded},
+    wire::Form,
+};
+use crate::{
+    cluster::{Action, Cluster, Error},
+    config::Fingerprint,
+};
+
+const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
+const CHANNELS: &str = "v4.channel.k8s.io";
+/// Old servers leak something with each WebSocket that they refuse, so what all of them take is there.
+const EITHER: &str = "SPDY/3.1+portforward.k8s.io, v4.channel.k8s.io";
+/// Kubeconfigs change, and with them their fingerprints; older ones need no place.
+const MAX_REMEMBERED: usize = 64;
+
+/// What a caller wants to be spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// SPDY, or a WebSocket where that is refused.
+    #[default]
+    Auto,
+    /// SPDY only.
+    Spdy,
+    /// A WebSocket only; what is inside is the server's choice.
+    WebSocket,
+    /// A WebSocket for each stream.
+    V4,
+}
+
+/// What is wanted of a pod: a subresource, and what is spoken on it.
+pub(super) struct Wanted<'a> {
+    pub pod: &'a str,
+    pub subresource: &'static str,
+    /// The resource, as a Role names it.
+    pub resource: &'static str,
+    pub query: String,
+    /// The protocol above SPDY.
+    pub spdy: &'static str,
+    /// The protocols above a WebSocket.
+    pub websocket: &'static str,
+}
+
+impl Wanted<'_> {
+    fn path(&self, cluster: &Cluster) -> String {
+        let Self { pod, subresource, query, .. } = self;
+        format!("/api/v1/namespaces/{}/pods/{pod}/{subresource}?{query}", cluster.namespace())
+    }
+}
+
+/// What was got.
+pub(super) enum Got {
+    Spdy(Upgraded),
+    /// With the protocol that the server has chosen.
+    WebSocket(Upgraded, String),
+}
+
+/// A link to the pod, and what it is, for people. `port` is the one that is wanted first.
+///
+/// # Errors
+/// [`Error`]: 404 where there is no such pod, 400 where it has no node yet.
+pub(crate) async fn link(
+    cluster: &Cluster,
+    pod: &str,
+    port: u16,
+    protocol: Protocol,
+) -> Result<(Link, String), Error> {
+    let websocket = if protocol == Protocol::V4 { CHANNELS } else { EITHER };
+    let (got, why) = upgrade(cluster, &forward(pod, port, websocket), protocol).await?;
+    let (link, what) = match got {
+        Got::Spdy(upgraded) => (Link::spdy(upgraded, Form::Spdy), "SPDY/3.1"),
+        Got::WebSocket(upgraded, chosen) if chosen == TUNNEL => {
+            (Link::spdy(upgraded, Form::Tunnel), "SPDY/3.1 inside a WebSocket")
+        }
+        Got::WebSocket(upgraded, _) => {
+            let channels = Channels::new(cluster, pod, port, upgraded);
+            (Link::each(channels), "a WebSocket (v4.channel.k8s.io) for each stream")
+        }
+    };
+    if let Some(why) = &why {
+        remember(cluster, why);
+    }
+    let why = why.map(|why| format!(", as SPDY was refused: {why}")).unwrap_or_default();
+    Ok((link, format!("{what} through the API server{why}")))
+}
+
+/// One more connection of a link that has one for each stream.
+pub(super) async fn channels(cluster: &Cluster, pod: &str, port: u16) -> Result<Upgraded, Error> {
+    let wanted = forward(pod, port, CHANNELS);
+    match upgrade(cluster, &wanted, Protocol::V4).await?.0 {
+        Got::Spdy(upgraded) | Got::WebSocket(upgraded, _) => Ok(upgraded),
+    }
+}
+
+fn forward<'a>(pod: &'a str, port: u16, websocket: &'static str) -> Wanted<'a> {
+    Wanted {
+        pod,
+        subresource: "portforward",
+        resource: "pods/portforward",
+        // SPDY names its ports later.
+        query: format!("ports={port}"),
+        spdy: "portforward.k8s.io",
+        websocket,
+    }
+}
+
+/// Asks in one way, and then in the other where the first is refused. With a WebSocket comes why it
+/// was not SPDY, unless it was asked for.
+pub(super) async fn upgrade(
+    cluster: &Cluster,
+    wanted: &Wanted<'_>,
+    protocol: Protocol,
+) -> Result<(Got, Option<String>), Error> {
+    let known = if protocol == Protocol::Auto { remembered(cluster) } else { None };
+    let (first, second) = match protocol {
+        Protocol::Auto if known.is_some() => (Asked::WebSocket, Some(Asked::Spdy)),
+        Protocol::Auto => (Asked::Spdy, Some(Asked::WebSocket)),
+        Protocol::Spdy => (Asked::Spdy, None),
+        Protocol::WebSocket | Protocol::V4 => (Asked::WebSocket, None),
+    };
+    let no = match ask(cluster, wanted, first).await? {
+        Ok(got) => return Ok((got, known)),
+        Err(no) => no,
+    };
+    if known.is_some() {
+        forget(cluster);
+    }
+    let Some(second) = second else { return Err(refused(cluster, wanted, &[(first, no)])) };
+    match ask(cluster, wanted, second).await? {
+        Ok(got @ Got::WebSocket(..)) => Ok((got, Some(no.to_string()))),
+        Ok(got @ Got::Spdy(_)) => Ok((got, None)),
+        Err(other) => Err(refused(cluster, wanted, &[(first, no), (second, other)])),
+    }
+}
+
+/// The two ways to ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Spdy,
+    WebSocket,
+}
+
+impl Asked {
+    /// A Role knows a request by its method.
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Spdy => "create",
+            Self::WebSocket => "get",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Spdy => "SPDY",
+            Self::WebSocket => "a WebSocket",
+        }
+    }
+}
+
+async fn ask(
+    cluster: &Cluster,
+    wanted: &Wanted<'_>,
+    asked: Asked,
+) -> Result<Result<Got, No>, Error> {
+    let action = Action { verb: asked.verb(), resource: wanted.resource };
+    let path = wanted.path(cluster);
+    match asked {
+        Asked::Spdy => {
+            let got = cluster.ask(action, upgrade::spdy(cluster, &path, wanted.spdy)).await?;
+            Ok(got.map(Got::Spdy))
+        }
+        Asked::WebSocket => {
+            let request = upgrade::websocket(cluster, &path, wanted.websocket);
+            let got = cluster.ask(action, request).await?;
+            Ok(got.map(|(upgraded, protocol)| Got::WebSocket(upgraded, protocol)))
+        }
+    }
+}
+
+/// What it means that none of these was taken.
+fn refused(cluster: &Cluster, wanted: &Wanted, answers: &[(Asked, No)]) -> Error {
+    let namespace = cluster.namespace().to_owned();
+    match answers {
+        [(asked, No::Forbidden(message))] => Error::Forbidden {
+            verb: asked.verb(),
+            resource: wanted.resource,
+            namespace,
+            message: message.clone(),
+        },
+        [(_, No::Forbidden(message)), (_, No::Forbidden(_))] => Error::ForbiddenBothWays {
+            resource: wanted.resource,
+            namespace,
+            message: message.clone(),
+        },
+        _ => {
+            let told =
+                |(asked, no): &(Asked, No)| format!("{} was answered with {no}", asked.name());
+            Error::NoUpgrade {
+                server: cluster.server(),
+                pod: wanted.pod.into(),
+                namespace,
+                answers: answers.iter().map(told).collect(),
+            }
+        }
+    }
+}
+
+/// Where SPDY was refused and a WebSocket has worked, and how it was refused.
+static REMEMBERED: Mutex<Option<HashMap<Fingerprint, String>>> = Mutex::new(None);
+
+fn memory() -> MutexGuard<'static, Option<HashMap<Fingerprint, String>>> {
+    REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn remembered(cluster: &Cluster) -> Option<String> {
+    memory().as_ref()?.get(&cluster.fingerprint()?).cloned()
+}
+
+fn remember(cluster: &Cluster, why: &str) {
+    let Some(fingerprint) = cluster.fingerprint() else { return };
+    let mut memory = memory();
+    let clusters = memory.get_or_insert_default();
+    if clusters.len() >= MAX_REMEMBERED {
+        clusters.clear();
+    }
+    clusters.insert(fingerprint, why.into());
+}
+
+fn forget(cluster: &Cluster) {
+    if let (Some(fingerprint), Some(clusters)) = (cluster.fingerprint(), memory().as_mut()) {
+        clusters.remove(&fingerprint);
+    }
+}

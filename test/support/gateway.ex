@@ -1,0 +1,152 @@
+defmodule K8sConnect.Gateway do
+  @moduledoc """
+  A gateway in front of the API server: an nginx or a haproxy on this machine's loopback, which ends
+  TLS with a certificate of its own, as companies have them.
+  """
+
+  import ExUnit.Assertions
+
+  @server "10.200.0.1:6443"
+
+  @doc """
+  Starts one in `directory`, until the end of the test, and answers a kubeconfig that leads through
+  it. `program` is `:nginx` or `:haproxy`, `rules` what it has to do with requests.
+  """
+  def start(program, directory, rules, user \\ "token") do
+    port = free_port()
+    name = "gateway#{port}"
+    pem = Path.join(directory, "#{name}.pem")
+    certificate(pem, directory)
+    config = Path.join(directory, "#{name}.conf")
+    File.write!(config, config(program, rules, port, pem, directory))
+    run(program, config)
+    wait(port, 200)
+    kubeconfig(directory, name, port, pem, user)
+  end
+
+  defp config(:nginx, rules, port, pem, directory) do
+    temp =
+      for what <- ~w(client_body proxy fastcgi uwsgi scgi), do: "#{what}_temp_path #{directory};"
+
+    """
+    daemon off;
+    pid #{directory}/nginx#{port}.pid;
+    error_log stderr;
+    events {}
+    http {
+      access_log off;
+      #{temp}
+      map $http_upgrade $only_websocket { websocket websocket; }
+      map $http_upgrade $connection { default close; websocket upgrade; }
+      map $http_upgrade $not_websocket { default 1; "" 0; websocket 0; }
+      server {
+        listen 127.0.0.1:#{port} ssl;
+        ssl_certificate #{pem};
+        ssl_certificate_key #{pem};
+        location / {
+          proxy_pass https://#{@server};
+          proxy_http_version 1.1;
+          #{rules}
+        }
+      }
+    }
+    """
+  end
+
+  defp config(:haproxy, rules, port, pem, _directory) do
+    """
+    defaults
+      mode http
+      timeout connect 5s
+      timeout client 12s
+      timeout server 12s
+      timeout tunnel 12s
+    frontend gateway
+      bind 127.0.0.1:#{port} ssl crt #{pem}
+      #{rules}
+      default_backend api
+    backend api
+      server api #{@server} ssl verify none
+    """
+  end
+
+  # What kills this VM closes the standard input of the shell, which then ends the program.
+  defp run(program, config) do
+    command = if program == :nginx, do: "nginx -e stderr -c", else: "haproxy -db -f"
+    script = "PATH=$PATH:/usr/sbin; #{command} #{config} < /dev/null & read end; kill $!; wait"
+    keeper = spawn(fn -> keep(script) end)
+
+    ExUnit.Callbacks.on_exit(fn ->
+      monitor = Process.monitor(keeper)
+      send(keeper, :stop)
+      assert_receive {:DOWN, ^monitor, :process, ^keeper, _reason}, 10_000
+    end)
+  end
+
+  defp keep(script) do
+    port =
+      Port.open({:spawn_executable, "/bin/sh"}, [
+        :binary,
+        :exit_status,
+        :stderr_to_stdout,
+        args: ["-c", script]
+      ])
+
+    receive do: (:stop -> Port.command(port, "end\n"))
+    receive do: ({^port, {:exit_status, _status}} -> :ok)
+  end
+
+  # One that says that it may sign others would not be taken for a server's own.
+  defp certificate(pem, directory) do
+    [key, config] = for name <- ~w(key.pem openssl.conf), do: Path.join(directory, name)
+
+    File.write!(config, """
+    [req]
+    distinguished_name = name
+    x509_extensions = extensions
+    [name]
+    [extensions]
+    subjectAltName = IP:127.0.0.1
+    """)
+
+    words =
+      ~w(req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=gateway)
+
+    files = ["-config", config, "-keyout", key, "-out", pem]
+    {output, status} = System.cmd("openssl", words ++ files, stderr_to_stdout: true)
+    assert status == 0, output
+    File.write!(pem, File.read!(key), [:append])
+  end
+
+  defp kubeconfig(directory, name, port, pem, user) do
+    path = Path.join(directory, "#{name}.kubeconfig")
+    certificate = pem |> File.read!() |> String.split("-----BEGIN PRIVATE KEY") |> hd()
+
+    text =
+      Path.expand("~/.kube/#{user}")
+      |> File.read!()
+      |> String.replace(@server, "127.0.0.1:#{port}")
+      |> String.replace(
+        ~r/certificate-authority-data: .*/,
+        "certificate-authority-data: #{Base.encode64(certificate)}"
+      )
+
+    File.write!(path, text)
+    path
+  end
+
+  defp free_port do
+    {:ok, listener} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
+    {:ok, port} = :inet.port(listener)
+    :gen_tcp.close(listener)
+    port
+  end
+
+  defp wait(port, tries) do
+    case :gen_tcp.connect({127, 0, 0, 1}, port, []) do
+      {:ok, socket} -> :gen_tcp.close(socket)
+      _error when tries > 0 -> Process.sleep(20) && wait(port, tries - 1)
+      error -> flunk("no gateway: #{inspect(error)}")
+    end
+  end
+end
