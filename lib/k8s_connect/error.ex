@@ -14,8 +14,8 @@ defmodule K8sConnect.Error do
   |---|---|
   | `:options` | `:not_a_keyword`, `:unknown_option`, `:bad_option`, `:no_target`, `:target_and_selector`, `:no_cookie_file`, `:bad_cookie_file`, `:kernel_only` |
   | `:native` | `:not_loaded`, `:task_died` |
-  | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:unsupported_login`, `:bad_namespace` |
-  | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes` |
+  | `:config` | `:not_found`, `:unreadable`, `:malformed`, `:no_context`, `:unknown_context`, `:unknown_cluster`, `:unknown_user`, `:bad_cluster`, `:bad_user`, `:bad_namespace`, `:old_auth_provider`, `:bad_proxy`, `:bad_service_account` |
+  | `:cluster` | `:unreachable`, `:timed_out`, `:unknown_authority`, `:tls`, `:client_certificate_expired`, `:unauthorized`, `:forbidden`, `:refused`, `:not_kubernetes`, `:plugin_not_found`, `:plugin_not_started`, `:plugin_failed`, `:plugin_too_slow`, `:plugin_rubbish`, `:plugin_version`, `:plugin_needs_terminal`, `:plugin_empty`, `:token_file`, `:oidc`, `:proxy_unreachable`, `:proxy_login`, `:proxy_refused`, `:proxy_cannot_reach`, `:not_a_proxy`, `:timed_out_by_proxy`, `:server_certificate_not_yet_valid`, `:server_certificate_expired`, `:hung_up`, `:too_many_requests` |
   | `:target` | `:bad_target`, `:no_such_pod`, `:no_pods`, `:not_running`, `:no_container` |
   | `:node` | `:no_epmd`, `:nothing_at`, `:epmd_silent`, `:epmd_junk`, `:no_nodes`, `:unknown_node`, `:several_nodes`, `:port_refused`, `:handshake_silent`, `:junk`, `:rejected`, `:too_old`, `:bad_name`, `:link_closed` |
   | `:cookie` | `:not_found`, `:not_there` |
@@ -159,15 +159,26 @@ defmodule K8sConnect.Error do
       "Look at their entry with: kubectl config view --minify --context #{context}"
   end
 
-  defp sentence(:config, :unsupported_login, %{context: context, method: method}) do
-    "the user of context #{inspect(context)} logs in by #{method}, which this version cannot do: " <>
-      "it knows client certificates, tokens and token files. " <>
-      "Choose another context with: kubectl config get-contexts"
-  end
-
   defp sentence(:config, :bad_namespace, %{namespace: namespace}) do
     "#{inspect(namespace)} cannot be a namespace: its name has at most 63 of a-z, 0-9 and -. " <>
       "See the names with: kubectl get namespaces"
+  end
+
+  defp sentence(:config, :old_auth_provider, details) do
+    %{context: context, provider: provider, replacement: replacement} = details
+
+    "the user of context #{inspect(context)} logs in by the auth provider #{inspect(provider)}, which " <>
+      "Kubernetes itself has taken out since: #{replaced(replacement)}"
+  end
+
+  defp sentence(:config, :bad_proxy, %{from: from, problem: problem} = details) do
+    "the proxy in #{from} cannot be used: #{bare(problem)}. It looks like http://proxy:3128 or " <>
+      "socks5://proxy:1080. Look at it with: #{look_at_proxy(from, details.context)}"
+  end
+
+  defp sentence(:config, :bad_service_account, %{folder: folder, problem: problem}) do
+    "there is no kubeconfig, and the service account of this pod cannot be used: #{bare(problem)}. " <>
+      "Look at it with: ls -l #{folder}"
   end
 
   # The API server
@@ -222,6 +233,136 @@ defmodule K8sConnect.Error do
   defp sentence(:cluster, :not_kubernetes, %{server: server, problem: problem}) do
     "what answers at #{server} is no Kubernetes API server: #{bare(problem)}. " <>
       "Check the server in: kubectl config view --minify"
+  end
+
+  defp sentence(:cluster, :plugin_not_found, %{program: program, path: nil} = details) do
+    "the kubeconfig logs in by #{program}, and there is no such file." <>
+      hint(details.hint) <> " Look with: ls -l #{program}"
+  end
+
+  defp sentence(:cluster, :plugin_not_found, %{program: program, path: path} = details) do
+    "the kubeconfig logs in by the program #{program}, which is in no folder of PATH (#{path})." <>
+      hint(details.hint) <> " Look with: which #{program}"
+  end
+
+  defp sentence(:cluster, :plugin_not_started, %{program: program, problem: problem}) do
+    "could not run #{program}, which the kubeconfig logs in by: #{bare(problem)}. " <>
+      "Run it by hand, to see: #{program} --help"
+  end
+
+  defp sentence(:cluster, :plugin_failed, details) do
+    %{program: program, status: status, words: words, context: context} = details
+
+    "#{program}, which the kubeconfig logs in by, failed with #{status}#{said(words)}. " <>
+      "Try the login alone, on a terminal: #{login(context)}"
+  end
+
+  defp sentence(:cluster, :plugin_too_slow, details) do
+    %{program: program, timeout_ms: timeout, context: context} = details
+
+    "#{program}, which the kubeconfig logs in by, was not done after #{timeout} ms. Does it wait for " <>
+      "somebody, or for a network? Give it more time with the option :timeout, on a command line: " <>
+      "--timeout 60000. Or try the login alone, on a terminal: #{login(context)}"
+  end
+
+  defp sentence(:cluster, :plugin_rubbish, details) do
+    %{program: program, problem: problem, context: context} = details
+
+    "what #{program} printed, which the kubeconfig logs in by, are no credentials: #{bare(problem)}. " <>
+      "Try the login alone, on a terminal: #{login(context)}"
+  end
+
+  defp sentence(:cluster, :plugin_version, details) do
+    %{program: program, expected: expected, seen: seen, context: context} = details
+
+    "#{program} answers in #{seen}, and the kubeconfig has its apiVersion as #{expected}. " <>
+      "Make them the same in the user's exec entry: kubectl config view --minify --context #{context}"
+  end
+
+  defp sentence(:cluster, :plugin_needs_terminal, %{program: program, context: context}) do
+    "#{program}, which the kubeconfig logs in by, wants to ask you something on a terminal, and here it can have none " <>
+      "(interactiveMode: Always). Log in on one first, it will remember: #{login(context)}"
+  end
+
+  defp sentence(:cluster, :plugin_empty, %{program: program, context: context}) do
+    "#{program}, which the kubeconfig logs in by, gave neither a token nor a certificate. " <>
+      "Try the login alone, on a terminal: #{login(context)}"
+  end
+
+  defp sentence(:cluster, :token_file, %{path: path, problem: problem}) do
+    "there is no token in #{path}: #{bare(problem)}. Look at it with: ls -l #{path}"
+  end
+
+  defp sentence(:cluster, :oidc, details) do
+    %{context: context, issuer: issuer, problem: problem} = details
+
+    "got no new token from #{issuer} for context #{inspect(context)}: #{bare(problem)}. Log in again " <>
+      "where you got this kubeconfig, or have an exec plugin do it: kubectl oidc-login setup"
+  end
+
+  defp sentence(:cluster, :proxy_unreachable, %{proxy: proxy, from: from, problem: problem}) do
+    "could not reach the proxy #{proxy} (#{from}): #{bare(problem)}. " <>
+      "Is it the right one for this network? Check with: curl -v telnet://#{proxy}"
+  end
+
+  defp sentence(:cluster, :proxy_login, %{proxy: proxy, from: from, given: given}) do
+    wanted =
+      if given,
+        do: "does not take the name and password it was given",
+        else: "wants a name and a password"
+
+    "the proxy #{proxy} (#{from}) #{wanted} (407). " <>
+      "They go into its URL, as in: http://name:password@#{proxy}"
+  end
+
+  defp sentence(:cluster, :proxy_refused, details) do
+    %{proxy: proxy, from: from, server: server, answer: answer} = details
+
+    "the proxy #{proxy} (#{from}) does not let us through to #{server}: #{bare(answer)}. Ask its admin to, or " <>
+      "go past it, where there is a direct way: #{past(from, server)}"
+  end
+
+  defp sentence(:cluster, :proxy_cannot_reach, details) do
+    %{proxy: proxy, from: from, server: server, answer: answer} = details
+
+    "the proxy #{proxy} (#{from}) could not reach #{server}: #{bare(answer)}. Is it the right proxy for this " <>
+      "cluster? Where there is a direct way, go past it: #{past(from, server)}"
+  end
+
+  defp sentence(:cluster, :not_a_proxy, %{proxy: proxy, from: from, seen: seen}) do
+    "what answers at #{proxy} (#{from}) is no proxy, or one of another kind: #{bare(seen)}. " <>
+      "Its URL begins with http://, https:// or socks5://"
+  end
+
+  defp sentence(:cluster, :timed_out_by_proxy, details) do
+    %{server: server, proxy: proxy, from: from, timeout_ms: timeout} = details
+
+    "the API server #{server} did not answer through the proxy #{proxy} (#{from}) within #{timeout} ms. " <>
+      "Check with: kubectl cluster-info"
+  end
+
+  defp sentence(:cluster, :server_certificate_not_yet_valid, details) do
+    %{server: server, not_before: from, now: now} = details
+
+    "the certificate of the API server #{server} is valid from #{from} on, and by this machine's clock it is " <>
+      "#{now}. If the clock is wrong, set it: sudo timedatectl set-ntp true"
+  end
+
+  defp sentence(:cluster, :server_certificate_expired, details) do
+    %{server: server, not_after: until, now: now} = details
+
+    "the certificate of the API server #{server} was valid until #{until}, and by this machine's clock it is " <>
+      "#{now}. If the clock is right, the cluster's admin has to renew it: kubeadm certs renew apiserver"
+  end
+
+  defp sentence(:cluster, :hung_up, %{server: server, problem: problem}) do
+    "the API server #{server}, or what stands before it, took the connection and hung up without an answer " <>
+      "(#{bare(problem)}). Some gateways do that to one connection too many. Check with: kubectl cluster-info"
+  end
+
+  defp sentence(:cluster, :too_many_requests, %{server: server, message: message}) do
+    "the API server #{server} has more requests than it can take (429): #{bare(message)}. Try again later, or wait " <>
+      "for it longer with the option :timeout, on a command line: --timeout 60000"
   end
 
   # The pod
@@ -562,6 +703,34 @@ defmodule K8sConnect.Error do
   defp destination(:link_local), do: "an address that is only valid on one link"
   defp destination(:reserved), do: "a reserved address"
   defp destination(:mapped), do: "an IPv4 address in an IPv6 one"
+
+  defp replaced(nil),
+    do: "log in by a token, or by an exec plugin. See: kubectl config set-credentials --help"
+
+  defp replaced("kubelogin"),
+    do: "have kubelogin change the kubeconfig: kubelogin convert-kubeconfig"
+
+  defp replaced(plugin) do
+    "log in by the plugin #{plugin}, and have the kubeconfig written anew: " <>
+      "gcloud container clusters get-credentials CLUSTER"
+  end
+
+  defp look_at_proxy("proxy-url" <> _kubeconfig, context),
+    do: "kubectl config view --minify --context #{context}"
+
+  defp look_at_proxy(variable, _context), do: "printenv #{variable}"
+
+  defp past("proxy-url" <> _kubeconfig, _server), do: "take proxy-url out of the kubeconfig"
+
+  defp past(_variable, server), do: "export NO_PROXY=#{String.replace(server, ~r/:\d+\z/, "")}"
+
+  defp login(context), do: "kubectl get --raw /version --context #{context}"
+
+  defp hint(nil), do: ""
+  defp hint(text), do: " The kubeconfig says: " <> (text |> String.trim() |> bare()) <> "."
+
+  defp said(""), do: " and said nothing"
+  defp said(words), do: ": " <> bare(words)
 
   defp pod(%{pod: pod}), do: "pod #{inspect(pod)}"
   defp nor_at([]), do: ""

@@ -6,12 +6,15 @@ defmodule K8sConnect.Options do
   alias K8sConnect.Error
 
   @default_timeout 15_000
-  @api [:kubeconfig, :context, :namespace, :timeout]
+  @api [:kubeconfig, :context, :namespace, :timeout, :interactive]
+  # Where Kubernetes mounts it in a pod.
+  @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:link, :progress] ++
              [:route, :sudo, :visible]
   @routes [:auto, :vm, :kernel]
+  @flags [:interactive, :link, :sudo, :visible]
 
   @type api :: %{
           kubeconfig: String.t() | nil,
@@ -19,7 +22,9 @@ defmodule K8sConnect.Options do
           home: String.t() | nil,
           context: String.t() | nil,
           namespace: String.t() | nil,
-          timeout_ms: pos_integer()
+          timeout_ms: pos_integer(),
+          service_account: String.t(),
+          interactive: boolean()
         }
 
   @type connect :: %{
@@ -94,7 +99,9 @@ defmodule K8sConnect.Options do
       home: System.get_env("HOME"),
       context: options[:context],
       namespace: options[:namespace],
-      timeout_ms: options[:timeout] || @default_timeout
+      timeout_ms: options[:timeout] || @default_timeout,
+      service_account: Application.get_env(:k8s_connect, :service_account, @service_account),
+      interactive: options[:interactive] || false
     }
   end
 
@@ -183,7 +190,7 @@ defmodule K8sConnect.Options do
   end
 
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
-  defp valid?(option, value) when option in [:link, :sudo, :visible], do: is_boolean(value)
+  defp valid?(option, value) when option in @flags, do: is_boolean(value)
   defp valid?(:route, value), do: value in @routes
   defp valid?(:cookie_from, value), do: value in [:spec, :exec]
   defp valid?(:port, value), do: is_integer(value) and value in 1..0xFFFF
@@ -197,7 +204,7 @@ defmodule K8sConnect.Options do
   defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
-  defp expected(option) when option in [:link, :sudo, :visible], do: "true or false"
+  defp expected(option) when option in @flags, do: "true or false"
   defp expected(:route), do: ":auto, :vm or :kernel"
   defp expected(:cookie_from), do: ":spec or :exec"
   defp expected(:port), do: "a port, from 1 to 65535"

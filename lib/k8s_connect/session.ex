@@ -63,7 +63,9 @@ defmodule K8sConnect.Session do
     {_routes, why} = Route.choose(options.route)
     if data.connection == nil, do: tell(data, {:step, "route", why, now(data)})
 
-    case Native.start(:attach, [reference, options.api, options.target]) do
+    api = Native.with_environment(options.api)
+
+    case Native.start(:attach, [reference, api, options.target]) do
       :ok ->
         Distribution.preload()
         {:keep_state, %{data | attach: reference}}

@@ -18,7 +18,9 @@ defmodule Mix.K8sConnect.Console do
   """
   @spec list(keyword()) :: no_return()
   def list(options) do
-    case K8sConnect.pods(Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout])) do
+    case K8sConnect.pods(
+           Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout, :interactive])
+         ) do
       {:ok, pods} ->
         for pod <- pods, pod.beam, do: IO.puts("#{pod.name}  #{pod.phase}")
         fail("name a target: mix k8s.connect POD. See: mix help k8s.connect", 2)

@@ -77,21 +77,23 @@ defmodule Mix.Tasks.K8s.Connect do
 
   use Mix.Task
 
-  alias Mix.K8sConnect.{Console, Options}
+  alias Mix.K8sConnect.{Console, Options, Shell}
 
   @impl true
   def run(arguments) do
     Mix.Task.run("loadpaths")
 
     case Options.parse(arguments) do
-      {:ok, {:list, options}} -> Console.list(options)
+      {:ok, {:list, options}} -> Console.list([interactive: Shell.asks?()] ++ options)
       {:ok, {:connect, target, options, mode}} -> connect(target, options, mode)
       {:error, sentence} -> Console.fail(sentence <> "\nSee: mix help k8s.connect", 2)
     end
   end
 
   defp connect(target, options, mode) do
-    case K8sConnect.connect(target, [progress: &Console.step/1] ++ options) do
+    options = [progress: &Console.step/1, interactive: Shell.asks?()] ++ options
+
+    case K8sConnect.connect(target, options) do
       {:ok, connection} -> Console.run(mode, connection)
       {:error, error} -> Console.fail(Exception.message(error), 1)
     end
