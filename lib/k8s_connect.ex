@@ -38,8 +38,8 @@ defmodule K8sConnect do
 
   ## Options
 
-    * `:kubeconfig`, `:context`, `:namespace`, `:timeout` - as for `pods/1`; the timeout is for each
-      request to the API server.
+    * `:kubeconfig`, `:context`, `:namespace`, `:timeout`, `:interactive` - as for `pods/1`; the
+      timeout is for each request to the API server.
     * `:selector` - a label selector instead of a target: `"app=web"`.
     * `:container` - the container whose spec leads to the cookie. Otherwise it is the one that
       looks like an Erlang node's, the pod's default container, or the first.
@@ -85,7 +85,7 @@ defmodule K8sConnect do
   @spec connect(String.t() | nil, keyword()) :: {:ok, Connection.t()} | {:error, Error.t()}
   def connect(target, options \\ []) do
     with {:ok, options} <- Options.connect(target, options),
-         {:ok, place} <- Native.call(:resolve, [options.api]),
+         {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
          :ok <- Protection.check(place.context, options) do
       options.progress.(first_step(place, options))
       {:ok, _started} = Application.ensure_all_started(:k8s_connect)
@@ -169,7 +169,11 @@ defmodule K8sConnect do
       merged, or `~/.kube/config` is read, as `kubectl` does.
     * `:context` - a context of the kubeconfig, instead of its `current-context`.
     * `:namespace` - a namespace, instead of the context's, or `"default"`.
-    * `:timeout` - milliseconds for the request as a whole, 15 000 unless given.
+    * `:timeout` - milliseconds for the request as a whole, 15 000 unless given. A plugin that has to
+      log in first (`exec` in the kubeconfig) may take as long, too.
+    * `:interactive` - whether such a plugin may have the terminal, to ask for something; then there is
+      no limit to its time. It may not unless this is `true`, and in IEx it never should: both would
+      read what is typed.
 
   ## Errors
 
@@ -179,7 +183,7 @@ defmodule K8sConnect do
   @spec pods(keyword()) :: {:ok, [Pod.t()]} | {:error, Error.t()}
   def pods(options \\ []) do
     with {:ok, options} <- Options.api(options) do
-      Native.call(:list_pods, [options])
+      Native.call(:list_pods, [Native.with_environment(options)])
     end
   end
 end

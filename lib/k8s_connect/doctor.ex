@@ -30,7 +30,7 @@ defmodule K8sConnect.Doctor do
   """
 
   alias K8sConnect.Doctor.{Check, Cluster, Handshake, Layer, Machine, Permissions, Pod, Route}
-  alias K8sConnect.Options
+  alias K8sConnect.{Native, Options}
 
   @layers [
     machine: Machine,
@@ -104,7 +104,7 @@ defmodule K8sConnect.Doctor do
       options[:selector] || (target == nil && Application.get_env(:k8s_connect, :selector)) || nil
 
     wish = %{checked.target | target: target, labels: labels, trust: false}
-    wanted = %{api: checked.api, wish: wish, route: checked.route}
+    wanted = %{api: Native.with_environment(checked.api), wish: wish, route: checked.route}
     if target || labels, do: Map.put(wanted, :target, target || labels), else: wanted
   end
 

@@ -33,6 +33,13 @@ defmodule K8sConnect.Native do
   @spec library() :: {:ok, Path.t()} | {:error, Error.t()}
   def library, do: with(:ok <- load(), do: {:ok, library_path() <> ".so"})
 
+  @doc """
+  The options of the API server as the native side takes them. The environment goes with each call:
+  a NIF does not see `System.put_env/2`, and there are secrets in it that no process should keep.
+  """
+  @spec with_environment(map()) :: map()
+  def with_environment(options), do: Map.put(options, :environment, System.get_env())
+
   @spec list_pods(reference(), map()) :: :ok
   def list_pods(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
 

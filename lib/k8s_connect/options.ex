@@ -6,13 +6,15 @@ defmodule K8sConnect.Options do
   alias K8sConnect.Error
 
   @default_timeout 15_000
-  @api [:kubeconfig, :context, :namespace, :timeout]
+  @api [:kubeconfig, :context, :namespace, :timeout, :interactive]
+  # Where Kubernetes mounts it in a pod.
+  @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:link, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
              [:yes, :confirm]
-  @booleans [:link, :sudo, :visible, :yes]
+  @booleans [:interactive, :link, :sudo, :visible, :yes]
   @routes [:auto, :vm, :kernel]
   @protocols [:auto, :spdy, :websocket, :v4]
 
@@ -22,7 +24,9 @@ defmodule K8sConnect.Options do
           home: String.t() | nil,
           context: String.t() | nil,
           namespace: String.t() | nil,
-          timeout_ms: pos_integer()
+          timeout_ms: pos_integer(),
+          service_account: String.t(),
+          interactive: boolean()
         }
 
   @type connect :: %{
@@ -104,7 +108,9 @@ defmodule K8sConnect.Options do
       home: System.get_env("HOME"),
       context: options[:context],
       namespace: options[:namespace],
-      timeout_ms: options[:timeout] || @default_timeout
+      timeout_ms: options[:timeout] || @default_timeout,
+      service_account: Application.get_env(:k8s_connect, :service_account, @service_account),
+      interactive: options[:interactive] || false
     }
   end
 

@@ -61,7 +61,9 @@ defmodule K8sConnect.Session do
   def attaching(:internal, :attach, %{options: options} = data) do
     reference = make_ref()
 
-    case Native.start(:attach, [reference, options.api, options.target]) do
+    api = Native.with_environment(options.api)
+
+    case Native.start(:attach, [reference, api, options.target]) do
       :ok ->
         Distribution.preload()
         {:keep_state, %{data | attach: reference}}

@@ -179,7 +179,7 @@ defmodule K8sConnect.FailuresTest do
   defp failure(:config, :bad_user, directory),
     do: pods(directory, ~r/key-data: .*/, "key-data: AAAA")
 
-  defp failure(:config, :unsupported_login, directory),
+  defp failure(:config, :old_auth_provider, directory),
     do: pods(directory, ~r/client-certificate-data: .*\n.*/, "auth-provider: {name: azure}")
 
   defp failure(:config, :bad_namespace, _), do: K8sConnect.pods(namespace: "../nodes")

@@ -15,9 +15,9 @@ defmodule K8sConnect.Doctor.Cluster do
   def checks do
     [
       {"kubeconfig", :library, &kubeconfig/1},
-      {"login", :access, &login/1},
       {"proxy", :access, &proxy/1},
       {"API server", :access, &server/1},
+      {"login", :access, &login/1},
       {"clock", :server, &clock/1},
       {"round trip", :server, &round_trip/1}
     ]
@@ -34,10 +34,14 @@ defmodule K8sConnect.Doctor.Cluster do
     end
   end
 
+  # A plugin was run for the first request.
+  defp login(%{access: access, server: %{login_us: took}}) when took != nil,
+    do: ok("by #{access.login}, which took #{ms(took)}", "the kubeconfig")
+
   defp login(%{access: access}), do: ok("by #{access.login}", "the kubeconfig")
 
-  # This version knows none; a kubeconfig that names one has failed above.
-  defp proxy(_context), do: ok("none is used", "the kubeconfig")
+  defp proxy(%{access: %{proxy: {address, from}}}), do: ok(address, from)
+  defp proxy(_context), do: ok("none is used", "the kubeconfig and the environment")
 
   defp server(%{access: access} = context) do
     case Native.call(:survey_server, [access.survey]) do

@@ -138,10 +138,21 @@ defmodule K8sConnect.Error.Catalogue do
      {"Look at their entry with", view(context)}}
   end
 
-  def entry(:config, :unsupported_login, %{context: context, method: method}) do
-    {"the user of context #{inspect(context)} logs in by #{method}, which this version cannot do: it knows " <>
-       "client certificates, tokens and token files",
-     {"Choose another context", "kubectl config get-contexts"}}
+  def entry(:config, :old_auth_provider, details) do
+    %{context: context, provider: provider, replacement: replacement} = details
+
+    {"the user of context #{inspect(context)} logs in by the auth provider #{inspect(provider)}, which Kubernetes " <>
+       "itself has taken out since", replaced(replacement)}
+  end
+
+  def entry(:config, :bad_proxy, %{from: from, problem: problem, context: context}) do
+    {"the proxy in #{from} cannot be used: #{bare(problem)}. It looks like http://proxy:3128 or " <>
+       "socks5://proxy:1080", {"Look at it with", look_at_proxy(from, context)}}
+  end
+
+  def entry(:config, :bad_service_account, %{folder: folder, problem: problem}) do
+    {"there is no kubeconfig, and the service account of this pod cannot be used: #{bare(problem)}",
+     {"Look at it with", "ls -l #{folder}"}}
   end
 
   def entry(:config, :bad_namespace, %{namespace: namespace}) do
@@ -208,6 +219,128 @@ defmodule K8sConnect.Error.Catalogue do
   def entry(:cluster, :not_kubernetes, %{server: server, problem: problem}) do
     {"what answers at #{server} is no Kubernetes API server: #{bare(problem)}",
      {"Check the server in", "kubectl config view --minify"}}
+  end
+
+  # The login
+
+  def entry(:cluster, :plugin_not_found, %{program: program, path: nil, hint: hint}) do
+    {"the kubeconfig logs in by #{program}, and there is no such file#{hint(hint)}",
+     {"Look with", "ls -l #{program}"}}
+  end
+
+  def entry(:cluster, :plugin_not_found, %{program: program, path: path, hint: hint}) do
+    {"the kubeconfig logs in by the program #{program}, which is in no folder of PATH (#{path})#{hint(hint)}",
+     {"Look with", "which #{program}"}}
+  end
+
+  def entry(:cluster, :plugin_not_started, %{program: program, problem: problem}) do
+    {"could not run #{program}, which the kubeconfig logs in by: #{bare(problem)}",
+     {"Run it by hand, to see", "#{program} --help"}}
+  end
+
+  def entry(:cluster, :plugin_failed, %{program: program, status: status} = details) do
+    {"#{program}, which the kubeconfig logs in by, failed with #{status}#{said(details.words)}",
+     login(details)}
+  end
+
+  def entry(:cluster, :plugin_too_slow, %{program: program, timeout_ms: timeout} = details) do
+    {"#{program}, which the kubeconfig logs in by, was not done after #{timeout} ms. Does it wait for somebody, or " <>
+       "for a network? Give it more time with the option :timeout, on a command line: --timeout 60000",
+     login(details)}
+  end
+
+  def entry(:cluster, :plugin_rubbish, %{program: program, problem: problem} = details) do
+    {"what #{program} printed, which the kubeconfig logs in by, are no credentials: #{bare(problem)}",
+     login(details)}
+  end
+
+  def entry(:cluster, :plugin_version, %{program: program, context: context} = details) do
+    {"#{program} answers in #{details.seen}, and the kubeconfig has its apiVersion as #{details.expected}",
+     {"Make them the same in the user's exec entry", view(context)}}
+  end
+
+  def entry(:cluster, :plugin_needs_terminal, %{program: program, context: context}) do
+    {"#{program}, which the kubeconfig logs in by, wants to ask you something on a terminal, and here it can have " <>
+       "none (interactiveMode: Always). Log in on one first, it will remember",
+     {"For example", "kubectl get --raw /version --context #{context}"}}
+  end
+
+  def entry(:cluster, :plugin_empty, %{program: program} = details) do
+    {"#{program}, which the kubeconfig logs in by, gave neither a token nor a certificate",
+     login(details)}
+  end
+
+  def entry(:cluster, :token_file, %{path: path, problem: problem}),
+    do: {"there is no token in #{path}: #{bare(problem)}", {"Look at it with", "ls -l #{path}"}}
+
+  def entry(:cluster, :oidc, %{context: context, issuer: issuer, problem: problem}) do
+    {"got no new token from #{issuer} for context #{inspect(context)}: #{bare(problem)}. Log in again where you got " <>
+       "this kubeconfig", {"Or have an exec plugin do it", "kubectl oidc-login setup"}}
+  end
+
+  # A proxy on the way
+
+  def entry(:cluster, :proxy_unreachable, %{proxy: proxy, from: from, problem: problem}) do
+    {"could not reach the proxy #{proxy} (#{from}): #{bare(problem)}. Is it the right one for this network?",
+     {"Check with", "curl -v telnet://#{proxy}"}}
+  end
+
+  def entry(:cluster, :proxy_login, %{proxy: proxy, from: from, given: given}) do
+    wanted =
+      if given,
+        do: "does not take the name and password it was given",
+        else: "wants a name and a password"
+
+    {"the proxy #{proxy} (#{from}) #{wanted} (407)",
+     {"They go into its URL, as in", "http://name:password@#{proxy}"}}
+  end
+
+  def entry(:cluster, :proxy_refused, %{proxy: proxy, from: from, server: server} = details) do
+    {"the proxy #{proxy} (#{from}) does not let us through to #{server}: #{bare(details.answer)}. Ask its admin to, " <>
+       "or go past it, where there is a direct way", past(from, server)}
+  end
+
+  def entry(:cluster, :proxy_cannot_reach, %{proxy: proxy, from: from, server: server} = details) do
+    {"the proxy #{proxy} (#{from}) could not reach #{server}: #{bare(details.answer)}. Is it the right proxy for this " <>
+       "cluster? Where there is a direct way, go past it", past(from, server)}
+  end
+
+  def entry(:cluster, :not_a_proxy, %{proxy: proxy, from: from, seen: seen}) do
+    {"what answers at #{proxy} (#{from}) is no proxy, or one of another kind: #{bare(seen)}. Its URL begins with " <>
+       "http://, https:// or socks5://",
+     {"Check with", "curl -v --proxy #{proxy} https://SERVER"}}
+  end
+
+  def entry(:cluster, :timed_out_by_proxy, %{server: server, proxy: proxy, from: from} = details) do
+    {"the API server #{server} did not answer through the proxy #{proxy} (#{from}) within #{details.timeout_ms} ms",
+     {"Check with", "kubectl cluster-info"}}
+  end
+
+  # Time, and too much of something
+
+  def entry(:cluster, :server_certificate_not_yet_valid, details) do
+    {"the certificate of the API server #{details.server} is valid from #{details.not_before} on, and by this " <>
+       "machine's clock it is #{details.now}",
+     {"If the clock is wrong, set it", "sudo timedatectl set-ntp true"}}
+  end
+
+  def entry(:cluster, :server_certificate_expired, details) do
+    {"the certificate of the API server #{details.server} was valid until #{details.not_after}, and by this machine's " <>
+       "clock it is #{details.now}",
+     {"If the clock is right, the cluster's admin has to renew it",
+      "kubeadm certs renew apiserver"}}
+  end
+
+  def entry(:cluster, :hung_up, %{server: server, problem: problem}) do
+    {"the API server #{server}, or what stands before it, took the connection and hung up without an answer " <>
+       "(#{bare(problem)}). Some gateways do that to one connection too many",
+     {"Check with", "kubectl cluster-info"}}
+  end
+
+  def entry(:cluster, :too_many_requests, %{server: server, message: message}) do
+    {"the API server #{server} has more requests than it can take (429): #{bare(message)}. Try again later, or wait " <>
+       "for it longer by the option :timeout",
+     {"On a command line", "mix k8s.connect TARGET --timeout 60000"}}
   end
 
   def entry(:cluster, :forbidden_both_ways, %{resource: "pods/exec"} = details),
@@ -624,8 +757,37 @@ defmodule K8sConnect.Error.Catalogue do
   defp view(context), do: "kubectl config view --minify --context #{context}"
   defp whoami(context), do: "kubectl auth whoami --context #{context}"
 
+  defp login(%{context: context}),
+    do: {"Try the login alone, on a terminal", "kubectl get --raw /version --context #{context}"}
+
+  defp replaced(nil),
+    do: {"Log in by a token, or by an exec plugin", "kubectl config set-credentials --help"}
+
+  defp replaced("kubelogin"),
+    do: {"Have kubelogin change the kubeconfig", "kubelogin convert-kubeconfig"}
+
+  defp replaced(plugin) do
+    {"Log in by the plugin #{plugin}, and have the kubeconfig written anew",
+     "gcloud container clusters get-credentials CLUSTER"}
+  end
+
+  defp look_at_proxy("proxy-url" <> _kubeconfig, context), do: view(context)
+  defp look_at_proxy(variable, _context), do: "printenv #{variable}"
+
+  defp past("proxy-url" <> _kubeconfig, _server),
+    do: {"Take proxy-url out of the kubeconfig", "kubectl config view --minify"}
+
+  defp past(_variable, server),
+    do: {"For example", "export NO_PROXY=#{String.replace(server, ~r/:\d+\z/, "")}"}
+
   defp exec(%{pod: pod, namespace: namespace}, command),
     do: "kubectl exec -it #{pod} -n #{namespace} -- #{command}"
+
+  defp hint(nil), do: ""
+  defp hint(text), do: ". The kubeconfig says: " <> (text |> String.trim() |> bare())
+
+  defp said(""), do: " and said nothing"
+  defp said(words), do: ": " <> bare(words)
 
   # Text from outside brings its own full stop or none.
   defp bare(text), do: String.trim_trailing(text, ".")
@@ -648,6 +810,8 @@ defmodule K8sConnect.Error.Catalogue do
 
   @pod %{pod: "app-0", namespace: "shop"}
   @server "https://10.0.0.1:6443"
+  @proxy %{proxy: "proxy:3128", from: "HTTPS_PROXY"}
+  @plugin %{program: "aws", context: "prod", status: "", words: ""}
 
   @doc """
   One failure of each kind, or one for each sentence that a kind has.
@@ -685,7 +849,17 @@ defmodule K8sConnect.Error.Catalogue do
         unknown_user: %{context: "prod", user: "me"},
         bad_cluster: %{context: "prod", problem: "failed to parse the certificate authority"},
         bad_user: %{context: "prod", problem: "failed to read the client key"},
-        unsupported_login: %{context: "prod", method: "auth-provider"},
+        old_auth_provider: %{context: "prod", provider: "azure", replacement: "kubelogin"},
+        old_auth_provider: %{
+          context: "prod",
+          provider: "gcp",
+          replacement: "gke-gcloud-auth-plugin"
+        },
+        bad_proxy: %{context: "prod", from: "HTTPS_PROXY", problem: "it has no host"},
+        bad_service_account: %{
+          folder: "/var/run/secrets/kubernetes.io/serviceaccount",
+          problem: "ca.crt: gone"
+        },
         bad_namespace: %{namespace: "Shop/1"},
         protected: %{context: "prod-eu", pattern: "prod*"}
       ],
@@ -703,6 +877,51 @@ defmodule K8sConnect.Error.Catalogue do
           message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
         },
         forbidden: %{verb: "create", resource: "pods/exec", namespace: "shop", message: "no"},
+        plugin_not_found: %{
+          program: "aws",
+          path: "/usr/local/bin:/usr/bin",
+          hint: "Install the AWS CLI"
+        },
+        plugin_not_found: %{program: "/opt/bin/aws", path: nil, hint: nil},
+        plugin_not_started: %{program: "aws", problem: "Exec format error (os error 8)"},
+        plugin_failed: %{
+          @plugin
+          | status: "exit code 255",
+            words: "Token has expired and refresh failed"
+        },
+        plugin_too_slow: %{program: "aws", context: "prod", timeout_ms: 15_000},
+        plugin_rubbish: %{program: "aws", context: "prod", problem: "it is no JSON"},
+        plugin_version: %{program: "aws", context: "prod", expected: "v1beta1", seen: "v1alpha1"},
+        plugin_needs_terminal: %{program: "kubelogin", context: "prod"},
+        plugin_empty: %{program: "aws", context: "prod"},
+        token_file: %{path: "/run/token", problem: "No such file or directory (os error 2)"},
+        oidc: %{
+          context: "prod",
+          issuer: "https://login.example.com",
+          problem: "it answered with 400"
+        },
+        proxy_unreachable: Map.put(@proxy, :problem, "Connection refused (os error 111)"),
+        proxy_login: Map.put(@proxy, :given, false),
+        proxy_login: Map.put(@proxy, :given, true),
+        proxy_refused: Map.merge(@proxy, %{server: "10.0.0.1:6443", answer: "403 Filtered"}),
+        proxy_cannot_reach: Map.merge(@proxy, %{server: "10.0.0.1:6443", answer: "503"}),
+        not_a_proxy: Map.put(@proxy, :seen, "SSH-2.0"),
+        timed_out_by_proxy: Map.merge(@proxy, %{server: @server, timeout_ms: 15_000}),
+        server_certificate_not_yet_valid: %{
+          server: @server,
+          not_before: "2026-11-24T12:00:00Z",
+          now: "2026-11-23T12:00:00Z"
+        },
+        server_certificate_expired: %{
+          server: @server,
+          not_after: "2026-11-23T12:00:00Z",
+          now: "2026-11-24T12:00:00Z"
+        },
+        hung_up: %{server: @server, problem: "unexpected end of file"},
+        too_many_requests: %{
+          server: @server,
+          message: "too many requests, please try again later"
+        },
         forbidden_both_ways: %{
           resource: "pods/portforward",
           namespace: "shop",

@@ -31,7 +31,9 @@ defmodule Mix.K8sConnect.Console do
   """
   @spec list(keyword(), Options.format()) :: no_return()
   def list(options, format) do
-    case K8sConnect.pods(Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout])) do
+    options = Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout, :interactive])
+
+    case K8sConnect.pods(options) do
       {:ok, pods} ->
         pods |> Enum.filter(& &1.beam) |> show_pods(format)
         fail(Error.new(:options, {:no_target, %{}}), :text)

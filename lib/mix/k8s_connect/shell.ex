@@ -17,6 +17,12 @@ defmodule Mix.K8sConnect.Shell do
   @spec terminal?() :: boolean()
   def terminal?, do: Enum.all?([0, 1], &terminal?/1)
 
+  @doc """
+  Whether a login plugin may ask that person: nobody else reads what is typed yet.
+  """
+  @spec asks?() :: boolean()
+  def asks?, do: not iex?() and Enum.all?([0, 2], &terminal?/1)
+
   defp terminal?(descriptor) do
     case File.read_link("/proc/self/fd/#{descriptor}") do
       {:ok, path} -> String.starts_with?(path, ["/dev/pts/", "/dev/tty", "/dev/console"])

@@ -91,21 +91,30 @@ defmodule Mix.Tasks.K8s.Connect do
 
   use Mix.Task
 
-  alias Mix.K8sConnect.{Console, Options}
+  alias Mix.K8sConnect.{Console, Options, Shell}
 
   @impl true
   def run(arguments) do
     Mix.Task.run("loadpaths")
 
     case Options.parse(arguments) do
-      {:ok, {:list, options}, format} -> Console.list(options, format)
-      {:ok, {:connect, target, options, mode}, format} -> connect(target, options, mode, format)
-      {:error, error, format} -> Console.fail(error, format)
+      {:ok, {:list, options}, format} ->
+        Console.list([interactive: Shell.asks?()] ++ options, format)
+
+      {:ok, {:connect, target, options, mode}, format} ->
+        connect(target, options, mode, format)
+
+      {:error, error, format} ->
+        Console.fail(error, format)
     end
   end
 
   defp connect(target, options, mode, format) do
-    here = [progress: &Console.step/1, confirm: &Console.confirm/1]
+    here = [
+      progress: &Console.step/1,
+      confirm: &Console.confirm/1,
+      interactive: Shell.asks?()
+    ]
 
     case K8sConnect.connect(target, here ++ options) do
       {:ok, connection} -> Console.run(mode, connection, format)

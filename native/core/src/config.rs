@@ -7,98 +7,22 @@
 use std::{
     ffi::OsString,
     hash::{DefaultHasher, Hash, Hasher},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig, KubeconfigError};
-use thiserror::Error;
+use http::Uri;
+use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 
-/// Why no cluster could be read from the kubeconfig.
-#[derive(Debug, Error)]
-pub enum Error {
-    /// None of these files exists.
-    #[error("no kubeconfig at {tried:?}")]
-    NotFound {
-        /// The files that were looked for, in order.
-        tried: Vec<PathBuf>,
-    },
-    /// The file is there and cannot be read.
-    #[error("cannot read {path}: {problem}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        problem: String,
-    },
-    /// The file is not a kubeconfig. Its text is left out on purpose: it may hold a token.
-    #[error("{path} is not a kubeconfig: {problem}")]
-    Malformed {
-        /// The file.
-        path: PathBuf,
-        /// Where the parser stopped.
-        problem: String,
-    },
-    /// No context was asked for and the files name no current one.
-    #[error("no context given and no current-context set")]
-    NoContext {
-        /// The contexts that are there.
-        known: Vec<String>,
-    },
-    /// The context is in none of the files.
-    #[error("no context {context}")]
-    UnknownContext {
-        /// The context that was asked for.
-        context: String,
-        /// The contexts that are there.
-        known: Vec<String>,
-    },
-    /// The context names a cluster that is in none of the files.
-    #[error("context {context} names cluster {cluster}, which is not there")]
-    UnknownCluster {
-        /// The context.
-        context: String,
-        /// The cluster it names.
-        cluster: String,
-    },
-    /// The context names a user who is in none of the files.
-    #[error("context {context} names user {user}, who is not there")]
-    UnknownUser {
-        /// The context.
-        context: String,
-        /// The user it names.
-        user: String,
-    },
-    /// The cluster entry has no usable server, certificate authority or proxy.
-    #[error("cluster of context {context}: {problem}")]
-    BadCluster {
-        /// The context.
-        context: String,
-        /// What is wrong with the entry.
-        problem: String,
-    },
-    /// The user entry's certificate, key or token cannot be used.
-    #[error("user of context {context}: {problem}")]
-    BadUser {
-        /// The context.
-        context: String,
-        /// What is wrong with the entry.
-        problem: String,
-    },
-    /// The user logs in by a method that this version cannot do.
-    #[error("user of context {context} logs in by {method}")]
-    UnsupportedLogin {
-        /// The context.
-        context: String,
-        /// The kubeconfig's word for the method.
-        method: &'static str,
-    },
-    /// Not a name that a namespace can have.
-    #[error("{namespace} is no namespace name")]
-    BadNamespace {
-        /// What was given.
-        namespace: String,
-    },
-}
+use crate::{auth::exec, environment::Environment, proxy::Proxy};
+
+mod error;
+mod files;
+mod in_cluster;
+
+pub use error::Error;
+pub(crate) use error::explain;
+pub use files::files;
+pub(crate) use in_cluster::CONTEXT as IN_CLUSTER;
 
 /// Where kubeconfig files are looked for. What comes from the environment is passed in: a NIF
 /// does not see what `System.put_env/2` sets.
@@ -110,6 +34,12 @@ pub struct Source {
     pub list: Option<OsString>,
     /// The user's home directory.
     pub home: Option<PathBuf>,
+    /// The folder of a pod's service account, which counts where there is no kubeconfig.
+    pub service_account: Option<PathBuf>,
+    /// All variables: they name proxies, and plugins get them.
+    pub environment: Environment,
+    /// Whether a plugin may have the terminal, to ask its user.
+    pub interactive: bool,
 }
 
 /// What to take from the kubeconfig; `None` takes its own default.
@@ -135,61 +65,115 @@ pub struct Access {
     pub context: String,
     /// The namespace to work in.
     pub namespace: String,
-    /// kube's view of the same.
+    /// kube's view of the same, without a proxy.
     pub config: kube::Config,
+    /// The proxy on the way to the server.
+    pub proxy: Option<Proxy>,
+    /// What a plugin gets.
+    pub environment: Environment,
+    /// Whether a plugin may have the terminal.
+    pub interactive: bool,
 }
 
-/// Reads and merges the kubeconfig files and resolves one context of them.
+/// Reads and merges the kubeconfig files and resolves one context of them. Where there is no file
+/// and none was asked for, a pod's service account will do.
 ///
 /// # Errors
 /// Every variant of [`Error`]; files are read here, so this blocks for as long as the disk does.
 pub async fn resolve(source: &Source, selection: Selection) -> Result<Access, Error> {
-    let kubeconfig = read(source)?;
+    let kubeconfig = match files::read(source) {
+        Err(error @ Error::NotFound { .. }) => {
+            let asked = source.file.is_some() || selection.context.is_some();
+            return match in_cluster::find(source) {
+                Some(found) if !asked => access(source, found?, selection.namespace),
+                _ => Err(error),
+            };
+        }
+        kubeconfig => kubeconfig?,
+    };
     let context = choose_context(&kubeconfig, selection.context)?;
     confirm_user(&kubeconfig, &context)?;
+    access(source, of_context(kubeconfig, context).await?, selection.namespace)
+}
 
+/// A context, or what takes its place.
+struct Found {
+    context: String,
+    config: kube::Config,
+    /// The proxy that it names.
+    proxy: Option<String>,
+}
+
+async fn of_context(mut kubeconfig: Kubeconfig, context: String) -> Result<Found, Error> {
+    let proxy = take_proxy(&mut kubeconfig, &context);
     let options = KubeConfigOptions { context: Some(context.clone()), ..Default::default() };
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .map_err(|error| explain(error, &context))?;
+        .map_err(|error| explain(&error, &context))?;
+    config.proxy_url = None;
     confirm_login(&config.auth_info, &context)?;
-    let fingerprint = fingerprint(source, &context, &config);
+    if let Some(cluster) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
+        cluster.proxy_url.clone_from(&proxy);
+    }
+    Ok(Found { context, config, proxy })
+}
 
-    let namespace = selection
-        .namespace
+/// The proxy is chosen by us. kube would ask the environment of the whole VM where none is named,
+/// so there is always one named for it.
+fn take_proxy(kubeconfig: &mut Kubeconfig, context: &str) -> Option<String> {
+    let of_context = kubeconfig.contexts.iter().find(|named| named.name == context)?;
+    let name = &of_context.context.as_ref()?.cluster;
+    let named = kubeconfig.clusters.iter_mut().find(|named| &named.name == name)?;
+    named.cluster.as_mut()?.proxy_url.replace("http://none".into())
+}
+
+fn access(source: &Source, found: Found, namespace: Option<String>) -> Result<Access, Error> {
+    let Found { context, config, proxy } = found;
+    let proxy = choose_proxy(proxy.as_deref(), &config.cluster_url, source, &context)?;
+    let fingerprint = fingerprint(source, &context, &config, proxy.as_ref());
+    let namespace = namespace
         .or_else(|| some_text(&config.default_namespace))
         .unwrap_or_else(|| "default".into());
     if !is_dns_label(&namespace) {
         return Err(Error::BadNamespace { namespace });
     }
-    Ok(Access { fingerprint, context, namespace, config })
+    let (environment, interactive) = (source.environment.clone(), source.interactive);
+    Ok(Access { fingerprint, context, namespace, config, proxy, environment, interactive })
 }
 
-fn read(source: &Source) -> Result<Kubeconfig, Error> {
-    let paths = candidates(source);
-    let mut merged: Option<Kubeconfig> = None;
-    for path in &paths {
-        let Some(next) = read_file(path)? else { continue };
-        merged = Some(match merged {
-            None => next,
-            Some(first) => first.merge(next).map_err(|error| Error::Malformed {
-                path: path.clone(),
-                problem: error.to_string(),
-            })?,
-        });
-    }
-    merged.ok_or(Error::NotFound { tried: paths })
+fn choose_proxy(
+    named: Option<&str>,
+    server: &Uri,
+    source: &Source,
+    context: &str,
+) -> Result<Option<Proxy>, Error> {
+    Proxy::choose(named, server, &source.environment).map_err(|unusable| Error::BadProxy {
+        context: context.into(),
+        from: unusable.from,
+        problem: unusable.problem,
+    })
 }
 
 /// `None` where a file cannot be read twice: then it is like no other.
-fn fingerprint(source: &Source, context: &str, config: &kube::Config) -> Option<Fingerprint> {
+fn fingerprint(
+    source: &Source,
+    context: &str,
+    config: &kube::Config,
+    proxy: Option<&Proxy>,
+) -> Option<Fingerprint> {
     let mut hasher = DefaultHasher::new();
     context.hash(&mut hasher);
+    config.cluster_url.hash(&mut hasher);
     config.root_cert.hash(&mut hasher);
+    proxy.hash(&mut hasher);
     let user = &config.auth_info;
+    if user.exec.is_some() {
+        // What a plugin answers depends on it.
+        source.environment.hash(&mut hasher);
+    }
     let named = [&user.client_certificate, &user.client_key, &user.token_file];
     let named = named.into_iter().flatten().map(PathBuf::from);
-    for path in candidates(source).into_iter().chain(named) {
+    for path in files::candidates(source).into_iter().chain(named) {
         path.hash(&mut hasher);
         match std::fs::metadata(&path) {
             Ok(file) if file.is_file() => std::fs::read(&path).ok()?.hash(&mut hasher),
@@ -198,49 +182,6 @@ fn fingerprint(source: &Source, context: &str, config: &kube::Config) -> Option<
         }
     }
     Some(Fingerprint(hasher.finish()))
-}
-
-fn candidates(source: &Source) -> Vec<PathBuf> {
-    if let Some(file) = &source.file {
-        return vec![file.clone()];
-    }
-    let listed: Vec<PathBuf> = source
-        .list
-        .iter()
-        .flat_map(std::env::split_paths)
-        .filter(|path| !path.as_os_str().is_empty())
-        .collect();
-    if listed.is_empty() {
-        source.home.iter().map(|home| home.join(".kube/config")).collect()
-    } else {
-        listed
-    }
-}
-
-/// The files that [`resolve`] reads: those of the source that exist.
-#[must_use]
-pub fn files(source: &Source) -> Vec<PathBuf> {
-    candidates(source).into_iter().filter(|path| path.exists()).collect()
-}
-
-/// `None` for a file that does not exist.
-fn read_file(path: &Path) -> Result<Option<Kubeconfig>, Error> {
-    match Kubeconfig::read_from(path) {
-        Ok(kubeconfig) => Ok(Some(kubeconfig)),
-        Err(KubeconfigError::ReadConfig(error, _)) => match error.kind() {
-            std::io::ErrorKind::NotFound => Ok(None),
-            _ => Err(Error::Unreadable { path: path.into(), problem: error.to_string() }),
-        },
-        Err(KubeconfigError::Parse(error)) => {
-            // Only the place: the parser's message quotes the text around it.
-            let problem = match error.location() {
-                Some(at) => format!("line {}, column {}", at.line(), at.column()),
-                None => "not YAML".into(),
-            };
-            Err(Error::Malformed { path: path.into(), problem })
-        }
-        Err(error) => Err(Error::Malformed { path: path.into(), problem: error.to_string() }),
-    }
 }
 
 fn choose_context(kubeconfig: &Kubeconfig, wanted: Option<String>) -> Result<String, Error> {
@@ -272,25 +213,21 @@ fn confirm_user(kubeconfig: &Kubeconfig, context: &str) -> Result<(), Error> {
 }
 
 fn confirm_login(user: &AuthInfo, context: &str) -> Result<(), Error> {
-    let method = match user {
-        AuthInfo { exec: Some(_), .. } => "exec",
-        AuthInfo { auth_provider: Some(_), .. } => "auth-provider",
-        _ => return Ok(()),
-    };
-    Err(Error::UnsupportedLogin { context: context.into(), method })
-}
-
-/// Puts kube's own kubeconfig errors into our words.
-pub(crate) fn explain(error: KubeconfigError, context: &str) -> Error {
-    let context = context.to_owned();
-    match error {
-        KubeconfigError::LoadClusterOfContext(cluster) => {
-            Error::UnknownCluster { context, cluster }
+    let context = || context.to_owned();
+    if let Some(provider) = user.auth_provider.as_ref().filter(|given| given.name != "oidc") {
+        let replacement = match provider.name.as_str() {
+            "gcp" => Some("gke-gcloud-auth-plugin"),
+            "azure" => Some("kubelogin"),
+            _ => None,
+        };
+        let provider = provider.name.clone();
+        return Err(Error::OldAuthProvider { context: context(), provider, replacement });
+    }
+    match &user.exec {
+        Some(exec) => {
+            exec::confirm(exec).map_err(|problem| Error::BadUser { context: context(), problem })
         }
-        KubeconfigError::LoadClientCertificate(_) | KubeconfigError::LoadClientKey(_) => {
-            Error::BadUser { context, problem: error.to_string() }
-        }
-        _ => Error::BadCluster { context, problem: error.to_string() },
+        None => Ok(()),
     }
 }
 

@@ -7,14 +7,17 @@
 //! passed in, and every failure is a value.
 
 pub mod attach;
+pub mod auth;
 pub mod cluster;
 pub mod config;
 pub mod container;
 pub mod cookie;
+pub mod environment;
 pub mod link;
 pub mod node;
 pub mod outlet;
 pub mod pod;
+pub mod proxy;
 pub mod survey;
 pub mod target;
 

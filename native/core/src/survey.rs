@@ -8,12 +8,11 @@ use k8s_openapi::api::{
     authentication::v1::SelfSubjectReview,
     authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
 };
-use kube::{Api, api::PostParams, client::Body, config::AuthInfo};
+use kube::{Api, api::PostParams, client::Body};
 use x509_cert::der::DateTime;
 
 use crate::{
     cluster::{Action, Cluster, Error},
-    config::Access,
     link,
 };
 
@@ -28,25 +27,17 @@ const WARM: usize = 5;
 
 /// How the user of a context logs in, in words; whoever it is, no secret is among them.
 #[must_use]
-pub fn login(access: &Access) -> String {
-    let user = &access.config.auth_info;
-    let way = way(user);
-    match &user.impersonate {
+pub fn login(cluster: &Cluster) -> String {
+    let facts = cluster.login();
+    let way = match (facts.kind, facts.name) {
+        ("none", _) => "nothing: the kubeconfig has no credentials for it".into(),
+        ("in-cluster", _) => "the service account of this pod".into(),
+        (kind, Some(name)) => format!("{kind} {name}"),
+        (kind, None) => kind.into(),
+    };
+    match cluster.acts_as() {
         Some(other) => format!("{way}, acting as {other}"),
-        None => way.into(),
-    }
-}
-
-fn way(user: &AuthInfo) -> &'static str {
-    match user {
-        AuthInfo { exec: Some(_), .. } => "an exec plugin",
-        AuthInfo { auth_provider: Some(_), .. } => "an auth provider",
-        AuthInfo { token: Some(_), .. } => "a token",
-        AuthInfo { token_file: Some(_), .. } => "a token file",
-        AuthInfo { client_certificate: Some(_), .. }
-        | AuthInfo { client_certificate_data: Some(_), .. } => "a client certificate",
-        AuthInfo { username: Some(_), .. } => "a user name and a password",
-        _ => "nothing: the kubeconfig has no credentials for it",
+        None => way,
     }
 }
 

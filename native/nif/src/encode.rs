@@ -1,8 +1,8 @@
 //! The core's values as Elixir terms: structs, and failures as `{stage, {kind, details}}`.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use k8s_connect_core::{Error, attach::Step, cluster, config, node, pod, target};
+use k8s_connect_core::{Error, attach::Step, auth, cluster, config, node, pod, proxy, target};
 use rustler::{Atom, Encoder, Env, NifStruct, Term};
 
 #[derive(NifStruct)]
@@ -51,14 +51,21 @@ mod atoms {
         config, cluster, target, node, cookie, outlet, native, step,
         // kinds of failure
         not_found, unreadable, malformed, no_context, unknown_context, unknown_cluster,
-        unknown_user, bad_cluster, bad_user, unsupported_login, bad_namespace,
+        unknown_user, bad_cluster, bad_user, bad_namespace,
+        old_auth_provider, bad_proxy, bad_service_account,
+        plugin_not_found, plugin_not_started, plugin_failed, plugin_too_slow, plugin_rubbish,
+        plugin_version, plugin_needs_terminal, plugin_empty, token_file, oidc,
+        proxy_unreachable, proxy_login, proxy_refused, proxy_cannot_reach, not_a_proxy,
+        timed_out_by_proxy, server_certificate_not_yet_valid, server_certificate_expired, hung_up,
+        too_many_requests,
         unreachable, timed_out, unknown_authority, tls, client_certificate_expired,
         unauthorized, forbidden, forbidden_both_ways, no_upgrade, refused, not_kubernetes, task_died,
         bad_target, no_such_pod, replaced, no_pods, not_running, no_container,
         no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
         handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
         // details
-        tried, path, problem, known, context, user, method, namespace, server, timeout_ms,
+        tried, path, problem, known, context, user, namespace, provider, replacement, from, folder,
+        program, hint, words, issuer, proxy, given, answer, not_before, now, server, timeout_ms,
         not_after, verb, resource, message, code, answers,
         address, pod, phase, container, seen, wanted, port, expected, status, name, reason, directory,
     }
@@ -133,10 +140,17 @@ fn config_reason<'a>(env: Env<'a>, error: &config::Error) -> Term<'a> {
         E::UnknownUser { context, user } => reason!(env, unknown_user { context, user }),
         E::BadCluster { context, problem } => reason!(env, bad_cluster { context, problem }),
         E::BadUser { context, problem } => reason!(env, bad_user { context, problem }),
-        E::UnsupportedLogin { context, method } => {
-            reason!(env, unsupported_login { context, method })
-        }
         E::BadNamespace { namespace } => reason!(env, bad_namespace { namespace }),
+        E::OldAuthProvider { context, provider, replacement } => {
+            reason!(env, old_auth_provider { context, provider, replacement })
+        }
+        E::BadProxy { context, from, problem } => {
+            reason!(env, bad_proxy { context, from, problem })
+        }
+        E::BadServiceAccount { folder, problem } => {
+            let folder = folder.to_string_lossy();
+            reason!(env, bad_service_account { folder, problem })
+        }
     }
 }
 
@@ -145,7 +159,7 @@ fn cluster_reason<'a>(env: Env<'a>, error: &cluster::Error) -> Term<'a> {
     match error {
         E::Unreachable { server, problem } => reason!(env, unreachable { server, problem }),
         E::TimedOut { server, timeout } => {
-            let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            let timeout_ms = milliseconds(*timeout);
             reason!(env, timed_out { server, timeout_ms })
         }
         E::UnknownAuthority { server } => reason!(env, unknown_authority { server }),
@@ -165,7 +179,75 @@ fn cluster_reason<'a>(env: Env<'a>, error: &cluster::Error) -> Term<'a> {
             reason!(env, no_upgrade { server, pod, namespace, answers })
         }
         E::NotKubernetes { server, problem } => reason!(env, not_kubernetes { server, problem }),
+        E::Login(error) => login_reason(env, error),
+        E::Proxy(error) => proxy_reason(env, error),
+        E::TimedOutByProxy { server, proxy, from, timeout } => {
+            let timeout_ms = milliseconds(*timeout);
+            reason!(env, timed_out_by_proxy { server, proxy, from, timeout_ms })
+        }
+        E::ServerCertificateNotYetValid { server, not_before, now } => {
+            reason!(env, server_certificate_not_yet_valid { server, not_before, now })
+        }
+        E::ServerCertificateExpired { server, not_after, now } => {
+            reason!(env, server_certificate_expired { server, not_after, now })
+        }
+        E::HungUp { server, problem } => reason!(env, hung_up { server, problem }),
+        E::TooManyRequests { server, message } => {
+            reason!(env, too_many_requests { server, message })
+        }
     }
+}
+
+fn login_reason<'a>(env: Env<'a>, error: &auth::Error) -> Term<'a> {
+    use auth::Error as E;
+    match error {
+        E::PluginNotFound { program, path, hint } => {
+            reason!(env, plugin_not_found { program, path, hint })
+        }
+        E::PluginNotStarted { program, problem } => {
+            reason!(env, plugin_not_started { program, problem })
+        }
+        E::PluginFailed { program, context, status, words } => {
+            reason!(env, plugin_failed { program, context, status, words })
+        }
+        E::PluginTooSlow { program, context, waited } => {
+            let timeout_ms = milliseconds(*waited);
+            reason!(env, plugin_too_slow { program, context, timeout_ms })
+        }
+        E::PluginRubbish { program, context, problem } => {
+            reason!(env, plugin_rubbish { program, context, problem })
+        }
+        E::PluginVersion { program, context, expected, seen } => {
+            reason!(env, plugin_version { program, context, expected, seen })
+        }
+        E::PluginNeedsTerminal { program, context } => {
+            reason!(env, plugin_needs_terminal { program, context })
+        }
+        E::PluginEmpty { program, context } => reason!(env, plugin_empty { program, context }),
+        E::TokenFile { path, problem } => reason!(env, token_file { path, problem }),
+        E::Oidc { context, issuer, problem } => reason!(env, oidc { context, issuer, problem }),
+    }
+}
+
+fn proxy_reason<'a>(env: Env<'a>, error: &proxy::Error) -> Term<'a> {
+    use proxy::Error as E;
+    match error {
+        E::Unreachable { proxy, from, problem } => {
+            reason!(env, proxy_unreachable { proxy, from, problem })
+        }
+        E::Login { proxy, from, given } => reason!(env, proxy_login { proxy, from, given }),
+        E::Refused { proxy, from, server, answer } => {
+            reason!(env, proxy_refused { proxy, from, server, answer })
+        }
+        E::CannotReach { proxy, from, server, answer } => {
+            reason!(env, proxy_cannot_reach { proxy, from, server, answer })
+        }
+        E::NotAProxy { proxy, from, seen } => reason!(env, not_a_proxy { proxy, from, seen }),
+    }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn target_reason<'a>(env: Env<'a>, error: &target::Error) -> Term<'a> {

@@ -1,6 +1,6 @@
 //! Options as Elixir hands them over: checked there, so a wrong type here is `ArgumentError`.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use k8s_connect_core::{
     attach::{self, Wish},
@@ -18,6 +18,12 @@ pub struct ApiOptions {
     context: Option<String>,
     namespace: Option<String>,
     timeout_ms: u64,
+    /// The folder of a pod's service account.
+    service_account: Option<String>,
+    /// All variables that a program started now would get.
+    environment: HashMap<String, String>,
+    /// Whether a plugin may have the terminal.
+    interactive: bool,
 }
 
 impl ApiOptions {
@@ -26,6 +32,9 @@ impl ApiOptions {
             file: self.kubeconfig.map(Into::into),
             list: self.kubeconfig_env.map(Into::into),
             home: self.home.map(Into::into),
+            service_account: self.service_account.map(Into::into),
+            environment: self.environment.into_iter().collect(),
+            interactive: self.interactive,
         };
         let selection = Selection { context: self.context, namespace: self.namespace };
         (source, selection, Duration::from_millis(self.timeout_ms))

@@ -1,14 +1,16 @@
 //! One answer for each call, whatever happens to the work: a task that panics or is dropped
 //! still sends `{reference, {:error, …}}`, so that no caller waits for ever.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use k8s_connect_core::{Error, attach::Step};
 use rustler::{
-    Atom, Encoder, Env, LocalPid, NifResult, OwnedEnv, Reference, Term,
+    Atom, Encoder, Env, LocalPid, Monitor, NifResult, OwnedEnv, Reference, Resource, ResourceArc,
+    Term,
     env::SavedTerm,
     types::atom::{error, ok},
 };
+use tokio::task::AbortHandle;
 
 use crate::{encode, runtime};
 
@@ -29,11 +31,35 @@ where
 {
     let reply = Reply { caller: caller.clone(), sent: false };
     let threads = runtime::handle().ok_or(rustler::Error::RaiseAtom("not_started"))?;
-    threads.spawn(async move {
+    let watch = ResourceArc::new(Watch::default());
+    let kept = watch.clone();
+    let task = threads.spawn(async move {
         let result = work.await;
         reply.send(&result);
+        drop(kept);
     });
+    watch.task.get_or_init(|| task.abort_handle());
+    if watch.monitor(None, &caller.pid()).is_none() {
+        task.abort(); // the caller is gone already
+    }
     Ok(ok())
+}
+
+/// Work that nobody waits for any more is dropped, with the plugin that it may be waiting for.
+#[derive(Default)]
+struct Watch {
+    task: OnceLock<AbortHandle>,
+}
+
+#[rustler::resource_impl]
+impl Resource for Watch {
+    const IMPLEMENTS_DOWN: bool = true;
+
+    fn down<'a>(&'a self, _env: Env<'a>, _caller: LocalPid, _monitor: Monitor) {
+        if let Some(task) = self.task.get() {
+            task.abort();
+        }
+    }
 }
 
 /// Who has called, and the reference that marks all messages to it.

@@ -51,11 +51,15 @@ struct Access {
     namespace: String,
     server: String,
     login: String,
+    /// Its host and port, and what has named it.
+    proxy: Option<(String, String)>,
 }
 
 #[derive(NifMap)]
 struct Server {
     version: String,
+    /// How long the last run of the login's plugin took.
+    login_us: Option<u64>,
     first_us: u64,
     warm_us: Vec<u64>,
     ahead_ms: Option<i64>,
@@ -117,7 +121,6 @@ fn survey(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom
     reply::spawn(env, reference, async move {
         let (source, selection, timeout) = options.into_parts();
         let access = config::resolve(&source, selection).await?;
-        let login = survey::login(&access);
         let cluster = session::cluster(access, timeout)?;
         let files = config::files(&source);
         Ok(Access {
@@ -125,7 +128,8 @@ fn survey(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom
             context: cluster.context().into(),
             namespace: cluster.namespace().into(),
             server: cluster.server(),
-            login,
+            login: survey::login(&cluster),
+            proxy: cluster.proxy().map(|(proxy, from)| (proxy, from.into())),
             survey: ResourceArc::new(Survey { cluster }),
         })
     })
@@ -138,6 +142,7 @@ fn survey_server(env: Env, reference: Reference, survey: ResourceArc<Survey>) ->
         let server = survey::server(&survey.cluster).await?;
         Ok(Server {
             version: server.version,
+            login_us: survey.cluster.login().took.map(micros),
             first_us: micros(server.first),
             warm_us: server.warm.into_iter().map(micros).collect(),
             ahead_ms: server.ahead_ms,

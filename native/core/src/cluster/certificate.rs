@@ -1,10 +1,14 @@
-//! When a client certificate ends. The server's 401 does not say that it has.
+//! When certificates begin and end. The server's 401 does not say that the client's has ended.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+use k8s_openapi::jiff::Timestamp;
 use kube::config::AuthInfo;
+use rustls::{CertificateError, pki_types::UnixTime};
 use x509_cert::{Certificate, der::DecodePem};
+
+use super::Error;
 
 /// The end of validity of the user's certificate, if that is past.
 pub(super) fn expired(user: &AuthInfo) -> Option<String> {
@@ -19,4 +23,32 @@ fn pem(user: &AuthInfo) -> Option<Vec<u8>> {
         (None, Some(path)) => std::fs::read(path).ok(),
         (None, None) => None,
     }
+}
+
+/// A server's certificate that is not valid now; `None` where that is not what is wrong with it.
+pub(super) fn out_of_time(server: &str, error: &rustls::Error) -> Option<Error> {
+    let server = server.to_owned();
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
+            time,
+            not_before,
+        }) => Some(Error::ServerCertificateNotYetValid {
+            server,
+            not_before: shown(*not_before),
+            now: shown(*time),
+        }),
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
+            Some(Error::ServerCertificateExpired {
+                server,
+                not_after: shown(*not_after),
+                now: shown(*time),
+            })
+        }
+        _ => None,
+    }
+}
+
+fn shown(time: UnixTime) -> String {
+    let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+    Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
 }

@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 use std::{fs, path::PathBuf};
 
@@ -133,10 +133,103 @@ fn names_that_lead_nowhere() {
 }
 
 #[test]
-fn a_login_by_plugin_is_refused_by_name() {
+fn logins_that_there_are_no_more() {
+    for (provider, replacement) in
+        [("gcp", Some("gke-gcloud-auth-plugin")), ("azure", Some("kubelogin")), ("x", None)]
+    {
+        let user = format!("auth-provider: {{name: {provider}}}");
+        let files = Files::new(&[("a", &MINE.replace("token: my-secret-token", &user))]);
+        let Err(Error::OldAuthProvider { replacement: told, .. }) =
+            resolved(&files.file("a"), None)
+        else {
+            panic!("{provider}")
+        };
+        assert_eq!(told, replacement);
+    }
+}
+
+#[test]
+fn plugins_that_cannot_be_asked() {
     let files = Files::new(&[("b", OTHER)]);
-    let result = resolved(&files.file("b"), Some("cloud"));
-    assert!(matches!(result, Err(Error::UnsupportedLogin { method: "exec", .. })));
+    assert!(resolved(&files.file("b"), Some("cloud")).is_ok());
+    for (from, to) in [("io/v1}", "io/v1alpha1}"), ("command: aws", "command: ''")] {
+        let files = Files::new(&[("b", &OTHER.replace(from, to))]);
+        let error = resolved(&files.file("b"), Some("cloud")).unwrap_err();
+        assert!(matches!(error, Error::BadUser { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_plugins_path_is_relative_to_its_kubeconfig() {
+    let files = Files::new(&[("b", &OTHER.replace("command: aws", "command: ./bin/aws"))]);
+    let access = resolved(&files.file("b"), Some("cloud")).unwrap();
+    let command = access.config.auth_info.exec.unwrap().command.unwrap();
+    assert_eq!(PathBuf::from(command), files.path("./bin/aws"));
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+#[test]
+fn proxies() {
+    let named = MINE.replace(":6443'", ":6443', proxy-url: 'http://me:secret@proxy:1'");
+    let files = Files::new(&[("a", MINE), ("named", &named)]);
+    let proxy = |source: &Source| resolved(source, None).unwrap().proxy;
+    assert!(proxy(&files.file("a")).is_none());
+    assert_eq!(proxy(&files.file("named")).unwrap().address(), "proxy:1");
+    let far = MINE.replace("127.0.0.1", "10.0.0.1");
+    let files = Files::new(&[("far", &far)]);
+    let with =
+        |pairs: &[(&str, &str)]| Source { environment: environment(pairs), ..files.file("far") };
+    assert_eq!(proxy(&with(&[("HTTPS_PROXY", "other:2")])).unwrap().from(), "HTTPS_PROXY");
+    assert!(proxy(&with(&[("HTTPS_PROXY", "other:2"), ("NO_PROXY", "10.0.0.0/8")])).is_none());
+    let error = resolved(&with(&[("HTTPS_PROXY", "ftp://me:secret@other")]), None).unwrap_err();
+    assert!(matches!(error, Error::BadProxy { from: "HTTPS_PROXY", .. }));
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+}
+
+#[test]
+fn the_fingerprint_has_what_makes_another_user_or_way() {
+    let plugin = MINE.replace(
+        "token: my-secret-token",
+        "exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}",
+    );
+    let files = Files::new(&[("a", &MINE.replace("127.0.0.1", "10.0.0.1")), ("plugin", &plugin)]);
+    let of = |name: &str, pairs: &[(&str, &str)]| {
+        let source = Source { environment: environment(pairs), ..files.file(name) };
+        resolved(&source, None).unwrap().fingerprint.unwrap()
+    };
+    assert_eq!(of("a", &[]), of("a", &[("X", "1")]));
+    assert_ne!(of("a", &[]), of("a", &[("HTTPS_PROXY", "proxy:1")]));
+    assert_ne!(of("a", &[("HTTPS_PROXY", "p:1")]), of("a", &[("HTTPS_PROXY", "me:x@p:1")]));
+    assert_eq!(of("plugin", &[("X", "1")]), of("plugin", &[("X", "1")]));
+    assert_ne!(of("plugin", &[("X", "1")]), of("plugin", &[("X", "2")]));
+}
+
+#[test]
+fn a_pods_service_account_where_there_is_no_kubeconfig() {
+    let ca = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let files = Files::new(&[("token", "t"), ("ca.crt", ca), ("namespace", "shop\n"), ("a", MINE)]);
+    let source = Source {
+        service_account: Some(files.0.path().into()),
+        environment: environment(&[
+            ("KUBERNETES_SERVICE_HOST", "fd00::1"),
+            ("KUBERNETES_SERVICE_PORT", "443"),
+        ]),
+        ..Source::default()
+    };
+    let access = resolved(&source, None).unwrap();
+    assert_eq!((access.context.as_str(), access.namespace.as_str()), ("in-cluster", "shop"));
+    assert_eq!(access.config.cluster_url, "https://[fd00::1]:443/");
+    let asked = resolved(&source, Some("prod"));
+    assert!(matches!(asked, Err(Error::NotFound { .. })));
+    let with_file = Source { file: Some(files.path("a")), ..source.clone() };
+    assert_eq!(resolved(&with_file, None).unwrap().context, "mine");
+    fs::remove_file(files.path("ca.crt")).unwrap();
+    assert!(matches!(resolved(&source, None), Err(Error::BadServiceAccount { .. })));
+    fs::remove_file(files.path("token")).unwrap();
+    assert!(matches!(resolved(&source, None), Err(Error::NotFound { .. })));
 }
 
 #[test]

@@ -1,0 +1,206 @@
+//! A program that is run for what it prints. It is spawned by `posix_spawn`, which can close
+//! descriptors and leave the terminal without code of ours between fork and exec; and it is asked
+//! for its end, as a handler for SIGCHLD would be one for the whole VM.
+
+use std::{
+    ffi::CString,
+    fs::{self, File},
+    io::{self, PipeReader, PipeWriter},
+    os::fd::{AsRawFd, OwnedFd, RawFd},
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use nix::{
+    spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn},
+    sys::{
+        signal::{SigSet, Signal, kill},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::Pid,
+};
+use tokio::{io::AsyncReadExt, net::unix::pipe};
+
+/// Credentials are a few kilobytes.
+const MOST_OUTPUT: usize = 1024 * 1024;
+/// As much of standard error as a person reads, from its end.
+const MOST_WORDS: usize = 2000;
+/// How often it is asked whether it has ended.
+const PACE: Duration = Duration::from_millis(5);
+/// What somebody else may still write who has its pipe when it has ended.
+const REST: Duration = Duration::from_millis(200);
+/// What another thread may have opened between our look and the spawn.
+const NEWER: RawFd = 64;
+
+pub(super) struct Command {
+    pub path: PathBuf,
+    /// With the program's own name first.
+    pub arguments: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    /// Whether it has the terminal, for questions; otherwise it has none at all.
+    pub terminal: bool,
+}
+
+pub(super) struct Ended {
+    /// `None` where it went well.
+    pub failure: Option<String>,
+    pub output: Vec<u8>,
+    /// The end of what it said on standard error.
+    pub words: String,
+}
+
+/// Runs it to its end. Whoever stops waiting kills it, and all that it has started.
+pub(super) async fn run(command: &Command) -> Result<Ended, String> {
+    let (output, writer) = pipe()?;
+    let (words, words_writer) = pipe()?;
+    let process = spawn(command, &writer, &words_writer).map_err(|error| error.to_string())?;
+    // Theirs now: otherwise there would be no end of file.
+    drop((writer, words_writer));
+    let mut output = Reader::new(output)?;
+    let mut words = Reader::new(words)?;
+    let status = tokio::select! {
+        status = process.ended() => status,
+        () = async { tokio::join!(output.read(), words.read()); } => process.ended().await,
+    };
+    let rest = async { tokio::join!(output.read(), words.read()) };
+    let _ = tokio::time::timeout(REST, rest).await;
+    Ok(Ended { failure: failure(status), output: output.bytes, words: words.end() })
+}
+
+fn pipe() -> Result<(PipeReader, PipeWriter), String> {
+    io::pipe().map_err(|error| error.to_string())
+}
+
+fn spawn(command: &Command, output: &PipeWriter, words: &PipeWriter) -> io::Result<Process> {
+    let mut actions = PosixSpawnFileActions::init()?;
+    let nothing = File::open("/dev/null")?;
+    if !command.terminal {
+        actions.add_dup2(nothing.as_raw_fd(), 0)?;
+        actions.add_dup2(words.as_raw_fd(), 2)?;
+    }
+    actions.add_dup2(output.as_raw_fd(), 1)?;
+    // The pipes of the BEAM's ports are not close-on-exec. To close what is not open is no error.
+    for descriptor in 3..=highest()? + NEWER {
+        actions.add_close(descriptor)?;
+    }
+    let mut attributes = PosixSpawnAttr::init()?;
+    let mut flags =
+        PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
+    if !command.terminal {
+        flags |= apart();
+    }
+    attributes.set_flags(flags)?;
+    attributes.set_pgroup(Pid::from_raw(0))?;
+    attributes.set_sigdefault(&SigSet::all())?;
+    attributes.set_sigmask(&SigSet::empty())?;
+    let arguments = strings(command.arguments.iter().cloned())?;
+    let environment = command.environment.iter().map(|(name, value)| format!("{name}={value}"));
+    let environment = strings(environment)?;
+    let pid = posix_spawn(&command.path, &actions, &attributes, &arguments, &environment)?;
+    Ok(Process { pid: Mutex::new(Some(pid)), alone: command.terminal })
+}
+
+/// A session of its own: a process group, to be killed as a whole, and no terminal. The flag is not
+/// among those that `nix` has names for.
+#[cfg(target_os = "linux")]
+fn apart() -> PosixSpawnFlags {
+    PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID.into())
+}
+
+/// A process group, at least.
+#[cfg(not(target_os = "linux"))]
+fn apart() -> PosixSpawnFlags {
+    PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+}
+
+fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
+    texts.map(|text| CString::new(text).map_err(io::Error::from)).collect()
+}
+
+/// The highest descriptor that is open.
+fn highest() -> io::Result<RawFd> {
+    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let names =
+        fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter_map(|name| name.parse().ok()).max().unwrap_or(2))
+}
+
+/// A process that we have to ask for its end. Its id is only used until that was told: another
+/// process may have it then.
+struct Process {
+    pid: Mutex<Option<Pid>>,
+    /// Whether it is in our own process group, for the terminal's sake.
+    alone: bool,
+}
+
+impl Process {
+    /// Waits for its end; `None` where somebody else has taken note of that.
+    async fn ended(&self) -> Option<WaitStatus> {
+        loop {
+            if let Some(status) = self.ask() {
+                return status;
+            }
+            tokio::time::sleep(PACE).await;
+        }
+    }
+
+    fn ask(&self) -> Option<Option<WaitStatus>> {
+        let mut pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = waitpid((*pid)?, Some(WaitPidFlag::WNOHANG)).ok();
+        if status == Some(WaitStatus::StillAlive) {
+            return None;
+        }
+        *pid = None;
+        Some(status)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(pid) = pid else { return };
+        let all = if self.alone { pid } else { Pid::from_raw(-pid.as_raw()) };
+        let _ = kill(all, Signal::SIGKILL);
+        // It is dead within a moment, unless the kernel itself has it wait.
+        let _ = std::thread::Builder::new().spawn(move || waitpid(pid, None));
+    }
+}
+
+fn failure(status: Option<WaitStatus>) -> Option<String> {
+    match status {
+        Some(WaitStatus::Exited(_, 0)) | None => None,
+        Some(WaitStatus::Exited(_, code)) => Some(format!("exit code {code}")),
+        Some(WaitStatus::Signaled(_, signal, _)) => Some(signal.to_string()),
+        Some(other) => Some(format!("{other:?}")),
+    }
+}
+
+struct Reader {
+    pipe: pipe::Receiver,
+    bytes: Vec<u8>,
+}
+
+impl Reader {
+    fn new(pipe: PipeReader) -> Result<Self, String> {
+        let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(pipe));
+        Ok(Self { pipe: pipe.map_err(|error| error.to_string())?, bytes: Vec::new() })
+    }
+
+    /// To the end of the file. What is too much is read and thrown away, so that it is no obstacle.
+    async fn read(&mut self) {
+        while let Ok(1..) = self.pipe.read_buf(&mut self.bytes).await {
+            if self.bytes.len() > MOST_OUTPUT {
+                self.bytes.drain(..MOST_OUTPUT / 2);
+            }
+        }
+    }
+
+    fn end(&self) -> String {
+        let from = self.bytes.len().saturating_sub(MOST_WORDS);
+        String::from_utf8_lossy(&self.bytes[from..]).trim().into()
+    }
+}
+
+#[cfg(test)]
+mod tests;

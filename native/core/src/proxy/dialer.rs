@@ -1,0 +1,88 @@
+//! Connections, straight to the server or through the proxy.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::Uri;
+use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
+use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
+use tokio::net::TcpStream;
+use tower::{BoxError, Service};
+
+use super::{Kind, Proxy, socks, tunnel};
+
+type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
+
+/// A connector for hyper.
+#[derive(Clone)]
+pub(crate) struct Dialer {
+    direct: HttpConnector,
+    /// A proxy may itself be spoken to by TLS.
+    way: Option<(Arc<Proxy>, HttpsConnector<HttpConnector>)>,
+}
+
+impl Dialer {
+    pub fn direct(direct: HttpConnector) -> Self {
+        Self { direct, way: None }
+    }
+
+    pub fn through(
+        proxy: Proxy,
+        direct: HttpConnector,
+        to_proxy: HttpsConnector<HttpConnector>,
+    ) -> Self {
+        Self { direct, way: Some((Arc::new(proxy), to_proxy)) }
+    }
+}
+
+impl Service<Uri> for Dialer {
+    type Response = Stream;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.direct.poll_ready(context).map_err(BoxError::from)
+    }
+
+    fn call(&mut self, server: Uri) -> Self::Future {
+        match &mut self.way {
+            None => {
+                let dialing = self.direct.call(server);
+                Box::pin(async move { Ok(MaybeHttpsStream::Http(dialing.await?)) })
+            }
+            Some((proxy, to_proxy)) => Box::pin(through(proxy.clone(), to_proxy.clone(), server)),
+        }
+    }
+}
+
+async fn through(
+    proxy: Arc<Proxy>,
+    mut to_proxy: HttpsConnector<HttpConnector>,
+    server: Uri,
+) -> Result<Stream, BoxError> {
+    let stream = to_proxy.call(proxy.uri()?).await;
+    let stream = stream.map_err(|error| proxy.unreachable(innermost(error.as_ref())))?;
+    let host = server.host().unwrap_or_default();
+    let default = if server.scheme_str() == Some("http") { 80 } else { 443 };
+    let port = server.port_u16().unwrap_or(default);
+    let mut stream = TokioIo::new(stream);
+    match proxy.kind {
+        Kind::Socks => socks::through(&mut stream, &proxy, host, port).await?,
+        Kind::Http | Kind::Https => {
+            tunnel::through(&mut stream, &proxy, &format!("{host}:{port}")).await?;
+        }
+    }
+    Ok(stream.into_inner())
+}
+
+/// The innermost error says most.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut innermost = error;
+    while let Some(source) = innermost.source() {
+        innermost = source;
+    }
+    innermost.to_string()
+}
