@@ -273,7 +273,7 @@ defmodule K8sConnect.LoginTest do
             {now + year, now + 2 * year, :server_certificate_not_yet_valid},
             {now - 2 * year, now - year, :server_certificate_expired}
           ] do
-        {port, authority} = tls_server(from, to)
+        {port, authority} = tls_server(tmp_dir, {from, to})
 
         cluster = [
           "server: https://127.0.0.1:#{port}",
@@ -288,7 +288,7 @@ defmodule K8sConnect.LoginTest do
     end
 
     # Answers its port, and the authority of its certificate as a kubeconfig has it.
-    defp tls_server(folder, from, to) do
+    defp tls_server(folder, {from, to}) do
       folder = Path.join(folder, "#{from}")
       File.mkdir!(folder)
       File.write!(Path.join(folder, "index"), "")

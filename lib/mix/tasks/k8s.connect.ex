@@ -54,7 +54,14 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--cookie-file PATH` - a file with the cookie, where the pod's spec does not lead to it
     * `--cookie-from exec` - the cookie from the running node itself, by a command in its container;
       needs `- {apiGroups: [""], resources: [pods/exec], verbs: [create]}` in the Role
-    * `--timeout MS` - for each request to the API server, 15000 unless given
+    * `--timeout MS` - for each request to the API server, and for a login plugin before it, 15000
+      unless given
+
+  ## Environment
+
+  `KUBECONFIG`, and `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` by kubectl's rules; a kubeconfig's
+  `proxy-url` comes before them. A login plugin (`exec` in the kubeconfig) gets all of it, and may
+  ask on the terminal unless IEx runs in this BEAM.
 
   ## Configuration
 

@@ -82,11 +82,12 @@ fn pipe() -> Result<(PipeReader, PipeWriter), String> {
 fn spawn(command: &Command, pipes: [&PipeWriter; 3]) -> io::Result<Process> {
     let [output, words, status] = pipes;
     let mut actions = PosixSpawnFileActions::init()?;
-    let nothing = File::open("/dev/null")?;
-    if !command.terminal {
-        actions.add_dup2(nothing.as_raw_fd(), 0)?;
-        actions.add_dup2(words.as_raw_fd(), 2)?;
-    }
+    // The BEAM has made its own ends of the terminal non-blocking, which a program does not expect.
+    let place = if command.terminal { "/dev/tty" } else { "/dev/null" };
+    let input = File::options().read(true).write(true).open(place)?;
+    actions.add_dup2(input.as_raw_fd(), 0)?;
+    let words = if command.terminal { input.as_raw_fd() } else { words.as_raw_fd() };
+    actions.add_dup2(words, 2)?;
     actions.add_dup2(output.as_raw_fd(), 1)?;
     actions.add_dup2(status.as_raw_fd(), 3)?;
     // The pipes of the BEAM's ports are not close-on-exec. To close what is not open is no error.
