@@ -131,8 +131,18 @@ defmodule K8sConnect.Native do
   def start(function, arguments) do
     apply(__MODULE__, function, arguments)
   catch
-    :error, :nif_not_loaded -> with :ok <- load(), do: apply(__MODULE__, function, arguments)
+    :error, :nif_not_loaded ->
+      with :ok <- load(), do: start(function, arguments)
+
+    :error, reason ->
+      :erlang.raise(:error, reason, Enum.map(__STACKTRACE__, &without_arguments/1))
   end
+
+  # A report shows what a failed function was called with, and there are secrets in the environment.
+  defp without_arguments({module, function, arguments, location}) when is_list(arguments),
+    do: {module, function, length(arguments), location}
+
+  defp without_arguments(entry), do: entry
 
   defp load do
     path = library_path()

@@ -163,8 +163,7 @@ defmodule K8sConnect.LoginTest do
       issuer = issuer([jwt(1), Kubeconfig.token()])
       more = ["id-token: #{jwt(1)}", "refresh-token: secret-0"]
       kubeconfig = oidc(tmp_dir, issuer, more)
-      # The first new one has expired, too: the server does not take it.
-      assert {:cluster, {:unauthorized, _}} = failure(kubeconfig)
+      # The first new one has expired, too, and the second one is for the refresh token beside it.
       assert {:ok, [_ | _]} = pods(kubeconfig)
       assert_connects(kubeconfig: kubeconfig)
       asked = for _ <- 1..4, do: assert_received({:asked, _line, _body})
@@ -237,14 +236,14 @@ defmodule K8sConnect.LoginTest do
         fastcgi_temp_path #{tmp_dir}/fastcgi;
         uwsgi_temp_path #{tmp_dir}/uwsgi;
         scgi_temp_path #{tmp_dir}/scgi;
-        map $http_upgrade $connection { default upgrade; '' ''; }
+        map $http_upgrade $end_or_upgrade { default upgrade; '' ''; }
         server {
           listen 127.0.0.1:#{port};
           location /k8s/clusters/c-1/ {
             proxy_pass https://10.200.0.1:6443/;
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
-            proxy_set_header Connection $connection;
+            proxy_set_header Connection $end_or_upgrade;
           }
         }
       }
@@ -274,7 +273,7 @@ defmodule K8sConnect.LoginTest do
             {now + year, now + 2 * year, :server_certificate_not_yet_valid},
             {now - 2 * year, now - year, :server_certificate_expired}
           ] do
-        {port, authority} = tls_server(from, to)
+        {port, authority} = tls_server(tmp_dir, {from, to})
 
         cluster = [
           "server: https://127.0.0.1:#{port}",
@@ -289,20 +288,47 @@ defmodule K8sConnect.LoginTest do
     end
 
     # Answers its port, and the authority of its certificate as a kubeconfig has it.
-    defp tls_server(from, to) do
-      [from, to] = for time <- [from, to], do: {div(time, 1_000_000), rem(time, 1_000_000), 0}
-      key = {:rsa, 2048, 65_537}
-      chain = %{root: [key: key], intermediates: [], peer: [key: key, validity: {from, to}]}
+    defp tls_server(folder, {from, to}) do
+      folder = Path.join(folder, "#{from}")
+      File.mkdir!(folder)
+      File.write!(Path.join(folder, "index"), "")
 
-      %{server_config: config, client_config: client} =
-        :public_key.pkix_test_data(%{
-          server_chain: chain,
-          client_chain: %{chain | peer: [key: key]}
-        })
+      File.write!(Path.join(folder, "ca.cnf"), """
+      [ca]
+      default_ca = own
+      [own]
+      database = index
+      new_certs_dir = .
+      private_key = ca.key
+      certificate = ca.pem
+      default_md = sha256
+      rand_serial = yes
+      policy = any
+      x509_extensions = server
+      [any]
+      commonName = supplied
+      [server]
+      subjectAltName = IP:127.0.0.1
+      """)
 
-      pem = for der <- client[:cacerts], do: {:Certificate, der, :not_encrypted}
-      options = [ip: {127, 0, 0, 1}, active: false] ++ Keyword.take(config, [:cert, :key])
-      {:ok, listener} = :ssl.listen(0, options)
+      new_key = ~w(-newkey rsa:2048 -nodes)
+      openssl(folder, ~w(req -x509 -subj /CN=ca -days 9 -keyout ca.key -out ca.pem) ++ new_key)
+      openssl(folder, ~w(req -subj /CN=server -keyout server.key -out server.csr) ++ new_key)
+      dates = ["-startdate", asn1(from), "-enddate", asn1(to)]
+
+      openssl(
+        folder,
+        ~w(ca -config ca.cnf -batch -notext -in server.csr -out server.pem) ++ dates
+      )
+
+      options = [
+        certfile: Path.join(folder, "server.pem"),
+        keyfile: Path.join(folder, "server.key")
+      ]
+
+      {:ok, listener} =
+        :ssl.listen(0, [ip: {127, 0, 0, 1}, active: false, log_level: :none] ++ options)
+
       {:ok, {_address, port}} = :ssl.sockname(listener)
 
       spawn_link(fn ->
@@ -312,8 +338,15 @@ defmodule K8sConnect.LoginTest do
         Process.sleep(:infinity)
       end)
 
-      {port, pem |> :public_key.pem_encode() |> Base.encode64()}
+      {port, Base.encode64(File.read!(Path.join(folder, "ca.pem")))}
     end
+
+    defp openssl(folder, words) do
+      {output, status} = System.cmd("openssl", words, cd: folder, stderr_to_stdout: true)
+      assert status == 0, output
+    end
+
+    defp asn1(time), do: time |> DateTime.from_unix!() |> Calendar.strftime("%Y%m%d%H%M%SZ")
 
     test "that hangs up", %{tmp_dir: tmp_dir} do
       {:ok, listener} = :gen_tcp.listen(0, ip: {127, 0, 0, 1}, active: false)

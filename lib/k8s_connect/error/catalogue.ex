@@ -291,7 +291,7 @@ defmodule K8sConnect.Error.Catalogue do
         do: "does not take the name and password it was given",
         else: "wants a name and a password"
 
-    {"the proxy #{proxy} (#{from}) #{wanted} (407)",
+    {"the proxy #{proxy} (#{from}) #{wanted}",
      {"They go into its URL, as in", "http://name:password@#{proxy}"}}
   end
 

@@ -58,10 +58,17 @@ defmodule Mix.Tasks.K8s.Connect do
       WebSocket where the server can do that; `v4`, a WebSocket (v4.channel.k8s.io) for each stream; or
       `auto`, the default: SPDY, and a WebSocket where something in between refuses it, or the Role has
       `get` on pods/portforward and not `create`
-    * `--timeout MS` - for each request to the API server, 15000 unless given
+    * `--timeout MS` - for each request to the API server, and for a login plugin before it, 15000
+      unless given
     * `--yes` - connects to a context that is protected without asking, see below
     * `--json` - what was asked for, or the error, as an object on standard output
     * `--verbose` - also the steps of the protocols, with their times
+
+  ## Environment
+
+  `KUBECONFIG`, and `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` by kubectl's rules; a kubeconfig's
+  `proxy-url` comes before them. A login plugin (`exec` in the kubeconfig) gets all of it, and may
+  ask on the terminal unless IEx runs in this BEAM.
 
   ## Configuration
 

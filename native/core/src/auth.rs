@@ -159,7 +159,7 @@ pub(crate) enum Login {
     },
     Plugin {
         plugin: Arc<Plugin>,
-        call: exec::Call,
+        call: Box<exec::Call>,
     },
     Oidc(Arc<Oidc>),
 }
@@ -199,7 +199,7 @@ impl Login {
             return Ok(Self::Fixed { kind: "password", authorization });
         }
         if let Some(exec) = &user.exec {
-            let call = exec::Call::new(exec, access, limit);
+            let call = Box::new(exec::Call::new(exec, access, limit));
             return Ok(Self::Plugin { plugin: plugin::of(&call), call });
         }
         if let Some(provider) = &user.auth_provider {

@@ -116,11 +116,11 @@ impl Proxy {
         if let Some(url) = named.filter(|url| !url.is_empty()) {
             return Self::parse(url, KUBECONFIG).map(Some);
         }
-        let names: [&'static str; 2] = match server.scheme_str() {
+        let variables: [&'static str; 2] = match server.scheme_str() {
             Some("https") => ["HTTPS_PROXY", "https_proxy"],
             _ => ["HTTP_PROXY", "http_proxy"],
         };
-        match environment.first(names) {
+        match environment.first(variables) {
             Some((from, url)) if !no_proxy::excepts(server, environment) => {
                 Self::parse(url, from).map(Some)
             }

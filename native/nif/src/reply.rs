@@ -1,7 +1,7 @@
 //! One answer for each call, whatever happens to the work: a task that panics or is dropped
 //! still sends `{reference, {:error, …}}`, so that no caller waits for ever.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use k8s_connect_core::{Error, attach::Step};
 use rustler::{
@@ -10,7 +10,7 @@ use rustler::{
     env::SavedTerm,
     types::atom::{error, ok},
 };
-use tokio::task::AbortHandle;
+use tokio::sync::Notify;
 
 use crate::{encode, runtime};
 
@@ -31,24 +31,23 @@ where
 {
     let reply = Reply { caller: caller.clone(), sent: false };
     let threads = runtime::handle().ok_or(rustler::Error::RaiseAtom("not_started"))?;
-    let watch = ResourceArc::new(Watch::default());
-    let kept = watch.clone();
-    let task = threads.spawn(async move {
-        let result = work.await;
-        reply.send(&result);
-        drop(kept);
+    threads.spawn(async move {
+        let watch = ResourceArc::new(Watch::default());
+        if watch.monitor(None, &reply.caller.pid()).is_none() {
+            return; // the caller is gone already
+        }
+        tokio::select! {
+            result = work => reply.send(&result),
+            () = watch.gone.notified() => {}
+        }
     });
-    watch.task.get_or_init(|| task.abort_handle());
-    if watch.monitor(None, &caller.pid()).is_none() {
-        task.abort(); // the caller is gone already
-    }
     Ok(ok())
 }
 
 /// Work that nobody waits for any more is dropped, with the plugin that it may be waiting for.
 #[derive(Default)]
 struct Watch {
-    task: OnceLock<AbortHandle>,
+    gone: Notify,
 }
 
 #[rustler::resource_impl]
@@ -56,9 +55,7 @@ impl Resource for Watch {
     const IMPLEMENTS_DOWN: bool = true;
 
     fn down<'a>(&'a self, _env: Env<'a>, _caller: LocalPid, _monitor: Monitor) {
-        if let Some(task) = self.task.get() {
-            task.abort();
-        }
+        self.gone.notify_one();
     }
 }
 

@@ -82,6 +82,10 @@ impl Call {
         }
     }
 
+    fn not_started(&self, problem: &str) -> Error {
+        Error::PluginNotStarted { program: self.program().into(), problem: problem.into() }
+    }
+
     /// Runs the program, once.
     pub async fn run(&self) -> Result<Credentials, Error> {
         let (program, context) = (self.program().to_owned(), self.context.clone());
@@ -90,7 +94,7 @@ impl Call {
         }
         let command = process::Command {
             path: self.find()?,
-            arguments: self.arguments(),
+            arguments: self.exec.args.clone().unwrap_or_default(),
             environment: self.variables(),
             terminal: self.terminal,
         };
@@ -101,7 +105,7 @@ impl Call {
         };
         let ended = ended
             .map_err(|_| self.too_slow(start.elapsed()))?
-            .map_err(|problem| Error::PluginNotStarted { program: program.clone(), problem })?;
+            .map_err(|problem| self.not_started(&problem))?;
         if let Some(status) = ended.failure {
             return Err(Error::PluginFailed { program, context, status, words: ended.words });
         }
@@ -113,11 +117,6 @@ impl Call {
                 Error::PluginVersion { program, context, expected: version.into(), seen }
             }
         })
-    }
-
-    fn arguments(&self) -> Vec<String> {
-        let given = self.exec.args.iter().flatten().cloned();
-        std::iter::once(self.program().to_owned()).chain(given).collect()
     }
 
     /// The caller's own, the entry's, and what asks the question.
@@ -146,7 +145,11 @@ impl Call {
         };
         if program.contains('/') {
             let path = PathBuf::from(program);
-            return if path.exists() { Ok(path) } else { Err(not_found(None)) };
+            return match (path.exists(), is_program(&path)) {
+                (true, true) => Ok(path),
+                (true, false) => Err(self.not_started("it is not a file that may be executed")),
+                (false, _) => Err(not_found(None)),
+            };
         }
         let path = self.environment.get("PATH").unwrap_or_default();
         std::env::split_paths(path)

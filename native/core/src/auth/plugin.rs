@@ -14,6 +14,10 @@ use super::{Credentials, Error, exec::Call};
 /// Credentials are old this long before they expire: a request takes its time.
 const MARGIN: SignedDuration = SignedDuration::from_secs(10);
 
+/// What has expired when it comes is used all the same, for this long: it will be no better the next
+/// time, and the clock may be wrong.
+const FRESH: Duration = Duration::from_secs(1);
+
 /// After a failure, and after a 401, the program is not run again at once: many may ask.
 const QUIET: Duration = Duration::from_secs(5);
 
@@ -31,7 +35,8 @@ pub(crate) struct Plugin {
 struct State {
     /// What the credentials are of: another environment may make another user.
     environment: u64,
-    credentials: Option<Credentials>,
+    /// And when they came.
+    credentials: Option<(Instant, Credentials)>,
     failure: Option<(Instant, Error)>,
     renewed: Option<Instant>,
     runs: u64,
@@ -109,7 +114,7 @@ impl Plugin {
             Ok(credentials) => {
                 state.runs += 1;
                 let credentials = Credentials { generation: state.runs, ..credentials };
-                Ok(state.credentials.insert(credentials).clone())
+                Ok(state.credentials.insert((Instant::now(), credentials)).1.clone())
             }
             // Nothing was run: the next one may have a terminal.
             Err(error @ Error::PluginNeedsTerminal { .. }) => Err(error),
@@ -127,8 +132,10 @@ impl Plugin {
 
 impl State {
     fn good(&self) -> Option<&Credentials> {
-        let good = |expires: Timestamp| Timestamp::now() + MARGIN < expires;
-        self.credentials.as_ref().filter(|credentials| credentials.expires.is_none_or(good))
+        let (came, credentials) = self.credentials.as_ref()?;
+        let valid = |expires: Timestamp| Timestamp::now() + MARGIN < expires;
+        let good = credentials.expires.is_none_or(valid) || came.elapsed() < FRESH;
+        good.then_some(credentials)
     }
 }
 

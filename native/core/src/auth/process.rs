@@ -1,6 +1,6 @@
 //! A program that is run for what it prints. It is spawned by `posix_spawn`, which can close
-//! descriptors and leave the terminal without code of ours between fork and exec; and it is asked
-//! for its end, as a handler for SIGCHLD would be one for the whole VM.
+//! descriptors and leave the terminal without code of ours between fork and exec. The BEAM ignores
+//! SIGCHLD, so the kernel forgets how a child has ended: a shell in between writes it down.
 
 use std::{
     ffi::CString,
@@ -8,7 +8,7 @@ use std::{
     io::{self, PipeReader, PipeWriter},
     os::fd::{AsRawFd, OwnedFd, RawFd},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -16,7 +16,7 @@ use nix::{
     spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn},
     sys::{
         signal::{SigSet, Signal, kill},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
+        wait::waitpid,
     },
     unistd::Pid,
 };
@@ -26,8 +26,9 @@ use tokio::{io::AsyncReadExt, net::unix::pipe};
 const MOST_OUTPUT: usize = 1024 * 1024;
 /// As much of standard error as a person reads, from its end.
 const MOST_WORDS: usize = 2000;
-/// How often it is asked whether it has ended.
-const PACE: Duration = Duration::from_millis(5);
+/// Runs the program, which does not see the third descriptor, and writes its exit code to it.
+const SHELL: &str = "/bin/sh";
+const SCRIPT: &str = r#""$@" 3>&-; echo $? >&3"#;
 /// What somebody else may still write who has its pipe when it has ended.
 const REST: Duration = Duration::from_millis(200);
 /// What another thread may have opened between our look and the spawn.
@@ -35,7 +36,6 @@ const NEWER: RawFd = 64;
 
 pub(super) struct Command {
     pub path: PathBuf,
-    /// With the program's own name first.
     pub arguments: Vec<String>,
     pub environment: Vec<(String, String)>,
     /// Whether it has the terminal, for questions; otherwise it has none at all.
@@ -52,36 +52,46 @@ pub(super) struct Ended {
 
 /// Runs it to its end. Whoever stops waiting kills it, and all that it has started.
 pub(super) async fn run(command: &Command) -> Result<Ended, String> {
-    let (output, writer) = pipe()?;
-    let (words, words_writer) = pipe()?;
-    let process = spawn(command, &writer, &words_writer).map_err(|error| error.to_string())?;
+    let ((output, to_output), (words, to_words)) = (pipe()?, pipe()?);
+    let (status, to_status) = pipe()?;
+    let process = spawn(command, [&to_output, &to_words, &to_status]);
+    let process = process.map_err(|error| error.to_string())?;
     // Theirs now: otherwise there would be no end of file.
-    drop((writer, words_writer));
-    let mut output = Reader::new(output)?;
-    let mut words = Reader::new(words)?;
-    let status = tokio::select! {
-        status = process.ended() => status,
-        () = async { tokio::join!(output.read(), words.read()); } => process.ended().await,
-    };
+    drop((to_output, to_words, to_status));
+    let (mut output, mut words) = (Reader::new(output)?, Reader::new(words)?);
+    let mut status = Reader::new(status)?;
+    tokio::select! {
+        biased;
+        () = status.read() => {}
+        // They may be closed long before the end.
+        () = async {
+            tokio::join!(output.read(), words.read());
+            std::future::pending::<()>().await;
+        } => {}
+    }
+    process.has_ended();
     let rest = async { tokio::join!(output.read(), words.read()) };
     let _ = tokio::time::timeout(REST, rest).await;
-    Ok(Ended { failure: failure(status), output: output.bytes, words: words.end() })
+    Ok(Ended { failure: failure(&status.bytes), output: output.bytes, words: words.end() })
 }
 
 fn pipe() -> Result<(PipeReader, PipeWriter), String> {
     io::pipe().map_err(|error| error.to_string())
 }
 
-fn spawn(command: &Command, output: &PipeWriter, words: &PipeWriter) -> io::Result<Process> {
+fn spawn(command: &Command, pipes: [&PipeWriter; 3]) -> io::Result<Process> {
+    let [output, words, status] = pipes;
     let mut actions = PosixSpawnFileActions::init()?;
-    let nothing = File::open("/dev/null")?;
-    if !command.terminal {
-        actions.add_dup2(nothing.as_raw_fd(), 0)?;
-        actions.add_dup2(words.as_raw_fd(), 2)?;
-    }
+    // The BEAM has made its own ends of the terminal non-blocking, which a program does not expect.
+    let place = if command.terminal { "/dev/tty" } else { "/dev/null" };
+    let input = File::options().read(true).write(true).open(place)?;
+    actions.add_dup2(input.as_raw_fd(), 0)?;
+    let words = if command.terminal { input.as_raw_fd() } else { words.as_raw_fd() };
+    actions.add_dup2(words, 2)?;
     actions.add_dup2(output.as_raw_fd(), 1)?;
+    actions.add_dup2(status.as_raw_fd(), 3)?;
     // The pipes of the BEAM's ports are not close-on-exec. To close what is not open is no error.
-    for descriptor in 3..=highest()? + NEWER {
+    for descriptor in 4..=highest()? + NEWER {
         actions.add_close(descriptor)?;
     }
     let mut attributes = PosixSpawnAttr::init()?;
@@ -94,11 +104,13 @@ fn spawn(command: &Command, output: &PipeWriter, words: &PipeWriter) -> io::Resu
     attributes.set_pgroup(Pid::from_raw(0))?;
     attributes.set_sigdefault(&SigSet::all())?;
     attributes.set_sigmask(&SigSet::empty())?;
-    let arguments = strings(command.arguments.iter().cloned())?;
+    let program = command.path.to_string_lossy().into_owned();
+    let arguments = [SHELL.into(), "-c".into(), SCRIPT.into(), SHELL.into(), program];
+    let arguments = strings(arguments.into_iter().chain(command.arguments.iter().cloned()))?;
     let environment = command.environment.iter().map(|(name, value)| format!("{name}={value}"));
     let environment = strings(environment)?;
-    let pid = posix_spawn(&command.path, &actions, &attributes, &arguments, &environment)?;
-    Ok(Process { pid: Mutex::new(Some(pid)), alone: command.terminal })
+    let pid = posix_spawn(SHELL, &actions, &attributes, &arguments, &environment)?;
+    Ok(Process { pid, ended: AtomicBool::new(false), alone: command.terminal })
 }
 
 /// A session of its own: a process group, to be killed as a whole, and no terminal. The flag is not
@@ -126,53 +138,41 @@ fn highest() -> io::Result<RawFd> {
     Ok(names.filter_map(|name| name.parse().ok()).max().unwrap_or(2))
 }
 
-/// A process that we have to ask for its end. Its id is only used until that was told: another
-/// process may have it then.
+/// The shell, and with it what it runs.
 struct Process {
-    pid: Mutex<Option<Pid>>,
-    /// Whether it is in our own process group, for the terminal's sake.
+    pid: Pid,
+    /// Then its id may soon be another one's.
+    ended: AtomicBool,
+    /// Whether it is in our own process group, for the terminal's sake: then it is ended without
+    /// what it runs, which loses the terminal with us.
     alone: bool,
 }
 
 impl Process {
-    /// Waits for its end; `None` where somebody else has taken note of that.
-    async fn ended(&self) -> Option<WaitStatus> {
-        loop {
-            if let Some(status) = self.ask() {
-                return status;
-            }
-            tokio::time::sleep(PACE).await;
-        }
-    }
-
-    fn ask(&self) -> Option<Option<WaitStatus>> {
-        let mut pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner);
-        let status = waitpid((*pid)?, Some(WaitPidFlag::WNOHANG)).ok();
-        if status == Some(WaitStatus::StillAlive) {
-            return None;
-        }
-        *pid = None;
-        Some(status)
+    fn has_ended(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let pid = self.pid.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(pid) = pid else { return };
-        let all = if self.alone { pid } else { Pid::from_raw(-pid.as_raw()) };
-        let _ = kill(all, Signal::SIGKILL);
-        // It is dead within a moment, unless the kernel itself has it wait.
+        let pid = self.pid;
+        if !self.ended.load(Ordering::Relaxed) {
+            let all = if self.alone { pid } else { Pid::from_raw(-pid.as_raw()) };
+            let _ = kill(all, Signal::SIGKILL);
+        }
+        // Where SIGCHLD is not ignored, as outside of a BEAM, somebody has to take note of its end,
+        // which is a moment away.
         let _ = std::thread::Builder::new().spawn(move || waitpid(pid, None));
     }
 }
 
-fn failure(status: Option<WaitStatus>) -> Option<String> {
-    match status {
-        Some(WaitStatus::Exited(_, 0)) | None => None,
-        Some(WaitStatus::Exited(_, code)) => Some(format!("exit code {code}")),
-        Some(WaitStatus::Signaled(_, signal, _)) => Some(signal.to_string()),
-        Some(other) => Some(format!("{other:?}")),
+/// What the shell has written down; it has not where it was killed itself.
+fn failure(status: &[u8]) -> Option<String> {
+    match String::from_utf8_lossy(status).trim() {
+        "0" => None,
+        "" => Some("a signal".into()),
+        code => Some(format!("exit code {code}")),
     }
 }
 

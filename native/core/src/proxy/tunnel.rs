@@ -44,7 +44,8 @@ fn judge(answer: &[u8], proxy: &Proxy, server: &str) -> Result<(), Error> {
     };
     match code {
         200..300 => Ok(()),
-        407 => Err(proxy.not_let_in()),
+        // Some have the one for no password, and the other for a wrong one.
+        401 | 407 => Err(proxy.not_let_in()),
         400 | 404 | 405 | 501 => Err(proxy.not_a_proxy(format!("it answers {answer} to CONNECT"))),
         // The gateway's own failures; all other answers are a no.
         500..600 => Err(proxy.cannot_reach(server.into(), answer)),

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use super::*;
 
+const PACE: Duration = Duration::from_millis(5);
+
 fn shell(script: &str) -> Command {
     Command {
-        path: "/bin/sh".into(),
-        arguments: ["sh", "-c", script].map(String::from).into(),
+        path: SHELL.into(),
+        arguments: ["-c", script].map(String::from).into(),
         environment: vec![("PATH".into(), "/bin:/usr/bin".into()), ("A".into(), "b c".into())],
         terminal: false,
     }
@@ -28,9 +30,11 @@ async fn output_words_and_environment() {
 #[tokio::test]
 async fn failures() {
     assert_eq!(ran("exit 3").await.failure.unwrap(), "exit code 3");
-    assert_eq!(ran("kill -9 $$").await.failure.unwrap(), "SIGKILL");
+    assert_eq!(ran("kill -9 $$").await.failure.unwrap(), "exit code 137");
+    // The shell itself, whose parent we are.
+    assert_eq!(ran("kill -9 $PPID").await.failure.unwrap(), "a signal");
     let nothing = Command { path: "/does/not/exist".into(), ..shell("") };
-    assert!(run(&nothing).await.is_err());
+    assert_eq!(run(&nothing).await.unwrap().failure.unwrap(), "exit code 127");
 }
 
 #[tokio::test]
