@@ -28,7 +28,7 @@ defmodule K8sConnect.ProtocolTest do
     {"nginx that drops both headers", :nginx,
      """
      proxy_set_header Upgrade $only_websocket;
-     proxy_set_header Connection $connection;
+     proxy_set_header Connection $only_upgrade;
      """, "400 Bad Request Upgrade request required"},
     {"haproxy with 400", :haproxy,
      "http-request deny deny_status 400 if { req.hdr(upgrade) -i spdy/3.1 }", "400 Bad Request"},
