@@ -207,6 +207,25 @@ defmodule K8sConnect.ProtocolTest do
   end
 
   describe "a balancer that cuts what is silent for 12 s" do
+    test "does cut a connection on which nobody asks", %{tmp_dir: tmp_dir} do
+      text = File.read!(Gateway.start(:haproxy, tmp_dir, ""))
+      [_, port] = Regex.run(~r/127.0.0.1:(\d+)/, text)
+      [_, token] = Regex.run(~r/token: (\S+)/, text)
+      {:ok, _started} = Application.ensure_all_started(:ssl)
+      options = [verify: :verify_none, log_level: :none]
+      {:ok, socket} = :ssl.connect({127, 0, 0, 1}, String.to_integer(port), options)
+
+      request = [
+        "POST /api/v1/namespaces/default/pods/named/portforward HTTP/1.1\r\nHost: gateway\r\n",
+        "Authorization: Bearer #{token}\r\nContent-Length: 0\r\nConnection: Upgrade\r\n",
+        "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n\r\n"
+      ]
+
+      :ok = :ssl.send(socket, request)
+      assert_receive {:ssl, ^socket, 'HTTP/1.1 101 ' ++ _}, 5_000
+      assert_receive {:ssl_closed, ^socket}, 20_000
+    end
+
     for protocol <- [:spdy, :websocket, :v4] do
       test "does not cut #{protocol}", %{tmp_dir: tmp_dir} do
         kubeconfig = Gateway.start(:haproxy, tmp_dir, "")
