@@ -28,7 +28,7 @@ defmodule K8sConnect.ProtocolTest do
     {"nginx that drops both headers", :nginx,
      """
      proxy_set_header Upgrade $only_websocket;
-     proxy_set_header Connection $connection;
+     proxy_set_header Connection $only_upgrade;
      """, "400 Bad Request Upgrade request required"},
     {"haproxy with 400", :haproxy,
      "http-request deny deny_status 400 if { req.hdr(upgrade) -i spdy/3.1 }", "400 Bad Request"},
@@ -207,6 +207,25 @@ defmodule K8sConnect.ProtocolTest do
   end
 
   describe "a balancer that cuts what is silent for 12 s" do
+    test "does cut a connection on which nobody asks", %{tmp_dir: tmp_dir} do
+      text = File.read!(Gateway.start(:haproxy, tmp_dir, ""))
+      [_, port] = Regex.run(~r/127.0.0.1:(\d+)/, text)
+      [_, token] = Regex.run(~r/token: (\S+)/, text)
+      {:ok, _started} = Application.ensure_all_started(:ssl)
+      options = [verify: :verify_none, log_level: :none]
+      {:ok, socket} = :ssl.connect({127, 0, 0, 1}, String.to_integer(port), options)
+
+      request = [
+        "POST /api/v1/namespaces/default/pods/named/portforward HTTP/1.1\r\nHost: gateway\r\n",
+        "Authorization: Bearer #{token}\r\nContent-Length: 0\r\nConnection: Upgrade\r\n",
+        "Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: portforward.k8s.io\r\n\r\n"
+      ]
+
+      :ok = :ssl.send(socket, request)
+      assert_receive {:ssl, ^socket, 'HTTP/1.1 101 ' ++ _}, 5_000
+      assert_receive {:ssl_closed, ^socket}, 20_000
+    end
+
     for protocol <- [:spdy, :websocket, :v4] do
       test "does not cut #{protocol}", %{tmp_dir: tmp_dir} do
         kubeconfig = Gateway.start(:haproxy, tmp_dir, "")

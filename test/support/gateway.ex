@@ -37,7 +37,7 @@ defmodule K8sConnect.Gateway do
       access_log off;
       #{temp}
       map $http_upgrade $only_websocket { websocket websocket; }
-      map $http_upgrade $connection { default close; websocket upgrade; }
+      map $http_upgrade $only_upgrade { default close; websocket upgrade; }
       map $http_upgrade $not_websocket { default 1; "" 0; websocket 0; }
       server {
         listen 127.0.0.1:#{port} ssl;

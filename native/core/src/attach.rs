@@ -174,7 +174,7 @@ async fn attached(
         (CookieFrom::Process, Some(container)) => {
             let read =
                 cookie::process::read(cluster, &name, &container.name, &node.name, wish.protocol);
-            Some(told_of(read.await?, steps))
+            Some(told_of(Box::pin(read).await?, steps))
         }
         _ => cookie,
     };

@@ -35,7 +35,8 @@ impl Channels {
         }
         let upgraded = match self.spare(port) {
             Some(spare) => spare,
-            None => protocol::channels(&self.cluster, &self.pod, port)
+            // In a box, as whatever opens a stream would have the size of this.
+            None => Box::pin(protocol::channels(&self.cluster, &self.pod, port))
                 .await
                 .map_err(|error| error.to_string())?,
         };
