@@ -144,7 +144,7 @@ defmodule K8sConnect.DoctorTest do
     assert Role.yaml(@rights, "dev") == """
            apiVersion: rbac.authorization.k8s.io/v1
            kind: Role
-           metadata: {name: k8s-connect-dev}
+           metadata: {name: k8s-connect-dev-app-cookie}
            rules:
            - {apiGroups: [""], resources: [pods], verbs: [get, list]}  # missing: list
            - {apiGroups: [""], resources: [pods/portforward], verbs: [create]}  # missing: create
@@ -152,8 +152,8 @@ defmodule K8sConnect.DoctorTest do
            ---
            apiVersion: rbac.authorization.k8s.io/v1
            kind: RoleBinding
-           metadata: {name: k8s-connect-dev}
-           roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: k8s-connect-dev}
+           metadata: {name: k8s-connect-dev-app-cookie}
+           roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: k8s-connect-dev-app-cookie}
            subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}]
            """
 
@@ -165,7 +165,7 @@ defmodule K8sConnect.DoctorTest do
 
     # The name of the Role is one that an object can have, and nobody else's.
     for user <- ["jo@example.com: x\nEOF", "Jo", "jo-", "ü", String.duplicate("a", 300)] do
-      [_all, name] = Regex.run(~r/metadata: {name: (.*)}/, Role.yaml(@rights, user))
+      [_all, name] = Regex.run(~r/metadata: {name: (.*)}/, Role.yaml(Enum.take(@rights, 3), user))
       assert name =~ ~r/^k8s-connect(-[a-z0-9]+)+$/ and byte_size(name) < 64
       refute name == "k8s-connect-jo"
     end

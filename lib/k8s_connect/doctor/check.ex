@@ -7,8 +7,6 @@ defmodule K8sConnect.Doctor.Check do
   # From the least to the most; what was skipped is told only where there is nothing else.
   @order [:skipped, :ok, :warning, :failed, :crashed]
 
-  @to_paste ~r/: (?=(?:kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap|--[a-z]\S*) )/
-
   @typedoc "What a check answers; its name is added."
   @type finding :: %{
           optional(:name) => String.t(),
@@ -100,7 +98,7 @@ defmodule K8sConnect.Doctor.Check do
   # or the option that helps. Of several the last command counts, as an option is its alternative.
   defp why_and_command(%Error{reason: {kind, details}} = error, context) do
     sentence = Exception.message(error)
-    [first | more] = String.split(sentence, @to_paste)
+    [first | more] = String.split(sentence, to_paste())
     better = better(kind, details, context)
 
     case take_last(more, &(not (&1 =~ ~r/^--/))) || take_last(more, fn _option -> true end) do
@@ -108,6 +106,10 @@ defmodule K8sConnect.Doctor.Check do
       {before, found} -> {why([first | before]), better || command(found, context)}
     end
   end
+
+  defp to_paste,
+    do:
+      ~r/: (?=(?:kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap|--[a-z]\S*) )/
 
   defp take_last(pieces, fits?) do
     with at when at != nil <- pieces |> Enum.reverse() |> Enum.find_index(fits?) do
