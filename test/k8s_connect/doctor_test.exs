@@ -42,6 +42,17 @@ defmodule K8sConnect.DoctorTest do
     refute inspect(checks) =~ "s3cret"
   end
 
+  test "what comes from outside moves no cursor, and is not without end" do
+    finding =
+      Check.failed("a\e[2Jb\r\n\u009Bc", <<"d", 0xFF>>, String.duplicate("e", 9_000), "f\ng\e")
+
+    assert %{fact: "a[2Jbc", source: "d\uFFFD", command: "f\ng"} =
+             clean = Check.printable(finding)
+
+    assert String.length(clean.why) == 2_000
+    assert clean.status == :failed
+  end
+
   test "the worst counts, and what was skipped is no fault" do
     worst = fn statuses -> Check.worst(Enum.map(statuses, &%{status: &1})) end
     assert worst.([]) == :ok

@@ -44,6 +44,33 @@ defmodule K8sConnect.Doctor.Check do
     failed(fact, nil, why, command)
   end
 
+  # What a pod says of itself can be long.
+  @longest 2_000
+
+  @doc """
+  The same finding without what could move a cursor: names in epmd, for one, are the pod's own words.
+  """
+  @spec printable(finding()) :: finding()
+  def printable(finding) do
+    Map.new(finding, fn
+      {:command, command} when is_binary(command) ->
+        {:command, plain(command, ~r/[^\P{Cc}\n]/u)}
+
+      {key, text} when is_binary(text) ->
+        {key, text |> String.slice(0, @longest) |> plain(~r/\p{Cc}/u)}
+
+      other ->
+        other
+    end)
+  end
+
+  defp plain(text, unwanted) do
+    text
+    |> String.codepoints()
+    |> Enum.map_join(&if(String.valid?(&1), do: &1, else: "\uFFFD"))
+    |> String.replace(unwanted, "")
+  end
+
   @doc """
   The worst status of several; of nothing it is `:ok`.
   """
