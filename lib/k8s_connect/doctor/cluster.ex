@@ -34,7 +34,6 @@ defmodule K8sConnect.Doctor.Cluster do
     end
   end
 
-  # Who logs in by a program would have its name and its time here.
   defp login(%{access: access}), do: ok("by #{access.login}", "the kubeconfig")
 
   # This version knows none; a kubeconfig that names one has failed above.
