@@ -73,6 +73,11 @@ defmodule K8sConnect.Doctor do
   @spec examine(String.t() | nil, keyword(), [{atom(), module()}]) :: report()
   def examine(target, options, layers) do
     {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+    # In a process of its own: the link that is opened, and all else, ends with it.
+    Task.await(Task.async(fn -> run(target, options, layers) end), :infinity)
+  end
+
+  defp run(target, options, layers) do
     context = context(target, options)
 
     {layers, context} =

@@ -139,6 +139,25 @@ defmodule K8sConnect.DoctorClusterTest do
     assert role =~ "name: nobody}]"
   end
 
+  test "the Role that is printed cures, and is nobody else's" do
+    on_exit(fn ->
+      for name <- ["k8s-connect-nobody", "k8s-connect-nobody-app-cookie"],
+          do: as_admin("kubectl delete role,rolebinding #{name} --ignore-not-found")
+    end)
+
+    as_admin(check(examine("app-0", as("nobody")), :permissions, "Role").command)
+    # Only now the pod's spec can be read, and with it which Secret there is.
+    report = await(fn -> ok_rights(examine("app-0", as("nobody"))) end)
+    assert %{permissions: :warning, node: :ok, handshake: :failed} = layers(report)
+    as_admin(check(report, :permissions, "Role").command)
+    assert await(fn -> healthy(examine("app-0", as("nobody"))) end)
+    assert examine("app-0").status == :ok
+  end
+
+  # The API server hears of a Role a moment later.
+  defp ok_rights(report), do: if(layers(report).permissions != :failed, do: report)
+  defp healthy(report), do: report.status == :ok
+
   test "one of the two rights of a port-forward" do
     report = assert_sound(examine("app-0", as("creator")))
     assert report.status == :warning
@@ -273,6 +292,17 @@ defmodule K8sConnect.DoctorClusterTest do
     assert text =~ "☠ broken                   the check itself failed: RuntimeError: it broke\n"
     assert text =~ "\nFailed: Broken.\n"
     refute text =~ "doctor_cluster_test.exs"
+  end
+
+  test "a report for others has no host, user or cookie" do
+    text = Report.public(examine("app-0", as("nobody"))) <> Report.public(examine("app-0"))
+
+    for word <- ["10.200.0.1", "nobody", "testcluster", cookie(), System.fetch_env!("HOME")],
+        do: refute(text =~ word)
+
+    assert text =~ "https://<server>:6443"
+    assert text =~ "kind: User, name: <user>}]"
+    assert text =~ "app@10.244.1."
   end
 
   test "JSON is the same tree" do

@@ -42,6 +42,17 @@ defmodule K8sConnect.DoctorTest do
     refute inspect(checks) =~ "s3cret"
   end
 
+  test "what comes from outside moves no cursor, and is not without end" do
+    finding =
+      Check.failed("a\e[2Jb\r\n\u009Bc", <<"d", 0xFF>>, String.duplicate("e", 9_000), "f\ng\e")
+
+    assert %{fact: "a[2Jbc", source: "d\uFFFD", command: "f\ng"} =
+             clean = Check.printable(finding)
+
+    assert String.length(clean.why) == 2_000
+    assert clean.status == :failed
+  end
+
   test "the worst counts, and what was skipped is no fault" do
     worst = fn statuses -> Check.worst(Enum.map(statuses, &%{status: &1})) end
     assert worst.([]) == :ok
@@ -144,7 +155,7 @@ defmodule K8sConnect.DoctorTest do
     assert Role.yaml(@rights, "dev") == """
            apiVersion: rbac.authorization.k8s.io/v1
            kind: Role
-           metadata: {name: k8s-connect-dev}
+           metadata: {name: k8s-connect-dev-app-cookie}
            rules:
            - {apiGroups: [""], resources: [pods], verbs: [get, list]}  # missing: list
            - {apiGroups: [""], resources: [pods/portforward], verbs: [create]}  # missing: create
@@ -152,8 +163,8 @@ defmodule K8sConnect.DoctorTest do
            ---
            apiVersion: rbac.authorization.k8s.io/v1
            kind: RoleBinding
-           metadata: {name: k8s-connect-dev}
-           roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: k8s-connect-dev}
+           metadata: {name: k8s-connect-dev-app-cookie}
+           roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: k8s-connect-dev-app-cookie}
            subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: dev}]
            """
 
@@ -165,7 +176,7 @@ defmodule K8sConnect.DoctorTest do
 
     # The name of the Role is one that an object can have, and nobody else's.
     for user <- ["jo@example.com: x\nEOF", "Jo", "jo-", "ü", String.duplicate("a", 300)] do
-      [_all, name] = Regex.run(~r/metadata: {name: (.*)}/, Role.yaml(@rights, user))
+      [_all, name] = Regex.run(~r/metadata: {name: (.*)}/, Role.yaml(Enum.take(@rights, 3), user))
       assert name =~ ~r/^k8s-connect(-[a-z0-9]+)+$/ and byte_size(name) < 64
       refute name == "k8s-connect-jo"
     end

@@ -310,4 +310,20 @@ defmodule K8sConnect.ErrorTest do
     error = Error.new(:config, {:unreadable, %{path: "/\xff", problem: "gone"}})
     assert Error.message(error) =~ "gone"
   end
+
+  test "the doctor finds a reason and one command in each" do
+    context = %{asked: "app-0", options: [namespace: "shop"], wish: %{cookie: :spec}}
+
+    for {stage, kind, details, _words} <- @sentences do
+      finding = K8sConnect.Doctor.Check.failure("x", Error.new(stage, {kind, details}), context)
+
+      known =
+        ~r/^(kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap) [^\n]+[^.\n]$/
+
+      assert finding.command =~ known, inspect(finding)
+      refute finding.command =~ ~r/, or|\. [A-Z]/, inspect(finding)
+      assert String.length(finding.why) > 20
+      refute finding.why =~ ~r/ with$|;$/, inspect(finding)
+    end
+  end
 end

@@ -72,7 +72,7 @@ defmodule Mix.K8sConnect.ReportTest do
     assert Report.code(%{report | status: :warning}) == 4
     refute Report.public(report) =~ "\e["
 
-    assert report |> Report.json() |> IO.iodata_to_binary() =~
+    assert Report.json(report) =~
              ~s("command":"kubectl apply\\na\\nEOF")
   end
 

@@ -19,6 +19,21 @@ defmodule K8sConnect.Laptop do
   end
 
   @doc """
+  Runs a command line of kubectl as the cluster's admin, and answers what it prints.
+  """
+  def as_admin(line) do
+    kubeconfig = Path.expand("../../pki/admin.kubeconfig", System.fetch_env!("HOME"))
+
+    {output, status} =
+      System.cmd("sudo", ["-n", "env", "KUBECONFIG=#{kubeconfig}", "sh", "-c", line],
+        stderr_to_stdout: true
+      )
+
+    assert status == 0, "#{line}: #{output}"
+    output
+  end
+
+  @doc """
   Installs the helper, as `mix k8s.helper install` says.
   """
   def install_helper do

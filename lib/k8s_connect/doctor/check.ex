@@ -7,8 +7,6 @@ defmodule K8sConnect.Doctor.Check do
   # From the least to the most; what was skipped is told only where there is nothing else.
   @order [:skipped, :ok, :warning, :failed, :crashed]
 
-  @to_paste ~r/: (?=(?:kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap|--[a-z]\S*) )/
-
   @typedoc "What a check answers; its name is added."
   @type finding :: %{
           optional(:name) => String.t(),
@@ -46,6 +44,33 @@ defmodule K8sConnect.Doctor.Check do
     failed(fact, nil, why, command)
   end
 
+  # What a pod says of itself can be long.
+  @longest 2_000
+
+  @doc """
+  The same finding without what could move a cursor: names in epmd, for one, are the pod's own words.
+  """
+  @spec printable(finding()) :: finding()
+  def printable(finding) do
+    Map.new(finding, fn
+      {:command, command} when is_binary(command) ->
+        {:command, plain(command, ~r/[^\P{Cc}\n]/u)}
+
+      {key, text} when is_binary(text) ->
+        {key, text |> String.slice(0, @longest) |> plain(~r/\p{Cc}/u)}
+
+      other ->
+        other
+    end)
+  end
+
+  defp plain(text, unwanted) do
+    text
+    |> String.codepoints()
+    |> Enum.map_join(&if(String.valid?(&1), do: &1, else: "\uFFFD"))
+    |> String.replace(unwanted, "")
+  end
+
   @doc """
   The worst status of several; of nothing it is `:ok`.
   """
@@ -72,7 +97,7 @@ defmodule K8sConnect.Doctor.Check do
   """
   @spec about(finding(), map()) :: finding()
   def about(%{command: "kubectl " <> rest} = finding, context) do
-    if rest =~ "\n" or rest =~ "--context",
+    if rest =~ ~r/\n|--context|--kubeconfig/,
       do: finding,
       else: %{finding | command: kubectl(rest, access(context))}
   end
@@ -98,16 +123,20 @@ defmodule K8sConnect.Doctor.Check do
 
   # The one place where a sentence is taken apart: what is to be pasted comes after ": ", a command
   # or the option that helps. Of several the last command counts, as an option is its alternative.
-  defp why_and_command(%Error{reason: {kind, details}} = error, context) do
+  defp why_and_command(error, context) do
     sentence = Exception.message(error)
-    [first | more] = String.split(sentence, @to_paste)
-    better = better(kind, details, context)
+    [first | more] = String.split(sentence, to_paste())
+    better = better(error, context)
 
     case take_last(more, &(not (&1 =~ ~r/^--/))) || take_last(more, fn _option -> true end) do
       nil -> {sentence, better || otherwise(error, context)}
       {before, found} -> {why([first | before]), better || command(found, context)}
     end
   end
+
+  defp to_paste,
+    do:
+      ~r/: (?=(?:kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap|--(?:node|port|route|cookie-file)) )/
 
   defp take_last(pieces, fits?) do
     with at when at != nil <- pieces |> Enum.reverse() |> Enum.find_index(fits?) do
@@ -126,18 +155,20 @@ defmodule K8sConnect.Doctor.Check do
 
   # "…. Check with" has nothing to say without its command.
   defp why(pieces),
-    do: pieces |> Enum.join(": ") |> String.replace(~r/(?<=[.?]) [A-Z][^.?]*$/, "")
+    do: pieces |> Enum.join(": ") |> String.replace(~r/(?<=[.?]) [A-Z][^.?]*$|; see [^.?;]*$/, "")
 
   # Where the sentence leaves a choice or a blank, and the details tell more.
-  defp better(kind, %{known: [first | _more]}, context)
-       when kind in [:no_container, :unknown_node],
-       do: again(context, [if(kind == :no_container, do: "-c", else: "--node"), first])
+  defp better(%Error{reason: {:no_container, %{known: [first | _more]}}}, context),
+    do: again(context, ["-c", first])
 
-  defp better(kind, _details, %{wish: %{cookie: :spec}} = context)
-       when kind in [:refused, :not_found] and is_map_key(context, :node),
+  defp better(%Error{reason: {:unknown_node, %{known: [first | _more]}}}, context),
+    do: again(context, ["--node", first])
+
+  defp better(%Error{stage: stage, reason: {kind, _details}}, %{wish: %{cookie: :spec}} = context)
+       when {stage, kind} in [connect: :refused, cookie: :not_found],
        do: again(context, ["--cookie-from", "exec"])
 
-  defp better(_kind, _details, _context), do: nil
+  defp better(_error, _context), do: nil
 
   defp otherwise(%Error{reason: {_kind, %{pod: pod, namespace: namespace}}}, _context),
     do: "kubectl describe pod #{pod} -n #{namespace}"

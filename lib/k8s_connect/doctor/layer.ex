@@ -72,7 +72,7 @@ defmodule K8sConnect.Doctor.Layer do
   defp answer(found, name, context), do: {named(found, name), context}
 
   defp named(findings, name) when is_list(findings), do: Enum.map(findings, &named(&1, name))
-  defp named(finding, name), do: Map.put_new(finding, :name, name)
+  defp named(finding, name), do: finding |> Map.put_new(:name, name) |> Check.printable()
 
   # Kind and reason, and nothing of the stack: arguments may be secrets.
   defp safely(find_out, context) do

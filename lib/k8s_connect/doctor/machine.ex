@@ -67,7 +67,7 @@ defmodule K8sConnect.Doctor.Machine do
     cond do
       K8sConnect.connections() != [] and Distribution.own?() -> "started by us, hidden"
       :init.get_argument(:hidden) != :error -> "hidden"
-      :init.get_argument(:dist_listen) == {:ok, [['false']]} -> "without a listener, hidden"
+      :init.get_argument(:dist_listen) == {:ok, [[~c"false"]]} -> "without a listener, hidden"
       true -> "visible to others; our connections are hidden ones all the same"
     end
   end

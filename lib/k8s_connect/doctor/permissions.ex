@@ -52,7 +52,9 @@ defmodule K8sConnect.Doctor.Permissions do
         {Enum.map(rights, &finding(&1, context)), Map.put(found, :rights, rights)}
 
       {:error, error} ->
-        {failure("the API server does not tell", error, context), Map.take(context, [:read])}
+        # It is asked only, so not to know is no failure.
+        finding = %{failure("the API server does not tell", error, context) | status: :warning}
+        {finding, Map.take(context, [:read])}
     end
   end
 

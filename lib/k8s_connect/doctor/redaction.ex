@@ -5,17 +5,6 @@ defmodule K8sConnect.Doctor.Redaction do
 
   alias K8sConnect.Doctor
 
-  # Wherever they stand in a text.
-  @patterns [
-    {~r/-----BEGIN [^-]*-----.*?(-----END [^-]*-----|\z)/s, "<key>"},
-    {~r/\beyJ[\w-]+\.[\w-]+(\.[\w-]*)?/, "<token>"},
-    {~r/\b(Bearer|Basic) +[\w.~+\/=-]+/i, "<token>"},
-    {~r/\b(token|password|secret|cookie)=[^\s,;]+/i, "\\1=<secret>"},
-    {~r"(?<=://)[^/\s@]+@", "<user>@"},
-    {~r/[\w.+-]+@[\w-]+(\.[\w-]+)*\.[a-z]{2,}\b/i, "<user>"},
-    {~r/\barn:aws[\w-]*:[^\s,)"]+/, "<arn>"}
-  ]
-
   @doc """
   The same report with its texts made fit for others to read.
   """
@@ -46,9 +35,22 @@ defmodule K8sConnect.Doctor.Redaction do
   def text(text, known) do
     text = Enum.reduce(known, text, fn {word, mark}, text -> replace(text, word, mark) end)
 
-    Enum.reduce(@patterns, text, fn {pattern, mark}, text ->
+    Enum.reduce(patterns(), text, fn {pattern, mark}, text ->
       Regex.replace(pattern, text, mark)
     end)
+  end
+
+  # Wherever they stand in a text.
+  defp patterns do
+    [
+      {~r/-----BEGIN [^-]*-----.*?(-----END [^-]*-----|\z)/s, "<key>"},
+      {~r/\beyJ[\w-]+\.[\w-]+(\.[\w-]*)?/, "<token>"},
+      {~r/\b(Bearer|Basic) +[\w.~+\/=-]+/i, "<token>"},
+      {~r/\b(token|password|secret|cookie)=[^\s,;]+/i, "\\1=<secret>"},
+      {~r"(?<=://)[^/\s@]+@", "<user>@"},
+      {~r/[\w.+-]+@[\w-]+(\.[\w-]+)*\.[a-z]{2,}\b/i, "<user>"},
+      {~r/\barn:aws[\w-]*:[^\s,)"]+/, "<arn>"}
+    ]
   end
 
   # Not within other words: a user may be called `e`. A host's name only where one can stand, as this

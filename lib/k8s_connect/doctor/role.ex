@@ -21,7 +21,7 @@ defmodule K8sConnect.Doctor.Role do
 
   @spec yaml([right()], String.t() | nil) :: String.t()
   def yaml(rights, user) do
-    name = name(user)
+    name = Enum.join([name(user) | more(rights)], "-")
 
     """
     apiVersion: rbac.authorization.k8s.io/v1
@@ -38,7 +38,8 @@ defmodule K8sConnect.Doctor.Role do
     """
   end
 
-  # The user's own: one that others share would lose what they have by being applied.
+  # The user's own, and of these rights: by being applied, one that others share, or that is about
+  # another Secret, would take from somebody what it gave.
   defp name(nil), do: "k8s-connect-your-user"
 
   defp name(user) do
@@ -46,6 +47,12 @@ defmodule K8sConnect.Doctor.Role do
     plain = plain |> String.slice(0, 40) |> String.trim("-")
     parts = if plain == user, do: [plain], else: [plain, to_string(:erlang.phash2(user))]
     Enum.join(["k8s-connect" | parts] -- [""], "-")
+  end
+
+  # What is not in every such Role.
+  defp more(rights) do
+    exec = for %{resource: "pods/exec"} <- rights, do: "exec"
+    exec ++ for %{name: name} when name != nil <- rights, do: name
   end
 
   defp rules(rights) do

@@ -19,6 +19,15 @@ defmodule K8sConnect.Doctor.Route do
     ]
   end
 
+  defp choice(%{route: %{visible: true}} = context) do
+    warning(
+      "kernel, for programs that are visible nodes",
+      "--visible",
+      "a visible node can make a cluster's nodes drop each other; hidden ones cannot",
+      again(context, ["--route", "kernel"])
+    )
+  end
+
   defp choice(%{route: route}) do
     {_routes, why} = Route.choose(route)
     ok(why, "--route #{route.route}")

@@ -25,8 +25,8 @@ defmodule Mix.K8sConnect.Report do
   @doc """
   The same tree as JSON.
   """
-  @spec json(Doctor.report()) :: iodata()
-  def json(report), do: [K8sConnect.JSON.encode(report), "\n"]
+  @spec json(Doctor.report()) :: String.t()
+  def json(report), do: IO.iodata_to_binary([K8sConnect.JSON.encode(report), "\n"])
 
   @doc """
   All of it in plain text, without what is nobody else's business: see `mix help k8s.doctor`.

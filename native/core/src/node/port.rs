@@ -98,5 +98,11 @@ mod tests {
             {"containerPort": 9101},
         ], "env": [{"name": "ERL_DIST_PORT", "value": "9200"}]});
         assert_eq!(ports(&container), [9200, 9100]);
+        let pod: Pod =
+            serde_json::from_value(serde_json::json!({"spec": {"containers": [container]}}))
+                .unwrap();
+        let told = sources(&pod, &pod.spec.as_ref().unwrap().containers[0]);
+        let told: Vec<_> = told.iter().map(|(_, source)| source.as_str()).collect();
+        assert_eq!(told, ["ERL_DIST_PORT of container app", "port erl-dist of container app"]);
     }
 }

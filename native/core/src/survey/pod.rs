@@ -80,3 +80,85 @@ fn ended(status: &ContainerStatus) -> Option<(i64, String)> {
     let ago = i64::try_from(now.as_secs()).ok()? - at;
     Some((ago, format!("{reason}, exit code {}", last.exit_code)))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn pod(container: &serde_json::Value, statuses: &serde_json::Value) -> Pod {
+        serde_json::from_value(serde_json::json!({
+            "metadata": {"name": "app-0"},
+            "spec": {
+                "containers": [{"name": "proxy"}, container],
+                "volumes": [
+                    {"name": "home", "secret": {"secretName": "cookie-file"}},
+                    {"name": "other", "secret": {"secretName": "tls"}},
+                ],
+            },
+            "status": {"containerStatuses": statuses},
+        }))
+        .unwrap()
+    }
+
+    fn facts_of(container: &serde_json::Value, statuses: &serde_json::Value) -> Facts {
+        let pod = pod(container, statuses);
+        facts(&pod, &pod.spec.as_ref().unwrap().containers[1])
+    }
+
+    #[test]
+    fn a_container_that_was_started_again() {
+        let container = serde_json::json!({"name": "app", "image": "app:1"});
+        let facts = facts_of(
+            &container,
+            &serde_json::json!([
+                {"name": "proxy", "restartCount": 9, "ready": false, "image": "", "imageID": ""},
+                {"name": "app", "restartCount": 2, "ready": true, "image": "", "imageID": "",
+                 "lastState": {"terminated": {
+                    "exitCode": 137, "reason": "OOMKilled", "finishedAt": "1970-01-01T00:00:10Z"}}},
+            ]),
+        );
+        assert_eq!((facts.restarts, facts.ready, facts.image.as_str()), (2, true, "app:1"));
+        let (ago, why) = facts.ended.unwrap();
+        assert!(ago > 1_000_000_000);
+        assert_eq!(why, "OOMKilled, exit code 137");
+        let facts = facts_of(&container, &serde_json::json!([]));
+        assert_eq!((facts.restarts, facts.ready, facts.ended), (0, false, None));
+    }
+
+    #[test]
+    fn what_a_spec_refers_to_for_a_cookie() {
+        let refers_to = |container: serde_json::Value| {
+            let facts = facts_of(&container, &serde_json::json!([]));
+            facts.refers_to.into_iter().map(|(kind, name)| format!("{kind} {name}")).collect()
+        };
+        let none: Vec<String> = refers_to(serde_json::json!({"name": "app"}));
+        assert!(none.is_empty());
+        let variable: Vec<String> = refers_to(serde_json::json!({"name": "app", "env": [
+            {"name": "RELEASE_COOKIE", "valueFrom": {"secretKeyRef": {"name": "a", "key": "c"}}},
+        ], "envFrom": [{"secretRef": {"name": "not-looked-at"}}]}));
+        assert_eq!(variable, ["secrets a"]);
+        let others: Vec<String> = refers_to(serde_json::json!({"name": "app", "env": [
+            {"name": "MY_COOKIE", "valueFrom": {"configMapKeyRef": {"name": "b", "key": "c"}}},
+        ], "envFrom": [{"configMapRef": {"name": "d"}}], "volumeMounts": [
+            {"name": "home", "mountPath": "/home/app"},
+            {"name": "other", "mountPath": "/etc/tls"},
+        ]}));
+        assert_eq!(others, ["configmaps b", "configmaps d", "secrets cookie-file"]);
+    }
+
+    #[test]
+    fn why_a_container_is_the_one() {
+        let why = |container: serde_json::Value, wanted| {
+            container::why(&pod(&container, &serde_json::json!([])), wanted)
+        };
+        let plain = || serde_json::json!({"name": "app"});
+        assert_eq!(why(plain(), Some("app")), "as asked for");
+        assert!(why(plain(), None).starts_with("the first one"));
+        let cookie = serde_json::json!({"name": "app", "env": [{"name": "X_COOKIE"}]});
+        assert!(why(cookie, None).contains("COOKIE"));
+        let erlang = serde_json::json!({"name": "app", "ports": [{"containerPort": 4369}]});
+        assert!(why(erlang, None).contains("an Erlang node's"));
+    }
+}
