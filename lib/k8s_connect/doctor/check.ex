@@ -36,12 +36,11 @@ defmodule K8sConnect.Doctor.Check do
   def failed(fact, source, why, command), do: finding(:failed, fact, source, why, command)
 
   @doc """
-  A failure of the library. Its sentence is the reason, and the command in it is the command.
+  A failure of the library: its sentence is the reason.
   """
   @spec failure(String.t(), Error.t(), map()) :: finding()
   def failure(fact, %Error{} = error, context) do
-    {why, command} = why_and_command(error, context)
-    failed(fact, nil, why, command)
+    failed(fact, nil, Error.says(error), command(error, context))
   end
 
   # What a pod says of itself can be long.
@@ -121,54 +120,27 @@ defmodule K8sConnect.Doctor.Check do
       else: word
   end
 
-  # The one place where a sentence is taken apart: what is to be pasted comes after ": ", a command
-  # or the option that helps. Of several the last command counts, as an option is its alternative.
-  defp why_and_command(error, context) do
-    sentence = Exception.message(error)
-    [first | more] = String.split(sentence, to_paste())
-    better = better(error, context)
+  defp command(error, context),
+    do: better(error, context) || mend(Error.command(error), context) || otherwise(error, context)
 
-    case take_last(more, &(not (&1 =~ ~r/^--/))) || take_last(more, fn _option -> true end) do
-      nil -> {sentence, better || otherwise(error, context)}
-      {before, found} -> {why([first | before]), better || command(found, context)}
-    end
-  end
-
-  defp to_paste,
-    do:
-      ~r/: (?=(?:kubectl|mix|sudo|ls|wc|ps|pgrep|ss|ip|grep|export|iex|findmnt|getcap|--(?:node|port|route|cookie-file)) )/
-
-  defp take_last(pieces, fits?) do
-    with at when at != nil <- pieces |> Enum.reverse() |> Enum.find_index(fits?) do
-      at = length(pieces) - 1 - at
-      {Enum.take(pieces, at), Enum.at(pieces, at)}
-    end
-  end
-
-  # `mix k8s.helper install. Or …`, `--cookie-file PATH, or the option :cookie_file`
-  defp command(found, context) do
-    case found |> String.split(~r/[,.;] |\n/) |> hd() do
-      "--" <> _rest = option -> again(context, String.split(option, " "))
-      command -> command
-    end
-  end
-
-  # "…. Check with" has nothing to say without its command.
-  defp why(pieces),
-    do: pieces |> Enum.join(": ") |> String.replace(~r/(?<=[.?]) [A-Z][^.?]*$|; see [^.?;]*$/, "")
-
-  # Where the sentence leaves a choice or a blank, and the details tell more.
-  defp better(%Error{reason: {:no_container, %{known: [first | _more]}}}, context),
-    do: again(context, ["-c", first])
-
-  defp better(%Error{reason: {:unknown_node, %{known: [first | _more]}}}, context),
-    do: again(context, ["--node", first])
-
-  defp better(%Error{stage: stage, reason: {kind, _details}}, %{wish: %{cookie: :spec}} = context)
-       when {stage, kind} in [connect: :refused, cookie: :not_found],
+  # What the running node has is the surest.
+  defp better(
+         %Error{stage: :connect, reason: {:refused, _}},
+         %{wish: %{cookie: :spec}} = context
+       ),
        do: again(context, ["--cookie-from", "exec"])
 
   defp better(_error, _context), do: nil
+
+  # An option that mends it is tried by the doctor first.
+  defp mend("mix k8s.connect " <> words, context) do
+    case String.split(words, " --", parts: 2) do
+      [_target, options] -> again(context, String.split("--" <> options, " "))
+      [_target] -> nil
+    end
+  end
+
+  defp mend(command, _context), do: command
 
   defp otherwise(%Error{reason: {_kind, %{pod: pod, namespace: namespace}}}, _context),
     do: "kubectl describe pod #{pod} -n #{namespace}"
