@@ -66,6 +66,8 @@ defmodule K8sConnect do
       connection see a hidden node.
     * `:progress` - called in this process with `{:step, name, detail, milliseconds}`, first with what
       is about to be connected: context / namespace / target / route.
+    * `:verbose` - whether `:progress` also gets what the protocols do, as it ends:
+      `{:trace, name, detail, microseconds, took}`, where `took` is `nil` or microseconds, too.
     * `:yes` - `true` confirms a context that is protected, see below.
     * `:confirm` - instead of that, a function that is called in this process with the context's name
       where it is protected, and says whether to go on.
@@ -142,6 +144,10 @@ defmodule K8sConnect do
     receive do
       {^reference, {:step, _name, _detail, _ms} = step} ->
         progress.(step)
+        await(reference, monitor, progress)
+
+      {^reference, {:trace, _name, _detail, _us, _took} = trace} ->
+        progress.(trace)
         await(reference, monitor, progress)
 
       {^reference, {:ok, connection}} ->

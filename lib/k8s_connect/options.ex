@@ -13,8 +13,8 @@ defmodule K8sConnect.Options do
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:link, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
-             [:yes, :confirm]
-  @booleans [:interactive, :link, :sudo, :visible, :yes]
+             [:yes, :confirm, :verbose]
+  @booleans [:interactive, :link, :sudo, :visible, :yes, :verbose]
   @routes [:auto, :vm, :kernel]
   @protocols [:auto, :spdy, :websocket, :v4]
 
@@ -73,6 +73,7 @@ defmodule K8sConnect.Options do
            port: options[:port],
            cookie: if(cookie == nil, do: options[:cookie_from] || :spec, else: :nowhere),
            trust: true,
+           verbose: options[:verbose] || false,
            protocol: options[:protocol] || :auto
          },
          # In a function, which no report shows the inside of.

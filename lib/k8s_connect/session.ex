@@ -78,6 +78,11 @@ defmodule K8sConnect.Session do
     :keep_state_and_data
   end
 
+  def attaching(:info, {attach, {:trace, _, _, _, _} = trace}, %{attach: attach} = data) do
+    tell(data, trace)
+    :keep_state_and_data
+  end
+
   def attaching(:info, {attach, {:error, {stage, reason}}}, %{attach: attach} = data) do
     fail(Error.new(stage, reason), data)
   end

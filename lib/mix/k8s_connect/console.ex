@@ -9,10 +9,17 @@ defmodule Mix.K8sConnect.Console do
   @doc """
   One line for a step that is done.
   """
-  @spec step({:step, String.t(), String.t(), non_neg_integer()}) :: :ok
+  @spec step(tuple()) :: :ok
   def step({:step, name, detail, ms}) do
     say("#{String.pad_trailing(name, 10)} #{detail} (#{ms} ms)")
   end
+
+  def step({:trace, name, detail, us, took}) do
+    took = if took, do: ", #{ms(took)} of them"
+    say("  #{String.pad_trailing(name, 10)} #{detail} (#{ms(us)} ms#{took})")
+  end
+
+  defp ms(us), do: :erlang.float_to_binary(us / 1000, decimals: 1)
 
   @doc """
   Has the name of a protected context typed in, where there is somebody to do it.

@@ -41,7 +41,7 @@ defmodule Mix.Tasks.K8s.Doctor do
       and what looks like a token, a key or a password, are replaced. Names of namespaces, pods, nodes,
       groups, images and Secrets stay, and so do addresses of pods: look it over before you post it.
     * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`,
-      `--cookie-from`, `--timeout`, `--route`, `--sudo`, `--visible` - as for `mix k8s.connect`
+      `--cookie-from`, `--timeout`, `--route`, `--sudo`, `--visible`, `--protocol`, `--yes` - as for `mix k8s.connect`
 
   ## Exit codes
 

@@ -48,7 +48,7 @@ impl From<pod::Container> for Container {
 mod atoms {
     rustler::atoms! {
         // stages
-        config, cluster, target, node, cookie, outlet, native, step,
+        config, cluster, target, node, cookie, outlet, native, step, trace,
         // kinds of failure
         not_found, unreadable, malformed, no_context, unknown_context, unknown_cluster,
         unknown_user, bad_cluster, bad_user, bad_namespace,
@@ -109,6 +109,12 @@ pub fn failure<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
 /// `{:step, name, detail, ms}`
 pub fn step<'a>(env: Env<'a>, step: &Step) -> Term<'a> {
     (atoms::step(), step.name, &step.detail, step.ms).encode(env)
+}
+
+/// `{:trace, name, detail, us, took_us | nil}`
+pub fn trace<'a>(env: Env<'a>, trace: &Trace) -> Term<'a> {
+    let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    (atoms::trace(), trace.name, &trace.detail, us(trace.at), trace.took.map(us)).encode(env)
 }
 
 /// The failure of a task that ended without a result.

@@ -13,11 +13,14 @@ mod reply;
 mod runtime;
 mod session;
 mod survey;
+mod trace;
 
 use std::sync::Arc;
 
 use k8s_connect_core::{Error, attach::Steps, cluster::Cluster, config, pod};
 use rustler::{Atom, Env, NewBinary, NifResult, Reference, ResourceArc, Term, types::atom};
+
+use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::{
     options::{ApiOptions, AttachOptions},
@@ -46,7 +49,8 @@ fn resolve(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Ato
 }
 
 /// `{reference, {:ok, found}}`, and before that `{reference, {:step, name, detail, ms}}` each time
-/// that one is done. The link ends with the calling process.
+/// that one is done; with `verbose` also `{reference, {:trace, name, detail, us, took_us | nil}}`. The link
+/// ends with the calling process.
 #[rustler::nif]
 fn attach(
     env: Env,
@@ -58,11 +62,13 @@ fn attach(
     let told = caller.clone();
     let steps = Steps::new(move |step| told.tell(&step));
     let owner = caller.pid();
-    reply::spawn_with(&caller, async move {
+    let seen = if target.verbose { trace::to(caller.clone()) } else { Dispatch::none() };
+    let work = async move {
         let cluster = connect(options).await?;
         steps.cluster(&cluster);
         session::attach(cluster, target.into(), owner, steps).await
-    })
+    };
+    reply::spawn_with(&caller, work.with_subscriber(seen))
 }
 
 /// `{reference, {:ok, path}}`: an `AF_UNIX` socket that takes one connection, to the node.

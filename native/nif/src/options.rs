@@ -96,13 +96,24 @@ pub struct AttachOptions {
     port: Option<u16>,
     cookie: CookieFrom,
     trust: bool,
+    /// Whether the caller wants to see what the protocols do.
+    pub verbose: bool,
     protocol: Protocol,
 }
 
 impl From<AttachOptions> for Wish {
     fn from(options: AttachOptions) -> Self {
-        let AttachOptions { target, labels, container, node, port, cookie, trust, protocol } =
-            options;
+        let AttachOptions {
+            target,
+            labels,
+            container,
+            node,
+            port,
+            cookie,
+            trust,
+            protocol,
+            verbose: _,
+        } = options;
         let (cookie, protocol) = (cookie.into(), protocol.into());
         Self { target, labels, container, node, port, cookie, trust, protocol }
     }

@@ -12,7 +12,7 @@ use rustler::{
 };
 use tokio::sync::Notify;
 
-use crate::{encode, runtime};
+use crate::{encode, runtime, trace::Trace};
 
 /// Runs `work` on our threads and sends its result to the calling process.
 pub fn spawn<T, F>(env: Env, reference: Reference, work: F) -> NifResult<Atom>
@@ -75,6 +75,11 @@ impl Caller {
 
     pub fn pid(&self) -> LocalPid {
         self.pid
+    }
+
+    /// Sends `{reference, {:trace, name, detail, us, took_us | nil}}`.
+    pub fn trace(&self, trace: &Trace) {
+        self.deliver(|env| encode::trace(env, trace));
     }
 
     /// Sends `{reference, {:step, name, detail, ms}}`.

@@ -10,6 +10,8 @@ use std::{
 
 use kube::config::{ExecConfig, ExecInteractiveMode};
 
+use tracing::Instrument;
+
 use super::{Credentials, Error, process, protocol};
 use crate::{config::Access, environment::Environment};
 
@@ -99,9 +101,10 @@ impl Call {
             terminal: self.terminal,
         };
         let start = Instant::now();
+        let running = process::run(&command).instrument(tracing::debug_span!("plugin", program));
         let ended = match self.limit() {
-            Some(limit) => tokio::time::timeout(limit, process::run(&command)).await,
-            None => Ok(process::run(&command).await),
+            Some(limit) => tokio::time::timeout(limit, running).await,
+            None => Ok(running.await),
         };
         let ended = ended
             .map_err(|_| self.too_slow(start.elapsed()))?

@@ -15,6 +15,7 @@ use kube::{
 };
 use secrecy::ExposeSecret;
 use tower::{BoxError, ServiceBuilder};
+use tracing::Instrument;
 
 use super::connector::{self, Http};
 use crate::{
@@ -143,7 +144,16 @@ impl Transport {
         if let Some(authorization) = &credentials.authorization {
             request.headers_mut().insert(header::AUTHORIZATION, authorization.clone());
         }
-        Ok(self.connections.of(credentials)?.request(request).await?)
+        let span = tracing::debug_span!(
+            "request",
+            method = %request.method(),
+            path = request.uri().path(),
+            status = tracing::field::Empty
+        );
+        let connections = self.connections.of(credentials)?;
+        let answer = connections.request(request).instrument(span.clone()).await?;
+        span.record("status", answer.status().as_u16());
+        Ok(answer)
     }
 }
 

@@ -133,6 +133,7 @@ pub(super) async fn upgrade(
         Ok(got) => return Ok((got, known)),
         Err(no) => no,
     };
+    tracing::debug!(name: "upgrade", asked = first.name(), refused = %no);
     if known.is_some() {
         forget(cluster);
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tracing::field::Empty;
 
 use crate::link::{Link, Refused, Stream};
 
@@ -280,6 +281,7 @@ struct Epmd {
 
 impl Epmd {
     async fn ask(link: &Link) -> Result<Self, Error> {
+        tracing::debug!(name: "epmd", asked = "NAMES_REQ", port = epmd::PORT);
         let stream = link
             .open(epmd::PORT, epmd::NAMES)
             .await
@@ -339,6 +341,7 @@ impl Epmd {
 
     fn take(&mut self) -> Result<(), Error> {
         while let Some(entry) = self.names.next_entry().map_err(|seen| Error::EpmdJunk { seen })? {
+            tracing::debug!(name: "epmd", node = entry.name, port = entry.port);
             self.seen.push(entry);
         }
         Ok(())
@@ -385,6 +388,7 @@ async fn shake_as(
     send_name: Bytes,
 ) -> Result<handshake::Challenge, Error> {
     let node = || entry.name.clone();
+    let span = tracing::debug_span!("handshake", port = entry.port, name = Empty, flags = Empty);
     let mut stream =
         link.open(entry.port, send_name).await.map_err(|reason| Error::LinkClosed { reason })?;
     let mut reader = handshake::Reader::default();
@@ -401,6 +405,8 @@ async fn shake_as(
             return Err(Error::TlsOnly { node: node(), port: entry.port });
         }
         if let Some(challenge) = reader.challenge()? {
+            span.record("name", challenge.name.as_str());
+            span.record("flags", tracing::field::display(format_args!("{:#x}", challenge.flags)));
             return Ok(challenge);
         }
     }

@@ -11,6 +11,7 @@ use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
 use tokio::net::TcpStream;
 use tower::{BoxError, Service};
+use tracing::Instrument;
 
 use super::{Kind, Proxy, socks, tunnel};
 
@@ -48,12 +49,20 @@ impl Service<Uri> for Dialer {
     }
 
     fn call(&mut self, server: Uri) -> Self::Future {
+        let to = server.authority().map_or("", |authority| authority.as_str());
+        // A URL may have a password in it.
+        let to = to.rsplit('@').next().unwrap_or_default();
         match &mut self.way {
             None => {
+                let span = tracing::debug_span!("tcp", to);
                 let dialing = self.direct.call(server);
-                Box::pin(async move { Ok(MaybeHttpsStream::Http(dialing.await?)) })
+                let dialing = async move { Ok(MaybeHttpsStream::Http(dialing.await?)) };
+                Box::pin(dialing.instrument(span))
             }
-            Some((proxy, to_proxy)) => Box::pin(through(proxy.clone(), to_proxy.clone(), server)),
+            Some((proxy, to_proxy)) => {
+                let span = tracing::debug_span!("tcp", to, proxy = proxy.address());
+                Box::pin(through(proxy.clone(), to_proxy.clone(), server).instrument(span))
+            }
         }
     }
 }
