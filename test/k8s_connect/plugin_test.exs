@@ -132,7 +132,7 @@ defmodule K8sConnect.PluginTest do
   end
 
   describe "a certificate" do
-    defp decoded(name, file \\ "dev") do
+    defp decoded(name, file) do
       name |> Kubeconfig.part(file) |> Base.decode64!() |> String.replace("\n", "\\n")
     end
 
