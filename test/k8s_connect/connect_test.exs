@@ -187,7 +187,7 @@ for {name, protocol, cycles, bytes} <- [
         test = self()
         connect("app-0", progress: &send(test, &1))
 
-        for name <- ~w(context pod cookie link node connected),
+        for name <- ~w(connecting server pod cookie link node connected),
             do: assert_received({:step, ^name, _detail, _ms})
       end
 

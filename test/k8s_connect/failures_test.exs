@@ -20,8 +20,38 @@ defmodule K8sConnect.FailuresTest do
   @variants "test/host/variants_test.exs"
   @faults "test/host/faults_test.exs"
 
+  # Real plugins, proxies, gateways and servers of other kinds, each with a test of its own.
+  @logins "test/k8s_connect/login_test.exs"
+  @plugins "test/k8s_connect/plugin_test.exs"
+  @proxies "test/k8s_connect/proxy_test.exs"
+  @gateways "test/k8s_connect/protocol_test.exs"
+
   # Where it is broken, and what that test looks for.
   @elsewhere %{
+    {:config, :bad_proxy} => {@proxies, ":bad_proxy"},
+    {:config, :bad_service_account} => {@logins, ":bad_service_account"},
+    {:cluster, :plugin_not_found} => {@plugins, ":plugin_not_found"},
+    {:cluster, :plugin_not_started} => {@plugins, ":plugin_not_started"},
+    {:cluster, :plugin_failed} => {@plugins, ":plugin_failed"},
+    {:cluster, :plugin_too_slow} => {@plugins, ":plugin_too_slow"},
+    {:cluster, :plugin_rubbish} => {@plugins, ":plugin_rubbish"},
+    {:cluster, :plugin_version} => {@plugins, ":plugin_version"},
+    {:cluster, :plugin_needs_terminal} => {@plugins, ":plugin_needs_terminal"},
+    {:cluster, :plugin_empty} => {@plugins, ":plugin_empty"},
+    {:cluster, :token_file} => {@logins, ":token_file"},
+    {:cluster, :oidc} => {@logins, ":oidc"},
+    {:cluster, :proxy_unreachable} => {@proxies, ":proxy_unreachable"},
+    {:cluster, :proxy_login} => {@proxies, ":proxy_login"},
+    {:cluster, :proxy_refused} => {@proxies, ":proxy_refused"},
+    {:cluster, :proxy_cannot_reach} => {@proxies, ":proxy_cannot_reach"},
+    {:cluster, :not_a_proxy} => {@proxies, ":not_a_proxy"},
+    {:cluster, :timed_out_by_proxy} => {@proxies, ":timed_out_by_proxy"},
+    {:cluster, :server_certificate_not_yet_valid} =>
+      {@logins, ":server_certificate_not_yet_valid"},
+    {:cluster, :server_certificate_expired} => {@logins, ":server_certificate_expired"},
+    {:cluster, :hung_up} => {@logins, ":hung_up"},
+    {:cluster, :forbidden_both_ways} => {@gateways, ":forbidden_both_ways"},
+    {:cluster, :no_upgrade} => {@gateways, ":no_upgrade"},
     {:target, :replaced} => {@faults, "was replaced by another"},
     {:cookie, :not_there} => {@variants, "could not read the cookie from the running node"},
     {:helper, :not_installed} => {@kernel, ":not_installed"},
@@ -219,6 +249,14 @@ defmodule K8sConnect.FailuresTest do
   defp failure(:cluster, :not_kubernetes, directory) do
     port = serve("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
     pods(directory, "https://10.200.0.1:6443", "http://127.0.0.1:#{port}")
+  end
+
+  # The API server's priority and fairness lets nothing of this user's through.
+  defp failure(:cluster, :too_many_requests, directory) do
+    text = File.read!(user("lead"))
+    path = Path.join(directory, "kubeconfig")
+    File.write!(path, String.replace(text, "  user:\n", "  user:\n    as: throttled\n"))
+    K8sConnect.pods(kubeconfig: path, timeout: 1500)
   end
 
   # The pod

@@ -252,7 +252,7 @@ impl Login {
                 name: Some(call.program().into()),
                 took: plugin.took(),
             },
-            Self::Oidc(_) => plain("oidc"),
+            Self::Oidc(_) => plain("token of an OIDC issuer"),
         }
     }
 }

@@ -32,8 +32,8 @@ pub fn login(cluster: &Cluster) -> String {
     let way = match (facts.kind, facts.name) {
         ("none", _) => "nothing: the kubeconfig has no credentials for it".into(),
         ("in-cluster", _) => "the service account of this pod".into(),
-        (kind, Some(name)) => format!("{kind} {name}"),
-        (kind, None) => kind.into(),
+        (kind, Some(name)) => format!("the {kind} {name}"),
+        (kind, None) => format!("a {kind}"),
     };
     match cluster.acts_as() {
         Some(other) => format!("{way}, acting as {other}"),

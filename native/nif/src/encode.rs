@@ -5,6 +5,8 @@ use std::{collections::HashMap, time::Duration};
 use k8s_connect_core::{Error, attach::Step, auth, cluster, config, node, pod, proxy, target};
 use rustler::{Atom, Encoder, Env, NifStruct, Term};
 
+use crate::trace::Trace;
+
 #[derive(NifStruct)]
 #[module = "K8sConnect.Pod"]
 pub struct Pod {

@@ -135,7 +135,9 @@ impl Reader {
 
 fn check_status(message: &[u8]) -> Result<(), Error> {
     match message.split_first() {
-        Some((b's', status)) if status == b"ok" || status.starts_with(b"named:") => Ok(()),
+        // Simultaneous is a node that dials us as well, and lets ours win.
+        Some((b's', b"ok" | b"ok_simultaneous")) => Ok(()),
+        Some((b's', status)) if status.starts_with(b"named:") => Ok(()),
         Some((b's', status)) => {
             Err(Error::Rejected { status: String::from_utf8_lossy(status).into_owned() })
         }

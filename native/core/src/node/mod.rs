@@ -358,8 +358,8 @@ fn is_visitor(name: &str) -> bool {
 pub async fn refusal(link: &Link, node: &Node, name: &str) -> Option<Error> {
     let entry = epmd::Entry { name: local(&node.name).to_owned(), port: node.port };
     match shake_as(link, &entry, handshake::send_name_of(name)).await {
-        // That somebody of this name is connected already is asked about, and no refusal.
-        Err(Error::Rejected { status }) if status == "alive" => None,
+        // Somebody of this name is connected, or about to be: it is asked about, and no refusal.
+        Err(Error::Rejected { status }) if status == "alive" || status == "nok" => None,
         Err(error) => Some(error),
         Ok(_) => None,
     }
