@@ -38,8 +38,18 @@ defmodule K8sConnect.Distribution do
   @spec stop() :: :ok
   def stop do
     # Not in the state of a process: who started it may have been killed since.
-    _ = own?() and :net_kernel.stop()
-    :ok
+    name = Node.self()
+    if own?() and :net_kernel.stop() == :ok, do: await_no_node(name), else: :ok
+  end
+
+  # The VM takes the name back a moment after `net_kernel` has ended, and tells nobody.
+  defp await_no_node(name) do
+    if Node.self() == name do
+      Process.sleep(1)
+      await_no_node(name)
+    else
+      :ok
+    end
   end
 
   @doc """

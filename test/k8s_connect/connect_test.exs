@@ -314,7 +314,11 @@ for {name, protocol, cycles, bytes} <- [
       end
 
       test "after #{@cycles} times" do
-        cycle = fn -> K8sConnect.disconnect(connect()) end
+        cycle = fn ->
+          K8sConnect.disconnect(connect())
+          refute Node.alive?()
+        end
+
         for _ <- 1..20, do: cycle.()
 
         measure = fn ->

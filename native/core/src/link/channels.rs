@@ -16,7 +16,8 @@ use crate::cluster::Cluster;
 
 /// How to make the connections.
 pub struct Channels {
-    cluster: Cluster,
+    /// `None` when the link is closed: who still has a handle of it must not keep idle connections.
+    cluster: Mutex<Option<Cluster>>,
     pod: String,
     /// The connection that has shown that this form is taken, and its port.
     spare: Mutex<Option<(u16, Upgraded)>>,
@@ -25,7 +26,7 @@ pub struct Channels {
 impl Channels {
     pub fn new(cluster: &Cluster, pod: &str, port: u16, first: Upgraded) -> Self {
         let spare = Mutex::new(Some((port, first)));
-        Self { cluster: cluster.clone(), pod: pod.into(), spare }
+        Self { cluster: Mutex::new(Some(cluster.clone())), pod: pod.into(), spare }
     }
 
     /// Opens a stream, and with it a connection.
@@ -36,13 +37,26 @@ impl Channels {
         let upgraded = match self.spare(port) {
             Some(spare) => spare,
             // In a box, as whatever opens a stream would have the size of this.
-            None => Box::pin(protocol::channels(&self.cluster, &self.pod, port))
-                .await
-                .map_err(|error| error.to_string())?,
+            None => {
+                let cluster = self.cluster().ok_or("closed")?;
+                Box::pin(protocol::channels(&cluster, &self.pod, port))
+                    .await
+                    .map_err(|error| error.to_string())?
+            }
         };
         let form = Form::Channels(wire::Channels::FORWARD);
         let connection = Connection::new(upgraded, form, ending.clone());
         connection.open(What::Port(port), first).await
+    }
+
+    /// Lets go of all that it has.
+    pub fn close(&self) {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    fn cluster(&self) -> Option<Cluster> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// It is of use once, and to its port only.

@@ -75,6 +75,9 @@ impl Link {
     /// Ends every stream and the connection, whoever else has a handle.
     pub fn close(&self) {
         self.ending.end("closed".into());
+        if let Way::Each(channels) = &self.way {
+            channels.close();
+        }
     }
 
     /// Waits until the link is closed, and says why.
