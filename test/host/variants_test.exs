@@ -99,6 +99,28 @@ defmodule K8sConnect.VariantsTest do
   defp fits?({:error, stage, kind}, {stage, kind}), do: true
   defp fits?(_result, _expected), do: false
 
+  test "from inside of the cluster, by the pod's service account" do
+    image = ~w(kubectl get pod plain-env-0 -o jsonpath={.spec.containers[0].image})
+    {image, 0} = cluster(image)
+    manifest = Path.join(System.tmp_dir!(), "inside-#{System.pid()}.yaml")
+    on_exit(fn -> File.rm(manifest) end)
+
+    text =
+      path("test/cluster/manifests/inside.yaml")
+      |> File.read!()
+      |> String.replace("@IMAGE@", image)
+      |> String.replace("@LIBRARY@", path("_build/dev/lib/k8s_connect"))
+
+    File.write!(manifest, text)
+    assert {_output, 0} = cluster(["kubectl", "apply", "-f", manifest])
+    done = "jsonpath={.status.phase}=Succeeded"
+    wait = ["kubectl", "wait", "--for=#{done}", "pod/inside", "--timeout=60s"]
+    {_output, status} = cluster(wait)
+    {output, 0} = cluster(~w(kubectl logs inside))
+    assert status == 0, output
+    assert output =~ ~r/^in in-cluster: app@10\.244/m
+  end
+
   test "what needs Elixir on the node says so where there is none" do
     for {words, sentence} <- [{["--rpc", "node()"], "has no Elixir"}, {["--remsh"], "has no IEx"}] do
       assert {output, 1} = laptop(~w(mix k8s.connect erlang-0) ++ words)

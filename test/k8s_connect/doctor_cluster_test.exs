@@ -159,6 +159,16 @@ defmodule K8sConnect.DoctorClusterTest do
   defp ok_rights(report), do: if(layers(report).permissions != :failed, do: report)
   defp healthy(report), do: report.status == :ok
 
+  test "a protected context is examined, and connected to when that is confirmed" do
+    Application.put_env(:k8s_connect, :protect, ["test*"])
+    on_exit(fn -> Application.delete_env(:k8s_connect, :protect) end)
+    report = assert_sound(examine("app-0", []))
+    assert %{node: :ok, handshake: :failed} = layers(report)
+    failed = for %{checks: checks} <- report.layers, %{status: :failed} = c <- checks, do: c
+    assert Enum.any?(failed, &(&1.command =~ ~r/^mix k8s\.doctor app-0 .*--yes$/))
+    assert examine("app-0", yes: true).status == :ok
+  end
+
   test "one of the two rights of a port-forward" do
     report = assert_sound(examine("app-0", as("creator")))
     assert report.status == :warning

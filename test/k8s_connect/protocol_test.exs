@@ -146,7 +146,7 @@ defmodule K8sConnect.ProtocolTest do
       assert {:forbidden_both_ways, %{resource: "pods/portforward", namespace: "default"}} =
                error.reason
 
-      assert Exception.message(error) =~ "kubectl auth can-i create pods/portforward -n default"
+      assert Exception.message(error) =~ "mix k8s.doctor -n default"
     end
   end
 

@@ -5,7 +5,7 @@ defmodule K8sConnect.ProxyTest do
 
   import K8sConnect.{Daemon, Project, Tmp}
 
-  alias K8sConnect.{Environment, Error, Kubeconfig}
+  alias K8sConnect.{Environment, Error, Gateway, Kubeconfig}
 
   @moduletag :cluster
 
@@ -87,6 +87,39 @@ defmodule K8sConnect.ProxyTest do
       assert {:ok, [_ | _]} = K8sConnect.pods(kubeconfig: kubeconfig)
       assert_connects(kubeconfig)
       assert File.read!(log) =~ "CONNECT #{@server}"
+    end
+
+    test "to a proxy that is spoken to by TLS", %{tmp_dir: tmp_dir} do
+      {behind, log} = tinyproxy(tmp_dir)
+      [pem, config] = for name <- ~w(proxy.pem haproxy.conf), do: Path.join(tmp_dir, name)
+      Gateway.certificate(pem, tmp_dir)
+      port = free_port()
+
+      File.write!(config, """
+      defaults
+        mode tcp
+        timeout connect 5s
+        timeout client 60s
+        timeout server 60s
+      listen proxy
+        bind 127.0.0.1:#{port} ssl crt #{pem}
+        server tinyproxy 127.0.0.1:#{behind}
+      """)
+
+      start(["haproxy", "-db", "-f", config], port)
+      url = "proxy-url: 'https://127.0.0.1:#{port}'"
+      # As kubectl has it: who may sign for the server may for the proxy.
+      authorities =
+        Base.decode64!(Kubeconfig.part("certificate-authority-data")) <> File.read!(pem)
+
+      trusts = "certificate-authority-data: #{Base.encode64(authorities)}"
+      assert_connects(Kubeconfig.write(tmp_dir, [url, trusts]))
+      assert File.read!(log) =~ "CONNECT #{@server}"
+
+      assert {:cluster, {:proxy_unreachable, %{problem: problem}}} =
+               failure(Kubeconfig.write(tmp_dir, [url]))
+
+      assert problem =~ "certificate"
     end
 
     test "by HTTPS_PROXY, unless NO_PROXY has the server", %{tmp_dir: tmp_dir} do

@@ -89,6 +89,20 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~ "mix help k8s.connect"
   end
 
+  test "--verbose shows what the protocols do, and no secret" do
+    token = Path.expand("~/.kube/token")
+    [_line, secret] = Regex.run(~r/token: (\S+)/, File.read!(token))
+    {encoded, 0} = System.cmd("kubectl", ~w(get secret app-cookie -o jsonpath={.data.cookie}))
+    assert {output, 0} = connect("app-0 --verbose --rpc 1 --kubeconfig #{token}")
+    path = "path=/api/v1/namespaces/default/pods/app-0"
+    assert output =~ ~r/^  tcp +to=10\.200\.0\.1:6443 \(\d+\.\d ms, \d+\.\d of them\)$/m
+    assert output =~ ~r"^  request +method=GET #{path} status=200 \("m
+    assert output =~ ~r"^  request +method=POST #{path}/portforward status=101 \("m
+    assert output =~ ~r/^  epmd +node=app port=5555 \(/m
+    assert output =~ ~r/^  handshake +port=5555 name=app@10\.244\.1\.\d+ flags=0x[0-9a-f]+ \(/m
+    for text <- [secret, Base.decode64!(encoded), "Bearer"], do: refute(output =~ text)
+  end
+
   test "--json has results and errors as one object, alone on standard output" do
     json = fn words, code ->
       {output, ^code} = System.cmd("mix", ["k8s.connect" | words], cd: path("."), env: env())

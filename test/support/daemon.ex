@@ -19,29 +19,21 @@ defmodule K8sConnect.Daemon do
   Starts a program and waits until it takes connections on the port. It is ended after the test.
   """
   def start(words, port, address \\ {127, 0, 0, 1}) do
-    [program | arguments] = words
+    # What ends the test, or kills this VM, closes the shell's input, and the shell ends the program.
+    # Programs of administrators are not in the PATH of a user.
+    script = ~S(PATH=$PATH:/usr/sbin; "$@" < /dev/null & read end; kill $!; wait)
 
     daemon =
-      Port.open({:spawn_executable, find(program)}, [
+      Port.open({:spawn_executable, "/bin/sh"}, [
         :binary,
         :exit_status,
         :stderr_to_stdout,
-        args: arguments
+        args: ["-c", script, "daemon" | words]
       ])
 
     {:os_pid, pid} = Port.info(daemon, :os_pid)
-    ExUnit.Callbacks.on_exit(fn -> stop(pid) end)
+    ExUnit.Callbacks.on_exit(fn -> gone(pid, 500) end)
     await(daemon, port, address, 500)
-  end
-
-  # Those of administrators are not in the PATH of a user.
-  defp find(program) do
-    System.find_executable(program) || Path.join("/usr/sbin", program)
-  end
-
-  defp stop(pid) do
-    System.cmd("kill", ["#{pid}"], stderr_to_stdout: true)
-    gone(pid, 500)
   end
 
   defp gone(pid, tries) do

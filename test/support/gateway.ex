@@ -6,6 +6,8 @@ defmodule K8sConnect.Gateway do
 
   import ExUnit.Assertions
 
+  alias K8sConnect.Daemon
+
   @server "10.200.0.1:6443"
 
   @doc """
@@ -13,16 +15,18 @@ defmodule K8sConnect.Gateway do
   it. `program` is `:nginx` or `:haproxy`, `rules` what it has to do with requests.
   """
   def start(program, directory, rules, user \\ "token") do
-    port = free_port()
+    port = Daemon.free_port()
     name = "gateway#{port}"
     pem = Path.join(directory, "#{name}.pem")
     certificate(pem, directory)
     config = Path.join(directory, "#{name}.conf")
     File.write!(config, config(program, rules, port, pem, directory))
-    run(program, config)
-    wait(port, 200)
+    Daemon.start(command(program) ++ [config], port)
     kubeconfig(directory, name, port, pem, user)
   end
+
+  defp command(:nginx), do: ~w(nginx -e stderr -c)
+  defp command(:haproxy), do: ~w(haproxy -db -f)
 
   defp config(:nginx, rules, port, pem, directory) do
     temp =
@@ -70,34 +74,11 @@ defmodule K8sConnect.Gateway do
     """
   end
 
-  # What kills this VM closes the standard input of the shell, which then ends the program.
-  defp run(program, config) do
-    command = if program == :nginx, do: "nginx -e stderr -c", else: "haproxy -db -f"
-    script = "PATH=$PATH:/usr/sbin; #{command} #{config} < /dev/null & read end; kill $!; wait"
-    keeper = spawn(fn -> keep(script) end)
-
-    ExUnit.Callbacks.on_exit(fn ->
-      monitor = Process.monitor(keeper)
-      send(keeper, :stop)
-      assert_receive {:DOWN, ^monitor, :process, ^keeper, _reason}, 10_000
-    end)
-  end
-
-  defp keep(script) do
-    port =
-      Port.open({:spawn_executable, "/bin/sh"}, [
-        :binary,
-        :exit_status,
-        :stderr_to_stdout,
-        args: ["-c", script]
-      ])
-
-    receive do: (:stop -> Port.command(port, "end\n"))
-    receive do: ({^port, {:exit_status, _status}} -> :ok)
-  end
-
-  # One that says that it may sign others would not be taken for a server's own.
-  defp certificate(pem, directory) do
+  @doc """
+  Writes a certificate of 127.0.0.1 and its key to `pem`.
+  """
+  def certificate(pem, directory) do
+    # One that says that it may sign others would not be taken for a server's own.
     [key, config] = for name <- ~w(key.pem openssl.conf), do: Path.join(directory, name)
 
     File.write!(config, """
@@ -133,20 +114,5 @@ defmodule K8sConnect.Gateway do
 
     File.write!(path, text)
     path
-  end
-
-  defp free_port do
-    {:ok, listener} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-    {:ok, port} = :inet.port(listener)
-    :gen_tcp.close(listener)
-    port
-  end
-
-  defp wait(port, tries) do
-    case :gen_tcp.connect({127, 0, 0, 1}, port, []) do
-      {:ok, socket} -> :gen_tcp.close(socket)
-      _error when tries > 0 -> Process.sleep(20) && wait(port, tries - 1)
-      error -> flunk("no gateway: #{inspect(error)}")
-    end
   end
 end
