@@ -6,19 +6,20 @@ use std::{
     ffi::CString,
     fs::{self, File},
     io::{self, PipeReader, PipeWriter},
-    os::fd::{AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
     spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn},
     sys::{
         signal::{SigSet, Signal, kill},
         wait::waitpid,
     },
-    unistd::Pid,
+    unistd::{Pid, dup2_stdin},
 };
 use tokio::{io::AsyncReadExt, net::unix::pipe};
 
@@ -54,6 +55,7 @@ pub(super) struct Ended {
 pub(super) async fn run(command: &Command) -> Result<Ended, String> {
     let ((output, to_output), (words, to_words)) = (pipe()?, pipe()?);
     let (status, to_status) = pipe()?;
+    let _quiet = if command.terminal { Input::withhold().ok() } else { None };
     let process = spawn(command, [&to_output, &to_words, &to_status]);
     let process = process.map_err(|error| error.to_string())?;
     // Theirs now: otherwise there would be no end of file.
@@ -73,6 +75,30 @@ pub(super) async fn run(command: &Command) -> Result<Ended, String> {
     let rest = async { tokio::join!(output.read(), words.read()) };
     let _ = tokio::time::timeout(REST, rest).await;
     Ok(Ended { failure: failure(&status.bytes), output: output.bytes, words: words.end() })
+}
+
+/// The BEAM reads from the terminal at all times, and would take of an answer what it gets first. As
+/// long as this is there it finds nothing at its standard input.
+struct Input {
+    terminal: OwnedFd,
+    /// While it is open, reading the other end is not at its end.
+    _empty: PipeWriter,
+}
+
+impl Input {
+    fn withhold() -> io::Result<Self> {
+        let terminal = io::stdin().as_fd().try_clone_to_owned()?;
+        let (nothing, empty) = io::pipe()?;
+        fcntl(&nothing, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        dup2_stdin(&nothing)?;
+        Ok(Self { terminal, _empty: empty })
+    }
+}
+
+impl Drop for Input {
+    fn drop(&mut self) {
+        let _ = dup2_stdin(&self.terminal);
+    }
 }
 
 fn pipe() -> Result<(PipeReader, PipeWriter), String> {
