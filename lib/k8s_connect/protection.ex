@@ -8,8 +8,11 @@ defmodule K8sConnect.Protection do
   @doc """
   Whether a connection to the context may be made: it is not protected, or somebody says so.
   """
-  @spec check(String.t(), %{yes: boolean(), confirm: (String.t() -> boolean())}) ::
-          :ok | {:error, Error.t()}
+  @spec check(String.t(), %{
+          :yes => boolean(),
+          :confirm => (String.t() -> boolean()),
+          optional(atom()) => term()
+        }) :: :ok | {:error, Error.t()}
   def check(context, %{yes: yes, confirm: confirm}) do
     pattern = Enum.find(patterns(), &matches?(&1, context))
 

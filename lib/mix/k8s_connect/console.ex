@@ -50,7 +50,7 @@ defmodule Mix.K8sConnect.Console do
     end
   end
 
-  defp show_pods(pods, :text), do: for(pod <- pods, do: IO.puts("#{pod.name}  #{pod.phase}"))
+  defp show_pods(pods, :text), do: Enum.each(pods, &IO.puts("#{&1.name}  #{&1.phase}"))
 
   defp show_pods(pods, :json) do
     pods = for pod <- pods, do: Map.take(pod, [:name, :namespace, :uid, :phase, :ip])

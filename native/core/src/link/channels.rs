@@ -34,15 +34,14 @@ impl Channels {
         if let Some(reason) = ending.reason() {
             return Err(reason);
         }
-        let upgraded = match self.spare(port) {
-            Some(spare) => spare,
+        let upgraded = if let Some(spare) = self.spare(port) {
+            spare
+        } else {
+            let cluster = self.cluster().ok_or("closed")?;
             // In a box, as whatever opens a stream would have the size of this.
-            None => {
-                let cluster = self.cluster().ok_or("closed")?;
-                Box::pin(protocol::channels(&cluster, &self.pod, port))
-                    .await
-                    .map_err(|error| error.to_string())?
-            }
+            Box::pin(protocol::channels(&cluster, &self.pod, port))
+                .await
+                .map_err(|error| error.to_string())?
         };
         let form = Form::Channels(wire::Channels::FORWARD);
         let connection = Connection::new(upgraded, form, ending.clone());
