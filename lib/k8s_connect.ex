@@ -90,6 +90,7 @@ defmodule K8sConnect do
          {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
          :ok <- Protection.check(place.context, options) do
       options.progress.(first_step(place, options))
+      options = pin(options, place.context)
       {:ok, _started} = Application.ensure_all_started(:k8s_connect)
       reference = make_ref()
 
@@ -99,6 +100,10 @@ defmodule K8sConnect do
       await(reference, Process.monitor(session), options.progress)
     end
   end
+
+  # The one that was confirmed: another may be the current one by now.
+  defp pin(options, "in-cluster"), do: options
+  defp pin(options, context), do: put_in(options.api.context, context)
 
   # What is about to be connected, before anything is sent.
   defp first_step(place, options) do

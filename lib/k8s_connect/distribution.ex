@@ -39,14 +39,14 @@ defmodule K8sConnect.Distribution do
   def stop do
     # Not in the state of a process: who started it may have been killed since.
     name = Node.self()
-    if own?() and :net_kernel.stop() == :ok, do: await_no_node(name), else: :ok
+    if own?() and :net_kernel.stop() == :ok, do: await_no_node(name, 5_000), else: :ok
   end
 
   # The VM takes the name back a moment after `net_kernel` has ended, and tells nobody.
-  defp await_no_node(name) do
-    if Node.self() == name do
+  defp await_no_node(name, tries) do
+    if Node.self() == name and tries > 0 do
       Process.sleep(1)
-      await_no_node(name)
+      await_no_node(name, tries - 1)
     else
       :ok
     end

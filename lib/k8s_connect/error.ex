@@ -99,8 +99,10 @@ defmodule K8sConnect.Error do
   # A question keeps its mark.
   defp stop(says), do: if(String.ends_with?(says, "?"), do: says, else: says <> ".")
 
+  @doc false
   # Escape sequences first, as a whole, then whatever else could move a cursor.
-  defp printable(text) do
+  @spec printable(String.t()) :: String.t()
+  def printable(text) do
     text
     |> String.codepoints()
     |> Enum.map_join(&if(String.valid?(&1), do: &1, else: "\uFFFD"))

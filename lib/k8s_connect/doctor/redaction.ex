@@ -4,6 +4,7 @@ defmodule K8sConnect.Doctor.Redaction do
   # like a token is taken out all the same, as programs that fail may have printed it.
 
   alias K8sConnect.Doctor
+  alias K8sConnect.Doctor.Role
 
   @doc """
   The same report with its texts made fit for others to read.
@@ -49,6 +50,7 @@ defmodule K8sConnect.Doctor.Redaction do
       {~r/\b(token|password|secret|cookie)=[^\s,;]+/i, "\\1=<secret>"},
       {~r"(?<=://)[^/\s@]+@", "<user>@"},
       {~r/[\w.+-]+@[\w-]+(\.[\w-]+)*\.[a-z]{2,}\b/i, "<user>"},
+      {~r/\bUser "[^"]*"/, "User <user>"},
       {~r/\barn:aws[\w-]*:[^\s,)"]+/, "<arn>"}
     ]
   end
@@ -64,7 +66,7 @@ defmodule K8sConnect.Doctor.Redaction do
 
   # The longest first, as one may be in another.
   defp known(report) do
-    found = server(report) ++ user(report) ++ machine()
+    found = server(report) ++ contexts(report) ++ proxy(report) ++ user(report) ++ machine()
 
     found =
       for {word, mark} <- found, word not in [nil, "", "/", "root", "localhost"], do: {word, mark}
@@ -80,6 +82,24 @@ defmodule K8sConnect.Doctor.Redaction do
       {System.get_env("USER"), "<user>"},
       {"@#{host}", "<host>"}
     ]
+  end
+
+  # Where no context was found, those that there are.
+  defp contexts(report) do
+    for %{name: "kubeconfig"} = check <- checks(report),
+        text <- [check.why, check.command],
+        is_binary(text),
+        pattern <- [~r/There are: ([^"\n]+)/, ~r/context "([^"\n]+)"/, ~r/--context (\S+)/],
+        [_all, names] <- Regex.scan(pattern, text),
+        name <- String.split(names, ", "),
+        do: {name, "<context>"}
+  end
+
+  defp proxy(report) do
+    for %{name: "proxy", fact: fact, source: source} <- checks(report),
+        source != nil,
+        [_all, host] <- [Regex.run(~r/^(\S+):\d+$/, fact)],
+        do: {host, "<proxy>"}
   end
 
   # The kubeconfig's check names context and server, each in its own words.
@@ -98,7 +118,9 @@ defmodule K8sConnect.Doctor.Redaction do
     for %{name: "user", fact: fact} <- checks(report),
         [name | _groups] <- [String.split(fact, ", in ")],
         fact =~ ", in ",
-        do: {name, "<user>"}
+        # As they are, and as a part of a Role's name.
+        word <- [name, String.replace_prefix(Role.name(name), "k8s-connect-", "")],
+        do: {word, "<user>"}
   end
 
   defp checks(report), do: Enum.flat_map(report.layers, & &1.checks)

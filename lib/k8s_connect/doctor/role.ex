@@ -40,9 +40,11 @@ defmodule K8sConnect.Doctor.Role do
 
   # The user's own, and of these rights: by being applied, one that others share, or that is about
   # another Secret, would take from somebody what it gave.
-  defp name(nil), do: "k8s-connect-your-user"
+  @doc false
+  @spec name(String.t() | nil) :: String.t()
+  def name(nil), do: "k8s-connect-your-user"
 
-  defp name(user) do
+  def name(user) do
     plain = user |> String.downcase() |> String.replace(~r/[^a-z0-9]+/, "-") |> String.trim("-")
     plain = plain |> String.slice(0, 40) |> String.trim("-")
     parts = if plain == user, do: [plain], else: [plain, to_string(:erlang.phash2(user))]
@@ -52,7 +54,9 @@ defmodule K8sConnect.Doctor.Role do
   # What is not in every such Role.
   defp more(rights) do
     exec = for %{resource: "pods/exec"} <- rights, do: "exec"
-    exec ++ for %{name: name} when name != nil <- rights, do: name
+
+    exec ++
+      for %{name: name} when name != nil <- rights, do: String.replace(name, ~r/[^a-z0-9.-]/, "")
   end
 
   defp rules(rights) do

@@ -11,12 +11,12 @@ defmodule Mix.K8sConnect.Console do
   """
   @spec step(tuple()) :: :ok
   def step({:step, name, detail, ms}) do
-    say("#{String.pad_trailing(name, 10)} #{detail} (#{ms} ms)")
+    say("#{String.pad_trailing(name, 10)} #{Error.printable(detail)} (#{ms} ms)")
   end
 
   def step({:trace, name, detail, us, took}) do
     took = if took, do: ", #{ms(took)} of them"
-    say("  #{String.pad_trailing(name, 10)} #{detail} (#{ms(us)} ms#{took})")
+    say("  #{String.pad_trailing(name, 10)} #{Error.printable(detail)} (#{ms(us)} ms#{took})")
   end
 
   defp ms(us), do: :erlang.float_to_binary(us / 1000, decimals: 1)
@@ -27,7 +27,7 @@ defmodule Mix.K8sConnect.Console do
   @spec confirm(String.t()) :: boolean()
   def confirm(context) do
     Shell.terminal?() and
-      case IO.gets("Context #{context} is protected. Type its name to connect to it: ") do
+      case IO.gets("Context #{inspect(context)} is protected. Type its name to connect to it: ") do
         answer when is_binary(answer) -> String.trim(answer) == context
         _no_more_input -> false
       end

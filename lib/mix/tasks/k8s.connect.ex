@@ -67,8 +67,8 @@ defmodule Mix.Tasks.K8s.Connect do
   ## Environment
 
   `KUBECONFIG`, and `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` by kubectl's rules; a kubeconfig's
-  `proxy-url` comes before them. A login plugin (`exec` in the kubeconfig) gets all of it, and may
-  ask on the terminal unless IEx runs in this BEAM.
+  `proxy-url` comes before them. A login plugin (`exec` in the kubeconfig) gets all of it
+  whose names a shell knows, and may ask on the terminal unless IEx runs in this BEAM.
 
   ## Configuration
 
@@ -81,8 +81,8 @@ defmodule Mix.Tasks.K8s.Connect do
 
       config :k8s_connect, protect: ["prod*"]
 
-  has the name of a context that matches typed in before anything is sent to it. Without a terminal
-  it takes `--yes`.
+  has the name of a context that matches typed in before it is connected to. Without a terminal
+  it takes `--yes`. Listing pods, and the doctor up to the node, do not ask.
 
   ## Output and exit codes
 

@@ -161,7 +161,11 @@ pub(crate) enum Login {
         plugin: Arc<Plugin>,
         call: Box<exec::Call>,
     },
-    Oidc(Arc<Oidc>),
+    Oidc {
+        oidc: Arc<Oidc>,
+        /// How long its issuer may take.
+        limit: Duration,
+    },
 }
 
 /// How a user logs in, for people to read.
@@ -183,14 +187,15 @@ impl Login {
             context: access.context.clone(),
             problem: problem.into(),
         };
+        // A file may be written anew, and counts more than a token beside it.
+        if let Some(path) = &user.token_file {
+            let in_cluster = access.context == config::IN_CLUSTER;
+            return Ok(Self::File { file: TokenFile::new(Path::new(path)), in_cluster });
+        }
         if let Some(token) = filled(user.token.as_ref()) {
             let authorization =
                 bearer(token).ok_or_else(|| bad("its token has a control character"))?;
             return Ok(Self::Fixed { kind: "token", authorization });
-        }
-        if let Some(path) = &user.token_file {
-            let in_cluster = access.context == config::IN_CLUSTER;
-            return Ok(Self::File { file: TokenFile::new(Path::new(path)), in_cluster });
         }
         if let (Some(name), Some(password)) = (&user.username, &user.password) {
             let text = BASE64_STANDARD.encode(format!("{name}:{}", password.expose_secret()));
@@ -203,7 +208,7 @@ impl Login {
             return Ok(Self::Plugin { plugin: plugin::of(&call), call });
         }
         if let Some(provider) = &user.auth_provider {
-            return Ok(Self::Oidc(oidc::of(access, &provider.config)));
+            return Ok(Self::Oidc { oidc: oidc::of(access, &provider.config), limit });
         }
         Ok(Self::Connection { certificate: has_certificate(user) })
     }
@@ -215,7 +220,7 @@ impl Login {
             Self::Fixed { authorization, .. } => Ok(Credentials::carrying(authorization.clone())),
             Self::File { file, .. } => file.read().map(Credentials::carrying),
             Self::Plugin { plugin, call } => plugin.credentials(call).await,
-            Self::Oidc(oidc) => oidc.token().await.map(Credentials::carrying),
+            Self::Oidc { oidc, limit } => oidc.token(*limit).await.map(Credentials::carrying),
         }
     }
 
@@ -252,7 +257,7 @@ impl Login {
                 name: Some(call.program().into()),
                 took: plugin.took(),
             },
-            Self::Oidc(_) => plain("token of an OIDC issuer"),
+            Self::Oidc { .. } => plain("token of an OIDC issuer"),
         }
     }
 }

@@ -138,7 +138,10 @@ impl Cluster {
 
     /// Waits no longer than one request may take.
     pub(crate) async fn within<T>(&self, answer: impl Future<Output = T>) -> Result<T, Error> {
-        tokio::time::timeout(self.timeout, answer).await.map_err(|_| self.timed_out())
+        // It lives until its failure is explained: what it waits for is asked then.
+        let mut answer = std::pin::pin!(answer);
+        let answer = tokio::time::timeout(self.timeout, &mut answer).await;
+        answer.map_err(|_| self.timed_out())
     }
 
     fn timed_out(&self) -> Error {

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -33,7 +34,7 @@ const QUIET: Duration = Duration::from_secs(5);
 const MOST: usize = 1024 * 1024;
 
 /// By what the kubeconfig says of them; for as long as the VM runs.
-static LOGINS: Mutex<Option<HashMap<String, Arc<Oidc>>>> = Mutex::new(None);
+static LOGINS: Mutex<Option<HashMap<u64, Arc<Oidc>>>> = Mutex::new(None);
 
 pub(crate) struct Oidc {
     context: String,
@@ -52,8 +53,12 @@ struct State {
 /// The login of a user entry.
 pub(super) fn of(access: &Access, settings: &HashMap<String, String>) -> Arc<Oidc> {
     let filled = |name: &str| settings.get(name).filter(|value| !value.is_empty()).cloned();
-    let names = ["idp-issuer-url", "client-id", "id-token", "refresh-token"];
-    let entry = format!("{:?}", names.map(filled));
+    // All of it: what is corrected counts at once.
+    let mut settled: Vec<_> = settings.iter().collect();
+    settled.sort();
+    let mut hasher = DefaultHasher::new();
+    (settled, access.environment.digest()).hash(&mut hasher);
+    let entry = hasher.finish();
     let new = || {
         let (id_token, refresh_token) = (filled("id-token"), filled("refresh-token"));
         Arc::new(Oidc {
@@ -68,8 +73,13 @@ pub(super) fn of(access: &Access, settings: &HashMap<String, String>) -> Arc<Oid
 }
 
 impl Oidc {
-    /// One caller asks the issuer, the others wait for its answer.
-    pub async fn token(&self) -> Result<HeaderValue, Error> {
+    /// One caller asks the issuer, the others wait for its answer, none longer than the limit.
+    pub async fn token(&self, limit: Duration) -> Result<HeaderValue, Error> {
+        let late = |_| self.failed(&format!("no answer within {} ms", limit.as_millis()));
+        tokio::time::timeout(limit, self.get()).await.map_err(late)?
+    }
+
+    async fn get(&self) -> Result<HeaderValue, Error> {
         let mut state = self.state.lock().await;
         if let Some(token) = state.id_token.as_deref().filter(|token| is_good(token)) {
             return bearer(token)
@@ -97,6 +107,9 @@ impl Oidc {
         let (_, metadata) = self.ask(&http, request).await?;
         let endpoint = metadata["token_endpoint"].as_str();
         let endpoint = endpoint.ok_or_else(|| self.failed("it names no token_endpoint"))?;
+        if issuer.starts_with("https:") && !endpoint.starts_with("https:") {
+            return Err(self.failed("its token_endpoint is not spoken to by TLS"));
+        }
         let answer = self.ask_for_token(&http, endpoint, &refresh_token).await?;
         if let Some(next) = answer["refresh_token"].as_str() {
             state.refresh_token = Some(next.into());

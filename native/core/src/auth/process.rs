@@ -16,6 +16,7 @@ use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn},
     sys::{
+        resource::{Resource, getrlimit},
         signal::{SigSet, Signal, kill},
         wait::waitpid,
     },
@@ -55,7 +56,8 @@ pub(super) struct Ended {
 pub(super) async fn run(command: &Command) -> Result<Ended, String> {
     let ((output, to_output), (words, to_words)) = (pipe()?, pipe()?);
     let (status, to_status) = pipe()?;
-    let _quiet = if command.terminal { Input::withhold().ok() } else { None };
+    let alone = if command.terminal { Some(TERMINAL.lock().await) } else { None };
+    let _quiet = alone.as_ref().and_then(|_| Input::withhold().ok());
     let process = spawn(command, [&to_output, &to_words, &to_status]);
     let process = process.map_err(|error| error.to_string())?;
     // Theirs now: otherwise there would be no end of file.
@@ -74,8 +76,12 @@ pub(super) async fn run(command: &Command) -> Result<Ended, String> {
     process.has_ended();
     let rest = async { tokio::join!(output.read(), words.read()) };
     let _ = tokio::time::timeout(REST, rest).await;
-    Ok(Ended { failure: failure(&status.bytes), output: output.bytes, words: words.end() })
+    let words = if command.terminal { "what it said is above".into() } else { words.end() };
+    Ok(Ended { failure: failure(&status.bytes), output: output.bytes, words })
 }
+
+/// Two programs cannot ask on one terminal at a time.
+static TERMINAL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// The BEAM reads from the terminal at all times, and would take of an answer what it gets first. As
 /// long as this is there it finds nothing at its standard input.
@@ -117,7 +123,7 @@ fn spawn(command: &Command, pipes: [&PipeWriter; 3]) -> io::Result<Process> {
     actions.add_dup2(output.as_raw_fd(), 1)?;
     actions.add_dup2(status.as_raw_fd(), 3)?;
     // The pipes of the BEAM's ports are not close-on-exec. To close what is not open is no error.
-    for descriptor in 4..=highest()? + NEWER {
+    for descriptor in 4..=(highest()? + NEWER).min(last()?) {
         actions.add_close(descriptor)?;
     }
     let mut attributes = PosixSpawnAttr::init()?;
@@ -154,6 +160,12 @@ fn apart() -> PosixSpawnFlags {
 
 fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
     texts.map(|text| CString::new(text).map_err(io::Error::from)).collect()
+}
+
+/// The last descriptor that there can be, which is the last that may be named in an action.
+fn last() -> io::Result<RawFd> {
+    let (soft, _hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(RawFd::try_from(soft).unwrap_or(RawFd::MAX) - 1)
 }
 
 /// The highest descriptor that is open.

@@ -167,8 +167,8 @@ fn copy(request: &Request<Body>) -> Option<Request<Body>> {
     Some(copy)
 }
 
-/// `Retry-After`, in seconds as the API server gives it.
+/// `Retry-After`, in seconds as the API server gives it; it is not hurried even where it asks for that.
 fn pause(answer: &Response<Incoming>) -> Option<Duration> {
     let value: &HeaderValue = answer.headers().get(header::RETRY_AFTER)?;
-    value.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    value.to_str().ok()?.trim().parse().ok().map(|seconds: u64| Duration::from_secs(seconds.max(1)))
 }

@@ -41,7 +41,7 @@ pub async fn output(
     protocol: Protocol,
 ) -> Result<Bytes, Error> {
     let mut stream = run(cluster, pod, query(container, command), protocol).await?;
-    let mut output = BytesMut::new();
+    let (mut output, mut status) = (BytesMut::new(), String::new());
     let read = async {
         loop {
             match stream.read().await {
@@ -49,10 +49,17 @@ pub async fn output(
                     output.extend_from_slice(&bytes);
                 }
                 Ok(Some(_)) => return Err(Error::Failed("it printed too much".into())),
-                // The status says how it ended, and comes after all output.
-                Err(Refused(status)) if is_success(&status) => return Ok(()),
-                Err(Refused(status)) => return Err(Error::Failed(message(&status))),
-                Ok(None) => return Err(Error::Failed("it ended without a status".into())),
+                // The status says how it ended, and comes after all output, in pieces as it likes.
+                Err(Refused(piece)) if status.len() + piece.len() <= MAX_OUTPUT => {
+                    status += &piece;
+                    if is_success(&status) {
+                        return Ok(());
+                    }
+                }
+                Ok(None) if status.is_empty() => {
+                    return Err(Error::Failed("it ended without a status".into()));
+                }
+                Err(Refused(_)) | Ok(None) => return Err(Error::Failed(message(&status))),
             }
         }
     };

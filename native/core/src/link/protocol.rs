@@ -22,6 +22,7 @@ const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";
 const CHANNELS: &str = "v4.channel.k8s.io";
 /// Old servers leak something with each WebSocket that they refuse, so what all of them take is there.
 const EITHER: &str = "SPDY/3.1+portforward.k8s.io, v4.channel.k8s.io";
+const FORWARD: &str = "pods/portforward";
 /// Kubeconfigs change, and with them their fingerprints; older ones need no place.
 const MAX_REMEMBERED: usize = 64;
 
@@ -107,7 +108,7 @@ fn forward<'a>(pod: &'a str, port: u16, websocket: &'static str) -> Wanted<'a> {
     Wanted {
         pod,
         subresource: "portforward",
-        resource: "pods/portforward",
+        resource: FORWARD,
         // SPDY names its ports later.
         query: format!("ports={port}"),
         spdy: "portforward.k8s.io",
@@ -129,14 +130,15 @@ pub(super) async fn upgrade(
         Protocol::Spdy => (Asked::Spdy, None),
         Protocol::WebSocket | Protocol::V4 => (Asked::WebSocket, None),
     };
-    let no = match ask(cluster, wanted, first).await? {
+    let asked = ask(cluster, wanted, first).await;
+    if known.is_some() && wanted.resource == FORWARD && !matches!(asked, Ok(Ok(_))) {
+        forget(cluster);
+    }
+    let no = match asked? {
         Ok(got) => return Ok((got, known)),
         Err(no) => no,
     };
     tracing::debug!(name: "upgrade", asked = first.name(), refused = %no);
-    if known.is_some() {
-        forget(cluster);
-    }
     let Some(second) = second else { return Err(refused(cluster, wanted, &[(first, no)])) };
     match ask(cluster, wanted, second).await? {
         Ok(got @ Got::WebSocket(..)) => Ok((got, Some(no.to_string()))),
@@ -178,7 +180,12 @@ async fn ask(
     let path = wanted.path(cluster);
     match asked {
         Asked::Spdy => {
-            let got = cluster.ask(action, upgrade::spdy(cluster, &path, wanted.spdy)).await?;
+            let request = || upgrade::spdy(cluster, &path, wanted.spdy);
+            let mut got = cluster.ask(action, request()).await?;
+            if matches!(got, Err(No::Closed)) {
+                // It may have been an idle connection that was closed as we took it.
+                got = cluster.ask(action, request()).await?;
+            }
             Ok(got.map(Got::Spdy))
         }
         Asked::WebSocket => {

@@ -28,6 +28,8 @@ pub enum No {
     Forbidden(String),
     /// The answer is none to an upgrade, and none of an API server that has understood it.
     Refused(String),
+    /// The connection was closed instead of an answer.
+    Closed,
 }
 
 impl fmt::Display for No {
@@ -35,6 +37,7 @@ impl fmt::Display for No {
         match self {
             Self::Forbidden(message) => write!(to, "403 {message}"),
             Self::Refused(answer) => to.write_str(answer),
+            Self::Closed => to.write_str("no answer, the connection was closed"),
         }
     }
 }
@@ -104,9 +107,7 @@ async fn send(
     match cluster.client.send(request).await {
         Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(Ok(response)),
         Ok(response) => refusal(response).await,
-        Err(error) if is_closed(&error) => {
-            Ok(Err(No::Refused("no answer, the connection was closed".into())))
-        }
+        Err(error) if is_closed(&error) => Ok(Err(No::Closed)),
         Err(error) => Err(error),
     }
 }

@@ -79,7 +79,8 @@ fn parse_line(line: &[u8]) -> Result<Entry, String> {
         .and_then(|rest| rest.rsplit_once(" at port "))
         .ok_or_else(junk)?;
     let port: u16 = port.trim_end().parse().map_err(|_| junk())?;
-    if name.is_empty() || port == 0 {
+    // It is shown, and goes into commands that are offered.
+    if !super::handshake::is_plain(name) || port == 0 {
         return Err(junk());
     }
     Ok(Entry { name: name.into(), port })

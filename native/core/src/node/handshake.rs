@@ -170,14 +170,16 @@ pub(super) fn checked_name(name: &[u8]) -> Result<String, Error> {
     let bad = || Error::BadName { name: String::from_utf8_lossy(name).into_owned() };
     let text = std::str::from_utf8(name).map_err(|_| bad())?;
     let (local, host) = text.split_once('@').ok_or_else(bad)?;
-    let plain = |part: &str| {
-        !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || "-_.:[]+~".contains(c))
-    };
-    if plain(local) && plain(host) && text.chars().count() <= MAX_NAME {
+    if is_plain(local) && is_plain(host) && text.chars().count() <= MAX_NAME {
         Ok(text.into())
     } else {
         Err(bad())
     }
+}
+
+/// Whether it can be a part of a name, before or after the `@`.
+pub(super) fn is_plain(part: &str) -> bool {
+    !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || "-_.:[]+~".contains(c))
 }
 
 fn junk(expected: &'static str, seen: &[u8]) -> Error {
