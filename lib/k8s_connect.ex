@@ -97,9 +97,18 @@ defmodule K8sConnect do
       {:ok, session} =
         Sessions.start({Session, {self(), reference, Map.delete(options, :progress)}})
 
-      await(reference, Process.monitor(session), options.progress)
+      reference
+      |> await(Process.monitor(session), options.progress)
+      |> about(options.target.target)
     end
   end
+
+  # A right may be one for this pod's Secret only.
+  defp about({:error, %Error{stage: :cluster, reason: {kind, details}} = error}, target)
+       when kind in [:forbidden, :forbidden_both_ways] and target != nil,
+       do: {:error, %{error | reason: {kind, Map.put(details, :target, target)}}}
+
+  defp about(result, _target), do: result
 
   # The one that was confirmed: another may be the current one by now.
   defp pin(options, "in-cluster"), do: options

@@ -109,7 +109,15 @@ defmodule K8sConnect.Doctor do
       options[:selector] || (target == nil && Application.get_env(:k8s_connect, :selector)) || nil
 
     wish = %{checked.target | target: target, labels: labels, trust: false}
-    wanted = %{api: Native.with_environment(checked.api), wish: wish, route: checked.route}
+
+    wanted = %{
+      api: Native.with_environment(checked.api),
+      wish: wish,
+      route: checked.route,
+      yes: checked.yes,
+      confirm: checked.confirm
+    }
+
     if target || labels, do: Map.put(wanted, :target, target || labels), else: wanted
   end
 

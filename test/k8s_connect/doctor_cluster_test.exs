@@ -126,7 +126,7 @@ defmodule K8sConnect.DoctorClusterTest do
     report = examine("app-0", as("stranger"))
     assert_failed(report, :cluster, "API server", "does not trust")
     report = examine("app-0", as("expired"))
-    assert_failed(report, :cluster, "API server", "expired at")
+    assert_failed(report, :cluster, "login", "expired at")
   end
 
   test "nobody's rights: the Role is printed, and the pod cannot be read" do
@@ -163,7 +163,7 @@ defmodule K8sConnect.DoctorClusterTest do
     Application.put_env(:k8s_connect, :protect, ["test*"])
     on_exit(fn -> Application.delete_env(:k8s_connect, :protect) end)
     report = assert_sound(examine("app-0", []))
-    assert %{node: :ok, handshake: :failed} = layers(report)
+    assert %{cluster: :failed, pod: :skipped, handshake: :skipped} = layers(report)
     failed = for %{checks: checks} <- report.layers, %{status: :failed} = c <- checks, do: c
     assert Enum.any?(failed, &(&1.command =~ ~r/^mix k8s\.doctor app-0 .*--yes$/))
     assert examine("app-0", yes: true).status == :ok

@@ -130,6 +130,16 @@ defmodule K8sConnect.Doctor.Check do
        ),
        do: again(context, ["--cookie-from", "exec"])
 
+  # The doctor is at work already, and prints the Role.
+  defp better(%Error{reason: {:forbidden, %{message: message} = details}}, _context) do
+    if message =~ "cannot impersonate",
+      do: nil,
+      else: "kubectl auth can-i #{details.verb} #{details.resource} -n #{details.namespace}"
+  end
+
+  defp better(%Error{reason: {:forbidden_both_ways, details}}, _context),
+    do: "kubectl auth can-i create #{details.resource} -n #{details.namespace}"
+
   defp better(_error, _context), do: nil
 
   # An option that mends it is tried by the doctor first.

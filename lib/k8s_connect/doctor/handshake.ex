@@ -75,7 +75,8 @@ defmodule K8sConnect.Doctor.Handshake do
 
     options =
       Keyword.drop(options, only)
-      |> Keyword.merge(route: route, link: true, selector: nil)
+      # It was confirmed before the first request.
+      |> Keyword.merge(route: route, link: true, selector: nil, yes: true)
       |> Keyword.put_new(:node, name)
 
     K8sConnect.connect("pod/" <> pod.name, options)

@@ -31,7 +31,7 @@ defmodule K8sConnect.Doctor.Layer do
     api: "the options cannot be used",
     library: "the native library was not loaded",
     access: "the kubeconfig leads to no cluster",
-    server: "the API server was not reached",
+    server: "the API server gave no answer",
     target: "no TARGET was given",
     pod: "there is no pod to look into",
     link: "there is no link to the pod",

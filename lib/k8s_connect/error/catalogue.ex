@@ -110,7 +110,7 @@ defmodule K8sConnect.Error.Catalogue do
 
   def entry(:config, :no_context, %{known: known}) do
     {"the kubeconfig has no current-context, and no context was given. #{contexts(known)}",
-     {"Choose one with", "kubectl config use-context #{List.first(known) || "NAME"}"}}
+     choose_context(known)}
   end
 
   def entry(:config, :unknown_context, %{context: context, known: known}) do
@@ -204,11 +204,16 @@ defmodule K8sConnect.Error.Catalogue do
      {"Or pass the cookie in a file", "mix k8s.connect TARGET --cookie-file PATH"}}
   end
 
-  def entry(:cluster, :forbidden, details) do
-    %{verb: verb, resource: resource, namespace: namespace, message: message} = details
+  def entry(:cluster, :forbidden, %{message: message} = details) do
+    if message =~ "cannot impersonate" do
+      {"may not act as whom the kubeconfig names (403): #{bare(message)}. Ask for the verb impersonate, or take as: out " <>
+         "of the user's entry", {"Look at it with", "kubectl config view --minify"}}
+    else
+      %{verb: verb, resource: resource, namespace: namespace} = details
 
-    {"may not #{verb} #{resource} in namespace #{inspect(namespace)} (403): #{bare(message)}",
-     {"See what is missing, as a Role to ask for, with", "mix k8s.doctor -n #{namespace}"}}
+      {"may not #{verb} #{resource} in namespace #{inspect(namespace)} (403): #{bare(message)}. Is it the right " <>
+         "namespace?", role(details)}
+    end
   end
 
   def entry(:cluster, :refused, %{server: server, code: code, message: message}) do
@@ -229,7 +234,7 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:cluster, :plugin_not_found, %{program: program, path: path, hint: hint}) do
-    {"the kubeconfig logs in by the program #{program}, which is in no folder of PATH (#{path})#{hint(hint)}",
+    {"the kubeconfig logs in by the program #{program}, which is in no folder of PATH#{hint(hint)}. PATH is #{path}",
      {"Look with", "which #{program}"}}
   end
 
@@ -275,7 +280,8 @@ defmodule K8sConnect.Error.Catalogue do
 
   def entry(:cluster, :oidc, %{context: context, issuer: issuer, problem: problem}) do
     {"got no new token from #{issuer} for context #{inspect(context)}: #{bare(problem)}. Log in again where you got " <>
-       "this kubeconfig", {"Or have an exec plugin do it", "kubectl oidc-login setup"}}
+       "this kubeconfig, or have the plugin kubelogin do it",
+     {"See the entry with", view(context)}}
   end
 
   # A proxy on the way
@@ -291,8 +297,8 @@ defmodule K8sConnect.Error.Catalogue do
         do: "does not take the name and password it was given",
         else: "wants a name and a password"
 
-    {"the proxy #{proxy} (#{from}) #{wanted}",
-     {"They go into its URL, as in", "http://name:password@#{proxy}"}}
+    {"the proxy #{proxy} (#{from}) #{wanted}. They go into its URL: http://name:password@#{proxy}",
+     look_at_proxy(from)}
   end
 
   def entry(:cluster, :proxy_refused, %{proxy: proxy, from: from, server: server} = details) do
@@ -350,8 +356,7 @@ defmodule K8sConnect.Error.Catalogue do
     %{resource: resource, namespace: namespace, message: message} = details
 
     {"may not create #{resource} in namespace #{inspect(namespace)} (by SPDY), nor get it (by a WebSocket): " <>
-       "#{bare(message)} (403)",
-     {"See what is missing, as a Role to ask for, with", "mix k8s.doctor -n #{namespace}"}}
+       "#{bare(message)} (403)", role(details)}
   end
 
   def entry(:cluster, :no_upgrade, %{server: server, pod: pod, answers: answers} = details) do
@@ -757,6 +762,12 @@ defmodule K8sConnect.Error.Catalogue do
   defp view(context), do: "kubectl config view --minify --context #{context}"
   defp whoami(context), do: "kubectl auth whoami --context #{context}"
 
+  # The doctor looks at a Secret only where there is a pod that refers to it.
+  defp role(%{namespace: namespace} = details) do
+    words = Enum.reject(["mix k8s.doctor", details[:target], "-n", namespace], &is_nil/1)
+    {"See what is missing, as a Role to ask for, with", Enum.join(words, " ")}
+  end
+
   defp login(%{context: context}),
     do: {"Try the login alone, on a terminal", "kubectl get --raw /version --context #{context}"}
 
@@ -771,6 +782,10 @@ defmodule K8sConnect.Error.Catalogue do
      "gcloud container clusters get-credentials CLUSTER"}
   end
 
+  defp look_at_proxy("proxy-url" <> _kubeconfig),
+    do: {"See where it is named with", "kubectl config view --minify"}
+
+  defp look_at_proxy(variable), do: {"See it with", "printenv #{variable}"}
   defp look_at_proxy("proxy-url" <> _kubeconfig, context), do: view(context)
   defp look_at_proxy(variable, _context), do: "printenv #{variable}"
 
@@ -778,19 +793,26 @@ defmodule K8sConnect.Error.Catalogue do
     do: {"Take proxy-url out of the kubeconfig", "kubectl config view --minify"}
 
   defp past(_variable, server),
-    do: {"For example", "export NO_PROXY=#{String.replace(server, ~r/:\d+\z/, "")}"}
+    do: {"For example", "export NO_PROXY=$NO_PROXY,#{String.replace(server, ~r/:\d+\z/, "")}"}
 
   defp exec(%{pod: pod, namespace: namespace}, command),
     do: "kubectl exec -it #{pod} -n #{namespace} -- #{command}"
 
   defp hint(nil), do: ""
-  defp hint(text), do: ". The kubeconfig says: " <> (text |> String.trim() |> bare())
+
+  defp hint(text),
+    do: ". The kubeconfig says: " <> (text |> String.split() |> Enum.join(" ") |> bare())
 
   defp said(""), do: " and said nothing"
   defp said(words), do: ": " <> bare(words)
 
   # Text from outside brings its own full stop or none.
   defp bare(text), do: String.trim_trailing(text, ".")
+
+  defp choose_context([]), do: {"See what there is with", "kubectl config view"}
+
+  defp choose_context([first | _more]),
+    do: {"Choose one with", "kubectl config use-context #{first}"}
 
   defp contexts([]), do: "It has none at all"
   defp contexts(known), do: "There are: #{Enum.join(known, ", ")}"
@@ -875,6 +897,20 @@ defmodule K8sConnect.Error.Catalogue do
           resource: "pods/portforward",
           namespace: "shop",
           message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
+        },
+        forbidden: %{
+          target: "app-0",
+          verb: "get",
+          resource: "secrets",
+          namespace: "shop",
+          message: "secrets \"app-cookie\" is forbidden: User \"dev\" cannot get resource"
+        },
+        forbidden: %{
+          verb: "get",
+          resource: "pods",
+          namespace: "shop",
+          message:
+            "users \"lead\" is forbidden: User \"dev\" cannot impersonate resource \"users\""
         },
         forbidden: %{verb: "create", resource: "pods/exec", namespace: "shop", message: "no"},
         plugin_not_found: %{

@@ -28,9 +28,16 @@ defmodule Mix.K8sConnect.Console do
   def confirm(context) do
     Shell.terminal?() and
       case IO.gets("Context #{inspect(context)} is protected. Type its name to connect to it: ") do
-        answer when is_binary(answer) -> String.trim(answer) == context
+        answer when is_binary(answer) -> same?(String.trim(answer), context)
         _no_more_input -> false
       end
+  end
+
+  defp same?(context, context), do: true
+
+  defp same?(answer, _context) do
+    say("#{inspect(answer)} is not its name")
+    false
   end
 
   @doc """

@@ -92,7 +92,8 @@ defmodule Mix.Tasks.K8s.Connect do
   or no target. With `--json` standard output has `{"connection": …}`, `{"result": "…"}` of `--rpc`, or
   `{"pods": […]}`, and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
 
-  The project is not compiled first: one that does not compile can connect all the same. The
+  But for `iex -S mix`, which starts it, the project is not compiled first: one that does not compile
+  can connect all the same. The
   connection is a hidden one, so `Node.list()` does not have it, and `Node.list(:connected)` does.
   """
 
@@ -102,7 +103,8 @@ defmodule Mix.Tasks.K8s.Connect do
 
   @impl true
   def run(arguments) do
-    Mix.Task.run("loadpaths")
+    # Whoever starts IEx by it wants the project; otherwise it may be one that does not compile.
+    Mix.Task.run(if Shell.iex?(), do: "app.start", else: "loadpaths")
 
     case Options.parse(arguments) do
       {:ok, {:list, options}, format} ->

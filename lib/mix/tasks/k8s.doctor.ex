@@ -64,7 +64,7 @@ defmodule Mix.Tasks.K8s.Doctor do
   end
 
   defp examine(target, options, format) do
-    report = Doctor.examine(target, options)
+    report = Doctor.examine(target, [confirm: &Console.confirm/1] ++ options)
     print(report, format)
     if Report.code(report) != 0, do: exit({:shutdown, Report.code(report)})
   end

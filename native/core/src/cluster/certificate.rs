@@ -48,6 +48,23 @@ pub(super) fn out_of_time(server: &str, error: &rustls::Error) -> Option<Error> 
     }
 }
 
+/// What is wrong, in words for the two cases that people meet; rustls has its own types in the rest.
+pub(super) fn problem(error: &rustls::Error) -> String {
+    match error {
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "its certificate is for another name or address. Where that is meant, tls-server-name in the \
+              kubeconfig says for which"
+            .into(),
+        rustls::Error::InvalidCertificate(other) if format!("{other:?}").contains("CaUsedAsEnd") => {
+            "its certificate is one that may sign others (CA:TRUE), and is refused as a server's own. Have one \
+             signed by it, or made without that"
+                .into()
+        }
+        error => error.to_string(),
+    }
+}
+
 fn shown(time: UnixTime) -> String {
     let seconds = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
     Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s"), |time| time.to_string())

@@ -52,7 +52,7 @@ impl Cluster {
                 self.explain_unauthorized()
             }
             Cause::Tls(error) => certificate::out_of_time(&server, error)
-                .unwrap_or_else(|| Error::Tls { server, problem: error.to_string() }),
+                .unwrap_or_else(|| Error::Tls { server, problem: certificate::problem(error) }),
             Cause::Login(error) => Error::Login(error.clone()),
             Cause::Proxy(error) => Error::Proxy(error.clone()),
             Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => self.timed_out(),
