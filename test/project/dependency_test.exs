@@ -25,6 +25,17 @@ defmodule K8sConnect.DependencyTest do
     assert {"", 0} = mix(directory, build, ["compile"])
   end
 
+  test "iex -S mix k8s.connect starts the project, and the command alone does not", context do
+    directory = path("test/fixtures/path_dependency")
+    words = ["k8s.connect", "app-0", "--kubeconfig", "/does/not/exist"]
+    env = [{"MIX_BUILD_ROOT", context.tmp_dir}, {"MIX_ENV", "dev"}]
+    assert {output, 1} = run(directory, "iex", ["-S", "mix" | words], env)
+    assert output =~ ~r"library at boot: false.*found no kubeconfig: there is no file /does"s
+    assert {output, 1} = mix(directory, context.tmp_dir, words)
+    assert output =~ "found no kubeconfig"
+    refute output =~ "library at boot"
+  end
+
   test "a release that contains us", %{tmp_dir: build} do
     directory = path("test/fixtures/path_dependency")
     release = Path.join(build, "release")

@@ -116,13 +116,15 @@ pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Att
         let look =
             async { look(cluster, target::get(cluster, name).await?, wish, steps, told).await };
         let sides = both(look, reach(cluster, name, wish, steps, told));
-        return attached(cluster, wish, steps, Box::pin(sides).await?, vec![]).await;
+        let sides = Box::pin(sides).await?;
+        return Box::pin(attached(cluster, wish, steps, sides, vec![])).await;
     }
     let choice = target::choose(cluster, &target, &shown).await?;
     let name = target::name_of(&choice.pod);
     let look = look(cluster, choice.pod, wish, steps, told);
     let sides = both(look, reach(cluster, &name, wish, steps, told));
-    attached(cluster, wish, steps, Box::pin(sides).await?, choice.others).await
+    let sides = Box::pin(sides).await?;
+    Box::pin(attached(cluster, wish, steps, sides, choice.others)).await
 }
 
 /// What the pod's own side has found, and what the network's: a node, or why epmd led to none.

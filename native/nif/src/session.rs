@@ -84,7 +84,7 @@ pub async fn attach(
     steps: Steps,
 ) -> Result<Found, Error> {
     let Attached { link, pod, uid, ip, others, node, cookie } =
-        Box::pin(attach::attach(&cluster, &wish, &steps)).await?;
+        attach::attach(&cluster, &wish, &steps).await?;
     let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
     let kept = Mutex::new(Some(cluster.clone()));
     let (name, probed) = (node.name.clone(), node.probed);

@@ -43,7 +43,8 @@ impl Names {
         self.input.extend_from_slice(bytes);
     }
 
-    /// The next whole line; `None` where more bytes are needed.
+    /// The next node; `None` where more bytes are needed. A name that no node can have is passed over: names
+    /// are shown, and go into commands that are offered.
     ///
     /// # Errors
     /// What was seen instead of a line of epmd's.
@@ -59,14 +60,17 @@ impl Names {
             }
             self.started = true;
         }
-        match self.input.iter().position(|byte| *byte == b'\n') {
-            Some(end) => {
-                let line = self.input.split_to(end + 1);
-                parse_line(&line[..end]).map(Some)
+        while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
+            let line = self.input.split_to(end + 1);
+            let entry = parse_line(&line[..end])?;
+            if super::handshake::is_plain(&entry.name) {
+                return Ok(Some(entry));
             }
-            None if self.input.len() > MAX_LINE => Err("a line without an end".into()),
-            None => Ok(None),
         }
+        if self.input.len() > MAX_LINE {
+            return Err("a line without an end".into());
+        }
+        Ok(None)
     }
 }
 
@@ -79,8 +83,7 @@ fn parse_line(line: &[u8]) -> Result<Entry, String> {
         .and_then(|rest| rest.rsplit_once(" at port "))
         .ok_or_else(junk)?;
     let port: u16 = port.trim_end().parse().map_err(|_| junk())?;
-    // It is shown, and goes into commands that are offered.
-    if !super::handshake::is_plain(name) || port == 0 {
+    if name.is_empty() || port == 0 {
         return Err(junk());
     }
     Ok(Entry { name: name.into(), port })
@@ -150,12 +153,21 @@ mod tests {
 
     #[test]
     fn every_way_to_cut_the_answer_gives_the_same() {
-        let answer = b"\x00\x00\x11\x11name a at port b at port 7\nname x at port 65535\n";
+        let answer =
+            b"\x00\x00\x11\x11name a at port 7\nname x;y at port 8\nname x at port 65535\n";
         let whole = all(&[answer]).unwrap();
         assert_eq!(whole.len(), 2);
-        assert_eq!(whole[0].name, "a at port b");
+        assert_eq!(whole[1], Entry { name: "x".into(), port: 65535 });
         for cut in 0..answer.len() {
             assert_eq!(all(&[&answer[..cut], &answer[cut..]]).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn names_that_no_node_can_have_are_passed_over() {
+        for name in ["a at port b", "x;curl", "x$(id)", "\x1b[2J", "a@b"] {
+            let answer = format!("\0\0\x11\x11name {name} at port 7\n");
+            assert_eq!(all(&[answer.as_bytes()]).unwrap(), [], "{name}");
         }
     }
 
