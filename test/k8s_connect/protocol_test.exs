@@ -146,7 +146,7 @@ defmodule K8sConnect.ProtocolTest do
       assert {:forbidden_both_ways, %{resource: "pods/portforward", namespace: "default"}} =
                error.reason
 
-      assert Exception.message(error) =~ "mix k8s.doctor -n default"
+      assert Exception.message(error) =~ "mix k8s.doctor app-0 -n default"
     end
   end
 
