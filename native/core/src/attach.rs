@@ -195,7 +195,13 @@ async fn attached(
 async fn unless_replaced(cluster: &Cluster, pod: &Pod, error: Error) -> Error {
     let name = target::name_of(pod);
     match target::get(cluster, &name).await {
-        Ok(now) if now.metadata.uid == pod.metadata.uid => error,
+        Ok(now) if now.metadata.uid == pod.metadata.uid => {
+            if now.metadata.deletion_timestamp.is_none() {
+                return error;
+            }
+            let namespace = cluster.namespace().into();
+            target::Error::NotRunning { pod: name, namespace, phase: "Terminating".into() }.into()
+        }
         Ok(_) => {
             let namespace = cluster.namespace().into();
             target::Error::Replaced { pod: name, namespace }.into()
