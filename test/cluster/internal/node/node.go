@@ -8,6 +8,7 @@ import (
 	"embed"
 	"encoding/base64"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -52,6 +53,8 @@ func RunWorker(dir, cgroup, ip, name, pods string) error {
 		{"mounts", n.mount},
 		{"configuration", n.configure},
 		{"containerd", n.startContainerd},
+		// A kubelet that does not find it ends.
+		{"containerd's socket", n.awaitContainerd},
 		{"kubelet", n.startKubelet},
 	})
 }
@@ -110,6 +113,20 @@ func (n *node) render(source, target string) error {
 	}
 	defer file.Close()
 	return text.Execute(file, n)
+}
+
+// awaitContainerd dials its socket until somebody is there.
+func (n *node) awaitContainerd() error {
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		if err := n.reap(false); err != nil {
+			return err
+		}
+		if connection, err := net.Dial("unix", "/run/containerd/containerd.sock"); err == nil {
+			return connection.Close()
+		}
+		time.Sleep(20 * time.Millisecond) // between two questions
+	}
+	return fmt.Errorf("nothing listens after 20 s, see %s", n.path("log/containerd.log"))
 }
 
 // awaitAPI asks /readyz, as the admin, until it says 200.
