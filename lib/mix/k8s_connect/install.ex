@@ -11,7 +11,19 @@ defmodule Mix.K8sConnect.Install do
   Puts the helper that was built with this library to its path.
   """
   @spec install(keyword()) :: :ok
-  def install(options) do
+  def install(_options) do
+    # An nftables verdict is kept per connection-tracking tuple, so a user who seeds tuples redirects
+    # other users' and root's connections to a listener of their own.
+    Console.fail(
+      "permission denied: this version does not install the helper. Its netfilter rules allow any " <>
+        "local user to take over TCP connections of other users and of root. Use the vm route, which " <>
+        "needs no helper, and remove an installed one: mix k8s.helper uninstall",
+      1
+    )
+  end
+
+  @doc false
+  def install_commands(options) do
     path = Program.path()
     folder = Path.dirname(path)
     check_folders(folder)
