@@ -12,7 +12,7 @@ use std::{
 };
 
 use nix::{
-    mount::{MsFlags, mount},
+    mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
 };
 
@@ -168,6 +168,8 @@ fn enter_namespaces(cgroups: &Path, root: &Path, machine: bool) {
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("root may");
     if !machine {
         let kind = Some("cgroup2");
+        // The same file system is not mounted twice at one place.
+        umount2(cgroups, MntFlags::MNT_DETACH).expect("root may");
         mount(Some("none"), cgroups, kind, MsFlags::empty(), None::<&str>).expect("root may");
     }
 }

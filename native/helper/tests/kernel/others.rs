@@ -48,7 +48,8 @@ fn greet(listener: &TcpListener, name: &str) {
     for connection in listener.incoming() {
         let Ok(mut connection) = connection else { continue };
         let Ok(peer) = connection.peer_addr() else { continue };
-        let _ = writeln!(connection, "{name} saw {peer}");
+        // In one segment, as it is read in one go.
+        let _ = connection.write_all(format!("{name} saw {peer}\n").as_bytes());
         kept.push_back(connection);
         if kept.len() > 64 {
             kept.pop_front();

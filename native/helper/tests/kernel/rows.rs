@@ -48,9 +48,9 @@ pub fn skip(why: impl Into<String>) -> Verdict {
 /// `rows CGROUP2 ROOT FOLDER [--machine] [--refused WORD] [FILTER]`
 pub fn main(arguments: &[String]) -> ExitCode {
     let [cgroups, root, folder, rest @ ..] = arguments else { panic!("rows CGROUP2 ROOT FOLDER") };
-    panic::set_hook(Box::new(note_panic));
     let ground = Ground::make(Path::new(cgroups), Path::new(root), Path::new(folder));
     helper::install(&ground);
+    panic::set_hook(Box::new(note_panic));
     let refused = rest.iter().position(|word| word == "--refused");
     let word = refused.map(|at| rest.get(at + 1).expect("--refused WORD").clone());
     let filter = rest.iter().enumerate().find_map(|(place, word)| {
