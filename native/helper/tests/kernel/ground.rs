@@ -63,8 +63,6 @@ pub const CGROUPS: [&str; 11] = [
 pub struct Ground {
     /// Where cgroup2 is mounted; its root is the machine's, or the rows' own.
     pub cgroups: PathBuf,
-    /// Whether the cgroups are the machine's.
-    pub machine: bool,
     /// For programs of the rows.
     pub folder: PathBuf,
     /// Kept for their `Drop`.
@@ -81,7 +79,7 @@ impl Ground {
         let pod = lay_cable(&folder.join("kernel"));
         let serve = Who::user().to_command(folder, cgroups, &folder.join("kernel"));
         let listener = start_server(serve, "LISTENER", &["127.0.0.1:7001", "[::1]:7001"]).0;
-        Self { cgroups: cgroups.into(), machine, folder: folder.into(), pod, listener }
+        Self { cgroups: cgroups.into(), folder: folder.into(), pod, listener }
     }
 
     /// The path of a cgroup.
@@ -141,12 +139,6 @@ impl Ground {
     /// A server of somebody's, and the cookies of its listeners.
     pub fn server(&self, who: &Who, name: &str, addresses: &[&str]) -> (Process, Vec<u64>) {
         start_server(self.command(who, &self.plain()), name, addresses)
-    }
-
-    /// What `ip` says in the pod.
-    pub fn in_pod(&self, words: &str) -> String {
-        let pod = Who::root().and(&format!("netns={}", self.pod.pid()));
-        output(self.command(&pod, Path::new("ip")).args(words.split(' ')))
     }
 }
 

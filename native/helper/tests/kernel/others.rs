@@ -85,6 +85,16 @@ fn send_back(mut connection: TcpStream) {
     }
 }
 
+/// `talk ADDRESS`: connects, and for each line of input has four bytes sent back.
+pub fn talk(arguments: &[String]) {
+    let mut connection = TcpStream::connect(&arguments[0]).expect("it listens");
+    while io::stdin().read_line(&mut String::new()).is_ok_and(|count| count > 0) {
+        let mut back = [0; 4];
+        let sent = connection.write_all(b"echo").and_then(|()| connection.read_exact(&mut back));
+        println!("{}", if sent.is_ok() { String::from_utf8_lossy(&back) } else { "gone".into() });
+    }
+}
+
 /// `seize PID`: whether this process may trace that one. The trace ends with this process.
 pub fn seize(arguments: &[String]) {
     let pid = Pid::from_raw(arguments[0].parse().expect("a process id"));

@@ -90,22 +90,6 @@ impl Process {
         String::from_utf8(line).expect("text")
     }
 
-    /// All that it says until its end, and its exit status.
-    pub fn finish(mut self) -> (String, ExitStatus) {
-        self.close_stdin();
-        let mut said = String::new();
-        loop {
-            let line = self.line();
-            if line.is_empty() {
-                break;
-            }
-            said.push_str(&line);
-            said.push('\n');
-        }
-        let status = self.wait();
-        (said, status)
-    }
-
     /// Ends its input.
     pub fn close_stdin(&mut self) {
         self.stdin = None;

@@ -23,6 +23,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         "rows" => return rows::main(rest),
         "serve" => others::serve(rest),
         "echo" => others::echo(rest),
+        "talk" => others::talk(rest),
         "hold" => others::hold(),
         "seize" => others::seize(rest),
         "make-socket" => others::make_socket(),
