@@ -112,7 +112,7 @@ pub fn attached(cgroup: &Path) -> u32 {
 
 /// A map that somebody else made.
 pub struct Map {
-    map: OwnedFd,
+    descriptor: OwnedFd,
     key: usize,
     value: usize,
 }
@@ -120,7 +120,7 @@ pub struct Map {
 /// The newest map of this name.
 pub fn newest_map(name: &str) -> Option<Map> {
     let ids = ids(Kind::Map).expect("root may ask");
-    ids.into_iter().rev().filter_map(|id| Map::open(id, name)).next()
+    ids.into_iter().rev().find_map(|id| Map::open(id, name))
 }
 
 impl Map {
@@ -131,7 +131,7 @@ impl Map {
         let size = |offset| at(&info, offset) as usize;
         let (key, value) = (size(8), size(12));
         let named = info[24..40].starts_with(name.as_bytes());
-        named.then_some(Self { map, key, value })
+        named.then_some(Self { descriptor: map, key, value })
     }
 
     /// All that it holds.
@@ -141,7 +141,7 @@ impl Map {
         let mut first = true;
         loop {
             let mut next = vec![0; self.key];
-            let map = [number(&self.map)];
+            let map = [number(&self.descriptor)];
             let more = if first {
                 call(MAP_NEXT_KEY, &map, &mut [(16, &mut next)])
             } else {
@@ -161,7 +161,7 @@ impl Map {
     pub fn write(&self, key: &[u8], value: &[u8]) {
         let (mut key, mut value) = (key.to_vec(), value.to_vec());
         let buffers = &mut [(8, &mut key[..]), (16, &mut value[..])];
-        call(MAP_UPDATE, &[number(&self.map)], buffers).expect("root may write");
+        call(MAP_UPDATE, &[number(&self.descriptor)], buffers).expect("root may write");
     }
 }
 

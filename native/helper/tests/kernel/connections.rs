@@ -105,7 +105,10 @@ fn bound_to_device(ground: &Ground) {
     let helper = Helper::start(ground);
     let sniffer = Sniffer::new();
     let said = Client::new(ground).options(&["device=cable", "impatient"]).connect();
-    assert!(["error EINPROGRESS", "error ETIMEDOUT", "error EAGAIN"].contains(&&said[..]), "{said}");
+    assert!(
+        ["error EINPROGRESS", "error ETIMEDOUT", "error EAGAIN"].contains(&&said[..]),
+        "{said}"
+    );
     assert_eq!(sniffer.count(), 0);
     // It is the socket's choice alone; another user's goes where it went.
     let said = Client::new(ground).who(&Who::other()).options(&["device=cable"]).connect();

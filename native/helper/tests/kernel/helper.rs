@@ -11,8 +11,9 @@ use serde_json::{Value, json};
 
 use crate::{
     bpf,
-    ground::{Ground, POD4, POD6, SESSION, SLICE, VIA, Who, install as copy,
-        set_file_capabilities},
+    ground::{
+        Ground, POD4, POD6, SESSION, SLICE, VIA, Who, install as copy, set_file_capabilities,
+    },
     process::Process,
 };
 
@@ -107,8 +108,7 @@ impl Helper {
     /// Makes these the redirects; or the refusal.
     pub fn apply(&mut self, redirects: &[(&str, u16)]) -> Result<(), Value> {
         self.id += 1;
-        let set: Vec<_> =
-            redirects.iter().map(|(to, via)| json!({"to": to, "via": via})).collect();
+        let set: Vec<_> = redirects.iter().map(|(to, via)| json!({"to": to, "via": via})).collect();
         let answer = self.ask(&json!({"apply": {"id": self.id, "redirects": set}}));
         if let Some(refused) = answer.get("refused") {
             assert_eq!(refused["id"], self.id, "{answer}");
@@ -162,4 +162,3 @@ pub fn user_is_refused(ground: &Ground, expected: &str) -> Value {
 pub fn attached(ground: &Ground) -> u32 {
     bpf::attached(&ground.cgroup(SLICE))
 }
-

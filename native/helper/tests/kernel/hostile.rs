@@ -24,6 +24,7 @@ pub fn rows() -> Vec<Row> {
         Row::new("hostile: every source port used before, helper killed", seeded_and_killed),
         Row::new("hostile: setuid programs that the attacker starts", setuid_programs),
         Row::new("hostile: sockets that the attacker hands over", handed_sockets),
+        Row::new("hostile: another user cannot listen beside the listener", nobody_beside),
         Row::new("hostile: another user takes the listener's port", port_taken),
         Row::new("hostile: two users redirect the same address", two_helpers),
         Row::new("hostile: eight helpers of one user", |ground| {
@@ -97,6 +98,14 @@ fn handed_sockets(ground: &Ground) {
         }
     }
     helper.stop();
+}
+
+/// The kernel gives a connection to the listener that fits best, and the programs look for one
+/// without knowing the device.
+fn nobody_beside(ground: &Ground) {
+    let addresses = ["127.0.0.1:7001", "0.0.0.0:7001", "[::ffff:127.0.0.1]:7001", "[::1]:7001"];
+    let mut command = ground.command(&Who::other(), &ground.plain());
+    assert_eq!(output(command.arg("beside").args(addresses).arg("[::]:7001")), "");
 }
 
 /// Here the user who has the helper is the victim.

@@ -33,7 +33,7 @@ pub fn main(arguments: &[String]) -> ExitCode {
         println!("the tests on the kernel need root\ntest result: ok. 0 passed");
         return ExitCode::SUCCESS;
     }
-    let Some(mount) = MOUNTS.into_iter().find(|path| is_cgroup2(path)) else {
+    let Some(mount) = MOUNTS.into_iter().find(is_cgroup2) else {
         println!("the tests on the kernel need cgroup2\ntest result: FAILED. 0 passed");
         return ExitCode::FAILURE;
     };
@@ -74,10 +74,15 @@ impl Kept {
     }
 
     fn run(&self, arguments: &[String]) -> ExitCode {
-        let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
+        let signals: SigSet =
+            [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
         signals.thread_block().expect("always allowed");
         let mut rows = Command::new(self.folder.join("kernel"));
-        rows.arg("rows").args([self.mount.as_ref(), self.root.as_os_str(), self.folder.as_os_str()]);
+        rows.arg("rows").args([
+            self.mount.as_ref(),
+            self.root.as_os_str(),
+            self.folder.as_os_str(),
+        ]);
         let child = rows.args(arguments).stdin(Stdio::null()).spawn();
         let mut child = child.expect("our own copy runs");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("small"));
@@ -133,4 +138,3 @@ fn make_folder() -> PathBuf {
     crate::ground::install(&this, &folder.join("kernel"), 0o755);
     folder
 }
-

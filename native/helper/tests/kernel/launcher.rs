@@ -6,7 +6,7 @@ use std::{
     io::Write,
     os::unix::process::CommandExt,
     path::Path,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use nix::{
@@ -46,6 +46,8 @@ fn apply(name: &str, value: &str) {
         "socket" => make_socket(value),
         "userns" => enter_own_user_namespace(value),
         "rootuserns" => enter_roots_user_namespace(value),
+        "subuserns" => become_subordinate(value),
+        "over" => bind(value),
         "nnp" => prctl::set_no_new_privs().expect("always allowed"),
         "keepcaps" => sys::keep_capabilities().expect("always allowed"),
         "ambient" => make_ambient(number(value)),
@@ -90,7 +92,7 @@ fn make_socket(owner: &str) {
 }
 
 /// `userns=INSIDE`: one's own user namespace, in which one is the user INSIDE.
-fn enter_own_user_namespace(inside: &str) {
+pub fn enter_own_user_namespace(inside: &str) {
     let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
     unshare(CloneFlags::CLONE_NEWUSER).expect("a user namespace");
     fs::write("/proc/self/setgroups", "deny").expect("always allowed");
@@ -100,31 +102,54 @@ fn enter_own_user_namespace(inside: &str) {
 
 /// `rootuserns=USER`: a user namespace that root owns, in which one is the same user as outside.
 fn enter_roots_user_namespace(user: &str) {
-    let this = env::current_exe().expect("our own path");
-    let mut mapper = Command::new(this)
-        .args(["map", &std::process::id().to_string(), user])
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mapper = start_mapper(&format!("{user} {user} 1"));
     unshare(CloneFlags::CLONE_NEWUSER).expect("a user namespace");
-    mapper.stdin.take().expect("a pipe").write_all(b"now\n").expect("it reads");
-    assert!(mapper.wait().expect("our child").success());
-    let (uid, gid) = (Uid::from_raw(number32(user)), Gid::from_raw(number32(user)));
+    finish_map(mapper);
+    become_within(user.parse().expect(user));
+}
+
+/// `subuserns=USER`: the user's own user namespace, in which one is a subordinate uid of the user's.
+fn become_subordinate(user: &str) {
+    let mapper = start_mapper(&format!("0 {user} 1\n1 100000 1"));
+    become_user(user);
+    unshare(CloneFlags::CLONE_NEWUSER).expect("a user namespace");
+    finish_map(mapper);
+    become_within(1);
+}
+
+fn become_within(id: u32) {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
     setresgid(gid, gid, gid).expect("root of the namespace may");
     setresuid(uid, uid, uid).expect("root of the namespace may");
 }
 
-fn number32(text: &str) -> u32 {
-    text.parse().expect(text)
+/// A process that stays outside of a user namespace to be.
+fn start_mapper(map: &str) -> Child {
+    let this = env::current_exe().expect("our own path");
+    let mut mapper = Command::new(this);
+    mapper.args(["map", &std::process::id().to_string(), map]);
+    mapper.stdin(Stdio::piped()).spawn().expect("it starts")
 }
 
-/// `map PID USER`: what only a process outside may write.
+fn finish_map(mut mapper: Child) {
+    mapper.stdin.take().expect("a pipe").write_all(b"now\n").expect("it reads");
+    assert!(mapper.wait().expect("our child").success());
+}
+
+/// `map PID MAP`: what only a process outside may write.
 pub fn map(arguments: &[String]) {
-    let [pid, user] = arguments else { panic!("map PID USER") };
+    let [pid, text] = arguments else { panic!("map PID MAP") };
     std::io::stdin().read_line(&mut String::new()).expect("a line");
     for map in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{pid}/{map}"), format!("{user} {user} 1")).expect("root may");
+        fs::write(format!("/proc/{pid}/{map}"), text).expect("root may");
     }
+}
+
+/// `over=FILE:PLACE`: another file at a place, for this process alone.
+fn bind(value: &str) {
+    let (file, place) = value.split_once(':').expect("two paths");
+    own_mounts();
+    mount(Some(file), place, None::<&str>, MsFlags::MS_BIND, None::<&str>).expect(place);
 }
 
 fn make_ambient(capability: u64) {

@@ -2,8 +2,7 @@
 
 use std::{
     collections::HashMap,
-    env, fs,
-    thread,
+    env, fs, thread,
     time::{Duration, Instant},
 };
 
@@ -103,10 +102,8 @@ fn with_its_process(ground: &Ground) {
     let mut command = ground.command(&Who::user(), &ground.plain());
     let mut beam = Process::start(command.arg("hold"));
     assert_eq!(beam.line(), "up");
-    let mut helper = Helper::spawn(
-        ground,
-        &mut ground.command(&Who::user().within(SESSION), &path(ground)),
-    );
+    let mut helper =
+        Helper::spawn(ground, &mut ground.command(&Who::user().within(SESSION), &path(ground)));
     assert!(helper.read().expect("ready").get("ready").is_some());
     helper.greet_for(beam.pid());
     helper.apply(&[]).expect("nothing to refuse");
@@ -127,10 +124,12 @@ fn open_connection(ground: &Ground, end: impl Fn(Helper)) {
     let mut talker = ground.command(&Who::user().within(SESSION), &ground.plain());
     let mut talker = Process::start(talker.args(["talk", POD4]));
     let mut echoes = |count: usize| {
-        (0..count).filter(|_| {
-            talker.send(b"\n");
-            talker.line() == "echo"
-        }).count()
+        (0..count)
+            .filter(|_| {
+                talker.send(b"\n");
+                talker.line() == "echo"
+            })
+            .count()
     };
     assert_eq!(echoes(10), 10);
     end(helper);
@@ -156,23 +155,31 @@ impl Moments {
     }
 }
 
-/// From its start until a little after it is ready, the moment is random on purpose.
+/// Every second one at a random moment from its start until a little after it is ready, the others
+/// when they are ready.
 fn kills(ground: &Ground) {
     let count = env::var("K8S_CONNECT_KILLS").map_or(300, |count| count.parse().expect("a number"));
     let who = Who::user().within(SESSION);
-    let started = Instant::now();
-    drop(Helper::ready(ground, &who));
-    let span = started.elapsed() * 5 / 4;
+    let start = || {
+        let started = Instant::now();
+        drop(Helper::ready(ground, &who));
+        started.elapsed()
+    };
+    let span = (0..5).map(|_| start()).min().expect("five") * 5 / 4;
     let mut moments = Moments(0x9e37_79b9_7f4a_7c15);
     let (mut were_attached, mut left) = (0, 0);
-    for _ in 0..count {
+    for turn in 0..count {
         let mut helper = Helper::spawn(ground, &mut ground.command(&who, &path(ground)));
-        thread::sleep(moments.next(span));
+        if turn % 2 == 0 {
+            assert!(helper.read().is_some_and(|first| first.get("ready").is_some()));
+            assert_eq!(attached(ground), 2);
+        } else {
+            thread::sleep(moments.next(span));
+        }
         were_attached += usize::from(attached(ground) > 0);
         helper.process.kill();
         left += attached(ground);
     }
     println!("   {count} kills within {span:?}; attached at the moment: {were_attached}");
     assert_eq!(left, 0);
-    assert!(were_attached > 0);
 }

@@ -5,7 +5,7 @@ use std::fs;
 use crate::{
     bpf::{self, HOOKS, Hook},
     client::{Client, is_at_pod, is_led, user_to},
-    ground::{Ground, MANAGER, OTHER_SESSION, POD4, SERVICE, SESSION, SLICE, USER, Who},
+    ground::{Ground, MANAGER, OTHER_SESSION, POD4, SERVICE, SESSION, SLICE, USER, VIA, Who},
     helper::{Helper, attached, path, user_is_refused, word},
     rows::Row,
 };
@@ -18,6 +18,7 @@ const SLOTS: usize = 64;
 pub fn rows() -> Vec<Row> {
     let mut rows = vec![
         Row::new("limits: eight helpers, and not one more", eight),
+        Row::new("limits: 1024 targets, and not one more", targets),
         Row::new("limits: 40 helpers at once", forty_at_once),
         Row::new("limits: all of the slice's slots are taken", no_slot),
         Row::new("slice: a socket made outside, connected inside", |ground| {
@@ -57,6 +58,19 @@ fn eight(ground: &Ground) {
     assert_eq!(attached(ground), 2 * HELPERS);
     helpers.pop().expect("eight").stop();
     helpers.push(Helper::ready(ground, &user));
+}
+
+fn targets(ground: &Ground) {
+    let addresses: Vec<_> = (0..1025).map(|port| format!("10.9.0.2:{}", 6000 + port)).collect();
+    let set: Vec<_> = addresses.iter().map(|to| (to.as_str(), VIA)).collect();
+    let mut helper = Helper::ready(ground, &Who::user().within(SESSION));
+    helper.apply(&set[..1024]).expect("a listener");
+    assert!(is_led(&user_to(ground, "10.9.0.2:7023")));
+    assert_eq!(word(&helper.apply(&set).unwrap_err()).0, "too_many_redirects");
+    assert!(is_led(&user_to(ground, POD4)));
+    helper.apply(&[]).expect("nothing to refuse");
+    assert!(is_at_pod(&user_to(ground, POD4)));
+    helper.stop();
 }
 
 /// Nobody counts before attaching, so that a race ends with too few, never with too many.

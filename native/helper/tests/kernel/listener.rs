@@ -22,18 +22,21 @@ pub fn rows() -> Vec<Row> {
         Row::new("listener: nobody listens", nobody_listens),
         Row::new("listener: another user listens", another_listens),
         Row::new("listener: an IPv6 target needs a listener on ::1", wrong_family),
-        Row::new("listener: it died", |ground| replaced(ground, None)),
+        Row::new("listener: it died", |ground| replaced(ground, &Who::user(), &[])),
         Row::new("listener: another user took its port", |ground| {
-            replaced(ground, Some((&Who::other(), HERE4, HERE6)));
+            replaced(ground, &Who::other(), &[HERE4, HERE6]);
+        }),
+        Row::new("listener: another user took its port on all IPv4 addresses", |ground| {
+            replaced(ground, &Who::other(), &[ANY4, HERE6]);
         }),
         Row::new("listener: another user took its port on all addresses", |ground| {
-            replaced(ground, Some((&Who::other(), ANY4, ANY6)));
+            replaced(ground, &Who::other(), &[ANY6]);
         }),
         Row::new("listener: root took its port", |ground| {
-            replaced(ground, Some((&Who::root(), HERE4, HERE6)));
+            replaced(ground, &Who::root(), &[HERE4, HERE6]);
         }),
         Row::new("listener: another socket of the user's took its port", |ground| {
-            replaced(ground, Some((&Who::user(), HERE4, HERE6)));
+            replaced(ground, &Who::user(), &[HERE4, HERE6]);
         }),
         Row::new("listener: map written by hand, the user's own listener", |ground| {
             written_by_hand(ground, &Who::user(), is_led_to_hand);
@@ -90,7 +93,7 @@ fn wrong_family(ground: &Ground) {
 }
 
 /// The user's listener ends; somebody, or nobody, listens on its port afterwards.
-fn replaced(ground: &Ground, successor: Option<(&Who, &str, &str)>) {
+fn replaced(ground: &Ground, successor: &Who, addresses: &[&str]) {
     let (mut server, _) = ground.server(&Who::user(), "LISTENER", &[HERE4, HERE6]);
     let mut helper = user_helper(ground);
     helper.apply(&[(POD4, PORT), (POD6, PORT)]).expect("a listener");
@@ -100,7 +103,7 @@ fn replaced(ground: &Ground, successor: Option<(&Who, &str, &str)>) {
         assert!(is_led(&said), "{to}: {said}");
     }
     server.kill();
-    let _successor = successor.map(|(who, four, six)| ground.server(who, "THIEF", &[four, six]));
+    let _successor = ground.server(successor, "THIEF", addresses);
     let sniffer = Sniffer::new();
     for to in all {
         assert_eq!(user_to(ground, to), GONE, "{to}");

@@ -1,6 +1,10 @@
 //! What kinds of machine the helper meets: routes, firewalls, cgroups, other programs on the hooks.
 
-use std::{fs, os::fd::OwnedFd, path::PathBuf};
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     bpf::{self, Attached, HOOKS, Hook, MULTI, OVERRIDE},
@@ -150,13 +154,58 @@ fn starts() -> Vec<Row> {
             let who = Who::root().and("hide=/sys/kernel").and("user=4300").within(SESSION);
             is_refused(ground, &who, &helper::path(ground), "no_btf");
         }),
+        Row::maybe("start: BTF without a member", |ground| {
+            for name in ["cap_permitted", "real_cred", "sk_uid", "user_ns"] {
+                let other = name.replacen('_', "-", 1);
+                changed_btf(ground, "no_btf", |btf| rename(btf, &[(name, &other)]))?;
+            }
+            Ok(())
+        }),
+        Row::maybe("start: BTF that ends too early", |ground| {
+            for part in [0, 1, 7, 23, 100, 100_000] {
+                changed_btf(ground, "no_btf", |btf| btf.truncate(part))?;
+            }
+            Ok(())
+        }),
+        Row::maybe("start: BTF in which uid is gid leads nobody", |ground| {
+            changed_btf(ground, "not_led", |btf| rename(btf, &[("uid", "gid"), ("gid", "uid")]))
+        }),
     ]
 }
 
+/// The helper reads another BTF than the kernel's; the user's gid is not the uid.
+fn changed_btf(ground: &Ground, expected: &str, change: impl Fn(&mut Vec<u8>)) -> Verdict {
+    const PLACE: &str = "/sys/kernel/btf/vmlinux";
+    let Ok(mut btf) = fs::read(PLACE) else { return skip("the kernel has no BTF") };
+    change(&mut btf);
+    let file = ground.file("btf");
+    fs::write(&file, btf).expect("a file");
+    let over = format!("over={}:{PLACE}", file.display());
+    let who = Who::root().and(&over).and("user=4300:4555").within(SESSION);
+    is_refused(ground, &who, &helper::path(ground), expected);
+    assert_eq!(attached(ground), 0);
+    Ok(())
+}
+
+/// Gives members and types other names, each as long as the old one.
+fn rename(btf: &mut [u8], names: &[(&str, &str)]) {
+    let whole = |name: &str| format!("\0{name}\0").into_bytes();
+    let find = |name: &str| {
+        let name = whole(name);
+        btf.windows(name.len()).position(|window| window == name).expect("a name")
+    };
+    let places: Vec<_> = names.iter().map(|(old, new)| (find(old), whole(new))).collect();
+    for (at, new) in places {
+        btf[at..at + new.len()].copy_from_slice(&new);
+    }
+}
+
 fn in_user_namespace(ground: &Ground) {
+    // As root in there, the user can say what sudo says.
     for inside in ["userns=4300", "userns=0"] {
         let mut command = ground.command(&Who::user().within(SESSION), &ground.plain());
         command.args(["as", inside, "--"]).arg(helper::path(ground));
+        command.env("SUDO_UID", "4300").env("SUDO_GID", "4300");
         let (word, fields) = helper::refusal(ground, &mut command);
         assert_eq!((word.as_str(), &fields["why"]), ("no_capability", &"user_namespace".into()));
     }
@@ -208,7 +257,7 @@ fn cgroups() -> Vec<Row> {
             cgroup2_hidden(ground, None);
         }),
         Row::new("cgroup: cgroup2 is mounted elsewhere", |ground| {
-            cgroup2_hidden(ground, Some(ground.folder.join("elsewhere")));
+            cgroup2_hidden(ground, Some(&ground.file("elsewhere")));
         }),
         Row::new("cgroup: cgroup2 is read-only", |ground| {
             let read_only = format!("readonly={}", ground.cgroups.display());
@@ -221,7 +270,11 @@ fn cgroups() -> Vec<Row> {
         slice_refused("in the root cgroup", "/", ""),
         slice_refused("in a system service", &format!("/{SERVICE}"), SERVICE),
         slice_refused("in another user's slice", &format!("/{OTHER_SLICE}"), OTHER_SLICE),
-        slice_refused("in a false slice in another user's", &format!("/{FALSE_SLICE}"), FALSE_SLICE),
+        slice_refused(
+            "in a false slice in another user's",
+            &format!("/{FALSE_SLICE}"),
+            FALSE_SLICE,
+        ),
         Row::new("cgroup: in a slice whose name begins like the user's", longer_name),
         Row::new("cgroup: no_user_slice: in a cgroup namespace", |ground| {
             let who = Who::root().and("cgroupns").and("user=4300").within(SESSION);
@@ -240,15 +293,15 @@ fn cgroups() -> Vec<Row> {
     ]
 }
 
-fn cgroup2_hidden(ground: &Ground, elsewhere: Option<PathBuf>) {
+fn cgroup2_hidden(ground: &Ground, elsewhere: Option<&Path>) {
     let mut who = Who::root();
-    if let Some(folder) = &elsewhere {
+    if let Some(folder) = elsewhere {
         fs::create_dir(folder).expect("a free name");
         who = who.and(&format!("cgroup2={}", folder.display()));
     }
     let who = who.and("hide=/sys/fs/cgroup").and("user=4300").within(SESSION);
     is_refused(ground, &who, &helper::path(ground), "no_cgroup2");
-    if let Some(folder) = &elsewhere {
+    if let Some(folder) = elsewhere {
         fs::remove_dir(folder).expect("it is empty outside");
     }
 }

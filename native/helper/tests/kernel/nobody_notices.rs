@@ -11,10 +11,7 @@ use crate::{
 };
 
 pub fn rows() -> Vec<Row> {
-    vec![
-        Row::new("nobody notices: listings", listings),
-        Row::new("nobody notices: time", time),
-    ]
+    vec![Row::new("nobody notices: listings", listings), Row::new("nobody notices: time", time)]
 }
 
 const LISTINGS: [&str; 8] = [
@@ -56,7 +53,7 @@ fn listings(ground: &Ground) {
     assert_eq!(listed(), before);
 }
 
-const COUNT: &str = "3000";
+const COUNT: &str = "2000";
 const ROUNDS: usize = 5;
 
 /// Of another user and of root in the user's own session, where the programs run for them.

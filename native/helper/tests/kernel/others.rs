@@ -14,7 +14,10 @@ use nix::{
     errno::Errno,
     sys::{
         ptrace,
-        socket::{ControlMessage, MsgFlags, SockaddrStorage, connect, sendmsg, setsockopt, sockopt},
+        socket::{
+            Backlog, ControlMessage, MsgFlags, SockaddrStorage, bind, connect, listen, sendmsg,
+            setsockopt, sockopt,
+        },
     },
     unistd::Pid,
 };
@@ -67,6 +70,8 @@ fn answer_datagrams(socket: &UdpSocket, name: &str) {
 /// `echo ADDRESS`: sends back what comes, each connection on its own.
 pub fn echo(arguments: &[String]) {
     let listener = TcpListener::bind(&arguments[0]).expect("a free address");
+    // Who is measured connects faster than this accepts.
+    listen(&listener, Backlog::new(4096).expect("allowed")).expect("it listens already");
     thread::spawn(move || {
         for connection in listener.incoming().flatten() {
             thread::spawn(move || send_back(connection));
@@ -173,12 +178,39 @@ pub fn seed(arguments: &[String]) {
         let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK;
         let socket = sys::socket(libc::AF_INET, kind, 0).expect("a socket");
         let from = SockaddrStorage::from(SocketAddr::from(([10, 9, 0, 1], port)));
-        if nix::sys::socket::bind(socket.as_raw_fd(), &from).is_ok() {
+        if bind(socket.as_raw_fd(), &from).is_ok() {
             let _ = connect(socket.as_raw_fd(), &SockaddrStorage::from(target));
             seeded += 1;
         }
     }
     println!("{seeded}");
+}
+
+/// `beside ADDRESS…`: each way in which a port of another user's listener could be had as well;
+/// prints those that worked.
+pub fn beside(arguments: &[String]) {
+    let options: [(i32, &[u8]); 3] = [
+        (libc::SO_REUSEADDR, &[1, 0, 0, 0]),
+        (libc::SO_REUSEPORT, &[1, 0, 0, 0]),
+        (libc::SO_BINDTODEVICE, b"lo"),
+    ];
+    for address in arguments {
+        let address: SocketAddr = address.parse().expect(address);
+        let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+        for chosen in 0..1 << options.len() {
+            let socket = sys::socket(family, libc::SOCK_STREAM, 0).expect("a socket");
+            let chosen = options.iter().enumerate().filter(|(place, _)| chosen >> place & 1 == 1);
+            for (_, (option, value)) in chosen {
+                let socket = socket.as_fd();
+                sys::set_bytes(socket, libc::SOL_SOCKET, *option, value).expect("allowed");
+            }
+            let bound = bind(socket.as_raw_fd(), &SockaddrStorage::from(address));
+            let listening = bound.and_then(|()| listen(&socket, Backlog::new(8)?));
+            if listening.is_ok() {
+                println!("{address}");
+            }
+        }
+    }
 }
 
 /// `measure ADDRESS COUNT`: the medians, in nanoseconds, of that many connects and round trips.

@@ -15,7 +15,7 @@ use nix::{
 };
 
 /// What does answer may take this long on a busy machine, or in an emulated one.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_mins(1);
 
 /// A child whose stdin is a socket, so that descriptors can be sent to it, and whose stdout is a
 /// pipe. Dropped, it is killed and waited for.

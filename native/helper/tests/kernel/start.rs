@@ -30,6 +30,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         "pry" => others::pry(rest),
         "loop" => others::connect_to_oneself(rest),
         "seed" => others::seed(rest),
+        "beside" => others::beside(rest),
         "measure" => others::measure(rest),
         _ => return keeper::main(arguments),
     }

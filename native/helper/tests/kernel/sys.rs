@@ -75,9 +75,8 @@ pub fn cookie(socket: BorrowedFd) -> io::Result<u64> {
     let to = (&raw mut value).cast();
     let (level, name) = (libc::SOL_SOCKET, libc::SO_COOKIE);
     // SAFETY: there is room for the eight bytes that this option has.
-    check(
-        unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, to, &raw mut length) }.into(),
-    )?;
+    let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, to, &raw mut length) };
+    check(result.into())?;
     Ok(value)
 }
 
@@ -86,9 +85,8 @@ pub fn send_to(socket: BorrowedFd, bytes: &[u8], flags: i32, to: SocketAddr) -> 
     let to = SockaddrStorage::from(to);
     let (data, length) = (bytes.as_ptr().cast(), bytes.len());
     // SAFETY: both the bytes and the address are as long as is said.
-    let sent = unsafe {
-        libc::sendto(socket.as_raw_fd(), data, length, flags, to.as_ptr(), to.len())
-    };
+    let sent =
+        unsafe { libc::sendto(socket.as_raw_fd(), data, length, flags, to.as_ptr(), to.len()) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
@@ -185,7 +183,7 @@ const CQ_CQES: usize = 25;
 
 /// An `io_uring` for one request.
 pub struct Ring {
-    ring: OwnedFd,
+    descriptor: OwnedFd,
     parameters: [u32; 30],
     submission: Submission,
 }
@@ -200,26 +198,24 @@ impl Ring {
         let at = parameters.as_mut_ptr();
         // SAFETY: the parameters are 120 bytes, which is what the kernel reads and writes.
         let ring = own(check(unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, at) })?);
-        Ok(Self { ring, parameters, submission })
+        Ok(Self { descriptor: ring, parameters, submission })
     }
 
     /// Registers the calling thread's credentials.
     pub fn register_personality(&self) -> io::Result<u16> {
-        let (ring, none) = (self.ring.as_raw_fd(), ptr::null::<u8>());
+        let (ring, none) = (self.descriptor.as_raw_fd(), ptr::null::<u8>());
         let what = REGISTER_PERSONALITY;
         // SAFETY: this request reads nothing from the null pointer.
-        let id =
-            check(unsafe { libc::syscall(libc::SYS_io_uring_register, ring, what, none, 0) })?;
+        let id = check(unsafe { libc::syscall(libc::SYS_io_uring_register, ring, what, none, 0) })?;
         Ok(u16::try_from(id).expect("few are registered"))
     }
 
-    fn map(&self, offset: i64) -> io::Result<*mut u8> {
+    fn map(&self, offset: i64) -> io::Result<*mut u32> {
         const LENGTH: usize = 4096;
-        let (access, ring) = (libc::PROT_READ | libc::PROT_WRITE, self.ring.as_raw_fd());
+        let (access, ring) = (libc::PROT_READ | libc::PROT_WRITE, self.descriptor.as_raw_fd());
         // SAFETY: a new mapping where the kernel likes; it stays until the process ends.
-        let at = unsafe {
-            libc::mmap(ptr::null_mut(), LENGTH, access, libc::MAP_SHARED, ring, offset)
-        };
+        let at =
+            unsafe { libc::mmap(ptr::null_mut(), LENGTH, access, libc::MAP_SHARED, ring, offset) };
         if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at.cast()) }
     }
 
@@ -236,12 +232,13 @@ impl Ring {
         let submissions = self.map(0)?;
         let completions = self.map(0x0800_0000)?;
         let entries = self.map(0x1000_0000)?;
-        let at = |index: usize| self.parameters[index] as usize;
+        // The kernel gives offsets in bytes.
+        let at = |index: usize| self.parameters[index] as usize / 4;
         // SAFETY: the three mappings are a page each, and a ring of four entries has all of its
         // fields in the first page; the tail is written last, after which the kernel reads.
         unsafe {
-            ptr::copy_nonoverlapping(entry.as_ptr(), entries, 64);
-            submissions.add(at(SQ_ARRAY)).cast::<u32>().write_volatile(0);
+            ptr::copy_nonoverlapping(entry.as_ptr(), entries.cast::<u8>(), 64);
+            submissions.add(at(SQ_ARRAY)).write_volatile(0);
             let tail = submissions.add(at(SQ_TAIL)).cast::<std::sync::atomic::AtomicU32>();
             (*tail).store(1, std::sync::atomic::Ordering::Release);
         }
@@ -249,12 +246,12 @@ impl Ring {
         if self.submission == Submission::Poller {
             flags |= ENTER_SQ_WAKEUP;
         }
-        let (ring, none) = (self.ring.as_raw_fd(), ptr::null::<u8>());
+        let (ring, none) = (self.descriptor.as_raw_fd(), ptr::null::<u8>());
         // SAFETY: no signal mask is read from the null pointer; the address outlives the call,
         // which waits for the completion.
         check(unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, 1, 1, flags, none, 0) })?;
         // SAFETY: the first completion is in the first page; its result follows eight bytes.
-        let result = unsafe { completions.add(at(CQ_CQES) + 8).cast::<i32>().read_volatile() };
+        let result = unsafe { completions.add(at(CQ_CQES) + 2).cast::<i32>().read_volatile() };
         if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
     }
 }
