@@ -102,6 +102,11 @@ impl Ground {
         self.copy("setuid", Some((0, USER)), 0o4750)
     }
 
+    /// A copy that is setuid to a user without any capability, for the user alone.
+    pub fn setuid_other(&self) -> PathBuf {
+        self.copy("setuid_other", Some((OTHER, USER)), 0o4750)
+    }
+
     /// A copy that is setgid.
     pub fn setgid(&self) -> PathBuf {
         self.copy("setgid", Some((0, GROUP)), 0o2755)
@@ -111,6 +116,13 @@ impl Ground {
     pub fn capable(&self) -> PathBuf {
         let path = self.copy("capable", None, 0o755);
         set_file_capabilities(&path, "cap_net_raw=ep");
+        path
+    }
+
+    /// A copy with a file capability of the upper half.
+    pub fn highly_capable(&self) -> PathBuf {
+        let path = self.copy("highly_capable", None, 0o755);
+        set_file_capabilities(&path, "cap_perfmon=ep");
         path
     }
 

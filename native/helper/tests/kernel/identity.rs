@@ -99,6 +99,22 @@ fn privileged() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
         ("setuid root under no_new_privs is the user's", Led, |client| {
             setuid(client.who(&Who::user().and("nnp")))
         }),
+        ("only the effective uid is another's", Untouched, |client| {
+            setuid_other(client, &["uids=4300:4301:4300", "setfsuid=4300"])
+        }),
+        ("only the saved uid is another's", Untouched, |client| {
+            setuid_other(client, &["uids=4300:4300:4301"])
+        }),
+        ("only the effective gid is another's", Untouched, |client| {
+            setgid(client).options(&["gids=4300:4444:4300", "setfsgid=4300", "dumpable=1"])
+        }),
+        // Stricter than the rule, which does not ask for them.
+        ("only the fsuid is another's", UntouchedThough, |client| {
+            stripped_root(client, "setfsuid=4301")
+        }),
+        ("only the fsgid is another's", UntouchedThough, |client| {
+            stripped_root(client, "setfsgid=4444")
+        }),
         ("setgid", Untouched, setgid),
         ("setgid, dumpable", Untouched, |client| setgid(client).options(&["dumpable=1"])),
         ("setgid after setegid(user), dumpable", Untouched, |client| {
@@ -110,6 +126,10 @@ fn privileged() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
         ("file capabilities", Untouched, capable),
         ("file capabilities, dumpable", Untouched, |client| {
             capable(client).options(&["dumpable=1"])
+        }),
+        ("file capability of the upper half, dumpable", Untouched, |client| {
+            let program = client.ground().highly_capable();
+            client.program(program).options(&["dumpable=1"])
         }),
         ("file capabilities, dropped", Untouched, |client| capable(client).options(&["drop-caps"])),
         ("file capabilities, dropped, dumpable", Led, |client| {
@@ -195,6 +215,23 @@ fn rings() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
 fn setuid(client: Client) -> Client {
     let program = client.ground().setuid();
     client.program(program)
+}
+
+/// With a socket of the user's, without capabilities, and dumpable, so that nothing else counts.
+fn setuid_other<'ground>(client: Client<'ground>, options: &[&str]) -> Client<'ground> {
+    let program = client.ground().setuid_other();
+    let client = client.who(&Who::user().first("socket=4300")).program(program);
+    client.options(options).options(&["dumpable=1", "inherited"])
+}
+
+/// The same by a process of root's that becomes the user but for one thing.
+fn stripped_root<'ground>(client: Client<'ground>, but: &str) -> Client<'ground> {
+    let client = client.who(&Who::root().and("socket=4300"));
+    client.options(&["keep-caps", "become=4300", "only-setid", but]).options(&[
+        "drop-caps",
+        "dumpable=1",
+        "inherited",
+    ])
 }
 
 fn setgid(client: Client) -> Client {

@@ -26,7 +26,10 @@ use nix::{
         },
         time::{TimeVal, TimeValLike},
     },
-    unistd::{Gid, Uid, getegid, geteuid, getgid, getuid, setegid, seteuid, setfsuid, setresgid},
+    unistd::{
+        Gid, Uid, getegid, geteuid, getgid, getuid, setegid, seteuid, setfsgid, setfsuid,
+        setresgid, setresuid,
+    },
 };
 
 use crate::{
@@ -119,6 +122,17 @@ fn become_kind(plan: &Plan) {
             "seteuid" => seteuid(Uid::from_raw(value.parse().expect(value))).expect("root may"),
             "setfsuid" => drop(setfsuid(Uid::from_raw(value.parse().expect(value)))),
             "drop-euid" => seteuid(getuid()).expect("back to oneself"),
+            "uids" => {
+                let [real, effective, saved] = three(value).map(Uid::from_raw);
+                setresuid(real, effective, saved).expect("some of one's own");
+            }
+            "gids" => {
+                let [real, effective, saved] = three(value).map(Gid::from_raw);
+                setresgid(real, effective, saved).expect("some of one's own");
+            }
+            "setfsgid" => drop(setfsgid(Gid::from_raw(value.parse().expect(value)))),
+            "keep-caps" => sys::keep_capabilities().expect("always allowed"),
+            "only-setid" => sys::set_capabilities(SETGID | SETUID).expect("they were kept"),
             "drop-egid" => setegid(getgid()).expect("back to oneself"),
             "become" => become_user(value.parse().expect(value)),
             "drop-caps" => sys::set_capabilities(0).expect("always allowed"),
@@ -130,12 +144,21 @@ fn become_kind(plan: &Plan) {
     sys::allow_any_tracer();
 }
 
+const SETGID: u64 = 1 << 6;
+const SETUID: u64 = 1 << 7;
+
+/// Real, effective and saved id.
+fn three(value: &str) -> [u32; 3] {
+    let ids: Vec<_> = value.split(':').map(|id| id.parse().expect(id)).collect();
+    ids.try_into().expect("three")
+}
+
 /// For good, but without exec.
 fn become_user(user: u32) {
     let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
     nix::unistd::setgroups(&[]).expect("root may");
     setresgid(gid, gid, gid).expect("root may");
-    nix::unistd::setresuid(uid, uid, uid).expect("root may");
+    setresuid(uid, uid, uid).expect("root may");
 }
 
 /// A socket that comes over stdin, from whoever made it.
