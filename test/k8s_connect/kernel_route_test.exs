@@ -110,6 +110,7 @@ defmodule K8sConnect.KernelRouteTest do
     assert PlainNode.eval(plain, "Node.connect(#{inspect(connection.node)})") == "true"
     assert Enum.member?(visible_there(connection), String.to_atom(name))
     PlainNode.stop(plain)
+    await(fn -> visible_there(connection) == [] end)
   end
 
   test "another user sees what it would see without us", context do

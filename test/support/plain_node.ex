@@ -46,8 +46,10 @@ defmodule K8sConnect.PlainNode do
   # In a login session of that user's, and not in ours.
   defp login(user) do
     {uid, 0} = System.cmd("id", ["-u", user])
+    uid = String.trim(uid)
     session = Path.expand("../../script/lib/login-session", __DIR__)
-    ["sudo", "-n", session, String.trim(uid), "sudo", "-n", "-u", user]
+    become = ~w(setpriv --reuid=#{uid} --regid=#{uid} --clear-groups --inh-caps=-all)
+    ["sudo", "-n", session, uid | become]
   end
 
   @doc """
