@@ -29,9 +29,6 @@ const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 /// [`Refusal::NoCapability`], [`Refusal::NoNewPrivs`], [`Refusal::Nosuid`], [`Refusal::Kernel`]
 pub fn raise(as_root: bool) -> Result<(), Refusal> {
     let permitted = sys::permitted_capabilities().map_err(kernel("reading the capabilities"))?;
-    if !in_initial_user_namespace() {
-        return Err(Refusal::NoCapability { why: Missing::UserNamespace });
-    }
     if permitted & mask(&NEEDED) != mask(&NEEDED) {
         return Err(missing());
     }
@@ -67,8 +64,16 @@ fn missing() -> Refusal {
     }
 }
 
-fn in_initial_user_namespace() -> bool {
+/// In a user namespace of its own this process has other ids, and capabilities that do not count.
+///
+/// # Errors
+/// [`Refusal::NoCapability`]
+pub fn check_user_namespace() -> Result<(), Refusal> {
     // Without /proc there is no way to tell; the kernel then refuses the map.
-    std::fs::metadata("/proc/self/ns/user")
-        .map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE)
+    let namespace = std::fs::metadata("/proc/self/ns/user");
+    if namespace.map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE) {
+        Ok(())
+    } else {
+        Err(Refusal::NoCapability { why: Missing::UserNamespace })
+    }
 }

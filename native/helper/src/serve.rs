@@ -70,6 +70,7 @@ impl Server {
     /// privilege is given up.
     fn start(sudo: &Sudo) -> Result<Self, Refusal> {
         lockdown::begin()?;
+        capability::check_user_namespace()?;
         let caller = caller::identify(sudo)?;
         let slice = Slice::of(caller.uid)?;
         let offsets = hook::offsets()?;

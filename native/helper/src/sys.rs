@@ -295,8 +295,8 @@ pub fn load_program(
 fn last_line(log: &[u8]) -> String {
     let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
     let text = String::from_utf8_lossy(&log[..end]);
-    let lines = text.lines().filter(|line| !line.starts_with("processed ") && !line.is_empty());
-    lines.last().unwrap_or("no verifier log").chars().take(200).collect()
+    let mut lines = text.lines().filter(|line| !line.starts_with("processed ") && !line.is_empty());
+    lines.next_back().unwrap_or("no verifier log").chars().take(200).collect()
 }
 
 /// Attaches a program to a cgroup for as long as the descriptor is open.

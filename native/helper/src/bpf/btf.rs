@@ -56,7 +56,7 @@ impl Btf {
     /// Reads it from bytes; `None` where they are something else.
     #[must_use]
     pub fn parse(bytes: Vec<u8>) -> Option<Self> {
-        let word = |at| Some(usize::try_from(u32_at(&bytes, at)?).ok()?);
+        let word = |at| usize::try_from(u32_at(&bytes, at)?).ok();
         if u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?) != MAGIC {
             return None;
         }
@@ -171,8 +171,8 @@ impl Structure<'_> {
     /// [`Refusal::NoBtf`]
     pub fn offset_of_pointer(&self, pointee: &str) -> Result<i16, Refusal> {
         self.search(pointee, &|btf, _, kind| {
-            let pointer = btf.resolve(kind).filter(|pointer| pointer.kind == PTR);
-            let target = pointer.and_then(|pointer| btf.resolve(pointer.other));
+            let member = btf.resolve(kind).filter(|member| member.kind == PTR);
+            let target = member.and_then(|member| btf.resolve(member.other));
             target.is_some_and(|target| target.kind == STRUCT && btf.name(target.name) == pointee)
         })
     }

@@ -135,23 +135,23 @@ pub fn connect(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
 fn same_user_and_network(purpose: &Purpose) -> Vec<Line> {
     vec![
         (Move(R6, R1), "the context, for the whole program"),
-        (Load(B32, R1, R6, PROTOCOL), ""),
+        (Load(B32, R1, R6, PROTOCOL), "the transport protocol"),
         (JumpUnless(R1, TCP, Untouched), "UDP has connect(), too"),
         (Call(GET_CURRENT_UID_GID), "the lower half is the real user id"),
         (JumpUnless(R0, purpose.uid.cast_signed(), Untouched), "another user"),
-        (Move(R1, R6), ""),
+        (Move(R1, R6), "the context"),
         (Call(GET_NETNS_COOKIE), "the socket's, not the process's"),
-        (Set64(R1, purpose.netns), ""),
+        (Set64(R1, purpose.netns), "the helper's"),
         (JumpUnlessSame(R0, R1, Untouched), "127.0.0.1 is another machine there"),
     ]
 }
 
 fn key_of_ipv4() -> Vec<Line> {
     vec![
-        (StoreNumber(B64, R10, KEY, 0), "::ffff:"),
-        (StoreNumber(B32, R10, KEY + 8, MAPPED), ""),
-        (Load(B32, R1, R6, USER_IP4), ""),
-        (Store(B32, R10, KEY + 12, R1), "and the IPv4 address"),
+        (StoreNumber(B64, R10, KEY, 0), "the key is an IPv6 address: ::"),
+        (StoreNumber(B32, R10, KEY + 8, MAPPED), "ffff:"),
+        (Load(B32, R1, R6, USER_IP4), "the destination"),
+        (Store(B32, R10, KEY + 12, R1), "as its last four bytes"),
     ]
 }
 
@@ -159,8 +159,8 @@ fn key_of_ipv6() -> Vec<Line> {
     (0..4)
         .flat_map(|word| {
             [
-                (Load(B32, R1, R6, USER_IP6 + 4 * word), "a quarter of the address"),
-                (Store(B32, R10, KEY + 4 * word, R1), ""),
+                (Load(B32, R1, R6, USER_IP6 + 4 * word), "a quarter of the destination"),
+                (Store(B32, R10, KEY + 4 * word, R1), "into the key"),
             ]
         })
         .collect()
@@ -168,13 +168,13 @@ fn key_of_ipv6() -> Vec<Line> {
 
 fn look_up(map: i32) -> Vec<Line> {
     vec![
-        (StoreNumber(B32, R10, KEY + 16, 0), ""),
+        (StoreNumber(B32, R10, KEY + 16, 0), "two bytes of port and two of padding"),
         (Load(B32, R1, R6, USER_PORT), "in the network's byte order"),
-        (Store(B16, R10, KEY + 16, R1), ""),
-        (Move(R2, R10), ""),
-        (Add(R2, KEY.into()), ""),
-        (SetMap(R1, map), ""),
-        (Call(MAP_LOOKUP_ELEM), ""),
+        (Store(B16, R10, KEY + 16, R1), "into the key"),
+        (Move(R2, R10), "the key's address"),
+        (Add(R2, KEY.into()), "on the stack"),
+        (SetMap(R1, map), "the targets"),
+        (Call(MAP_LOOKUP_ELEM), "answers the value's address, or null"),
         (JumpIfNull(R0, Untouched), "no target of ours"),
         (Move(R9, R0), "the listener: cookie and port"),
     ]
@@ -184,12 +184,12 @@ fn look_up(map: i32) -> Vec<Line> {
 /// process act with the credentials of another one that has registered them.
 fn own_credentials(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
     let mut lines = vec![
-        (Call(GET_CURRENT_TASK_BTF), ""),
-        (Move(R7, R0), "the task"),
-        (Load(B64, R8, R7, at.cred), ""),
-        (JumpIfNull(R8, Untouched), ""),
-        (Load(B64, R1, R7, at.real_cred), ""),
-        (JumpIfNull(R1, Untouched), ""),
+        (Call(GET_CURRENT_TASK_BTF), "the task that connects"),
+        (Move(R7, R0), "kept"),
+        (Load(B64, R8, R7, at.cred), "the credentials that count now"),
+        (JumpIfNull(R8, Untouched), "never; the verifier wants to know"),
+        (Load(B64, R1, R7, at.real_cred), "the task's own"),
+        (JumpIfNull(R1, Untouched), "never"),
         (JumpUnlessSame(R1, R8, Untouched), "on behalf of somebody else"),
     ];
     for offset in at.uids {
@@ -207,15 +207,15 @@ fn own_credentials(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
 /// the user's own: the user has every capability there.
 fn no_more_capable(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
     let mut lines = vec![
-        (Load(B64, R2, R8, at.user_ns), ""),
-        (JumpIfNull(R2, Untouched), ""),
-        (Load(B32, R1, R2, at.namespace.level), ""),
-        (JumpUnless(R1, 0, Else(Namespace)), "not the initial user namespace"),
+        (Load(B64, R2, R8, at.user_ns), "the user namespace of its capabilities"),
+        (JumpIfNull(R2, Untouched), "never"),
+        (Load(B32, R1, R2, at.namespace.level), "0 is the initial one"),
+        (JumpUnless(R1, 0, Else(Namespace)), "a user namespace of somebody's"),
         (Load(B32, R1, R8, at.cap_permitted), "capabilities 0 to 31"),
-        (JumpUnless(R1, 0, Untouched), ""),
+        (JumpUnless(R1, 0, Untouched), "file capabilities, ambient ones"),
         (Load(B32, R1, R8, at.cap_permitted + 4), "and 32 to 63"),
-        (JumpUnless(R1, 0, Untouched), ""),
-        (Jump(After(Namespace)), ""),
+        (JumpUnless(R1, 0, Untouched), "the same"),
+        (Jump(After(Namespace)), "no capability"),
         (Place(Else(Namespace)), ""),
     ];
     lines.extend(owned_namespace(purpose, at, 0));
@@ -230,16 +230,16 @@ fn owned_namespace(purpose: &Purpose, at: &Offsets, number: u8) -> Vec<Line> {
     vec![
         (Set(R3, 0), "how many were passed: the kernel wants to see an end"),
         (Place(Climb(number)), ""),
-        (Load(B32, R1, R2, namespace.level), ""),
-        (JumpIf(R1, 1, Outermost(number)), ""),
-        (Load(B64, R2, R2, namespace.parent), ""),
-        (JumpIfNull(R2, Untouched), ""),
-        (Add(R3, 1), ""),
-        (JumpUnless(R3, MAX_LEVEL, Climb(number)), ""),
+        (Load(B32, R1, R2, namespace.level), "1 was created in the initial one"),
+        (JumpIf(R1, 1, Outermost(number)), "found"),
+        (Load(B64, R2, R2, namespace.parent), "one level up"),
+        (JumpIfNull(R2, Untouched), "never"),
+        (Add(R3, 1), "one more"),
+        (JumpUnless(R3, MAX_LEVEL, Climb(number)), "again"),
         (Jump(Untouched), "never"),
         (Place(Outermost(number)), ""),
         (Load(B32, R1, R2, namespace.owner), "the effective user who has created it"),
-        (JumpUnless(R1, purpose.uid.cast_signed(), Untouched), ""),
+        (JumpUnless(R1, purpose.uid.cast_signed(), Untouched), "another user's"),
     ]
 }
 
@@ -247,14 +247,14 @@ fn owned_namespace(purpose: &Purpose, at: &Offsets, number: u8) -> Vec<Line> {
 fn dumpable(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
     let dumpable = at.dumpable;
     let mut lines = vec![
-        (Load(B64, R8, R7, dumpable.holder), ""),
-        (JumpIfNull(R8, Untouched), "a thread of the kernel's"),
-        (Load(B32, R1, R8, dumpable.flag), ""),
-        (And32(R1, dumpable.mask), ""),
+        (Load(B64, R8, R7, dumpable.holder), "the task's memory"),
+        (JumpIfNull(R8, Untouched), "a kernel thread"),
+        (Load(B32, R1, R8, dumpable.flag), "what PR_SET_DUMPABLE sets"),
+        (And32(R1, dumpable.mask), "and not the flags beside it"),
         (JumpIf(R1, 1, After(Dumpable)), "SUID_DUMP_USER"),
-        (Load(B64, R2, R8, dumpable.user_ns), ""),
-        (JumpIfNull(R2, Untouched), ""),
-        (Load(B32, R1, R2, at.namespace.level), ""),
+        (Load(B64, R2, R8, dumpable.user_ns), "in which the program was executed"),
+        (JumpIfNull(R2, Untouched), "never"),
+        (Load(B32, R1, R2, at.namespace.level), "0 is the initial one"),
         (JumpIf(R1, 0, Untouched), "not dumpable"),
     ];
     lines.extend(owned_namespace(purpose, at, 1));
@@ -265,12 +265,12 @@ fn dumpable(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
 /// Another user may have made the socket and passed it on.
 fn own_socket(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
     vec![
-        (Load(B64, R1, R6, SK), ""),
-        (JumpIfNull(R1, Untouched), ""),
-        (Call(SKC_TO_TCP_SOCK), ""),
-        (JumpIfNull(R0, Untouched), ""),
-        (Load(B32, R1, R0, at.sk_uid), ""),
-        (JumpUnless(R1, purpose.uid.cast_signed(), Untouched), "another user's socket"),
+        (Load(B64, R1, R6, SK), "the socket"),
+        (JumpIfNull(R1, Untouched), "never"),
+        (Call(SKC_TO_TCP_SOCK), "as the kernel's own structure"),
+        (JumpIfNull(R0, Untouched), "not TCP"),
+        (Load(B32, R1, R0, at.sk_uid), "who has made it"),
+        (JumpUnless(R1, purpose.uid.cast_signed(), Untouched), "another user"),
     ]
 }
 
@@ -285,11 +285,11 @@ fn look_up_listener6() -> Vec<Line> {
         empty_tuple(),
         unless_mapped(LookUpMapped),
         tuple4(),
-        vec![(Jump(After(LookUpMapped)), ""), (Place(Else(LookUpMapped)), "")],
+        vec![(Jump(After(LookUpMapped)), "skip IPv6"), (Place(Else(LookUpMapped)), "")],
         vec![
             (StoreNumber(B32, R10, TUPLE + 28, LOOPBACK6), "to ::1"),
-            (Load(B16, R1, R9, 8), ""),
-            (Store(B16, R10, TUPLE + 34, R1), "and the listener's port"),
+            (Load(B16, R1, R9, 8), "the listener's port"),
+            (Store(B16, R10, TUPLE + 34, R1), "in its place"),
             (Set(R3, 36), "the tuple's length"),
             (Place(After(LookUpMapped)), ""),
         ],
@@ -301,15 +301,15 @@ fn look_up_listener6() -> Vec<Line> {
 fn empty_tuple() -> Vec<Line> {
     let zero = |offset| (StoreNumber(B64, R10, TUPLE + offset, 0), "from anywhere");
     let mut lines: Vec<Line> = [0, 8, 16, 24].map(zero).to_vec();
-    lines.push((StoreNumber(B32, R10, TUPLE + 32, 0), ""));
+    lines.push((StoreNumber(B32, R10, TUPLE + 32, 0), "from anywhere"));
     lines
 }
 
 fn tuple4() -> Vec<Line> {
     vec![
         (StoreNumber(B32, R10, TUPLE + 4, LOOPBACK4), "to 127.0.0.1"),
-        (Load(B16, R1, R9, 8), ""),
-        (Store(B16, R10, TUPLE + 10, R1), "and the listener's port"),
+        (Load(B16, R1, R9, 8), "the listener's port"),
+        (Store(B16, R10, TUPLE + 10, R1), "in its place"),
         (Set(R3, 12), "the tuple's length"),
     ]
 }
@@ -317,23 +317,23 @@ fn tuple4() -> Vec<Line> {
 /// Goes on where the address is a mapped IPv4 one, and to the other alternative where not.
 fn unless_mapped(choice: super::assembler::Choice) -> Vec<Line> {
     vec![
-        (Load(B32, R1, R6, USER_IP6), ""),
-        (Load(B32, R2, R6, USER_IP6 + 4), ""),
-        (Or32(R1, R2), ""),
-        (JumpUnless(R1, 0, Else(choice)), ""),
-        (Load(B32, R1, R6, USER_IP6 + 8), ""),
-        (JumpUnless(R1, MAPPED, Else(choice)), ""),
+        (Load(B32, R1, R6, USER_IP6), "the first quarter"),
+        (Load(B32, R2, R6, USER_IP6 + 4), "the second"),
+        (Or32(R1, R2), "both"),
+        (JumpUnless(R1, 0, Else(choice)), "not ::"),
+        (Load(B32, R1, R6, USER_IP6 + 8), "the third"),
+        (JumpUnless(R1, MAPPED, Else(choice)), "not ::ffff:"),
     ]
 }
 
 fn find_listener() -> Vec<Line> {
     vec![
-        (Move(R1, R6), ""),
-        (Move(R2, R10), ""),
-        (Add(R2, TUPLE.into()), ""),
+        (Move(R1, R6), "the context"),
+        (Move(R2, R10), "the tuple's address"),
+        (Add(R2, TUPLE.into()), "on the stack"),
         (Set64(R4, u64::MAX), "in the socket's network namespace"),
-        (Set(R5, 0), ""),
-        (Call(SK_LOOKUP_TCP), ""),
+        (Set(R5, 0), "no flags"),
+        (Call(SK_LOOKUP_TCP), "answers a socket to be released, or null"),
         (JumpIfNull(R0, Refused), "nothing listens there any more"),
     ]
 }
@@ -342,32 +342,32 @@ fn find_listener() -> Vec<Line> {
 /// owner meanwhile.
 fn own_listener(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
     vec![
-        (Move(R8, R0), "to be released"),
-        (Set(R7, 0), "not it"),
-        (Move(R1, R0), ""),
-        (Call(SKC_TO_TCP_SOCK), ""),
-        (JumpIfNull(R0, Release), ""),
-        (Load(B32, R1, R0, at.sk_uid), ""),
-        (JumpUnless(R1, purpose.uid.cast_signed(), Release), "another user's"),
-        (Load(B8, R1, R0, at.skc_state), ""),
-        (JumpUnless(R1, TCP_LISTEN, Release), ""),
-        (Load(B64, R1, R0, at.skc_cookie), ""),
-        (Load(B64, R2, R9, 0), ""),
+        (Move(R8, R0), "kept, to be released"),
+        (Set(R7, 0), "not the listener, until it is seen"),
+        (Move(R1, R0), "the socket"),
+        (Call(SKC_TO_TCP_SOCK), "as the kernel's own structure"),
+        (JumpIfNull(R0, Release), "a connection that is about to end"),
+        (Load(B32, R1, R0, at.sk_uid), "who has made it"),
+        (JumpUnless(R1, purpose.uid.cast_signed(), Release), "another user"),
+        (Load(B8, R1, R0, at.skc_state), "its state"),
+        (JumpUnless(R1, TCP_LISTEN, Release), "no listener"),
+        (Load(B64, R1, R0, at.skc_cookie), "its cookie"),
+        (Load(B64, R2, R9, 0), "the listener's cookie"),
         (JumpUnlessSame(R1, R2, Release), "another socket on its port"),
-        (Set(R7, 1), "it is"),
+        (Set(R7, 1), "the listener"),
         (Place(Release), ""),
-        (Move(R1, R8), ""),
-        (Call(SK_RELEASE), ""),
-        (JumpIfNull(R7, Refused), ""),
+        (Move(R1, R8), "the socket"),
+        (Call(SK_RELEASE), "in every case"),
+        (JumpIfNull(R7, Refused), "not the listener"),
     ]
 }
 
 fn to_loopback4() -> Vec<Line> {
     vec![
-        (Set(R1, LOOPBACK4), ""),
-        (Store(B32, R6, USER_IP4, R1), "127.0.0.1"),
-        (Load(B16, R1, R9, 8), ""),
-        (Store(B32, R6, USER_PORT, R1), "and the listener's port"),
+        (Set(R1, LOOPBACK4), "127.0.0.1"),
+        (Store(B32, R6, USER_IP4, R1), "is where to connect"),
+        (Load(B16, R1, R9, 8), "the listener's port"),
+        (Store(B32, R6, USER_PORT, R1), "in its place"),
     ]
 }
 
@@ -375,19 +375,19 @@ fn to_loopback6() -> Vec<Line> {
     [
         unless_mapped(RewriteMapped),
         vec![
-            (Set(R1, LOOPBACK4), ""),
-            (Store(B32, R6, USER_IP6 + 12, R1), "::ffff:127.0.0.1"),
-            (Jump(After(RewriteMapped)), ""),
+            (Set(R1, LOOPBACK4), "127.0.0.1"),
+            (Store(B32, R6, USER_IP6 + 12, R1), "after the ::ffff: that is there"),
+            (Jump(After(RewriteMapped)), "skip IPv6"),
             (Place(Else(RewriteMapped)), ""),
-            (Set(R1, 0), ""),
-            (Store(B32, R6, USER_IP6, R1), ""),
-            (Store(B32, R6, USER_IP6 + 4, R1), ""),
-            (Store(B32, R6, USER_IP6 + 8, R1), ""),
-            (Set(R1, LOOPBACK6), ""),
-            (Store(B32, R6, USER_IP6 + 12, R1), "::1"),
+            (Set(R1, 0), "::"),
+            (Store(B32, R6, USER_IP6, R1), "the first quarter"),
+            (Store(B32, R6, USER_IP6 + 4, R1), "the second"),
+            (Store(B32, R6, USER_IP6 + 8, R1), "the third"),
+            (Set(R1, LOOPBACK6), "1"),
+            (Store(B32, R6, USER_IP6 + 12, R1), "the last"),
             (Place(After(RewriteMapped)), ""),
-            (Load(B16, R1, R9, 8), ""),
-            (Store(B32, R6, USER_PORT, R1), "and the listener's port"),
+            (Load(B16, R1, R9, 8), "the listener's port"),
+            (Store(B32, R6, USER_PORT, R1), "in its place"),
         ],
     ]
     .concat()
@@ -400,7 +400,7 @@ fn endings() -> Vec<Line> {
         (Exit, ""),
         (Place(Refused), ""),
         (Set(R1, -ECONNREFUSED), "what connect() answers"),
-        (Call(SET_RETVAL), ""),
+        (Call(SET_RETVAL), "instead of EPERM"),
         (Set(R0, 0), "do not go on"),
         (Exit, ""),
     ]
