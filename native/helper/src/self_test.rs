@@ -10,22 +10,27 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    fmt::Write as _,
+    io::{self, Read, Write as _},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     time::Duration,
 };
 
 use k8s_connect_wire::Refusal;
-use nix::sys::{
-    prctl,
-    socket::{
-        AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind,
-        getsockname, socket,
+use nix::{
+    sys::{
+        prctl,
+        socket::{
+            AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind,
+            getsockname, socket,
+        },
     },
+    unistd::dup2_stdin,
 };
 
 use crate::{
+    caller::Caller,
     capability,
     hook::{Hook, Listener},
     refusal::kernel,
@@ -40,60 +45,94 @@ const FAILED: u8 = 1;
 const CAPABLE_LED: u8 = 2;
 const TRACEABLE_NOT_LED: u8 = 4;
 
-/// Tries it, and gives up the capabilities on the way.
-///
-/// # Errors
-/// [`Refusal::NotLed`], [`Refusal::Kernel`]
-pub fn run(hook: &mut Hook, capable: bool) -> Result<(), Refusal> {
-    let failed = kernel("testing the programs");
-    let loopbacks: [(SocketAddr, SocketAddr); 2] = [
-        ((Ipv4Addr::new(127, 255, 255, 254), 0).into(), (Ipv4Addr::LOCALHOST, 0).into()),
-        ((Ipv6Addr::LOCALHOST, 0).into(), (Ipv6Addr::LOCALHOST, 0).into()),
-    ];
-    let mut trials = Vec::new();
-    for (nowhere, loopback) in loopbacks {
-        match Trial::prepare(nowhere, loopback) {
-            Ok(trial) => trials.push(trial),
-            // A machine without IPv6.
-            Err(_) if nowhere.is_ipv6() => {}
-            Err(error) => return Err(failed(error)),
+/// The process that connects as somebody whom the user may trace. It is started before there is
+/// anything to hold: when the helper is killed meanwhile, no descriptor of the programs is left.
+pub struct Tester {
+    child: sys::Child,
+    to_child: io::PipeWriter,
+}
+
+impl Tester {
+    /// Starts it, with the capabilities that this process has.
+    ///
+    /// # Errors
+    /// [`Refusal::Kernel`]
+    pub fn start(caller: Caller) -> Result<Self, Refusal> {
+        let failed = kernel("starting the test of the programs");
+        let (from_parent, to_child) = io::pipe().map_err(&failed)?;
+        let child = sys::fork(|| in_child(caller, &from_parent).unwrap_or(FAILED));
+        Ok(Self { child: child.map_err(&failed)?, to_child })
+    }
+
+    /// Tries the programs, and gives up the capabilities on the way.
+    ///
+    /// # Errors
+    /// [`Refusal::NotLed`], [`Refusal::Kernel`]
+    pub fn run(mut self, hook: &mut Hook) -> Result<(), Refusal> {
+        let failed = kernel("testing the programs");
+        let trials = trials().map_err(&failed)?;
+        hook.set(&trials.iter().map(|trial| (trial.to, trial.target)).collect())?;
+        let mut lines = String::new();
+        for trial in &trials {
+            let _ = writeln!(lines, "{} {}", trial.to, trial.target.via);
         }
+        self.to_child.write_all(lines.as_bytes()).map_err(&failed)?;
+        drop(self.to_child);
+        let found = self.child.wait().map_err(&failed)?;
+        capability::drop_all()?;
+        if found & FAILED != 0 {
+            return Err(failed(io::Error::other("the child failed")));
+        }
+        must(found & CAPABLE_LED == 0, "a process with capabilities must not be redirected")?;
+        must(
+            found & TRACEABLE_NOT_LED == 0,
+            "a process that its user may trace must be redirected",
+        )?;
+        let untraceable = trials.iter().any(|trial| is_led(trial.to, trial.target.via));
+        must(!untraceable, "a process that its user may not trace must not be redirected")?;
+        hook.set(&BTreeMap::new())
     }
-    let targets: BTreeMap<_, _> = trials.iter().map(|trial| (trial.to, trial.target)).collect();
-    hook.set(&targets)?;
-    let found = sys::in_child(|| in_child(&trials, capable)).map_err(&failed)?;
-    capability::drop_all()?;
-    if found & FAILED != 0 {
-        return Err(failed(io::Error::other("the child failed")));
-    }
-    must(found & CAPABLE_LED == 0, "a process with capabilities must not be redirected")?;
-    must(found & TRACEABLE_NOT_LED == 0, "a process that its user may trace must be redirected")?;
-    let untraceable = trials.iter().any(Trial::is_led);
-    must(!untraceable, "a process that its user may not trace must not be redirected")?;
-    hook.set(&BTreeMap::new())
 }
 
 fn must(holds: bool, test: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal::NotLed { test: test.into() }) }
 }
 
-/// Its memory is a copy, so that being dumpable is its own. Before anybody can trace it, it has
-/// nothing open that is worth taking.
-fn in_child(trials: &[Trial], capable: bool) -> u8 {
-    if sys::close_descriptors_from(0).is_err() || prctl::set_dumpable(true).is_err() {
-        return FAILED;
+/// Waits for what to try. Its memory is a copy, so that being dumpable is its own; and before anybody
+/// can trace it, it has nothing open that is worth taking.
+fn in_child(caller: Caller, from_parent: &io::PipeReader) -> io::Result<u8> {
+    dup2_stdin(from_parent)?;
+    sys::close_descriptors_from(1)?;
+    let mut lines = String::new();
+    io::stdin().read_to_string(&mut lines)?;
+    let trials: Option<Vec<(SocketAddr, u16)>> = lines
+        .lines()
+        .map(|line| {
+            line.split_once(' ').and_then(|(to, via)| Some((to.parse().ok()?, via.parse().ok()?)))
+        })
+        .collect();
+    // Nothing comes where the helper has ended.
+    let trials = trials.filter(|trials| !trials.is_empty()).ok_or(io::ErrorKind::InvalidData)?;
+    if caller.by_sudo {
+        caller.become_user().map_err(|_| io::ErrorKind::PermissionDenied)?;
     }
+    prctl::set_dumpable(true)?;
     let mut found = 0;
-    if capable && trials.iter().any(Trial::is_led) {
+    // By sudo it has no capability any more.
+    if !caller.by_sudo && trials.iter().any(|(to, via)| is_led(*to, *via)) {
         found |= CAPABLE_LED;
     }
-    if capability::drop_all().is_err() {
-        return FAILED;
-    }
-    if !trials.iter().all(Trial::is_led) {
+    capability::drop_all().map_err(|_| io::ErrorKind::PermissionDenied)?;
+    if !trials.iter().all(|(to, via)| is_led(*to, *via)) {
         found |= TRACEABLE_NOT_LED;
     }
-    found
+    Ok(found)
+}
+
+/// Whether a connection of this process to `to` arrives at the listener.
+fn is_led(to: SocketAddr, via: u16) -> bool {
+    let Ok(stream) = TcpStream::connect_timeout(&to, TIMEOUT) else { return false };
+    stream.peer_addr().is_ok_and(|peer| peer.port() == via && peer != to)
 }
 
 /// A redirect from where nothing listens to a listener of ours.
@@ -105,30 +144,33 @@ struct Trial {
     _nowhere: OwnedFd,
 }
 
+/// Of each family that this machine has.
+fn trials() -> io::Result<Vec<Trial>> {
+    let v4 = Trial::prepare(Ipv4Addr::new(127, 255, 255, 254).into(), Ipv4Addr::LOCALHOST.into())?;
+    let v6 = Trial::prepare(Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+    // Without IPv6 there is no such address.
+    Ok([Some(v4), v6.ok()].into_iter().flatten().collect())
+}
+
 impl Trial {
-    fn prepare(nowhere: SocketAddr, loopback: SocketAddr) -> io::Result<Self> {
+    fn prepare(nowhere: IpAddr, loopback: IpAddr) -> io::Result<Self> {
         let (reserved, to) = reserve(nowhere)?;
-        let listener = TcpListener::bind(loopback)?;
+        let listener = TcpListener::bind((loopback, 0))?;
         let via = listener.local_addr()?.port();
         let cookie = sys::cookie(listener.as_fd(), Cookie::Socket)?;
-        Ok(Self { to, target: Listener { via, cookie }, _listener: listener, _nowhere: reserved })
-    }
-
-    /// Whether a connection of this process is redirected.
-    fn is_led(&self) -> bool {
-        let Ok(stream) = TcpStream::connect_timeout(&self.to, TIMEOUT) else { return false };
-        stream.peer_addr().is_ok_and(|peer| peer.port() == self.target.via && peer != self.to)
+        let target = Listener { via, cookie };
+        Ok(Self { to, target, _listener: listener, _nowhere: reserved })
     }
 }
 
 /// A port that is taken, and at which nothing listens.
-fn reserve(address: SocketAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let family = if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+fn reserve(ip: IpAddr) -> io::Result<(OwnedFd, SocketAddr)> {
+    let family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(address))?;
-    let port = match address {
-        SocketAddr::V4(_) => getsockname::<SockaddrIn>(socket.as_raw_fd())?.port(),
-        SocketAddr::V6(_) => getsockname::<SockaddrIn6>(socket.as_raw_fd())?.port(),
+    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(ip, 0)))?;
+    let port = match ip {
+        IpAddr::V4(_) => getsockname::<SockaddrIn>(socket.as_raw_fd())?.port(),
+        IpAddr::V6(_) => getsockname::<SockaddrIn6>(socket.as_raw_fd())?.port(),
     };
-    Ok((socket, SocketAddr::new(address.ip(), port)))
+    Ok((socket, SocketAddr::new(ip, port)))
 }

@@ -29,7 +29,8 @@ use crate::{
     input::Input,
     lockdown, policy,
     refusal::kernel,
-    self_test, sys,
+    self_test::Tester,
+    sys,
 };
 
 /// Serves until the end.
@@ -75,12 +76,13 @@ impl Server {
         let slice = Slice::of(caller.uid)?;
         let offsets = hook::offsets()?;
         capability::raise(caller.by_sudo)?;
+        let tester = Tester::start(caller)?;
         let mut hook = Hook::attach(&caller, &slice, &offsets)?;
         if caller.by_sudo {
             caller.become_user()?;
             lockdown::untraceable().map_err(kernel("giving up being traced"))?;
         }
-        self_test::run(&mut hook, !caller.by_sudo)?;
+        tester.run(&mut hook)?;
         let sockets = SockDiag::open().map_err(kernel("opening sock_diag"))?;
         let signals = signals().map_err(kernel("taking signals"))?;
         lockdown::finish()?;

@@ -101,30 +101,43 @@ pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     owned(descriptor)
 }
 
-/// Runs `body` in a child process, and answers its exit status. Nothing of this process's memory or
-/// descriptors changes by it.
+/// A child process.
+#[derive(Debug)]
+pub struct Child(libc::pid_t);
+
+/// Runs `body` in a child process. Nothing of this process's memory changes by it.
 ///
 /// # Errors
-/// The kernel's, or that a signal has ended the child.
-pub fn in_child(body: impl FnOnce() -> u8) -> io::Result<u8> {
+/// The kernel's.
+pub fn fork(body: impl FnOnce() -> u8) -> io::Result<Child> {
     // SAFETY: there is one thread, so no lock is held by another one in the child.
-    let pid = check(i64::from(unsafe { libc::fork() }))?;
+    let pid = unsafe { libc::fork() };
     if pid == 0 {
         let status = body();
         // SAFETY: it ends the process, without running anything of the parent's.
         unsafe { libc::_exit(status.into()) };
     }
-    let mut status = 0;
-    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::InvalidData)?;
-    loop {
-        // SAFETY: `status` outlives the call.
-        match check(i64::from(unsafe { libc::waitpid(pid, &raw mut status, 0) })) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-            Ok(_) if libc::WIFEXITED(status) => {
-                return u8::try_from(libc::WEXITSTATUS(status)).map_err(io::Error::other);
+    check(pid.into()).map(|_| Child(pid))
+}
+
+impl Child {
+    /// Waits for its end, and answers its exit status.
+    ///
+    /// # Errors
+    /// The kernel's, or that a signal has ended it.
+    pub fn wait(self) -> io::Result<u8> {
+        let mut status = 0;
+        loop {
+            // SAFETY: `status` outlives the call.
+            let waited = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+            match check(waited.into()) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+                Ok(_) if libc::WIFEXITED(status) => {
+                    return u8::try_from(libc::WEXITSTATUS(status)).map_err(io::Error::other);
+                }
+                Ok(_) => return Err(io::Error::other("a signal ended the child")),
             }
-            Ok(_) => return Err(io::Error::other("a signal ended the child")),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     connections, ground::Ground, helper, hostile, identity, life, limits, listener, machines,
-    nobody_notices,
+    nobody_notices, protocol,
 };
 
 /// Why a row could not be tried here.
@@ -69,6 +69,7 @@ fn all() -> Vec<Row> {
         machines::rows(),
         limits::rows(),
         life::rows(),
+        protocol::rows(),
         nobody_notices::rows(),
         hostile::rows(),
     ];
