@@ -13,7 +13,10 @@ defmodule K8sConnect.FailuresTest do
   @moduletag :cluster
   @moduletag timeout: 120_000
 
-  @namespace "native/helper/tests/namespace.rs"
+  @start "native/helper/tests/kernel/machines.rs"
+  @listener "native/helper/tests/kernel/listener.rs"
+  @protocol "native/helper/tests/kernel/protocol.rs"
+  @limits "native/helper/tests/kernel/limits.rs"
   @kernel "test/k8s_connect/kernel_route_test.exs"
   @helper "test/mix/helper_task_test.exs"
   @command "test/mix/connect_task_test.exs"
@@ -60,23 +63,31 @@ defmodule K8sConnect.FailuresTest do
     {:helper, :not_started} => {@helper, "could not start the helper"},
     {:helper, :no_sudo} => {@kernel, ":no_sudo"},
     {:helper, :sudo} => {@kernel, ":sudo"},
-    {:helper, :died} => {@helper, "the helper is gone"},
+    {:helper, :died} => {@helper, "the helper has ended"},
     {:helper, :silent} => {@kernel, ":silent"},
-    {:helper, :not_permitted} => {@kernel, ":not_permitted"},
-    {:helper, :wrong_version} => {@namespace, "WrongVersion"},
-    {:helper, :set_uid} => {@helper, "setuid"},
-    {:helper, :not_your_process} => {@namespace, "NotYourProcess"},
-    {:helper, :too_many_helpers} => {@namespace, "TooManyHelpers"},
-    {:helper, :no_route} => {@helper, "this machine has no route"},
+    {:helper, :wrong_version} => {@protocol, "wrong_version"},
+    {:helper, :set_uid} => {@start, "set_uid"},
+    {:helper, :no_caller} => {@helper, "cannot tell for which user"},
+    {:helper, :no_capability} => {@kernel, ":no_capability"},
+    {:helper, :no_new_privs} => {@helper, "no_new_privs is set"},
+    {:helper, :nosuid} => {@helper, "mounted nosuid"},
+    {:helper, :no_cgroup2} => {@helper, "no cgroup2 file system"},
+    {:helper, :no_user_slice} => {@helper, "not in /user.slice/user-4200.slice"},
+    {:helper, :no_btf} => {@helper, "type information has no"},
+    {:helper, :exclusive_program} => {@start, "exclusive_program"},
+    {:helper, :would_hide} => {@start, "would_hide"},
+    {:helper, :too_many} => {@limits, "too_many"},
+    {:helper, :not_led} => {@start, "not_led"},
+    {:helper, :no_such_process} => {@protocol, "no_such_process"},
     {:helper, :bad_destination} => {@kernel, ":bad_destination"},
     {:helper, :low_port} => {@kernel, ":low_port"},
-    {:helper, :no_listener} => {@namespace, "NoListener"},
-    {:helper, :foreign_listener} => {@namespace, "ForeignListener"},
-    {:helper, :no_hello} => {@namespace, "NoHello"},
-    {:helper, :second_hello} => {@namespace, "SecondHello"},
+    {:helper, :no_listener} => {@listener, "no_listener"},
+    {:helper, :foreign_listener} => {@listener, "foreign_listener"},
+    {:helper, :no_hello} => {@protocol, "no_hello"},
+    {:helper, :second_hello} => {@protocol, "second_hello"},
     {:route, :name_kind} => {@kernel, ":name_kind"},
     {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
-    {:route, :blocked} => {"test/k8s_connect/kernel_firewall_test.exs", ":blocked"},
+    {:route, :blocked} => {@helper, "the connection does not arrive"},
     {:connect, :lost} => {@faults, "lost the connection"},
     {:remote, :raised} => {@command, "and this came of it"},
     {:remote, :no_elixir} => {@variants, "has no Elixir"},
@@ -87,7 +98,7 @@ defmodule K8sConnect.FailuresTest do
     "only a fault of the library's own leads to it" => [
       native: :task_died,
       helper: :unreadable,
-      helper: :too_many,
+      helper: :too_many_redirects,
       helper: :twice,
       helper: :malformed,
       helper: :too_long,
@@ -98,6 +109,7 @@ defmodule K8sConnect.FailuresTest do
     ],
     "it is another system, or a machine without what every one has" => [
       route: :linux_only,
+      helper: :no_bpf,
       helper: :kernel,
       outlet: :no_socket,
       outlet: :no_listener,
