@@ -13,7 +13,7 @@ defmodule K8sConnect.ErrorTest do
     {:options, :no_target, %{}, ["app-0", "sts/app", "kubectl get pods"]},
     {:options, :target_and_selector, %{target: "app-0"}, ["\"app-0\"", "not both"]},
     {:options, :bad_words, %{problem: "--x is no option"}, ["--x is no option. See: mix help"]},
-    {:options, :kernel_only, %{option: :sudo}, [":sudo", ":vm"]},
+    {:options, :kernel_only, %{option: :sudo, route: :vm}, [":sudo", ":vm"]},
     {:options, :bad_cookie_file, %{file: "/c", size: 3000}, ["3000 bytes", "wc -c /c"]},
     {:options, :no_cookie_file, %{file: "/c", problem: "gone"}, ["/c: gone", "ls -l /c"]},
     {:native, :not_loaded, %{path: "/x.so", problem: "gone"},

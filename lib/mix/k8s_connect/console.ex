@@ -95,6 +95,21 @@ defmodule Mix.K8sConnect.Console do
     do_run(mode, connection, format)
   end
 
+  @doc """
+  Runs a command that reaches the nodes of the connections, and ends as it has ended.
+  """
+  @spec exec([Connection.t()], [String.t(), ...]) :: :ok
+  def exec(connections, command) do
+    for %{others: others} when others != [] <- connections,
+        do: say("also ready: #{Enum.join(others, ", ")}; name one to choose it")
+
+    case K8sConnect.exec(connections, command) do
+      {:ok, 0} -> :ok
+      {:ok, code} -> exit({:shutdown, code})
+      {:error, error} -> fail(error, :text)
+    end
+  end
+
   defp do_run({:rpc, expression}, connection, format),
     do: rpc(expression, connection.node, format)
 

@@ -14,6 +14,7 @@ use std::{
         unix::{fs::FileTypeExt, net},
     },
     path::PathBuf,
+    sync::PoisonError,
 };
 
 use ::exec::{Redirect, Report, signals::IgnoredKeys};
@@ -47,10 +48,24 @@ pub struct Running {
     /// The runner sees its end, whatever ends us, and writes the report to it.
     control: net::UnixStream,
     input: Mutex<Option<pipe::Sender>>,
+    /// Until the command has ended.
+    terminal: std::sync::Mutex<Option<LentTerminal>>,
+}
+
+/// The command has the terminal as long as this is there.
+struct LentTerminal {
     // In this order: the terminal's keys are ours again when we can read it.
-    _withheld: Option<WithheldTerminal>,
+    withheld: Option<WithheldTerminal>,
     _keys: IgnoredKeys,
-    _terminal: MutexGuard<'static, ()>,
+    _lock: MutexGuard<'static, ()>,
+}
+
+impl LentTerminal {
+    async fn new() -> io::Result<Self> {
+        let lock = TERMINAL.lock().await;
+        let keys = IgnoredKeys::new();
+        Ok(Self { withheld: WithheldTerminal::if_any()?, _keys: keys, _lock: lock })
+    }
 }
 
 impl Running {
@@ -59,10 +74,8 @@ impl Running {
     /// # Errors
     /// What the operating system says of the runner. That the command cannot be started is its report.
     pub async fn start(command: &Command) -> io::Result<Self> {
-        let terminal = TERMINAL.lock().await;
-        let keys = IgnoredKeys::new();
-        let withheld = WithheldTerminal::if_any()?;
-        let (theirs, input) = input(withheld.as_ref())?;
+        let terminal = LentTerminal::new().await?;
+        let (theirs, input) = input(terminal.withheld.as_ref())?;
         let (output, errors) = (copy(&io::stdout())?, copy(&io::stderr())?);
         let (control, theirs_of_control) = net::UnixStream::pair()?;
         control.set_nonblocking(true)?;
@@ -83,9 +96,7 @@ impl Running {
             pid,
             control,
             input: Mutex::new(input),
-            _withheld: withheld,
-            _keys: keys,
-            _terminal: terminal,
+            terminal: std::sync::Mutex::new(Some(terminal)),
         })
     }
 
@@ -107,8 +118,14 @@ impl Running {
         self.input.lock().await.take();
     }
 
-    /// Waits for the end. `None` means that the runner was killed, and the command with it.
+    /// Waits for the end, and takes the terminal back. `None` means that the runner was killed, and the command with it.
     pub async fn ended(&self) -> Option<Report> {
+        let report = self.report().await;
+        self.terminal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        report
+    }
+
+    async fn report(&self) -> Option<Report> {
         let stream = self.control.try_clone().and_then(UnixStream::from_std).ok()?;
         let mut line = String::new();
         stream.take(MOST_REPORT).read_to_string(&mut line).await.ok()?;
