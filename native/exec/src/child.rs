@@ -3,10 +3,14 @@
 
 use std::{
     convert::Infallible,
-    ffi::CString,
+    ffi::{CStr, CString, OsStr},
     io::{self, IoSlice, IoSliceMut},
     net::{SocketAddr, TcpStream},
-    os::fd::{AsRawFd, OwnedFd},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
     time::Duration,
 };
 
@@ -142,13 +146,23 @@ fn execute(command: &[CString]) -> Result<Infallible, (Failure, String)> {
     sys::restore_sigpipe().map_err(system("signal"))?;
     SigSet::empty().thread_set_mask().map_err(system("sigprocmask"))?;
     let name = command.first().ok_or((Failure::NotFound, "no command".into()))?;
-    execvp(name, command).map_err(|error| {
-        let failure = match error {
-            Errno::ENOENT | Errno::ENOTDIR => Failure::NotFound,
-            _other => Failure::NotExecutable,
-        };
-        (failure, error.desc().into())
+    execvp(name, command).map_err(|error| match error {
+        Errno::ENOENT | Errno::ENOTDIR => not_found(),
+        // A folder of PATH may be closed to us, and the command in none of the others.
+        Errno::EACCES if !is_there(name) => not_found(),
+        other => (Failure::NotExecutable, other.desc().into()),
     })
+}
+
+fn not_found() -> (Failure, String) {
+    (Failure::NotFound, Errno::ENOENT.desc().into())
+}
+
+fn is_there(name: &CStr) -> bool {
+    let name = Path::new(OsStr::from_bytes(name.to_bytes()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    name.components().count() > 1
+        || std::env::split_paths(&path).any(|folder| folder.join(name).exists())
 }
 
 fn send(channel: &OwnedFd, bytes: &[u8], descriptor: Option<OwnedFd>) -> nix::Result<()> {
