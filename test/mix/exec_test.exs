@@ -85,9 +85,10 @@ defmodule Mix.K8sConnect.ExecTest do
       line = "exec 3<> /dev/tcp/#{ip}/4369; printf '\\0\\1n' >&3; tail -c +5 <&3"
       assert {output, 0} = exec(["--", "bash", "-c", line])
       assert output =~ ~r/^name app at port \d+$/m
-      # curl's connection is not a blocking one.
-      line = "printf '\\0\\1n' | curl --silent --max-time 5 telnet://#{ip}:4369"
-      assert {output, _end_of_file} = exec(["--exec", line])
+      # curl's socket is a non-blocking one. It would end with its input.
+      input = "printf '\\0\\1n'; exec tail --pid=$$ -f /dev/null"
+      line = "curl --silent --max-time 20 telnet://#{ip}:4369 < <(#{input})"
+      assert {output, 0} = exec(["--", "bash", "-c", line])
       assert output =~ "name app at port"
     end
 
@@ -209,6 +210,10 @@ defmodule Mix.K8sConnect.ExecTest do
         %{port: port, pids: pids} = start(mark)
         [pid] = Enum.filter(pids[unquote(part)], &(not script?(&1)))
         {_output, 0} = System.cmd("kill", ["-9", "#{pid}"])
+
+        if unquote(part) =~ "exe",
+          do: expect(port, "the program that runs the command was killed")
+
         assert await_end(port) != 0
         await(fn -> processes(mark) == [] end)
       end

@@ -525,7 +525,8 @@ defmodule K8sConnect.Error.Catalogue do
 
   def entry(:helper, :not_installed, %{path: path}) do
     {"the kernel route needs the helper, and there is no #{path}. Run it by sudo, with --sudo, or do without: " <>
-       "--route vm for this BEAM, --exec for one other program", {"Or install it once, as an admin", "mix k8s.helper install"}}
+       "--route vm for this BEAM, --exec for one other program",
+     {"Or install it once, as an admin", "mix k8s.helper install"}}
   end
 
   def entry(:helper, :not_started, %{path: path, problem: problem}) do
@@ -1123,7 +1124,10 @@ defmodule K8sConnect.Error.Catalogue do
         no_ptrace: %{problem: "Operation not permitted (os error 1)"},
         not_redirected: %{problem: "Connection refused (os error 111)"},
         system: %{problem: "no_new_privs: Operation not permitted"},
-        no_runner: %{program: "priv/native/k8s_connect_exec", problem: "No such file or directory"},
+        no_runner: %{
+          program: "priv/native/k8s_connect_exec",
+          problem: "No such file or directory"
+        },
         runner_killed: %{},
         link_closed: %{
           node: :"app@10.244.1.8",

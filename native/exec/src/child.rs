@@ -92,7 +92,7 @@ pub fn run(
     let result = || -> Result<Infallible, (Failure, String)> {
         follow(parent).map_err(system("prctl"))?;
         let (listener, restarts) = install()?;
-        send(channel, &[LISTENER, restarts.into()], Some(listener)).map_err(system("sendmsg"))?;
+        send(channel, &[LISTENER, restarts.into()], Some(&listener)).map_err(system("sendmsg"))?;
         connect(trial, answers)?;
         send(channel, &[TRIED], None).map_err(system("sendmsg"))?;
         execute(command)
@@ -165,8 +165,8 @@ fn is_there(name: &CStr) -> bool {
         || std::env::split_paths(&path).any(|folder| folder.join(name).exists())
 }
 
-fn send(channel: &OwnedFd, bytes: &[u8], descriptor: Option<OwnedFd>) -> nix::Result<()> {
-    let descriptor = descriptor.as_ref().map(|descriptor| [descriptor.as_raw_fd()]);
+fn send(channel: &OwnedFd, bytes: &[u8], descriptor: Option<&OwnedFd>) -> nix::Result<()> {
+    let descriptor = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
     let rights = descriptor.as_ref().map(|descriptor| ControlMessage::ScmRights(descriptor));
     let parts: Vec<_> = rights.into_iter().collect();
     let flags = MsgFlags::MSG_NOSIGNAL;

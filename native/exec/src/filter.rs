@@ -65,6 +65,8 @@ fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
     use super::*;
 
     /// Interprets the four instructions that the filter is made of.
@@ -89,7 +91,8 @@ mod tests {
 
     #[test]
     fn only_connect_is_notified() {
-        let (own, connect) = (ARCH.expect("known"), libc::SYS_connect as u32);
+        let (own, connect) =
+            (ARCH.expect("known"), u32::try_from(libc::SYS_connect).expect("a number"));
         for (architecture, number, verdict) in [
             (own, connect, SECCOMP_RET_USER_NOTIF),
             (own, connect | X32, SECCOMP_RET_USER_NOTIF),

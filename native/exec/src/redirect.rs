@@ -65,6 +65,8 @@ impl std::error::Error for InvalidRedirect {}
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
     use super::*;
 
     fn destination(redirect: &str, address: &str) -> Option<String> {

@@ -100,6 +100,8 @@ impl fmt::Display for Report {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

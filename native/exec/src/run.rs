@@ -80,6 +80,8 @@ struct Runner<'a> {
     supervisor: Option<Supervisor>,
     redirects: Vec<Redirect>,
     trial: (Redirect, TcpListener),
+    /// What the kernel has refused first, when it was asked about a call.
+    refused: Option<io::Error>,
     failure: Option<(Failure, String)>,
     ended: Option<Report>,
     /// When the rest is killed, after a request to end.
@@ -134,6 +136,7 @@ impl<'a> Runner<'a> {
             supervisor: None,
             redirects,
             trial: (tried, trial),
+            refused: None,
             failure: None,
             ended: None,
             deadline: None,
@@ -267,7 +270,7 @@ impl<'a> Runner<'a> {
                 }
             }
             Ok(Message::Failed(failure, problem)) => {
-                self.failure = Some(self.explain(failure, problem))
+                self.failure = Some(self.explain(failure, problem));
             }
             Ok(Message::Closed) | Err(_) => self.channel = None,
         }
@@ -275,8 +278,7 @@ impl<'a> Runner<'a> {
 
     /// The child has only seen that its connection failed; what the kernel refused was seen here.
     fn explain(&mut self, failure: Failure, problem: String) -> (Failure, String) {
-        let refused = self.supervisor.as_mut().and_then(Supervisor::problem);
-        match (failure, refused) {
+        match (failure, self.refused.take()) {
             (Failure::NotRedirected, Some(error)) => (Failure::NoPtrace, error.to_string()),
             _other => (failure, problem),
         }
@@ -284,7 +286,9 @@ impl<'a> Runner<'a> {
 
     fn answer(&mut self) {
         let Some(supervisor) = &mut self.supervisor else { return };
-        if !supervisor.answer() {
+        let more = supervisor.answer();
+        self.refused = self.refused.take().or(supervisor.problem());
+        if !more {
             self.supervisor = None;
         }
     }

@@ -48,16 +48,12 @@ fn reopen(descriptor: BorrowedFd, number: u8) -> Option<OwnedFd> {
         // A file would lose its position, a socket has no second open file.
         Err(io::ErrorKind::Unsupported.into())
     };
-    match opened {
-        Ok(file) => {
-            set_blocking(file.as_fd(), flags);
-            Some(file.into())
-        }
-        Err(_) => {
-            set_blocking(descriptor, flags);
-            None
-        }
-    }
+    let Ok(file) = opened else {
+        set_blocking(descriptor, flags);
+        return None;
+    };
+    set_blocking(file.as_fd(), flags);
+    Some(file.into())
 }
 
 fn open(path: &str, flags: OFlag) -> io::Result<File> {

@@ -73,7 +73,9 @@ fn threads_and_grandchildren() {
                 thread::spawn(|| (0..50).for_each(|_| assert_eq!(greeting(EPMD), Ok(EPMD.into()))))
             })
             .collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         let line = "(exec 3<> /dev/tcp/127.77.0.1/5555; cat <&3) & wait";
         let output = Command::new("bash").args(["-c", line]).output().unwrap();
         assert_eq!(words(&output), NODE);
