@@ -93,7 +93,7 @@ defmodule K8sConnect.Command do
   defp result({:exited, code}, _name), do: {:ok, code}
   # As a shell tells it.
   defp result({:signaled, signal}, _name), do: {:ok, 128 + signal}
-  defp result({:lost}, _name), do: {:error, Error.new(:exec, {:runner_killed, %{}})}
+  defp result(:lost, _name), do: {:error, Error.new(:exec, {:runner_killed, %{}})}
 
   defp result({:failed, word, problem}, name) do
     kind = Map.fetch!(@failures, word)

@@ -59,7 +59,7 @@ fn exec(env: Env, reference: Reference, options: CommandOptions) -> NifResult<At
     reply::spawn_with(&caller, async move { start(options, owner).await })
 }
 
-/// `{reference, {:ok, {:exited, code} | {:signaled, number} | {:failed, word, problem} | {:lost}}}` when
+/// `{reference, {:ok, {:exited, code} | {:signaled, number} | {:failed, word, problem} | :lost}}` when
 /// the command has ended.
 #[rustler::nif]
 fn exec_ended(env: Env, reference: Reference, command: ResourceArc<Held>) -> NifResult<Atom> {
