@@ -177,7 +177,8 @@ defmodule Mix.K8sConnect.ExecTest do
 
       for word <- ~w(one two) do
         type(terminal, @suspend)
-        expect(terminal, "Stopped")
+        # The shell reads again when it has shown its prompt.
+        expect(terminal, ~r/Stopped.*\$ \z/s)
         type(terminal, "echo shell: $((40 + 2))\n")
         expect(terminal, "shell: 42")
         type(terminal, "fg\n")

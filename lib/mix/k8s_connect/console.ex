@@ -106,9 +106,13 @@ defmodule Mix.K8sConnect.Console do
     case K8sConnect.exec(connections, command) do
       {:ok, 0} -> :ok
       {:ok, code} -> exit({:shutdown, code})
-      {:error, error} -> fail(error, :text)
+      {:error, error} -> ended(error, :init.get_status())
     end
   end
+
+  # The connection ends because the VM does, in order.
+  defp ended(_error, {:stopping, _progress}), do: Process.sleep(:infinity)
+  defp ended(error, _status), do: fail(error, :text)
 
   defp do_run({:rpc, expression}, connection, format),
     do: rpc(expression, connection.node, format)
