@@ -16,6 +16,7 @@ defmodule K8sConnect do
   """
 
   alias K8sConnect.{
+    Command,
     Connection,
     Error,
     Native,
@@ -58,8 +59,9 @@ defmodule K8sConnect do
       or `:auto`, the default: SPDY, and a WebSocket where something in between refuses it, or the Role
       has `get` on `pods/portforward` and not `create`. What has worked is remembered for each cluster.
     * `:route` - `:vm`, from inside of this BEAM; `:kernel`, by the pod's own address and for every
-      program of this user, which needs the helper (`mix help k8s.helper`); or `:auto`, the default:
-      the kernel's where the helper is installed and works.
+      program of this user, which needs the helper (`mix help k8s.helper`); `:exec`, by that address for
+      what `exec/2` runs, while this BEAM does not connect itself; or `:auto`, the default: the
+      kernel's where the helper is installed and works, and `:vm` otherwise.
     * `:sudo` - whether the helper is run by `sudo -n`; implies the kernel route.
     * `:visible` - whether other programs on the kernel route may be visible nodes, which can make
       a cluster's nodes drop each other; implies the kernel route. Otherwise both sides of each
@@ -147,6 +149,28 @@ defmodule K8sConnect do
 
     :ok
   end
+
+  @doc """
+  Runs a command, and what it starts, for which the pod's address leads to the pod; for nobody else.
+
+      iex> {:ok, connection} = K8sConnect.connect("app-0", route: :exec)
+      iex> K8sConnect.exec(connection, ["iex", "--name", "me@127.0.0.1"])
+      {:ok, 0}
+
+  Takes connections of the route `:exec`, one or several, and answers the command's exit code, which is
+  128 and the number of the signal where one has ended it. The command has this BEAM's standard
+  input, output and terminal, which must not be read by an IEx at the same time. It gets SIGHUP when a
+  connection is lost, and SIGKILL two seconds later.
+
+  `mix help k8s.connect` says what it takes and where its limits are.
+
+  ## Errors
+
+  `{:error, error}` with a `K8sConnect.Error`, of the stage `:exec` where the command was not started.
+  """
+  @spec exec(Connection.t() | [Connection.t(), ...], [String.t(), ...]) ::
+          {:ok, 0..255} | {:error, Error.t()}
+  def exec(connections, command), do: connections |> List.wrap() |> Command.run(command)
 
   @doc """
   The connections that are up.

@@ -7,9 +7,10 @@ defmodule K8sConnect.Connection do
       same name.
     * `:ip` - the pod's address.
     * `:others` - other ready pods that the target would have fitted.
-    * `:route` - how it is reached: `:vm`, from inside of this BEAM, or `:kernel`, by the pod's own
-      address, for every program of this user.
+    * `:route` - how it is reached: `:vm`, from inside of this BEAM; `:kernel`, by the pod's own
+      address, for every program of this user; or `:exec`, by that address for `K8sConnect.exec/2`.
     * `:cookie_source` - where its cookie was found, in words; the cookie itself is not kept here.
+      `nil` on the route `:exec`, which does not look for it.
   """
 
   @enforce_keys [:node, :pod, :uid, :ip, :namespace, :context, :others, :route, :cookie_source]
@@ -23,7 +24,7 @@ defmodule K8sConnect.Connection do
           namespace: String.t(),
           context: String.t(),
           others: [String.t()],
-          route: :vm | :kernel,
-          cookie_source: String.t()
+          route: :vm | :kernel | :exec,
+          cookie_source: String.t() | nil
         }
 end

@@ -4,7 +4,8 @@ defmodule K8sConnect.Error do
 
     * `:stage` - how far we came: `:options`, `:native` (the library itself), `:config` (the
       kubeconfig), `:cluster` (the API server), `:target` (the pod), `:node` (what answers in it),
-      `:cookie`, `:outlet`, `:helper` and `:route` (the way from there to this BEAM), `:connect`, or `:remote` (what was wanted of the node).
+      `:cookie`, `:outlet`, `:helper` and `:route` (the way from there to this BEAM), `:connect`,
+      `:exec` (a command that was to be run), or `:remote` (what was wanted of the node).
     * `:reason` - `{kind, details}`, a term to match on.
 
   `message/1` makes the sentence: what was tried, what was seen, and what to do next. It is a pure
@@ -33,6 +34,7 @@ defmodule K8sConnect.Error do
           | :helper
           | :route
           | :connect
+          | :exec
           | :remote
   @type t :: %__MODULE__{stage: stage(), reason: {kind :: atom(), details :: map()}}
 
@@ -72,9 +74,10 @@ defmodule K8sConnect.Error do
   end
 
   @doc """
-  What a program should end with that gives up because of it: 2 for wrong words, otherwise 1.
+  What a program should end with that gives up because of it: 2 for wrong words, 127 and 126 as
+  a shell for a command that is not there or cannot be executed, otherwise 1.
   """
-  @spec exit_code(t()) :: 1 | 2
+  @spec exit_code(t()) :: 1 | 2 | 126 | 127
   def exit_code(%__MODULE__{stage: stage, reason: {kind, _details}}),
     do: Catalogue.exit_code(stage, kind)
 

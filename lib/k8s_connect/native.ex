@@ -73,6 +73,24 @@ defmodule K8sConnect.Native do
   @spec refused(listener()) :: non_neg_integer()
   def refused(_listener), do: :erlang.nif_error(:nif_not_loaded)
 
+  @typedoc "A command that runs on this BEAM's terminal; it ends with the process that has started it."
+  @type command :: reference()
+
+  @spec exec(reference(), map()) :: :ok
+  def exec(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec exec_ended(reference(), command()) :: :ok
+  def exec_ended(_reference, _command), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec exec_write(reference(), command(), binary()) :: :ok
+  def exec_write(_reference, _command, _bytes), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec exec_close_input(reference(), command()) :: :ok
+  def exec_close_input(_reference, _command), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec exec_end(command()) :: :ok
+  def exec_end(_command), do: :erlang.nif_error(:nif_not_loaded)
+
   # The helper's frames
 
   @spec hello_frame(non_neg_integer()) :: binary()

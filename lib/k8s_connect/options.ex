@@ -15,7 +15,7 @@ defmodule K8sConnect.Options do
              [:route, :sudo, :visible] ++
              [:yes, :confirm, :verbose]
   @booleans [:interactive, :link, :sudo, :visible, :yes, :verbose]
-  @routes [:auto, :vm, :kernel]
+  @routes [:auto, :vm, :kernel, :exec]
   @protocols [:auto, :spdy, :websocket, :v4]
 
   @type api :: %{
@@ -71,8 +71,9 @@ defmodule K8sConnect.Options do
            container: options[:container],
            node: options[:node],
            port: options[:port],
-           cookie: if(cookie == nil, do: options[:cookie_from] || :spec, else: :nowhere),
-           trust: true,
+           cookie: look_for_cookie(cookie, options),
+           # There the node is the one to ask for its name: nobody connects to it and finds it wrong.
+           trust: options[:route] != :exec,
            verbose: options[:verbose] || false,
            protocol: options[:protocol] || :auto
          },
@@ -123,6 +124,13 @@ defmodule K8sConnect.Options do
     end
   end
 
+  # On the route :exec the cookie is the command's own business.
+  defp look_for_cookie(cookie, options) do
+    if cookie != nil or options[:route] == :exec,
+      do: :nowhere,
+      else: options[:cookie_from] || :spec
+  end
+
   # As the VM reads ~/.erlang.cookie: without the end of the line.
   defp read_cookie(file) do
     with {:ok, text} <- File.read(file),
@@ -150,10 +158,11 @@ defmodule K8sConnect.Options do
   end
 
   defp check_route(options) do
-    only_kernel = Enum.find([:sudo, :visible], &options[&1])
+    others = %{vm: [:sudo, :visible], exec: [:sudo]}
+    only_kernel = Enum.find(others[options[:route]] || [], &options[&1])
 
-    if only_kernel && options[:route] == :vm,
-      do: failed(:kernel_only, %{option: only_kernel}),
+    if only_kernel,
+      do: failed(:kernel_only, %{option: only_kernel, route: options[:route]}),
       else: :ok
   end
 
@@ -216,7 +225,7 @@ defmodule K8sConnect.Options do
 
   defp expected(:timeout), do: "a positive number of milliseconds"
   defp expected(option) when option in @booleans, do: "true or false"
-  defp expected(:route), do: ":auto, :vm or :kernel"
+  defp expected(:route), do: ":auto, :vm, :kernel or :exec"
   defp expected(:protocol), do: ":auto, :spdy, :websocket or :v4"
   defp expected(:cookie_from), do: ":spec or :exec"
   defp expected(:port), do: "a port, from 1 to 65535"

@@ -1,9 +1,10 @@
 defmodule K8sConnect.Route do
   @moduledoc false
-  # How a node's address leads to its pod. There are two routes: from inside of this BEAM, without
-  # any privilege (`Route.VM`), and by the kernel, for every program of this user (`Route.Kernel`).
+  # How a node's address leads to its pod. There are three routes: from inside of this BEAM, without
+  # any privilege (`Route.VM`), by the kernel, for every program of this user (`Route.Kernel`), and for
+  # one command (`Route.Exec`), where this BEAM does not connect itself.
   #
-  # One process serves all nodes on both. It makes this BEAM a node where it is none and takes that
+  # One process serves all nodes on all of them. It makes this BEAM a node where it is none and takes that
   # back with the last of them, sets the cookie of each, and lets go of a node when its session dies.
 
   use GenServer
@@ -18,14 +19,16 @@ defmodule K8sConnect.Route do
   The routes to try, in this order, and why: the kernel's is taken by itself only where an admin
   has installed the helper.
   """
-  @spec choose(options()) :: {[:vm | :kernel], String.t()}
+  @spec choose(options()) :: {[:vm | :kernel | :exec], String.t()}
   def choose(%{route: :vm}), do: {[:vm], "vm, as asked for"}
   def choose(%{route: :kernel}), do: {[:kernel], "kernel, as asked for"}
+
+  def choose(%{route: :exec}), do: {[:exec], "exec, for one command"}
 
   def choose(%{route: :auto}) do
     if Program.installed?(),
       do: {[:kernel, :vm], "kernel, as there is #{Program.path()}"},
-      else: {[:vm], "vm, as no helper is installed (mix help k8s.helper)"}
+      else: {[:vm], "vm, as no helper is installed (mix help k8s.helper); other programs: --exec"}
   end
 
   @spec start_link(keyword()) :: GenServer.on_start()
@@ -57,6 +60,7 @@ defmodule K8sConnect.Route do
   """
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{route: :kernel} = connection), do: Route.Kernel.note(connection)
+  def note(%{route: :exec} = connection), do: Route.Exec.note(connection)
   def note(%{route: :vm}), do: nil
 
   @doc """
@@ -66,9 +70,9 @@ defmodule K8sConnect.Route do
   def detach, do: GenServer.call(__MODULE__, :detach, :infinity)
 
   @doc """
-  What the route of `node` keeps about it; for tests.
+  What the route of `node` keeps about it.
   """
-  @spec attached(node()) :: {:vm | :kernel, term()} | nil
+  @spec attached(node()) :: {:vm | :kernel | :exec, term()} | nil
   def attached(node), do: GenServer.call(__MODULE__, {:attached, node})
 
   @impl true
@@ -85,9 +89,9 @@ defmodule K8sConnect.Route do
   @impl true
   def handle_call({:attach, node, route, prepared, cookie}, {owner, _tag}, state) do
     with :ok <- check_free(node, state),
-         :ok <- ensure_distribution(node),
+         :ok <- ensure_distribution(route, node),
          {:ok, attached} <- module(route).attach(node, prepared) do
-      Distribution.set_cookie(node, cookie.())
+      if connects?(route), do: Distribution.set_cookie(node, cookie.())
       entry = {owner, Process.monitor(owner), route, attached}
       {:reply, :ok, put_in(state.nodes[node], entry)}
     else
@@ -131,7 +135,12 @@ defmodule K8sConnect.Route do
     if taken?, do: {:error, Error.new(:route, {:node_taken, %{node: node}})}, else: :ok
   end
 
-  defp ensure_distribution(node) do
+  # Whether this BEAM itself connects to the node.
+  defp connects?(route), do: route != :exec
+
+  defp ensure_distribution(:exec, _node), do: :ok
+
+  defp ensure_distribution(_route, node) do
     with {:error, reason} <- Distribution.ensure(node), do: {:error, Error.new(:route, reason)}
   end
 
@@ -146,18 +155,22 @@ defmodule K8sConnect.Route do
   defp let_go({node, {_owner, monitor, route, attached}}) do
     Process.demonitor(monitor, [:flush])
     module(route).detach(node, attached)
-    Node.disconnect(node)
-    Distribution.forget_cookie(node)
+
+    if connects?(route) do
+      Node.disconnect(node)
+      Distribution.forget_cookie(node)
+    end
   end
 
   # Each route's last node, and the last node of all.
   defp leave(%{nodes: nodes} = state) do
     used = for {_node, {_owner, _monitor, route, _attached}} <- nodes, do: route
-    for route <- [:vm, :kernel], route not in used, do: module(route).leave()
+    for route <- [:vm, :kernel, :exec], route not in used, do: module(route).leave()
     if nodes == %{}, do: Distribution.stop()
     state
   end
 
   defp module(:vm), do: Route.VM
   defp module(:kernel), do: Route.Kernel
+  defp module(:exec), do: Route.Exec
 end

@@ -65,7 +65,7 @@ defmodule K8sConnect.Session do
 
     case Native.start(:attach, [reference, api, options.target]) do
       :ok ->
-        Distribution.preload()
+        if options.route.route != :exec, do: Distribution.preload()
         {:keep_state, %{data | attach: reference}}
 
       {:error, error} ->
@@ -123,6 +123,8 @@ defmodule K8sConnect.Session do
     {:keep_state_and_data, {:reply, from, data.connection}}
   end
 
+  # This BEAM is not connected itself.
+  def up(:internal, :tick, %{connection: %{route: :exec}}), do: :keep_state_and_data
   def up(:internal, :tick, data), do: {:keep_state_and_data, ticks(data.connection.node)}
 
   def up({:timeout, :tick}, interval, data) do
@@ -137,6 +139,9 @@ defmodule K8sConnect.Session do
 
   def up(:info, {:nodedown, node}, %{connection: %{node: node}} = data),
     do: {:stop, :normal, data}
+
+  def up(:info, {closed, {:ok, reason}}, %{closed: closed} = data),
+    do: {:stop, {:shutdown, {:link_closed, reason}}, data}
 
   def up(:info, {closed, _reason}, %{closed: closed} = data), do: {:stop, :normal, data}
 
@@ -175,14 +180,17 @@ defmodule K8sConnect.Session do
   end
 
   defp up(data) do
-    Node.monitor(data.connection.node, true)
+    if data.connection.route != :exec, do: Node.monitor(data.connection.node, true)
     true = Sessions.up(key(data.connection), data.connection)
     note = Route.note(data.connection)
     if note, do: tell(data, {:step, "host", note, now(data)})
-    tell(data, {:step, "connected", "to #{data.connection.node}", now(data)})
+    tell(data, {:step, "connected", to(data.connection), now(data)})
     tell(data, {:ok, data.connection})
     {:next_state, :up, %{data | options: nil}, {:next_event, :internal, :tick}}
   end
+
+  defp to(%{route: :exec, node: node, pod: pod}), do: "to pod #{pod}; its node is #{node}"
+  defp to(%{node: node}), do: "to #{node}"
 
   # A node drops another that is silent for its own net_ticktime, and each ticks by its own, which
   # nobody tells the other. Where the two differ we make the traffic.
@@ -262,6 +270,8 @@ defmodule K8sConnect.Session do
         attach(others, data, cookie)
     end
   end
+
+  defp cookie(_found, %{route: %{route: :exec}}), do: {:ok, fn -> nil end}
 
   defp cookie(found, options) do
     case options.cookie.() || Native.cookie(found.session) do

@@ -22,6 +22,8 @@ defmodule K8sConnect.FailuresTest do
   @command "test/mix/connect_task_test.exs"
   @variants "test/host/variants_test.exs"
   @faults "test/host/faults_test.exs"
+  @exec "test/mix/exec_test.exs"
+  @runner "native/exec/tests/life.rs"
 
   # Real plugins, proxies, gateways and servers of other kinds, each with a test of its own.
   @logins "test/k8s_connect/login_test.exs"
@@ -89,6 +91,13 @@ defmodule K8sConnect.FailuresTest do
     {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
     {:route, :blocked} => {@helper, "the connection does not arrive"},
     {:connect, :lost} => {@faults, "lost the connection"},
+    {:exec, :not_found} => {@exec, "could not run no-such-command"},
+    {:exec, :not_executable} => {@exec, "could not run /etc/passwd"},
+    {:exec, :nested} => {@exec, "supervised by seccomp already"},
+    {:exec, :link_closed} => {@exec, "lost the connection to app@"},
+    {:exec, :runner_killed} => {@exec, "the program that runs the command was killed"},
+    {:exec, :no_seccomp} => {@runner, "no_seccomp"},
+    {:exec, :no_ptrace} => {@runner, "no_ptrace"},
     {:remote, :raised} => {@command, "and this came of it"},
     {:remote, :no_elixir} => {@variants, "has no Elixir"},
     {:remote, :no_iex} => {@variants, "has no IEx"}
@@ -110,6 +119,10 @@ defmodule K8sConnect.FailuresTest do
     "it is another system, or a machine without what every one has" => [
       route: :linux_only,
       helper: :no_bpf,
+      exec: :linux_only,
+      exec: :not_redirected,
+      exec: :system,
+      exec: :no_runner,
       helper: :kernel,
       outlet: :no_socket,
       outlet: :no_listener,
@@ -174,6 +187,11 @@ defmodule K8sConnect.FailuresTest do
   defp failure(:options, :bad_cookie_file, directory) do
     File.write!(Path.join(directory, "cookie"), "")
     K8sConnect.connect("app-0", cookie_file: Path.join(directory, "cookie"))
+  end
+
+  defp failure(:exec, :other_route, _) do
+    with {:ok, connection} <- K8sConnect.connect("app-0", route: :vm),
+         do: K8sConnect.exec(connection, ["true"])
   end
 
   defp failure(:options, :kernel_only, _), do: K8sConnect.connect("app-0", route: :vm, sudo: true)

@@ -18,6 +18,7 @@ defmodule K8sConnect.TroubleshootingTest do
     helper: {"The helper", "The small program of the kernel route."},
     route: {"The route", "How the node's address leads to its pod."},
     connect: {"The connection", "Erlang's own handshake, and what comes after it."},
+    exec: {"A command", "What `--exec` was to run, and the program that runs it."},
     remote: {"On the node", "What was wanted of it once it was connected."}
   ]
 

@@ -25,6 +25,37 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert parse("app-0 --no-wait") == {:ok, {:connect, "app-0", [], :return}}
   end
 
+  test "a command, by a shell or as it is, for one target or several" do
+    assert parse("app-0 --exec 'iex --name me'") ==
+             {:ok, {:exec, [{"app-0", []}], ["/bin/sh", "-c", "iex --name me"]}}
+
+    assert parse("app-0 app-1 -n shop -- erl -name me --rpc x") ==
+             {:ok,
+              {:exec, [{"app-0", [namespace: "shop"]}, {"app-1", [namespace: "shop"]}],
+               ["erl", "-name", "me", "--rpc", "x"]}}
+
+    assert parse("-l app=web -- a -- b") ==
+             {:ok, {:exec, [{nil, [selector: "app=web"]}], ["a", "--", "b"]}}
+
+    for {line, part} <- [
+          {"app-0 --", "there is no command after --"},
+          {"-- cmd", "name the targets"},
+          {"app-0 --exec a -- b", "not both"},
+          {"app-0 --hold -- b", "exclude each other"},
+          {"app-0 --exec a --rpc b", "exclude each other"},
+          {"app-0 --no-wait --exec a", "exclude each other"},
+          {"app-0 --route vm -- b", "leave out --route"},
+          {"app-0 --sudo -- b", "leave out --sudo"},
+          {"app-0 -l a=b -- c", "not both"},
+          {"app-0 --frob -- c", "--frob is no option"}
+        ] do
+      assert {:error, sentence} = parse(line)
+      assert sentence =~ part
+    end
+
+    assert {:error, _error, :json} = Options.parse(~w(app-0 --json -- b))
+  end
+
   test "no target is a list" do
     assert parse("") == {:ok, {:list, []}}
     assert parse("--context prod") == {:ok, {:list, [context: "prod"]}}
@@ -78,7 +109,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
 
     for option <-
-          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from),
+          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from --exec --),
         do: assert(help =~ "`#{option}" or help =~ ", `#{option}")
   end
 end

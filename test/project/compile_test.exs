@@ -33,7 +33,7 @@ defmodule K8sConnect.CompileTest do
     assert {output, 0} = compile(build, [])
     assert output =~ "Compiling the native parts"
 
-    assert ["k8s_connect_helper", "k8s_connect_nif.so"] =
+    assert ["k8s_connect_exec", "k8s_connect_helper", "k8s_connect_nif.so"] =
              native(build) |> File.ls!() |> Enum.sort()
 
     assert {"", 0} = compile(build, [path_without("cargo")])

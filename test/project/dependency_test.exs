@@ -53,7 +53,12 @@ defmodule K8sConnect.DependencyTest do
 
     # What ships is what runs: two files, and no source of ours.
     native = Path.wildcard(Path.join(release, "lib/k8s_connect-*/priv/native/*"))
-    assert Enum.map(native, &Path.basename/1) == ["k8s_connect_helper", "k8s_connect_nif.so"]
+
+    assert Enum.map(native, &Path.basename/1) == [
+             "k8s_connect_exec",
+             "k8s_connect_helper",
+             "k8s_connect_nif.so"
+           ]
   end
 
   test "a dev dependency that is not started", %{tmp_dir: build} do

@@ -21,9 +21,11 @@ defmodule K8sConnect.Error.Catalogue do
 
   @doc """
   How a program ends that could not go on: with 2 for wrong words, which trying again does not
-  mend, and with 1 otherwise.
+  mend, as a shell does for a command that it cannot run, and with 1 otherwise.
   """
-  @spec exit_code(atom(), atom()) :: 1 | 2
+  @spec exit_code(atom(), atom()) :: 1 | 2 | 126 | 127
+  def exit_code(:exec, :not_found), do: 127
+  def exit_code(:exec, :not_executable), do: 126
   def exit_code(:options, _kind), do: 2
   def exit_code(_stage, kind) when kind in [:bad_target, :bad_namespace], do: 2
   def exit_code(_stage, _kind), do: 1
@@ -66,8 +68,8 @@ defmodule K8sConnect.Error.Catalogue do
   def entry(:options, :target_and_selector, %{target: target}),
     do: {"give the target #{inspect(target)} or a selector, not both", nil}
 
-  def entry(:options, :kernel_only, %{option: option}) do
-    {"option #{inspect(option)} is for the kernel route, and :vm was asked for",
+  def entry(:options, :kernel_only, %{option: option, route: route}) do
+    {"option #{inspect(option)} is for the kernel route, and #{inspect(route)} was asked for",
      "Leave out one of the two"}
   end
 
@@ -754,6 +756,66 @@ defmodule K8sConnect.Error.Catalogue do
     {"lost the connection to #{node}", "Connect again with the same command"}
   end
 
+  # A command
+
+  def entry(:exec, :not_found, %{command: command, problem: problem}) do
+    {"could not run #{command}: #{bare(problem)}",
+     {"See whether it is in PATH", "command -v #{command}"}}
+  end
+
+  def entry(:exec, :not_executable, %{command: command, problem: problem}) do
+    {"could not run #{command}: #{bare(problem)}", {"Look at it with", "ls -l #{command}"}}
+  end
+
+  def entry(:exec, :no_seccomp, %{problem: problem}) do
+    {"unsupported: --exec needs seccomp user notification (Linux 5.9, and a container that does not " <>
+       "forbid it), and the kernel says: #{bare(problem)}",
+     {"Connect this BEAM instead", "mix k8s.connect TARGET --route vm"}}
+  end
+
+  def entry(:exec, :nested, %{problem: problem}) do
+    {"unsupported: this process is supervised by seccomp already, by another --exec or by the manager of " <>
+       "this container (#{bare(problem)}). One --exec takes several targets",
+     {"For example", "mix k8s.connect app-0 app-1 -- CMD"}}
+  end
+
+  def entry(:exec, :no_ptrace, %{problem: problem}) do
+    {"permission denied: --exec has to read the memory of the command, and the kernel refuses that " <>
+       "(#{bare(problem)}), as with kernel.yama.ptrace_scope 2 or 3",
+     {"Check with", "cat /proc/sys/kernel/yama/ptrace_scope"}}
+  end
+
+  def entry(:exec, :not_redirected, %{problem: problem}) do
+    {"could not redirect a trial connection on this machine: #{bare(problem)}",
+     {"Connect this BEAM instead", "mix k8s.connect TARGET --route vm"}}
+  end
+
+  def entry(:exec, :system, %{problem: problem}),
+    do: {"could not run the command: #{bare(problem)}", report()}
+
+  def entry(:exec, :no_runner, %{program: program, problem: problem}) do
+    {"could not start #{program}: #{bare(problem)}",
+     {"Build it again with", "mix deps.compile k8s_connect --force"}}
+  end
+
+  def entry(:exec, :runner_killed, %{}),
+    do: {"the program that runs the command was killed, and the command with it", nil}
+
+  def entry(:exec, :link_closed, %{node: node, reason: reason}) do
+    {"lost the connection to #{node}: #{bare(reason)}. The command was ended",
+     "Connect again with the same command"}
+  end
+
+  def entry(:exec, :other_route, %{node: node, route: route}) do
+    {"#{node} is connected by the route #{inspect(route)}, and a command needs the route :exec",
+     {"Connect with it", "K8sConnect.connect(\"app-0\", route: :exec)"}}
+  end
+
+  def entry(:exec, :linux_only, %{}) do
+    {"unsupported: --exec is for Linux",
+     {"Connect this BEAM instead", "mix k8s.connect TARGET --route vm"}}
+  end
+
   # What was wanted of the node
 
   def entry(:remote, :raised, %{node: node, text: text}),
@@ -908,7 +970,7 @@ defmodule K8sConnect.Error.Catalogue do
         target_and_selector: %{target: "app-0"},
         no_cookie_file: %{file: "cookie.txt", problem: "no such file or directory"},
         bad_cookie_file: %{file: "cookie.txt", size: 0},
-        kernel_only: %{option: :sudo},
+        kernel_only: %{option: :sudo, route: :vm},
         bad_words: %{problem: "--frob is no option, or needs a value"}
       ],
       native: [
@@ -1116,6 +1178,26 @@ defmodule K8sConnect.Error.Catalogue do
         refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
         session_died: %{problem: "killed"},
         lost: %{node: :"app@10.244.1.8"}
+      ],
+      exec: [
+        not_found: %{command: "iex", problem: "No such file or directory"},
+        not_executable: %{command: "./run", problem: "Permission denied"},
+        no_seccomp: %{problem: "Function not implemented (os error 38)"},
+        nested: %{problem: "Device or resource busy (os error 16)"},
+        no_ptrace: %{problem: "Operation not permitted (os error 1)"},
+        not_redirected: %{problem: "Connection refused (os error 111)"},
+        system: %{problem: "no_new_privs: Operation not permitted"},
+        no_runner: %{
+          program: "priv/native/k8s_connect_exec",
+          problem: "No such file or directory"
+        },
+        runner_killed: %{},
+        link_closed: %{
+          node: :"app@10.244.1.8",
+          reason: "the API server closed the connection"
+        },
+        other_route: %{node: :"app@10.244.1.8", route: :vm},
+        linux_only: %{}
       ],
       remote: [
         raised: %{node: :"app@10.244.1.8", text: "** (RuntimeError) boom"},

@@ -6,7 +6,11 @@ defmodule K8sConnect.Route.Behaviour do
   alias K8sConnect.{Connection, Error}
 
   @typedoc "What a route was asked for with."
-  @type options :: %{route: :auto | :vm | :kernel, sudo: boolean(), visible: boolean()}
+  @type options :: %{
+          route: :auto | :vm | :kernel | :exec,
+          sudo: boolean(),
+          visible: boolean()
+        }
 
   @doc """
   What can be said and done before the node is attached. The answer goes to `c:attach/2`.

@@ -95,6 +95,25 @@ defmodule Mix.K8sConnect.Console do
     do_run(mode, connection, format)
   end
 
+  @doc """
+  Runs a command that reaches the nodes of the connections, and ends as it has ended.
+  """
+  @spec exec([Connection.t()], [String.t(), ...]) :: :ok
+  def exec(connections, command) do
+    for %{others: others} when others != [] <- connections,
+        do: say("also ready: #{Enum.join(others, ", ")}; name one to choose it")
+
+    case K8sConnect.exec(connections, command) do
+      {:ok, 0} -> :ok
+      {:ok, code} -> exit({:shutdown, code})
+      {:error, error} -> ended(error, :init.get_status())
+    end
+  end
+
+  # The connection ends because the VM does, in order.
+  defp ended(_error, {:stopping, _progress}), do: Process.sleep(:infinity)
+  defp ended(error, _status), do: fail(error, :text)
+
   defp do_run({:rpc, expression}, connection, format),
     do: rpc(expression, connection.node, format)
 

@@ -25,7 +25,8 @@ defmodule Mix.K8sConnect.Options do
     rpc: :string,
     remsh: :boolean,
     hold: :boolean,
-    wait: :boolean
+    wait: :boolean,
+    exec: :string
   ]
   @aliases [n: :namespace, c: :container, l: :selector]
   @choices [
@@ -33,22 +34,27 @@ defmodule Mix.K8sConnect.Options do
     cookie_from: ~w(spec exec),
     protocol: ~w(auto spdy websocket v4)
   ]
-  @modes [:rpc, :remsh, :hold, :wait]
+  @modes [:rpc, :remsh, :hold, :wait, :exec]
   @formats [:json, :report]
 
   @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
   @type format :: :text | :json
-  @type parsed :: {:list, keyword()} | {:connect, String.t() | nil, keyword(), mode()}
+  @type parsed ::
+          {:list, keyword()}
+          | {:connect, String.t() | nil, keyword(), mode()}
+          | {:exec, [{String.t() | nil, keyword()}], command :: [String.t(), ...]}
 
   @spec parse([String.t()]) :: {:ok, parsed(), format()} | {:error, Error.t(), format()}
   def parse(arguments) do
+    {arguments, command} = split(arguments)
+
     {switches, words, invalid} =
       OptionParser.parse(arguments, strict: @switches, aliases: @aliases)
 
     {json, switches} = Keyword.pop(switches, :json, false)
     format = if json, do: :json, else: :text
 
-    case parsed(switches, words, invalid) do
+    case parsed(switches, words, invalid, command, format) do
       {:ok, parsed} ->
         {:ok, parsed, format}
 
@@ -57,9 +63,59 @@ defmodule Mix.K8sConnect.Options do
     end
   end
 
-  defp parsed(switches, words, invalid) do
+  # What follows "--" is another program's, whatever it looks like.
+  defp split(arguments) do
+    case Enum.split_while(arguments, &(&1 != "--")) do
+      {arguments, []} -> {arguments, nil}
+      {arguments, ["--" | command]} -> {arguments, command}
+    end
+  end
+
+  defp parsed(switches, words, invalid, command, format) do
     {modes, options} = Keyword.split(switches, @modes)
 
+    if command || modes[:exec],
+      do: exec(modes, options, words, invalid, command, format),
+      else: connect(modes, options, words, invalid)
+  end
+
+  defp exec(modes, options, words, invalid, command, format) do
+    with :ok <- check_invalid(invalid),
+         {:ok, options} <- choices(options),
+         {:ok, command} <- command(modes, command),
+         :ok <- check_exec(options, format),
+         {:ok, targets} <- targets(words, options) do
+      {:ok, {:exec, Enum.map(targets, &named(&1, options)), command}}
+    end
+  end
+
+  defp command([exec: line], nil), do: {:ok, ["/bin/sh", "-c", line]}
+  defp command([], []), do: {:error, "there is no command after --"}
+  defp command([], command), do: {:ok, command}
+  defp command([exec: _line], _command), do: {:error, "give --exec or -- CMD, not both"}
+
+  defp command(_several, _command),
+    do: {:error, "--exec, -- CMD, --rpc, --remsh, --hold and --no-wait exclude each other"}
+
+  defp check_exec(options, format) do
+    cond do
+      options[:route] -> {:error, "--exec has a route of its own: leave out --route"}
+      options[:sudo] -> {:error, "--exec needs no helper: leave out --sudo"}
+      format == :json -> {:error, "standard output is the command's: leave out --json"}
+      true -> :ok
+    end
+  end
+
+  defp targets(words, options) do
+    case {words, options[:selector]} do
+      {[], nil} -> {:error, "name the targets that the command is to reach"}
+      {[], _selector} -> {:ok, [nil]}
+      {words, nil} -> {:ok, words}
+      {_words, _selector} -> {:error, "give a target or --selector, not both"}
+    end
+  end
+
+  defp connect(modes, options, words, invalid) do
     with :ok <- check_invalid(invalid),
          {:ok, options} <- choices(options),
          {:ok, target} <- target(words, options),

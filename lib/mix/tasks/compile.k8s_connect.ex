@@ -2,8 +2,8 @@ defmodule Mix.Tasks.Compile.K8sConnect do
   @shortdoc "Builds the Rust parts of k8s_connect"
 
   @moduledoc """
-  Builds the native library and the helper with cargo and puts them into the `priv/native` of the
-  application, under `_build`.
+  Builds the native library, the helper and the program of `--exec` with cargo and puts them into the
+  `priv/native` of the application, under `_build`.
 
   Runs as a part of `mix compile`, and only when a file under `native` has changed. Needs cargo,
   a rustc that is new enough (`rust-version` in `native/Cargo.toml`), and a C compiler as linker.
@@ -13,7 +13,8 @@ defmodule Mix.Tasks.Compile.K8sConnect do
   ## Prebuilt files
 
   With `K8S_CONNECT_NATIVE_DIR` the files are taken from that directory and nothing is built: it
-  holds what a `priv/native` holds, `k8s_connect_nif.so` and, on Linux, `k8s_connect_helper`.
+  holds what a `priv/native` holds, `k8s_connect_nif.so` and, on Linux, `k8s_connect_helper` and
+  `k8s_connect_exec`.
   """
 
   use Mix.Task.Compiler
@@ -104,7 +105,8 @@ defmodule Mix.Tasks.Compile.K8sConnect do
       {:unix, :linux} ->
         [
           {"libk8s_connect_nif.so", "k8s_connect_nif.so"},
-          {"k8s_connect_helper", "k8s_connect_helper"}
+          {"k8s_connect_helper", "k8s_connect_helper"},
+          {"k8s_connect_exec", "k8s_connect_exec"}
         ]
 
       {:unix, :darwin} ->
@@ -195,8 +197,8 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     Enum.flat_map(
       [
         "Cargo.{toml,lock}",
-        "{core,helper,nif}/{Cargo.toml,build.rs}",
-        "{core,helper,nif}/src/**/*.rs"
+        "{core,exec,helper,nif}/{Cargo.toml,build.rs}",
+        "{core,exec,helper,nif}/src/**/*.rs"
       ],
       &Path.wildcard(Path.join(@native, &1))
     )

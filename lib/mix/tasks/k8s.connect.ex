@@ -5,6 +5,7 @@ defmodule Mix.Tasks.K8s.Connect do
   Connects this BEAM to the Erlang node in a Kubernetes pod.
 
       mix k8s.connect [TARGET] [options]
+      mix k8s.connect TARGET... [options] -- CMD [ARGUMENT...]
 
   ## Examples
 
@@ -14,6 +15,7 @@ defmodule Mix.Tasks.K8s.Connect do
       mix k8s.connect -l app=web --rpc 'node()'      # evaluate there, print, end
       mix do k8s.connect app-0 --no-wait + run script.exs
       mix k8s.connect app-0 --route kernel           # every program of yours can connect, too
+      mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'   # this one can, and nothing is installed
 
   TARGET is a pod (`app-0`, `pod/app-0`), its owner (`sts/app`, `deploy/web`), a Service (`svc/app`),
   or a name from the configuration. Of several pods the first ready one is taken. Without a target
@@ -29,6 +31,8 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--remsh` - IEx on the pod's node instead of here, whatever the two releases of Elixir are
     * `--hold` - holds the connection, on a terminal too
     * `--no-wait` - returns at once, for `mix do`
+    * `--exec LINE` - runs LINE by `/bin/sh -c` and ends with it, see below
+    * `-- CMD ARGUMENT...` - the same without a shell
 
   ## How the node is reached
 
@@ -40,6 +44,33 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--sudo` - runs the helper by `sudo -n`, installed or not; implies `--route kernel`
     * `--visible` - other programs on the kernel route connect as what they are. Without it both
       sides see a hidden node: a visible one can make a cluster's nodes drop each other.
+
+  ## Other programs without any privilege
+
+      mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'
+      mix k8s.connect app-0 app-1 -- erl -name me@127.0.0.1
+
+  The command, and what it starts, can connect to the nodes of the targets by the pods' own
+  addresses; no other program can, and nothing is installed. The command has the terminal, its keys and
+  job control, standard input, output and error, and its exit code is that of `mix` (128 and the
+  number of the signal where one has ended it; 127 where there is no such command, 126 where it
+  cannot be executed). This BEAM does not connect itself.
+
+  The cookie is the command's business: `iex --name` reads `~/.erlang.cookie`, and a node with another
+  cookie refuses it. Put the node's cookie there, or let this BEAM connect: it finds the cookie itself.
+  Nodes see the command as a hidden node unless `--visible` is given.
+
+  The command gets SIGHUP when a connection is lost, and SIGKILL two seconds later; the same where
+  this BEAM dies. What it leaves behind in the background cannot connect to anything any more.
+
+  It works by a seccomp filter on the command's `connect()` calls (Linux 5.9 or newer). So
+
+    * programs that are setuid, `sudo` among them, do not get their privileges in it;
+    * connections that are made otherwise pass by, and go where they would without us: io_uring,
+      `MSG_FASTOPEN`, 32-bit programs, and programs that may not be looked into (not dumpable);
+    * it needs a machine on which a process may look into its children: `kernel.yama.ptrace_scope`
+      0 or 1;
+    * only TCP is redirected.
 
   ## Command line options
 
@@ -89,7 +120,7 @@ defmodule Mix.Tasks.K8s.Connect do
   Steps with their milliseconds and errors go to standard error; what was asked for goes to standard
   output. The first step says what is about to be connected: context / namespace / target / route.
   Exit codes: 0 all went well; 1 no connection, it was lost, or the expression raised; 2 wrong words,
-  or no target. With `--json` standard output has `{"connection": …}`, `{"result": "…"}` of `--rpc`, or
+  or no target; the command's own with `--exec`. With `--json` standard output has `{"connection": …}`, `{"result": "…"}` of `--rpc`, or
   `{"pods": […]}`, and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
 
   But for `iex -S mix`, which starts it, the project is not compiled first: one that does not compile
@@ -111,14 +142,26 @@ defmodule Mix.Tasks.K8s.Connect do
         Console.list([interactive: Shell.asks?()] ++ options, format)
 
       {:ok, {:connect, target, options, mode}, format} ->
-        connect(target, options, mode, format)
+        with_connection(target, options, format, &Console.run(mode, &1, format))
+
+      {:ok, {:exec, targets, command}, format} ->
+        exec(targets, command, [], format)
 
       {:error, error, format} ->
         Console.fail(error, format)
     end
   end
 
-  defp connect(target, options, mode, format) do
+  defp exec([], command, connections, _format),
+    do: connections |> Enum.reverse() |> Console.exec(command)
+
+  defp exec([{target, options} | targets], command, connections, format) do
+    with_connection(target, [route: :exec] ++ options, format, fn connection ->
+      exec(targets, command, [connection | connections], format)
+    end)
+  end
+
+  defp with_connection(target, options, format, fun) do
     here = [
       progress: &Console.step/1,
       confirm: &Console.confirm/1,
@@ -126,7 +169,7 @@ defmodule Mix.Tasks.K8s.Connect do
     ]
 
     case K8sConnect.connect(target, here ++ options) do
-      {:ok, connection} -> Console.run(mode, connection, format)
+      {:ok, connection} -> fun.(connection)
       {:error, error} -> Console.fail(error, format)
     end
   end

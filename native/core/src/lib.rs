@@ -13,10 +13,13 @@ pub mod config;
 pub mod container;
 pub mod cookie;
 pub mod environment;
+#[cfg(target_os = "linux")]
+pub mod exec;
 pub mod link;
 pub mod node;
 pub mod outlet;
 pub mod pod;
+mod process;
 pub mod proxy;
 pub mod survey;
 pub mod target;
@@ -72,6 +75,14 @@ pub enum Error {
     Outlet {
         /// Where it was to be.
         directory: String,
+        /// What the operating system said.
+        problem: String,
+    },
+    /// The program that runs a command could not be started.
+    #[error("cannot run {program}: {problem}")]
+    NoRunner {
+        /// Where it is.
+        program: String,
         /// What the operating system said.
         problem: String,
     },

@@ -50,7 +50,7 @@ impl From<pod::Container> for Container {
 mod atoms {
     rustler::atoms! {
         // stages
-        config, cluster, target, node, cookie, outlet, native, step, trace,
+        config, cluster, target, node, cookie, outlet, exec, native, step, trace,
         // kinds of failure
         not_found, unreadable, malformed, no_context, unknown_context, unknown_cluster,
         unknown_user, bad_cluster, bad_user, bad_namespace,
@@ -64,7 +64,7 @@ mod atoms {
         unauthorized, forbidden, forbidden_both_ways, no_upgrade, refused, not_kubernetes, task_died,
         bad_target, no_such_pod, replaced, no_pods, not_running, no_container,
         no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
-        handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, not_there,
+        handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, no_runner, not_there,
         // details
         tried, path, problem, known, context, user, namespace, provider, replacement, from, folder,
         program, hint, words, issuer, proxy, given, answer, not_before, now, server, timeout_ms,
@@ -104,6 +104,9 @@ pub fn failure<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
         }
         Error::NoListener { address, problem } => {
             (atoms::outlet(), reason!(env, no_listener { address, problem })).encode(env)
+        }
+        Error::NoRunner { program, problem } => {
+            (atoms::exec(), reason!(env, no_runner { program, problem })).encode(env)
         }
     }
 }

@@ -5,6 +5,8 @@
 #![allow(clippy::needless_pass_by_value)]
 
 mod encode;
+#[cfg(target_os = "linux")]
+mod exec;
 mod frames;
 #[cfg(target_os = "linux")]
 mod listener;

@@ -1,28 +1,25 @@
-//! A program that is run for what it prints. It is spawned by `posix_spawn`, which can close
-//! descriptors and leave the terminal without code of ours between fork and exec. The BEAM ignores
-//! SIGCHLD, so the kernel forgets how a child has ended: a shell in between writes it down.
+//! A program that is run for what it prints. The BEAM ignores SIGCHLD, so the kernel forgets how a
+//! child has ended: a shell in between writes it down.
 
 use std::{
-    ffi::CString,
-    fs::{self, File},
+    fs::File,
     io::{self, PipeReader, PipeWriter},
-    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use nix::{
-    fcntl::{FcntlArg, OFlag, fcntl},
-    spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn},
     sys::{
-        resource::{Resource, getrlimit},
-        signal::{SigSet, Signal, kill},
+        signal::{Signal, kill},
         wait::waitpid,
     },
-    unistd::{Pid, dup2_stdin},
+    unistd::Pid,
 };
 use tokio::{io::AsyncReadExt, net::unix::pipe};
+
+use crate::process::{Spawn, TERMINAL, WithheldTerminal};
 
 /// Credentials are a few kilobytes.
 const MOST_OUTPUT: usize = 1024 * 1024;
@@ -33,8 +30,6 @@ const SHELL: &str = "/bin/sh";
 const SCRIPT: &str = r#""$@" 3>&-; echo $? >&3"#;
 /// What somebody else may still write who has its pipe when it has ended.
 const REST: Duration = Duration::from_millis(200);
-/// What another thread may have opened between our look and the spawn.
-const NEWER: RawFd = 64;
 
 pub(super) struct Command {
     pub path: PathBuf,
@@ -57,7 +52,7 @@ pub(super) async fn run(command: &Command) -> Result<Ended, String> {
     let ((output, to_output), (words, to_words)) = (pipe()?, pipe()?);
     let (status, to_status) = pipe()?;
     let alone = if command.terminal { Some(TERMINAL.lock().await) } else { None };
-    let _quiet = alone.as_ref().and_then(|_| Input::withhold().ok());
+    let _quiet = alone.as_ref().and_then(|_| WithheldTerminal::new().ok());
     let process = spawn(command, [&to_output, &to_words, &to_status]);
     let process = process.map_err(|error| error.to_string())?;
     // Theirs now: otherwise there would be no end of file.
@@ -80,100 +75,27 @@ pub(super) async fn run(command: &Command) -> Result<Ended, String> {
     Ok(Ended { failure: failure(&status.bytes), output: output.bytes, words })
 }
 
-/// Two programs cannot ask on one terminal at a time.
-static TERMINAL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
-
-/// The BEAM reads from the terminal at all times, and would take of an answer what it gets first. As
-/// long as this is there it finds nothing at its standard input.
-struct Input {
-    terminal: OwnedFd,
-    /// While it is open, reading the other end is not at its end.
-    _empty: PipeWriter,
-}
-
-impl Input {
-    fn withhold() -> io::Result<Self> {
-        let terminal = io::stdin().as_fd().try_clone_to_owned()?;
-        let (nothing, empty) = io::pipe()?;
-        fcntl(&nothing, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-        dup2_stdin(&nothing)?;
-        Ok(Self { terminal, _empty: empty })
-    }
-}
-
-impl Drop for Input {
-    fn drop(&mut self) {
-        let _ = dup2_stdin(&self.terminal);
-    }
-}
-
 fn pipe() -> Result<(PipeReader, PipeWriter), String> {
     io::pipe().map_err(|error| error.to_string())
 }
 
 fn spawn(command: &Command, pipes: [&PipeWriter; 3]) -> io::Result<Process> {
     let [output, words, status] = pipes;
-    let mut actions = PosixSpawnFileActions::init()?;
     // The BEAM has made its own ends of the terminal non-blocking, which a program does not expect.
     let place = if command.terminal { "/dev/tty" } else { "/dev/null" };
     let input = File::options().read(true).write(true).open(place)?;
-    actions.add_dup2(input.as_raw_fd(), 0)?;
-    let words = if command.terminal { input.as_raw_fd() } else { words.as_raw_fd() };
-    actions.add_dup2(words, 2)?;
-    actions.add_dup2(output.as_raw_fd(), 1)?;
-    actions.add_dup2(status.as_raw_fd(), 3)?;
-    // The pipes of the BEAM's ports are not close-on-exec. To close what is not open is no error.
-    for descriptor in 4..=(highest()? + NEWER).min(last()?) {
-        actions.add_close(descriptor)?;
+    let words = if command.terminal { input.as_fd() } else { words.as_fd() };
+    let program = command.path.to_string_lossy();
+    let script = ["-c", SCRIPT, SHELL, &program].into_iter();
+    let pid = Spawn {
+        program: SHELL,
+        arguments: script.chain(command.arguments.iter().map(String::as_str)).collect(),
+        environment: &command.environment,
+        descriptors: &[input.as_fd(), output.as_fd(), words, status.as_fd()],
+        apart: !command.terminal,
     }
-    let mut attributes = PosixSpawnAttr::init()?;
-    let mut flags =
-        PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
-    if !command.terminal {
-        flags |= apart();
-    }
-    attributes.set_flags(flags)?;
-    attributes.set_pgroup(Pid::from_raw(0))?;
-    attributes.set_sigdefault(&SigSet::all())?;
-    attributes.set_sigmask(&SigSet::empty())?;
-    let program = command.path.to_string_lossy().into_owned();
-    let arguments = [SHELL.into(), "-c".into(), SCRIPT.into(), SHELL.into(), program];
-    let arguments = strings(arguments.into_iter().chain(command.arguments.iter().cloned()))?;
-    let environment = command.environment.iter().map(|(name, value)| format!("{name}={value}"));
-    let environment = strings(environment)?;
-    let pid = posix_spawn(SHELL, &actions, &attributes, &arguments, &environment)?;
+    .start()?;
     Ok(Process { pid, ended: AtomicBool::new(false), alone: command.terminal })
-}
-
-/// A session of its own: a process group, to be killed as a whole, and no terminal. The flag is not
-/// among those that `nix` has names for.
-#[cfg(target_os = "linux")]
-fn apart() -> PosixSpawnFlags {
-    PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID.into())
-}
-
-/// A process group, at least.
-#[cfg(not(target_os = "linux"))]
-fn apart() -> PosixSpawnFlags {
-    PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
-}
-
-fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
-    texts.map(|text| CString::new(text).map_err(io::Error::from)).collect()
-}
-
-/// The last descriptor that there can be, which is the last that may be named in an action.
-fn last() -> io::Result<RawFd> {
-    let (soft, _hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    Ok(RawFd::try_from(soft).unwrap_or(RawFd::MAX) - 1)
-}
-
-/// The highest descriptor that is open.
-fn highest() -> io::Result<RawFd> {
-    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    let names =
-        fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    Ok(names.filter_map(|name| name.parse().ok()).max().unwrap_or(2))
 }
 
 /// The shell, and with it what it runs.

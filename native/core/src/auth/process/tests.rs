@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::*;
+use std::fs;
 
 const PACE: Duration = Duration::from_millis(5);
 

@@ -1,0 +1,134 @@
+defmodule K8sConnect.Command do
+  @moduledoc false
+  # A command whose connections to pods lead to the listeners of the `:exec` route. The program
+  # `k8s_connect_exec` (native/exec) runs it, on this BEAM's own terminal, under a seccomp filter.
+  #
+  # The command ends with the calling process, with this BEAM, and with any of its connections.
+
+  alias K8sConnect.{Connection, Error, Native, Route, Sessions}
+
+  # The words of native/exec.
+  @failures Map.new(
+              ~w(not_found not_executable no_seccomp nested no_ptrace not_redirected system)a,
+              &{Atom.to_string(&1), &1}
+            )
+
+  @spec run([Connection.t()], [String.t(), ...]) :: {:ok, 0..255} | {:error, Error.t()}
+  def run(connections, [name | _arguments] = command) do
+    with {:ok, redirects} <- redirects(connections) do
+      monitors = Map.new(connections, &{monitor(&1), &1})
+
+      try do
+        with {:ok, started} <- start(redirects, command), do: await(started, monitors, name)
+      after
+        Enum.each(monitors, fn {monitor, _node} -> Process.demonitor(monitor, [:flush]) end)
+      end
+    end
+  end
+
+  defp redirects(connections) do
+    Enum.reduce_while(connections, {:ok, []}, fn connection, {:ok, redirects} ->
+      case attached(connection) do
+        {:ok, more} -> {:cont, {:ok, redirects ++ more}}
+        {:error, error} -> {:halt, {:error, error}}
+      end
+    end)
+  end
+
+  defp attached(%{node: node, route: :exec}) do
+    case Route.attached(node) do
+      {:exec, %{redirects: redirects}} -> {:ok, redirects}
+      _gone -> {:error, Error.new(:connect, {:lost, %{node: node}})}
+    end
+  end
+
+  defp attached(%{node: node, route: route}),
+    do: {:error, Error.new(:exec, {:other_route, %{node: node, route: route}})}
+
+  # Where it is gone already the message says so at once.
+  defp monitor(%{node: node, uid: uid}) do
+    sessions = for {session, %{node: ^node, uid: ^uid}} <- Sessions.list(), do: session
+    Process.monitor(List.first(sessions) || spawn(fn -> :ok end))
+  end
+
+  defp start(redirects, command) do
+    Native.call(:exec, [
+      %{
+        runner: runner(),
+        redirects: redirects,
+        command: command,
+        environment: System.get_env()
+      }
+    ])
+  end
+
+  defp runner, do: Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_exec"])
+
+  defp await(%{command: command, input: input}, monitors, name) do
+    ended = make_ref()
+    :ok = Native.exec_ended(ended, command)
+    feeder = if input, do: spawn(fn -> feed(command) end)
+
+    try do
+      await_end(command, ended, monitors, name)
+    after
+      if feeder, do: Process.exit(feeder, :kill)
+    end
+  end
+
+  defp await_end(command, ended, monitors, name) do
+    receive do
+      {^ended, {:ok, end_}} ->
+        result(end_, name)
+
+      {^ended, {:error, {stage, reason}}} ->
+        {:error, Error.new(stage, reason)}
+
+      {:DOWN, monitor, :process, _session, reason} when is_map_key(monitors, monitor) ->
+        :ok = Native.exec_end(command)
+        receive do: ({^ended, _result} -> {:error, lost(monitors[monitor].node, reason)})
+    end
+  end
+
+  defp result({:exited, code}, _name), do: {:ok, code}
+  # As a shell tells it.
+  defp result({:signaled, signal}, _name), do: {:ok, 128 + signal}
+  defp result(:lost, _name), do: {:error, Error.new(:exec, {:runner_killed, %{}})}
+
+  defp result({:failed, word, problem}, name) do
+    kind = Map.fetch!(@failures, word)
+    details = if kind in [:not_found, :not_executable], do: %{command: name}, else: %{}
+    {:error, Error.new(:exec, {kind, Map.put(details, :problem, problem)})}
+  end
+
+  defp lost(node, {:shutdown, {:link_closed, reason}}),
+    do: Error.new(:exec, {:link_closed, %{node: node, reason: reason}})
+
+  defp lost(node, _reason), do: Error.new(:connect, {:lost, %{node: node}})
+
+  # What this BEAM has read of its standard input, and will. Its bytes are the command's, whatever they
+  # mean: as latin1 they stay what they are.
+  defp feed(command) do
+    device = Process.group_leader()
+    _ = :io.setopts(device, encoding: :latin1)
+    feed(device, command)
+  end
+
+  defp feed(device, command) do
+    request = {:get_until, :latin1, ~c"", __MODULE__, :available, []}
+
+    with {:bytes, bytes} <- :io.request(device, request),
+         {:ok, true} <- Native.call(:exec_write, [command, :erlang.list_to_binary(bytes)]) do
+      feed(device, command)
+    else
+      _end_of_file -> Native.call(:exec_close_input, [command])
+    end
+  end
+
+  @doc false
+  # What an I/O server asks when it has something: all of that is taken.
+  @spec available(term(), charlist() | :eof) :: tuple()
+  def available(_continuation, :eof), do: {:done, :eof, []}
+  def available(_continuation, []), do: {:more, []}
+  def available(_continuation, characters), do: {:done, {:bytes, characters}, []}
+end

@@ -1,0 +1,131 @@
+//! Programs that are started from inside of a BEAM, by `posix_spawn`: it closes descriptors and leaves
+//! the terminal without code of ours between fork and exec.
+
+use std::{
+    ffi::CString,
+    fs,
+    io::{self, IsTerminal, PipeWriter},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
+};
+
+use nix::{
+    fcntl::{FcntlArg, OFlag, fcntl},
+    spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn},
+    sys::{
+        resource::{Resource, getrlimit},
+        signal::SigSet,
+    },
+    unistd::{Pid, dup2_stdin},
+};
+
+/// What another thread may have opened between our look and the spawn.
+const NEWER: RawFd = 64;
+
+/// Two programs cannot have one terminal at a time.
+pub(crate) static TERMINAL: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// The BEAM reads from the terminal at all times, and would take of an answer what it gets first. As
+/// long as this is there it finds nothing at its standard input.
+pub(crate) struct WithheldTerminal {
+    terminal: OwnedFd,
+    /// While it is open, reading the other end is not at its end.
+    _empty: PipeWriter,
+}
+
+impl WithheldTerminal {
+    pub fn new() -> io::Result<Self> {
+        let terminal = io::stdin().as_fd().try_clone_to_owned()?;
+        let (nothing, empty) = io::pipe()?;
+        fcntl(&nothing, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        dup2_stdin(&nothing)?;
+        Ok(Self { terminal, _empty: empty })
+    }
+
+    /// Where standard input is one.
+    pub fn if_any() -> io::Result<Option<Self>> {
+        io::stdin().is_terminal().then(Self::new).transpose()
+    }
+
+    /// What standard input was.
+    pub fn terminal(&self) -> BorrowedFd<'_> {
+        self.terminal.as_fd()
+    }
+}
+
+impl Drop for WithheldTerminal {
+    fn drop(&mut self) {
+        let _ = dup2_stdin(&self.terminal);
+    }
+}
+
+/// A program that is to be started.
+pub(crate) struct Spawn<'a> {
+    pub program: &'a str,
+    pub arguments: Vec<&'a str>,
+    pub environment: &'a [(String, String)],
+    /// From 0 on; it gets no others.
+    pub descriptors: &'a [BorrowedFd<'a>],
+    /// Whether it has a session of its own, and no terminal. Otherwise it is in our process group.
+    pub apart: bool,
+}
+
+impl Spawn<'_> {
+    pub fn start(&self) -> io::Result<Pid> {
+        let mut actions = PosixSpawnFileActions::init()?;
+        let mut next = 0;
+        for descriptor in self.descriptors {
+            actions.add_dup2(descriptor.as_raw_fd(), next)?;
+            next += 1;
+        }
+        // The pipes of the BEAM's ports are not close-on-exec. To close what is not open is no error.
+        for descriptor in next..=(highest()? + NEWER).min(last()?) {
+            actions.add_close(descriptor)?;
+        }
+        let mut attributes = PosixSpawnAttr::init()?;
+        let mut flags =
+            PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
+        if self.apart {
+            flags |= apart();
+        }
+        attributes.set_flags(flags)?;
+        attributes.set_pgroup(Pid::from_raw(0))?;
+        attributes.set_sigdefault(&SigSet::all())?;
+        attributes.set_sigmask(&SigSet::empty())?;
+        let arguments = std::iter::once(self.program).chain(self.arguments.iter().copied());
+        let arguments = strings(arguments.map(String::from))?;
+        let environment = self.environment.iter().map(|(name, value)| format!("{name}={value}"));
+        let environment = strings(environment)?;
+        Ok(posix_spawn(self.program, &actions, &attributes, &arguments, &environment)?)
+    }
+}
+
+/// A session of its own: a process group, to be killed as a whole, and no terminal. The flag is not
+/// among those that `nix` has names for.
+#[cfg(target_os = "linux")]
+fn apart() -> PosixSpawnFlags {
+    PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID.into())
+}
+
+/// A process group, at least.
+#[cfg(not(target_os = "linux"))]
+fn apart() -> PosixSpawnFlags {
+    PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+}
+
+fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
+    texts.map(|text| CString::new(text).map_err(io::Error::from)).collect()
+}
+
+/// The last descriptor that there can be, which is the last that may be named in an action.
+fn last() -> io::Result<RawFd> {
+    let (soft, _hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    Ok(RawFd::try_from(soft).unwrap_or(RawFd::MAX) - 1)
+}
+
+/// The highest descriptor that is open.
+fn highest() -> io::Result<RawFd> {
+    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
+    let names =
+        fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    Ok(names.filter_map(|name| name.parse().ok()).max().unwrap_or(2))
+}

@@ -1,0 +1,178 @@
+//! The process that becomes the command: it puts itself under the filter, proves that a connection
+//! is redirected, and executes the command. Each step is told on a socket that ends with it.
+
+use std::{
+    convert::Infallible,
+    ffi::{CStr, CString, OsStr},
+    io::{self, IoSlice, IoSliceMut},
+    net::{SocketAddr, TcpStream},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
+    time::Duration,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+        socket::{
+            AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+            recvmsg, sendmsg, socketpair,
+        },
+    },
+    unistd::{Pid, execvp, getppid},
+};
+
+use crate::{filter, report::Failure, sys};
+
+/// The trial connection ends on this machine, at once.
+const TRIAL: Duration = Duration::from_secs(5);
+const MOST: usize = 512;
+/// The first byte of a message that has the notifications, and whether calls restart.
+const LISTENER: u8 = b'L';
+const TRIED: u8 = b'T';
+const FAILED: u8 = b'F';
+
+/// What the child has told.
+pub enum Message {
+    /// It is under the filter. The flag says whether signals restart calls (before Linux 5.19).
+    Listener(OwnedFd, bool),
+    /// A connection to the trial address came from the trial listener.
+    Tried,
+    /// It could not go on, and ends.
+    Failed(Failure, String),
+    /// It has become the command, or was killed.
+    Closed,
+}
+
+/// The two ends of the socket.
+pub fn channel() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// The parent's side.
+pub fn receive(channel: &OwnedFd) -> io::Result<Message> {
+    let mut bytes = [0; MOST];
+    let mut space = nix::cmsg_space!(std::os::fd::RawFd);
+    let mut buffers = [IoSliceMut::new(&mut bytes)];
+    let flags = MsgFlags::MSG_CMSG_CLOEXEC;
+    let message = recvmsg::<()>(channel.as_raw_fd(), &mut buffers, Some(&mut space), flags)?;
+    let length = message.bytes;
+    let descriptor = message.cmsgs()?.find_map(|part| match part {
+        ControlMessageOwned::ScmRights(descriptors) => descriptors.first().copied(),
+        _other => None,
+    });
+    match (bytes[..length].split_first(), descriptor) {
+        (Some((&LISTENER, restarts)), Some(descriptor)) => {
+            Ok(Message::Listener(sys::received(descriptor), restarts == [1]))
+        }
+        (Some((&TRIED, _)), _) => Ok(Message::Tried),
+        (Some((&FAILED, text)), _) => {
+            let text = String::from_utf8_lossy(text);
+            let (word, problem) = text.split_once(' ').unwrap_or((&text, ""));
+            let failure = Failure::from_word(word).unwrap_or(Failure::System);
+            Ok(Message::Failed(failure, problem.into()))
+        }
+        _nothing => Ok(Message::Closed),
+    }
+}
+
+/// Becomes the command, or says why not. `trial` is an address that leads to `answers`.
+pub fn run(
+    parent: Pid,
+    channel: &OwnedFd,
+    command: &[CString],
+    trial: SocketAddr,
+    answers: SocketAddr,
+) {
+    let result = || -> Result<Infallible, (Failure, String)> {
+        follow(parent).map_err(system("prctl"))?;
+        let (listener, restarts) = install()?;
+        send(channel, &[LISTENER, restarts.into()], Some(&listener)).map_err(system("sendmsg"))?;
+        connect(trial, answers)?;
+        send(channel, &[TRIED], None).map_err(system("sendmsg"))?;
+        execute(command)
+    };
+    let Err((failure, problem)) = result();
+    let text: Vec<u8> = format!("{} {problem}", failure.word()).into_bytes();
+    let text = &text[..text.len().min(MOST - 1)];
+    let _ = send(channel, &[&[FAILED], text].concat(), None);
+}
+
+/// Has the kernel kill us when the parent dies, which would leave our connections unanswered.
+fn follow(parent: Pid) -> nix::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    // It may have been gone before.
+    if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH) }
+}
+
+fn install() -> Result<(OwnedFd, bool), (Failure, String)> {
+    let no_seccomp = |problem: String| (Failure::NoSeccomp, problem);
+    // Without privilege a filter takes this promise: setuid programs below it are ordinary ones.
+    prctl::set_no_new_privs().map_err(system("no_new_privs"))?;
+    let mut program = filter::program()
+        .ok_or_else(|| no_seccomp(format!("{} is not supported", std::env::consts::ARCH)))?;
+    let killable = sys::install(&mut program, libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    let (listener, restarts) = match killable {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            (sys::install(&mut program, 0), true)
+        }
+        other => (other, false),
+    };
+    match listener {
+        Ok(listener) => Ok((listener, restarts)),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+            Err((Failure::Nested, error.to_string()))
+        }
+        Err(error) => Err(no_seccomp(error.to_string())),
+    }
+}
+
+/// All that a redirected connection takes is tried before the command could miss it.
+fn connect(trial: SocketAddr, answers: SocketAddr) -> Result<(), (Failure, String)> {
+    let peer = TcpStream::connect_timeout(&trial, TRIAL).and_then(|stream| stream.peer_addr());
+    match peer {
+        Ok(peer) if peer == answers => Ok(()),
+        Ok(peer) => Err((Failure::NotRedirected, format!("{trial} led to {peer}"))),
+        Err(error) => Err((Failure::NotRedirected, error.to_string())),
+    }
+}
+
+fn execute(command: &[CString]) -> Result<Infallible, (Failure, String)> {
+    sys::restore_sigpipe().map_err(system("signal"))?;
+    SigSet::empty().thread_set_mask().map_err(system("sigprocmask"))?;
+    let name = command.first().ok_or((Failure::NotFound, "no command".into()))?;
+    execvp(name, command).map_err(|error| match error {
+        Errno::ENOENT | Errno::ENOTDIR => not_found(),
+        // A folder of PATH may be closed to us, and the command in none of the others.
+        Errno::EACCES if !is_there(name) => not_found(),
+        other => (Failure::NotExecutable, other.desc().into()),
+    })
+}
+
+fn not_found() -> (Failure, String) {
+    (Failure::NotFound, Errno::ENOENT.desc().into())
+}
+
+fn is_there(name: &CStr) -> bool {
+    let name = Path::new(OsStr::from_bytes(name.to_bytes()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    name.components().count() > 1
+        || std::env::split_paths(&path).any(|folder| folder.join(name).exists())
+}
+
+fn send(channel: &OwnedFd, bytes: &[u8], descriptor: Option<&OwnedFd>) -> nix::Result<()> {
+    let descriptor = descriptor.map(|descriptor| [descriptor.as_raw_fd()]);
+    let rights = descriptor.as_ref().map(|descriptor| ControlMessage::ScmRights(descriptor));
+    let parts: Vec<_> = rights.into_iter().collect();
+    let flags = MsgFlags::MSG_NOSIGNAL;
+    sendmsg::<()>(channel.as_raw_fd(), &[IoSlice::new(bytes)], &parts, flags, None).map(drop)
+}
+
+fn system(step: &str) -> impl Fn(Errno) -> (Failure, String) {
+    move |error| (Failure::System, format!("{step}: {}", error.desc()))
+}

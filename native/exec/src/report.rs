@@ -1,0 +1,130 @@
+//! How the command ended, as one line for the library: `exited 7`, `signaled 15`, or
+//! `failed no_seccomp Function not implemented`.
+
+use std::fmt;
+
+/// The one message from this program to the library.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// The command ended by itself, with this exit code.
+    Exited(u8),
+    /// This signal ended the command.
+    Signaled(u8),
+    /// The command was not started.
+    Failed(Failure, String),
+}
+
+/// Why the command was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no such command.
+    NotFound,
+    /// The command is there and cannot be executed.
+    NotExecutable,
+    /// The kernel, or the container, has no seccomp user notification.
+    NoSeccomp,
+    /// The process is supervised already: by another one of us, or by a container's manager.
+    Nested,
+    /// A process may not look into its own children (Yama).
+    NoPtrace,
+    /// The trial connection was not redirected.
+    NotRedirected,
+    /// Anything else that the kernel refused.
+    System,
+}
+
+const FAILURES: [(Failure, &str, u8); 7] = [
+    (Failure::NotFound, "not_found", 127),
+    (Failure::NotExecutable, "not_executable", 126),
+    (Failure::NoSeccomp, "no_seccomp", 120),
+    (Failure::Nested, "nested", 121),
+    (Failure::NoPtrace, "no_ptrace", 122),
+    (Failure::NotRedirected, "not_redirected", 123),
+    (Failure::System, "system", 124),
+];
+
+impl Failure {
+    /// Its name in the report.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        FAILURES.into_iter().find(|entry| entry.0 == self).map_or("", |entry| entry.1)
+    }
+
+    /// The failure of that name.
+    #[must_use]
+    pub fn from_word(word: &str) -> Option<Self> {
+        FAILURES.into_iter().find(|entry| entry.1 == word).map(|entry| entry.0)
+    }
+}
+
+impl Report {
+    /// What this program ends with: a command's own exit code, as a shell tells it.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Exited(code) => *code,
+            Self::Signaled(signal) => 128_u8.saturating_add(*signal),
+            Self::Failed(failure, _problem) => {
+                FAILURES.into_iter().find(|entry| entry.0 == *failure).map_or(1, |entry| entry.2)
+            }
+        }
+    }
+
+    /// Reads a line; `None` where it is not one of ours.
+    #[must_use]
+    pub fn parse(line: &str) -> Option<Self> {
+        let (kind, rest) = line.trim_end_matches('\n').split_once(' ')?;
+        match kind {
+            "exited" => rest.parse().ok().map(Self::Exited),
+            "signaled" => rest.parse().ok().map(Self::Signaled),
+            "failed" => {
+                let (word, problem) = rest.split_once(' ')?;
+                Some(Self::Failed(Failure::from_word(word)?, problem.into()))
+            }
+            _other => None,
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Exited(code) => write!(formatter, "exited {code}"),
+            Self::Signaled(signal) => write!(formatter, "signaled {signal}"),
+            Self::Failed(failure, problem) => {
+                write!(formatter, "failed {} {problem}", failure.word())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read() {
+        let failed = FAILURES.map(|(failure, ..)| Report::Failed(failure, "a b".into()));
+        let mut reports = vec![Report::Exited(0), Report::Exited(255), Report::Signaled(15)];
+        reports.extend(failed);
+        for report in reports {
+            assert_eq!(Report::parse(&format!("{report}\n")), Some(report));
+        }
+    }
+
+    #[test]
+    fn other_lines_are_none() {
+        for line in ["", "exited", "exited x", "exited 256", "failed frob x", "failed nested"] {
+            assert_eq!(Report::parse(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn exit_codes_are_a_shells() {
+        assert_eq!(Report::Exited(7).exit_code(), 7);
+        assert_eq!(Report::Signaled(9).exit_code(), 137);
+        assert_eq!(Report::Failed(Failure::NotFound, String::new()).exit_code(), 127);
+    }
+}
