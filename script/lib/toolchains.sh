@@ -6,7 +6,7 @@
 # shellcheck source=script/lib/artifacts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
 
-toolchain_packages=elixir,erlang-dev,erlang-crypto,erlang-ssl,erlang-tools,erlang-runtime-tools,erlang-eunit
+toolchain_packages=elixir,erlang-dev,erlang-crypto,erlang-ssl,erlang-tools,erlang-runtime-tools,erlang-eunit,curl
 
 suite_of() {
   case $1 in

@@ -175,15 +175,43 @@ defmodule K8sConnect.VersionsTest do
     end
   end
 
+  # The pod's OTP makes no difference to it; the other tests have all pairs.
+  test "a plain iex, erl and curl of each, by --exec" do
+    for laptop <- there() do
+      target = @pods[laptop] <> "-0"
+      home = home_with_cookie(laptop)
+      {ip, 0} = cluster(~w(kubectl get pod #{target} -o jsonpath={.status.podIP}))
+      line = "#{path("script/cluster")} laptop --otp #{laptop} env HOME=#{home} mix k8s.connect"
+      open = &Terminal.open("#{line} #{target} #{&1}", [@cluster, {"MIX_ENV", "dev"}])
+
+      iex = open.("--exec 'iex --name me@127.0.0.1'")
+      Terminal.expect(iex, ~r/iex\(me@127.0.0.1\)1> /)
+      Terminal.type(iex, "Node.connect(:\"app@#{ip}\") and Node.list(:hidden)\r")
+      Terminal.expect(iex, ~r/\n\[:"app@#{ip}"\]/)
+      Terminal.type(iex, "System.halt(3)\r")
+      assert Terminal.await_end(iex) == 3
+
+      ping = "io:format(\\\"~p~n\\\", [net_adm:ping('app@#{ip}')]), halt(4)."
+      erl = open.("-- erl -noshell -name me@127.0.0.1 -eval \"#{ping}\"")
+      Terminal.expect(erl, ~r/^pong/m)
+      assert Terminal.await_end(erl) == 4
+
+      question = "printf \"\\0\\1n\"; exec tail --pid=$$ -f /dev/null"
+
+      curl =
+        open.(
+          "-- bash -c 'curl --silent --output - --max-time 3 telnet://#{ip}:4369 < <(#{question})'"
+        )
+
+      Terminal.expect(curl, ~r/name app at port/)
+      assert Terminal.await_end(curl) == 28
+      {_output, 0} = laptop(laptop, ["epmd", "-kill"])
+    end
+  end
+
   # Without our code, and with a cookie in its home.
   defp plain(laptop, pod, node) do
-    {cookie, 0} = cluster(~w(kubectl get secret #{@pods[pod]}-cookie -o jsonpath={.data.cookie}))
-    home = "/var/lib/k8s_connect/life/laptop/plain"
-    File.rm_rf!(home)
-    File.mkdir_p!(home)
-    File.write!(Path.join(home, ".erlang.cookie"), Base.decode64!(cookie))
-    {_output, 0} = System.cmd("chown", ["-R", "4200:4200", home])
-    File.chmod!(Path.join(home, ".erlang.cookie"), 0o400)
+    home = home_with_cookie(pod)
 
     code =
       "IO.inspect({Node.connect(:\"#{node}\"), Node.list(:hidden), :erpc.call(:\"#{node}\", Node, :list, [])})"
@@ -192,5 +220,16 @@ defmodule K8sConnect.VersionsTest do
     assert {output, 0} = laptop(laptop, words)
     assert output =~ ~s({true, [:"#{node}"], []})
     {_output, 0} = laptop(laptop, ["epmd", "-kill"])
+  end
+
+  defp home_with_cookie(pod) do
+    {cookie, 0} = cluster(~w(kubectl get secret #{@pods[pod]}-cookie -o jsonpath={.data.cookie}))
+    home = "/var/lib/k8s_connect/life/laptop/plain"
+    File.rm_rf!(home)
+    File.mkdir_p!(home)
+    File.write!(Path.join(home, ".erlang.cookie"), Base.decode64!(cookie))
+    {_output, 0} = System.cmd("chown", ["-R", "4200:4200", home])
+    File.chmod!(Path.join(home, ".erlang.cookie"), 0o400)
+    home
   end
 end

@@ -42,11 +42,16 @@ fn of(uid: Uid, gid: Gid, sudo: &Sudo) -> Result<Caller, Refusal> {
     if !uid.is_root() {
         return Ok(Caller { uid: uid.as_raw(), gid: gid.as_raw(), by_sudo: false });
     }
-    let [uid, gid] = sudo.each_ref().map(|id| id.as_deref().and_then(|id| id.parse().ok()));
+    let [uid, gid] = sudo.each_ref().map(|id| id.as_deref().and_then(number));
     match (uid, gid) {
         (Some(uid @ 1..=MAX_ID), Some(gid @ 0..=MAX_ID)) => Ok(Caller { uid, gid, by_sudo: true }),
         _ => Err(Refusal::NoCaller),
     }
+}
+
+/// As sudo writes it: digits only.
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 /// The number above it means "no change" to the kernel.
@@ -92,6 +97,7 @@ mod tests {
             [Some("0"), Some("0")],
             [Some("dev"), Some("100")],
             [Some("-1"), Some("100")],
+            [Some("+1000"), Some("100")],
             [Some("4294967295"), Some("100")],
             [Some("1000"), Some("4294967295")],
             [Some("4294967296"), Some("100")],

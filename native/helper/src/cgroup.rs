@@ -16,6 +16,8 @@ use crate::{refusal::kernel, sys};
 
 /// Alone, or beside the older hierarchies.
 const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// `BPF_F_ALLOW_OVERRIDE`: one that is attached below runs instead of the program.
+const ALLOW_OVERRIDE: u32 = 1;
 /// `BPF_F_ALLOW_MULTI`: others are allowed beside the program, and below.
 const ALLOW_MULTI: u32 = 2;
 
@@ -36,8 +38,8 @@ impl Slice {
     pub fn of(uid: u32) -> Result<Self, Refusal> {
         let mount = PLACES.iter().map(Path::new).find(|place| is_cgroup2(place));
         let mount = mount.ok_or(Refusal::NoCgroup2)?.to_owned();
-        let groups =
-            fs::read_to_string("/proc/self/cgroup").map_err(kernel("reading the own cgroup"))?;
+        let groups = fs::read("/proc/self/cgroup").map_err(kernel("reading the own cgroup"))?;
+        let groups = String::from_utf8_lossy(&groups);
         let cgroup = cgroup2(&groups).ok_or(Refusal::NoCgroup2)?;
         let slice = format!("user.slice/user-{uid}.slice");
         let refused = || Refusal::NoUserSlice { cgroup: cgroup.into(), uid };
@@ -61,12 +63,13 @@ impl Slice {
         self.path.display().to_string()
     }
 
-    /// Looks at what is attached, after the own programs were: not too many here, and nothing above
-    /// that is now switched off below. A kernel lets us attach beneath a program that allows itself
-    /// to be overridden, which would then not run for the user's processes any more.
+    /// Looks at what is attached: not too many here, and nothing above that is switched off below by
+    /// our programs. The kernel lets us attach beneath a program that allows itself to be overridden,
+    /// which would then not run for the user's processes any more.
     ///
     /// # Errors
-    /// [`Refusal::TooMany`], [`Refusal::WouldHide`], [`Refusal::Kernel`]
+    /// [`Refusal::TooMany`], [`Refusal::WouldHide`], [`Refusal::ExclusiveProgram`],
+    /// [`Refusal::Kernel`]
     pub fn check(&self, attach_types: [u32; 2]) -> Result<(), Refusal> {
         let failed = kernel("asking for the programs of a cgroup");
         for attach_type in attach_types {
@@ -81,8 +84,11 @@ impl Slice {
             for attach_type in attach_types {
                 let (count, flags) =
                     sys::query_programs(directory.as_fd(), attach_type).map_err(&failed)?;
-                if count > 0 && flags & ALLOW_MULTI == 0 {
-                    return Err(Refusal::WouldHide { cgroup: parent.display().to_string() });
+                let cgroup = parent.display().to_string();
+                match (count, flags & (ALLOW_MULTI | ALLOW_OVERRIDE)) {
+                    (1.., 0) => return Err(Refusal::ExclusiveProgram { cgroup }),
+                    (1.., ALLOW_OVERRIDE) => return Err(Refusal::WouldHide { cgroup }),
+                    _ => {}
                 }
             }
             if parent == self.mount {

@@ -62,6 +62,8 @@ impl Hook {
                 .map_err(no_bpf("loading the program"))
         };
         let [v4, v6] = ATTACH_TYPES;
+        // Before, as the user may stop this process in between; after, as an admin may come in between.
+        slice.check(ATTACH_TYPES)?;
         let programs =
             [load(Family::V4, v4, c"kc_connect4")?, load(Family::V6, v6, c"kc_connect6")?];
         let link = |program, attach_type| {

@@ -9,7 +9,7 @@ use landlock::{
 };
 use nix::sys::{
     prctl,
-    resource::{Resource, setrlimit},
+    resource::{Resource, getrlimit, setrlimit},
 };
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -31,7 +31,9 @@ pub fn begin() -> Result<(), Refusal> {
         sys::close_descriptors_from(3)?;
         sys::clear_environment();
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-        setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)?;
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS.min(most), DESCRIPTORS.min(most))?;
+        sys::watch_children()?;
         sys::clear_ambient()
     };
     begin().map_err(kernel("giving up what is not needed"))
@@ -44,6 +46,19 @@ pub fn begin() -> Result<(), Refusal> {
 /// The kernel's.
 pub fn untraceable() -> io::Result<()> {
     Ok(prctl::set_dumpable(false)?)
+}
+
+/// By sudo this process changes its user, and the kernel decides whether that makes it dumpable.
+///
+/// # Errors
+/// [`Refusal::Kernel`] where it does: the user could take the descriptors of the programs.
+pub fn check_suid_dumpable() -> Result<(), Refusal> {
+    let setting = std::fs::read_to_string("/proc/sys/fs/suid_dumpable").unwrap_or_default();
+    if setting.trim() == "1" {
+        let problem = "fs.suid_dumpable is 1".into();
+        return Err(Refusal::Kernel { step: "becoming another user safely".into(), problem });
+    }
+    Ok(())
 }
 
 /// After everything is open, and before any input is read.
@@ -75,15 +90,12 @@ fn landlock() -> Result<(), landlock::RulesetError> {
 fn seccomp() -> Result<(), Box<dyn std::error::Error>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|number| (*number, vec![])).collect();
-    for (call, argument, values) in LIMITED {
-        let mut allowed = Vec::new();
-        for value in *values {
-            let equal = SeccompCmpOp::Eq;
-            let condition =
-                SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, equal, *value)?;
-            allowed.push(SeccompRule::new(vec![condition])?);
-        }
-        rules.insert(*call, allowed);
+    for (call, conditions) in LIMITED {
+        let condition = |(argument, value): &(u8, u64)| {
+            SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, *value)
+        };
+        let rule = SeccompRule::new(conditions.iter().map(condition).collect::<Result<_, _>>()?)?;
+        rules.entry(*call).or_default().push(rule);
     }
     let filter = SeccompFilter::new(
         rules,
@@ -95,15 +107,21 @@ fn seccomp() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Of the many things that a system call can do, those with these values of one argument.
-const LIMITED: &[(i64, u8, &[u64])] = &[
+/// Of the many things that a system call can do, those with these values of some arguments.
+const LIMITED: &[(i64, &[(u8, u64)])] = &[
     // redirects: elements of the map that is open already
-    (libc::SYS_bpf, 0, &[sys::BPF_MAP_UPDATE_ELEM as u64, sys::BPF_MAP_DELETE_ELEM as u64]),
+    (libc::SYS_bpf, &[(0, sys::BPF_MAP_UPDATE_ELEM as u64)]),
+    (libc::SYS_bpf, &[(0, sys::BPF_MAP_DELETE_ELEM as u64)]),
     // `getifaddrs` asks for the machine's own addresses over netlink
-    (libc::SYS_socket, 0, &[libc::AF_NETLINK as u64]),
+    (libc::SYS_socket, &[(0, libc::AF_NETLINK as u64), (2, libc::NETLINK_ROUTE as u64)]),
     // `F_GETFD`, which Rust's debug builds ask before they close a descriptor
-    (libc::SYS_fcntl, 1, &[1]),
+    (libc::SYS_fcntl, &[(1, 1)]),
+    // memory, and no code
+    (libc::SYS_mmap, &[(2, READ_AND_WRITE)]),
+    (libc::SYS_mmap, &[(2, libc::PROT_NONE as u64)]),
 ];
+
+const READ_AND_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 
 const ALLOWED: &[i64] = &[
     // frames, the BEAM's end, and signals
@@ -122,7 +140,6 @@ const ALLOWED: &[i64] = &[
     libc::SYS_getsockname,
     // what Rust and the C library do by themselves
     libc::SYS_brk,
-    libc::SYS_mmap,
     libc::SYS_mremap,
     libc::SYS_munmap,
     libc::SYS_madvise,

@@ -10,23 +10,22 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
-    io::{self, Read, Write as _},
+    io::{self, BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    os::fd::{AsFd, AsRawFd, OwnedFd},
+    os::{
+        fd::{AsFd, AsRawFd, OwnedFd},
+        unix::net::UnixStream,
+    },
     time::Duration,
 };
 
 use k8s_connect_wire::Refusal;
-use nix::{
-    sys::{
-        prctl,
-        socket::{
-            AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind,
-            getsockname, socket,
-        },
+use nix::sys::{
+    prctl,
+    socket::{
+        AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind,
+        getsockname, socket,
     },
-    unistd::dup2_stdin,
 };
 
 use crate::{
@@ -40,31 +39,36 @@ use crate::{
 /// The answer comes at once, from the kernel itself.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-// What the child found, a bit each.
-const FAILED: u8 = 1;
-const CAPABLE_LED: u8 = 2;
-const TRACEABLE_NOT_LED: u8 = 4;
+// What a tester answers.
+const LED: u8 = b'y';
+const NOT_LED: u8 = b'n';
 
-/// The process that connects as somebody whom the user may trace. It is started before there is
+/// The processes that connect as somebody else than this one. They are started before there is
 /// anything to hold: when the helper is killed meanwhile, no descriptor of the programs is left.
-pub struct Tester {
-    child: sys::Child,
-    to_child: io::PipeWriter,
+pub struct SelfTest {
+    /// By sudo there is none, as its connections would be root's.
+    capable: Option<Tester>,
+    traceable: Tester,
 }
 
-impl Tester {
-    /// Starts it, with the capabilities that this process has.
+impl SelfTest {
+    /// Starts them, with the capabilities that this process has.
     ///
     /// # Errors
     /// [`Refusal::Kernel`]
     pub fn start(caller: Caller) -> Result<Self, Refusal> {
         let failed = kernel("starting the test of the programs");
-        let (from_parent, to_child) = io::pipe().map_err(&failed)?;
-        let child = sys::fork(|| in_child(caller, &from_parent).unwrap_or(FAILED));
-        Ok(Self { child: child.map_err(&failed)?, to_child })
+        let capable = (!caller.by_sudo).then(|| Tester::start(|| Ok(()))).transpose();
+        let traceable = Tester::start(|| {
+            if caller.by_sudo {
+                caller.become_user()?;
+            }
+            capability::drop_all()
+        });
+        Ok(Self { capable: capable.map_err(&failed)?, traceable: traceable.map_err(&failed)? })
     }
 
-    /// Tries the programs, and gives up the capabilities on the way.
+    /// Tries the programs.
     ///
     /// # Errors
     /// [`Refusal::NotLed`], [`Refusal::Kernel`]
@@ -72,24 +76,16 @@ impl Tester {
         let failed = kernel("testing the programs");
         let trials = trials().map_err(&failed)?;
         hook.set(&trials.iter().map(|trial| (trial.to, trial.target)).collect())?;
-        let mut lines = String::new();
         for trial in &trials {
-            let _ = writeln!(lines, "{} {}", trial.to, trial.target.via);
+            let (to, via) = (trial.to, trial.target.via);
+            if let Some(capable) = &mut self.capable {
+                let led = capable.is_led(to, via).map_err(&failed)?;
+                must(!led, "a process with capabilities must not be redirected")?;
+            }
+            let led = self.traceable.is_led(to, via).map_err(&failed)?;
+            must(led, "a process that its user may trace must be redirected")?;
+            must(!is_led(to, via), "a process that its user may not trace must not be redirected")?;
         }
-        self.to_child.write_all(lines.as_bytes()).map_err(&failed)?;
-        drop(self.to_child);
-        let found = self.child.wait().map_err(&failed)?;
-        capability::drop_all()?;
-        if found & FAILED != 0 {
-            return Err(failed(io::Error::other("the child failed")));
-        }
-        must(found & CAPABLE_LED == 0, "a process with capabilities must not be redirected")?;
-        must(
-            found & TRACEABLE_NOT_LED == 0,
-            "a process that its user may trace must be redirected",
-        )?;
-        let untraceable = trials.iter().any(|trial| is_led(trial.to, trial.target.via));
-        must(!untraceable, "a process that its user may not trace must not be redirected")?;
         hook.set(&BTreeMap::new())
     }
 }
@@ -98,35 +94,50 @@ fn must(holds: bool, test: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal::NotLed { test: test.into() }) }
 }
 
-/// Waits for what to try. Its memory is a copy, so that being dumpable is its own; and before anybody
-/// can trace it, it has nothing open that is worth taking.
-fn in_child(caller: Caller, from_parent: &io::PipeReader) -> io::Result<u8> {
-    dup2_stdin(from_parent)?;
-    sys::close_descriptors_from(1)?;
-    let mut lines = String::new();
-    io::stdin().read_to_string(&mut lines)?;
-    let trials: Option<Vec<(SocketAddr, u16)>> = lines
-        .lines()
-        .map(|line| {
-            line.split_once(' ').and_then(|(to, via)| Some((to.parse().ok()?, via.parse().ok()?)))
-        })
-        .collect();
-    // Nothing comes where the helper has ended.
-    let trials = trials.filter(|trials| !trials.is_empty()).ok_or(io::ErrorKind::InvalidData)?;
-    if caller.by_sudo {
-        caller.become_user().map_err(|_| io::ErrorKind::PermissionDenied)?;
+/// A child that connects where it is told to.
+struct Tester {
+    socket: UnixStream,
+    _child: sys::Child,
+}
+
+impl Tester {
+    /// `prepare` makes it who it is to be.
+    fn start(prepare: impl FnOnce() -> Result<(), Refusal>) -> io::Result<Self> {
+        let (socket, theirs) = UnixStream::pair()?;
+        let child = sys::fork(|| {
+            // What fails is seen as the end of the socket.
+            if sys::close_descriptors_but(theirs.as_fd()).is_ok() && prepare().is_ok() {
+                let _ = answer(theirs);
+            }
+        })?;
+        Ok(Self { socket, _child: child })
     }
+
+    fn is_led(&mut self, to: SocketAddr, via: u16) -> io::Result<bool> {
+        writeln!(self.socket, "{to} {via}")?;
+        let mut answer = [0];
+        self.socket.read_exact(&mut answer)?;
+        match answer {
+            [LED] => Ok(true),
+            [NOT_LED] => Ok(false),
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+/// Its memory is a copy, so that being dumpable is its own; and it has nothing open that is worth
+/// taking. One with capabilities stays out of its user's reach to the end, so that its answers are
+/// its own.
+fn answer(mut socket: UnixStream) -> io::Result<()> {
     prctl::set_dumpable(true)?;
-    let mut found = 0;
-    // By sudo it has no capability any more.
-    if !caller.by_sudo && trials.iter().any(|(to, via)| is_led(*to, *via)) {
-        found |= CAPABLE_LED;
+    for line in BufReader::new(socket.try_clone()?).lines() {
+        let line = line?;
+        let (to, via) = line.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;
+        let to = to.parse().map_err(|_| io::ErrorKind::InvalidData)?;
+        let via = via.parse().map_err(|_| io::ErrorKind::InvalidData)?;
+        socket.write_all(&[if is_led(to, via) { LED } else { NOT_LED }])?;
     }
-    capability::drop_all().map_err(|_| io::ErrorKind::PermissionDenied)?;
-    if !trials.iter().all(|(to, via)| is_led(*to, *via)) {
-        found |= TRACEABLE_NOT_LED;
-    }
-    Ok(found)
+    Ok(())
 }
 
 /// Whether a connection of this process to `to` arrives at the listener.

@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
     process::ExitCode,
 };
@@ -29,7 +30,7 @@ use crate::{
     input::Input,
     lockdown, policy,
     refusal::kernel,
-    self_test::Tester,
+    self_test::SelfTest,
     sys,
 };
 
@@ -42,6 +43,8 @@ pub fn run(sudo: &Sudo) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(refusal) => {
+            // Nobody may be reading it, for ever.
+            let _ = capability::drop_all();
             let _ = say(&Answer::Refused { id: None, refusal }, || true);
             ExitCode::FAILURE
         }
@@ -75,17 +78,25 @@ impl Server {
         let caller = caller::identify(sudo)?;
         let slice = Slice::of(caller.uid)?;
         let offsets = hook::offsets()?;
+        if caller.by_sudo {
+            lockdown::check_suid_dumpable()?;
+        }
         capability::raise(caller.by_sudo)?;
-        let tester = Tester::start(caller)?;
+        let test = SelfTest::start(caller)?;
         let mut hook = Hook::attach(&caller, &slice, &offsets)?;
         if caller.by_sudo {
             caller.become_user()?;
             lockdown::untraceable().map_err(kernel("giving up being traced"))?;
         }
-        tester.run(&mut hook)?;
-        let sockets = SockDiag::open().map_err(kernel("opening sock_diag"))?;
+        capability::drop_all()?;
+        test.run(&mut hook)?;
+        let mut sockets = SockDiag::open().map_err(kernel("opening sock_diag"))?;
         let signals = signals().map_err(kernel("taking signals"))?;
         lockdown::finish()?;
+        // A system call of this C library that the filter does not allow ends the helper here, and not later.
+        let nowhere = Redirect { to: DOCUMENTATION, via: DOCUMENTATION.port() };
+        policy::check_not_local(&[nowhere])?;
+        let _ = policy::listener(&nowhere, caller.uid, &mut sockets);
         Ok(Self { caller, hook, sockets, signals, beam: None })
     }
 
@@ -193,6 +204,9 @@ fn signals() -> io::Result<SignalFd> {
     ends.thread_block()?;
     Ok(SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
+
+/// Nobody's address (RFC 5737).
+const DOCUMENTATION: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 49152);
 
 /// A pipe that can be written to takes as much without a wait (`PIPE_BUF`).
 const CHUNK_SIZE: usize = 4096;

@@ -29,8 +29,33 @@ struct CapabilitySets {
 /// # Errors
 /// The kernel's.
 pub fn close_descriptors_from(first: RawFd) -> io::Result<()> {
-    // SAFETY: called before anything is opened, or in a child that uses nothing of its parent's.
+    // SAFETY: called before anything is opened, by this process or by a child for itself.
     check(unsafe { libc::syscall(libc::SYS_close_range, first, RawFd::MAX, 0) }).map(drop)
+}
+
+/// Closes all descriptors but one.
+///
+/// # Errors
+/// The kernel's.
+pub fn close_descriptors_but(kept: BorrowedFd) -> io::Result<()> {
+    let kept = kept.as_raw_fd();
+    if kept > 0 {
+        // SAFETY: a child calls it for itself, and uses nothing of its parent's after it.
+        check(unsafe { libc::syscall(libc::SYS_close_range, 0, kept - 1, 0) })?;
+    }
+    close_descriptors_from(kept + 1)
+}
+
+/// Lets the end of a child be waited for, whatever the parent has said of `SIGCHLD`.
+///
+/// # Errors
+/// The kernel's.
+pub fn watch_children() -> io::Result<()> {
+    // SAFETY: the default is no function of ours.
+    if unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) } == libc::SIG_ERR {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 /// Forgets the environment.
@@ -70,16 +95,16 @@ pub fn set_capabilities(mask: u64) -> io::Result<()> {
 /// # Errors
 /// The kernel's.
 pub fn clear_ambient() -> io::Result<()> {
-    let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL;
+    let (clear, zero): (libc::c_ulong, libc::c_ulong) = (libc::PR_CAP_AMBIENT_CLEAR_ALL as _, 0);
     // SAFETY: numbers only.
-    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, clear, 0, 0, 0) }.into()).map(drop)
+    check(unsafe { libc::prctl(libc::PR_CAP_AMBIENT, clear, zero, zero, zero) }.into()).map(drop)
 }
 
 /// Whether the bounding set lets a file have the capability with this number.
 #[must_use]
 pub fn bounding_set_has(capability: u32) -> bool {
     // SAFETY: numbers only.
-    unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) == 1 }
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, libc::c_ulong::from(capability)) == 1 }
 }
 
 /// Whether the file of this program has capabilities.
@@ -101,7 +126,7 @@ pub fn open_pidfd(pid: u32) -> io::Result<OwnedFd> {
     owned(descriptor)
 }
 
-/// A child process.
+/// A child process. Dropped, it is killed and waited for.
 #[derive(Debug)]
 pub struct Child(libc::pid_t);
 
@@ -109,35 +134,24 @@ pub struct Child(libc::pid_t);
 ///
 /// # Errors
 /// The kernel's.
-pub fn fork(body: impl FnOnce() -> u8) -> io::Result<Child> {
+pub fn fork(body: impl FnOnce()) -> io::Result<Child> {
     // SAFETY: there is one thread, so no lock is held by another one in the child.
     let pid = unsafe { libc::fork() };
     if pid == 0 {
-        let status = body();
+        // A panic must not go on in the parent's code.
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
         // SAFETY: it ends the process, without running anything of the parent's.
-        unsafe { libc::_exit(status.into()) };
+        unsafe { libc::_exit(0) };
     }
     check(pid.into()).map(|_| Child(pid))
 }
 
-impl Child {
-    /// Waits for its end, and answers its exit status.
-    ///
-    /// # Errors
-    /// The kernel's, or that a signal has ended it.
-    pub fn wait(self) -> io::Result<u8> {
-        let mut status = 0;
-        loop {
-            // SAFETY: `status` outlives the call.
-            let waited = unsafe { libc::waitpid(self.0, &raw mut status, 0) };
-            match check(waited.into()) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-                Ok(_) if libc::WIFEXITED(status) => {
-                    return u8::try_from(libc::WEXITSTATUS(status)).map_err(io::Error::other);
-                }
-                Ok(_) => return Err(io::Error::other("a signal ended the child")),
-            }
+impl Drop for Child {
+    fn drop(&mut self) {
+        // SAFETY: numbers, and no place for a status. Until it is waited for, the id is the child's.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, std::ptr::null_mut(), 0);
         }
     }
 }

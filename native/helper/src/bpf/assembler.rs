@@ -99,6 +99,10 @@ pub enum Op {
     JumpIf(Register, i32, Label),
     /// Jumps where the lower 32 bits are another number.
     JumpUnless(Register, i32, Label),
+    /// Jumps where the lower 32 bits are less than this number.
+    JumpIfLess(Register, i32, Label),
+    /// Jumps where the first is more than the second; all 64 bits, unsigned.
+    JumpIfMore(Register, Register, Label),
     /// Jumps where all 64 bits are zero.
     JumpIfNull(Register, Label),
     /// Jumps where the 64 bits of both differ.
@@ -172,6 +176,10 @@ fn encode(op: &Op, distance: impl Fn(&Label) -> Option<i16>, out: &mut Vec<u8>) 
         Op::JumpUnless(register, number, label) => {
             put(out, 0x56, *register, R0, distance(label)?, *number);
         }
+        Op::JumpIfLess(register, number, label) => {
+            put(out, 0xa6, *register, R0, distance(label)?, *number);
+        }
+        Op::JumpIfMore(one, other, label) => put(out, 0x2d, *one, *other, distance(label)?, 0),
         Op::JumpIfNull(register, label) => put(out, 0x15, *register, R0, distance(label)?, 0),
         Op::JumpUnlessSame(one, other, label) => put(out, 0x5d, *one, *other, distance(label)?, 0),
         Op::Place(_) => {}

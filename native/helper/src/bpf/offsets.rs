@@ -25,6 +25,9 @@ pub struct Offsets {
     pub dumpable: Dumpable,
     /// `sock.sk_uid`
     pub sk_uid: i16,
+    /// `sock.sk_ack_backlog` and `sk_max_ack_backlog`: how many connections wait to be accepted, and
+    /// how many may.
+    pub queue: [i16; 2],
     /// `sock_common.skc_cookie`
     pub skc_cookie: i16,
     /// `sock_common.skc_state`
@@ -91,6 +94,7 @@ impl Offsets {
             },
             dumpable: Dumpable::find(btf)?,
             sk_uid: sock.offset("sk_uid")?,
+            queue: [sock.offset("sk_ack_backlog")?, sock.offset("sk_max_ack_backlog")?],
             skc_cookie: common.offset("skc_cookie")?,
             skc_state: common.offset("skc_state")?,
         })

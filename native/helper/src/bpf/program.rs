@@ -16,8 +16,8 @@ use super::{
         Label::{After, Climb, Else, Outermost, Refused, Release, Untouched},
         Line,
         Op::{
-            Add, And32, Call, Exit, Jump, JumpIf, JumpIfNull, JumpUnless, JumpUnlessSame, Load,
-            Move, Or32, Place, Set, Set64, SetMap, Store, StoreNumber,
+            Add, And32, Call, Exit, Jump, JumpIf, JumpIfLess, JumpIfMore, JumpIfNull, JumpUnless,
+            JumpUnlessSame, Load, Move, Or32, Place, Set, Set64, SetMap, Store, StoreNumber,
         },
         Register::{R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, R10},
         Size::{B8, B16, B32, B64},
@@ -62,6 +62,7 @@ const SK: i16 = 64;
 // Helper functions
 const MAP_LOOKUP_ELEM: i32 = 1;
 const GET_CURRENT_UID_GID: i32 = 15;
+const SETSOCKOPT: i32 = 49;
 const SK_LOOKUP_TCP: i32 = 84;
 const SK_RELEASE: i32 = 86;
 const GET_NETNS_COOKIE: i32 = 122;
@@ -72,6 +73,10 @@ const SET_RETVAL: i32 = 187;
 const TCP: i32 = 6;
 const TCP_LISTEN: i32 = 10;
 const ECONNREFUSED: i32 = 111;
+const TCP_SYNCNT: i32 = 7;
+/// Ports below 1024 have less than that in their first byte. What the kernel itself connects to on
+/// the user's behalf, such as a file server, is there.
+const UNPRIVILEGED: i32 = 1024 >> 8;
 /// The first words of `::ffff:0:0/96` are zero, and this is the third.
 const MAPPED: i32 = 0x0000_ffff_u32.to_be().cast_signed();
 const LOOPBACK4: i32 = 0x7f00_0001_u32.to_be().cast_signed();
@@ -125,6 +130,7 @@ pub fn connect(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
         own_socket(purpose, at),
         if v4 { look_up_listener4() } else { look_up_listener6() },
         own_listener(purpose, at),
+        one_retransmission(),
         if v4 { to_loopback4() } else { to_loopback6() },
         endings(),
     ]
@@ -171,6 +177,8 @@ fn look_up(map: i32) -> Vec<Line> {
         (StoreNumber(B32, R10, KEY + 16, 0), "two bytes of port and two of padding"),
         (Load(B32, R1, R6, USER_PORT), "in the network's byte order"),
         (Store(B16, R10, KEY + 16, R1), "into the key"),
+        (Load(B8, R1, R10, KEY + 16), "the port's first byte"),
+        (JumpIfLess(R1, UNPRIVILEGED, Untouched), "a well-known port, whatever the map says"),
         (Move(R2, R10), "the key's address"),
         (Add(R2, KEY.into()), "on the stack"),
         (SetMap(R1, map), "the targets"),
@@ -354,11 +362,29 @@ fn own_listener(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
         (Load(B64, R1, R0, at.skc_cookie), "its cookie"),
         (Load(B64, R2, R9, 0), "the listener's cookie"),
         (JumpUnlessSame(R1, R2, Release), "another socket on its port"),
+        (Load(B32, R1, R0, at.queue[0]), "how many connections wait to be accepted"),
+        (Load(B32, R2, R0, at.queue[1]), "how many may"),
+        (JumpIfMore(R1, R2, Release), "full: the SYN would be dropped, and repeated later"),
         (Set(R7, 1), "the listener"),
         (Place(Release), ""),
         (Move(R1, R8), "the socket"),
         (Call(SK_RELEASE), "in every case"),
         (JumpIfNull(R7, Refused), "not the listener"),
+    ]
+}
+
+/// A SYN that is lost all the same is repeated once, after a second, and not for two minutes: by then
+/// the port may be another user's.
+fn one_retransmission() -> Vec<Line> {
+    vec![
+        (StoreNumber(B32, R10, TUPLE, 1), "once"),
+        (Move(R1, R6), "the context"),
+        (Set(R2, TCP), "IPPROTO_TCP"),
+        (Set(R3, TCP_SYNCNT), "the option"),
+        (Move(R4, R10), "the number's address"),
+        (Add(R4, TUPLE.into()), "on the stack"),
+        (Set(R5, 4), "its length"),
+        (Call(SETSOCKOPT), "a failure changes nothing else"),
     ]
 }
 

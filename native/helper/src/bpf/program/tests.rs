@@ -19,6 +19,7 @@ const OFFSETS: Offsets = Offsets {
     namespace: Namespace { level: 3001, owner: 3002, parent: 3003 },
     dumpable: Dumpable { holder: 1010, flag: 4001, user_ns: 4002, mask: 3 },
     sk_uid: 5001,
+    queue: [5004, 5005],
     skc_cookie: 5002,
     skc_state: 5003,
 };
