@@ -1,12 +1,17 @@
 //! A user who has the helper and wants other users' and root's connections: none is captured. Both
 //! victims are in the attacker's own slice, where the programs run for them.
 
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
 use crate::{
     client::{Client, is_at_pod, is_led, user_to},
     ground::{Ground, MAPPED, OTHER_SESSION, POD4, POD6, SESSION, VIA, Who},
     helper::Helper,
     identity::{send, socket_of},
-    process::output,
+    process::{Process, output},
     rows::Row,
 };
 
@@ -26,6 +31,7 @@ pub fn rows() -> Vec<Row> {
         Row::new("hostile: sockets that the attacker hands over", handed_sockets),
         Row::new("hostile: another user cannot listen beside the listener", nobody_beside),
         Row::new("hostile: another user takes the listener's port", port_taken),
+        Row::new("hostile: the listener's queue is full, and then it closes", full_queue),
         Row::new("hostile: two users redirect the same address", two_helpers),
         Row::new("hostile: eight helpers of one user", |ground| {
             let helpers: Vec<_> = (0..8).map(|_| Helper::start(ground)).collect();
@@ -122,6 +128,27 @@ fn port_taken(ground: &Ground) {
         let said = Client::new(ground).to(to).connects(CONNECTIONS);
         assert!(said.iter().all(|said| said == "error ECONNREFUSED"), "{to}: {said:?}");
     }
+    helper.stop();
+}
+
+/// A SYN that a full queue drops is sent again a second later, to whoever listens then.
+fn full_queue(ground: &Ground) {
+    const PORT: u16 = 7006;
+    let mut command = ground.command(&Who::user(), &ground.plain());
+    let mut deaf = Process::start(command.args(["deaf", "127.0.0.1:7006"]));
+    assert_eq!(deaf.line(), "up");
+    let mut helper = Helper::ready(ground, &Who::user().within(SESSION));
+    helper.apply(&[(POD4, PORT)]).expect("a listener");
+    let address = SocketAddr::from(([127, 0, 0, 1], PORT));
+    let fill = || TcpStream::connect_timeout(&address, Duration::from_millis(300));
+    // Everybody can do that.
+    let queued: Vec<_> = std::iter::from_fn(|| fill().ok()).collect();
+    assert!(!queued.is_empty());
+    for to in [POD4, MAPPED] {
+        let said = Client::new(ground).to(to).connect();
+        assert_eq!(said, "error ECONNREFUSED", "{to}");
+    }
+    drop(queued);
     helper.stop();
 }
 

@@ -424,8 +424,20 @@ fn hides(name: &str, cgroup: &'static str, hook: Hook) -> Row {
         let named = fields["cgroup"].as_str().expect("a path").trim_end_matches('/');
         assert_eq!(named, there.to_str().expect("text").trim_end_matches('/'));
         assert_eq!(attached(ground), 0);
+        never_attached(ground);
         Ok(())
     })
+}
+
+/// Not for a moment either: its user may stop the helper there, and keep the other program off.
+fn never_attached(ground: &Ground) {
+    let who = Who::user().within(SESSION);
+    for _ in 0..10 {
+        let mut helper = Helper::spawn(ground, &mut ground.command(&who, &helper::path(ground)));
+        while helper.process.is_running() {
+            assert_eq!(attached(ground), 0);
+        }
+    }
 }
 
 fn excludes(name: &str, cgroup: &'static str, flags: u32, hook: Hook) -> Row {

@@ -24,6 +24,12 @@ use nix::{
 
 use crate::{bpf, sys};
 
+/// Listens, and never accepts.
+pub fn deaf(arguments: &[String]) {
+    let _listener = TcpListener::bind(&arguments[0]).expect("a free port");
+    hold();
+}
+
 /// Stays until its input ends.
 pub fn hold() {
     println!("up");

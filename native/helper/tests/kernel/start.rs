@@ -22,6 +22,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
         "map" => launcher::map(rest),
         "rows" => return rows::main(rest),
         "serve" => others::serve(rest),
+        "deaf" => others::deaf(rest),
         "echo" => others::echo(rest),
         "talk" => others::talk(rest),
         "hold" => others::hold(),
