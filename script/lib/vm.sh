@@ -55,23 +55,22 @@ build_vm_image() {
 
 # Users without a password, root's login on the console, and nothing that waits for what is not there.
 settle_vm() {
-  local root=$1 user units=$1/etc/systemd/system
+  local root=$1 user unit units=$1/etc/systemd/system
   echo vm > "$root/etc/hostname"
   echo '127.0.0.1 localhost vm' > "$root/etc/hosts"
   for user in "${vm_uids[@]}"; do
     chroot "$root" useradd --create-home --shell /bin/bash --uid "${user#*:}" --user-group "${user%:*}"
   done
   echo 'dev ALL=(ALL) NOPASSWD: ALL' | install -m 440 /dev/stdin "$root/etc/sudoers.d/dev"
-  echo 'share /share 9p trans=virtio,version=9p2000.L,msize=262144 0 0' > "$root/etc/fstab"
   mkdir -p "$root/share" "$units/serial-getty@hvc0.service.d" "$units/getty.target.wants"
   printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear %%I dumb\n' \
     > "$units/serial-getty@hvc0.service.d/autologin.conf"
   ln -s /lib/systemd/system/serial-getty@.service "$units/getty.target.wants/serial-getty@hvc0.service"
   # shellcheck disable=SC2016 # for root's shell
   echo '[ "$(tty)" != /dev/hvc0 ] || exec /share/agent' > "$root/root/.bash_profile"
-  for user in getty@tty1.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
+  for unit in getty@tty1.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
     fstrim.timer dpkg-db-backup.timer serial-getty@ttyS0.service; do
-    ln -sf /dev/null "$units/$user"
+    ln -sf /dev/null "$units/$unit"
   done
 }
 
@@ -118,13 +117,13 @@ download_kernel() {
   rm -r apt debs/busybox-static_*.deb
 }
 
-# A shell, and the modules on the way to the disk.
+# A shell, and the modules for the disk and for /share.
 make_initrd() {
   local version=$1 module number=100 kinds
   mkdir -p initrd/{bin,dev,proc,sys,new,modules}
   cp busybox/bin/busybox initrd/bin/
   install -m 755 "$project/script/lib/vm-init" initrd/init
-  kinds=$(for module in virtio_pci virtio_blk ext4; do modprobe -d root -S "$version" --show-depends "$module"; done)
+  kinds=$(for module in virtio_pci virtio_blk ext4 9pnet_virtio 9p; do modprobe -d root -S "$version" --show-depends "$module"; done)
   for module in $(awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<< "$kinds"); do
     number=$((number + 1))
     case $module in
@@ -148,7 +147,7 @@ start_emulator() {
   # What is written to the first is typed on the console, and the second has what the console shows.
   mkfifo "$state/hvc0.in"
   : > "$state/hvc0.out"
-  setsid qemu-system-x86_64 "${accelerated[@]}" -smp 2 -m 2G -nic none -display none -monitor none -no-reboot \
+  qemu-system-x86_64 -daemonize -pidfile "$state/pid" "${accelerated[@]}" -smp 2 -m 2G -nic none -display none -monitor none -no-reboot \
     -kernel "$vm_kernel/vmlinuz" -initrd "$vm_kernel/initrd.gz" \
     -append "console=ttyS0 rw quiet loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog systemd.show_status=no" \
     -drive "file=$vm_image/disk.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
@@ -156,15 +155,14 @@ start_emulator() {
     -virtfs "local,path=$state/share,mount_tag=share,security_model=none,id=share" \
     -serial "file:$state/console.log" \
     -device virtio-serial-pci -chardev "pipe,id=hvc0,path=$state/hvc0" -device virtconsole,chardev=hvc0 \
-    > "$state/emulator.log" 2>&1 < /dev/null 9>&- &
-  echo $! > "$state/pid"
+    > "$state/emulator.log" 2>&1 < /dev/null 9>&-
 }
 
 # Not another process that was given its number.
 emulator_alive() {
   local pid
   [ -s "$state/pid" ] && pid=$(< "$state/pid") &&
-    [[ $(readlink "/proc/$pid/exe") == */qemu-system-x86_64 ]] && grep -qaF "$state/" "/proc/$pid/cmdline"
+    grep -qaF "$state/" "/proc/$pid/cmdline" 2> /dev/null
 }
 
 # job USER CMD...: lays CMD down in the share, types its number on the console, and becomes its output
