@@ -14,7 +14,7 @@ source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
 
 vm_tools=(qemu-system-x86 mmdebstrap cpio kmod)
 vm_packages=systemd,systemd-sysv,dbus,libpam-systemd,systemd-container,udev,kmod,login,passwd,util-linux,mount
-vm_packages+=,sudo,iproute2,procps,libcap2-bin,bpftool,strace
+vm_packages+=,sudo,iproute2,nftables,iptables,procps,libcap2-bin,bpftool,strace
 vm_uids=(dev:4300 ops:4301)
 # A laptop without these is no other machine to the helper, and they are most of what there is.
 vm_without=(sound drivers/{gpu,media,infiniband,iio,staging,scsi,isdn,hwmon,usb,nvme,mmc,mtd} drivers/net/{ethernet,wireless,can,usb,phy})
