@@ -16,7 +16,7 @@ vm_tools=(qemu-system-x86 mmdebstrap cpio kmod)
 vm_packages=systemd,systemd-sysv,dbus,libpam-systemd,systemd-container,udev,kmod,login,passwd,util-linux,mount
 vm_packages+=,sudo,iproute2,nftables,iptables,procps,libcap2-bin,bpftool,strace
 vm_uids=(dev:4300 ops:4301)
-# A laptop without these is no other machine to the helper, and they are most of what there is.
+# Modules for devices that the VM does not have, which are most of them.
 vm_without=(sound drivers/{gpu,media,infiniband,iio,staging,scsi,isdn,hwmon,usb,nvme,mmc,mtd} drivers/net/{ethernet,wireless,can,usb,phy})
 
 # The Debian that has a kernel.
@@ -98,6 +98,7 @@ build_vm_kernel() {
 # From the mirror that this machine's own packages come from, by an apt that knows that suite alone.
 download_kernel() {
   local suite=$1 mirror apt
+  # shellcheck disable=SC2016 # for apt
   mirror=$(apt-get indextargets --format '$(CREATED_BY) $(CODENAME) $(REPO_URI)' | awk '$1 == "Packages" && $2 == "bookworm" { print $3; exit }')
   [ -n "$mirror" ] || { echo "could not find a mirror of Debian 12 in the sources of apt"; return 1; }
   mkdir -p apt/{state/lists/partial,cache/archives/partial,sources.list.d} debs
@@ -108,7 +109,7 @@ download_kernel() {
     -o "Dir::Etc::preferencesparts=$PWD/apt/sources.list.d" \
     -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none -o APT::Sandbox::User=root)
   apt-get "${apt[@]}" update
-  # The newest one is split: the image has only what hangs it into a boot loader.
+  # Newer kernels are split: linux-image only registers the kernel with a boot loader.
   (cd debs && apt-cache "${apt[@]}" depends --recurse --important linux-image-amd64 |
     grep -oE '^linux-(image|binary|modules)-[0-9].*' | sort -u | xargs apt-get "${apt[@]}" download)
   (cd debs && apt-get download busybox-static)
@@ -124,19 +125,19 @@ make_initrd() {
   cp busybox/bin/busybox initrd/bin/
   install -m 755 "$project/script/lib/vm-init" initrd/init
   kinds=$(for module in virtio_pci virtio_blk ext4 9pnet_virtio 9p; do modprobe -d root -S "$version" --show-depends "$module"; done)
-  for module in $(awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<< "$kinds"); do
+  while read -r module; do
     number=$((number + 1))
     case $module in
       *.xz) xz -dc "$module" > "initrd/modules/$number.ko" ;;
       *.zst) zstd -dc "$module" > "initrd/modules/$number.ko" ;;
       *) cp "$module" "initrd/modules/$number.ko" ;;
     esac
-  done
+  done < <(awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<< "$kinds")
   (cd initrd && find . | cpio -o -H newc --quiet | gzip -1) > initrd.gz
   rm -rf initrd busybox
 }
 
-# The device alone says nothing: under some hypervisors it opens, and runs no guest such as this.
+# Under some hypervisors the device opens, but the processor cannot run a guest like this one.
 accelerator() {
   if [ -w /dev/kvm ] && grep -qE '^flags\s.*\s(vmx|svm)\s' /proc/cpuinfo; then echo KVM; else echo emulated; fi
 }
@@ -144,7 +145,7 @@ accelerator() {
 start_emulator() {
   local accelerated=(-accel "tcg,thread=multi,tb-size=512" -cpu "max,la57=off")
   [ "$(accelerator)" != KVM ] || accelerated=(-accel kvm -cpu host)
-  # What is written to the first is typed on the console, and the second has what the console shows.
+  # The first file is the input of root's console, the second its output.
   mkfifo "$state/hvc0.in"
   : > "$state/hvc0.out"
   qemu-system-x86_64 -daemonize -pidfile "$state/pid" "${accelerated[@]}" -smp 2 -m 2G -nic none -display none -monitor none -no-reboot \
@@ -158,15 +159,15 @@ start_emulator() {
     > "$state/emulator.log" 2>&1 < /dev/null 9>&-
 }
 
-# Not another process that was given its number.
+# The pid may belong to another process by now.
 emulator_alive() {
   local pid
   [ -s "$state/pid" ] && pid=$(< "$state/pid") &&
     grep -qaF "$state/" "/proc/$pid/cmdline" 2> /dev/null
 }
 
-# job USER CMD...: lays CMD down in the share, types its number on the console, and becomes its output
-# and its exit code.
+# job USER CMD...: writes CMD to the share, names it on the console, prints its output while it runs,
+# and exits with its exit code.
 job() {
   local user=$1 folder
   shift
