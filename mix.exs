@@ -32,7 +32,7 @@ defmodule K8sConnect.MixProject do
     [
       licenses: ["Apache-2.0"],
       links: %{},
-      files: ~w(lib native/Cargo.* native/{core,helper,netlink,nif,wire}/{Cargo.toml,src}
+      files: ~w(lib native/Cargo.* native/{core,helper,sock_diag,nif,wire}/{Cargo.toml,src}
                 native/nif/build.rs mix.exs guides README.md SECURITY.md CHANGELOG.md LICENSE)
     ]
   end

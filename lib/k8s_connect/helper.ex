@@ -1,7 +1,7 @@
 defmodule K8sConnect.Helper do
   @moduledoc false
-  # The helper, a port program that may change what the kernel does with this user's connections
-  # (native/helper), and what it was asked to do: one whole set, of all that sessions have claimed.
+  # The helper, a port program whose BPF programs redirect this user's connections (native/helper),
+  # and the set of redirects that it is given: all that sessions have claimed.
   #
   # It is started with the first claim and ended with the last. One that dies, or does not answer, is
   # started again and given the whole set; after three deaths in a minute the claims are lost, and who
@@ -88,12 +88,8 @@ defmodule K8sConnect.Helper do
 
   defp settle(%{program: nil} = state, new) do
     case Program.start(Enum.any?(state.claims, & &1.sudo)) do
-      {:ok, program, %{unable: nil}} ->
+      {:ok, program, _ready} ->
         settle(%{state | program: program}, new)
-
-      {:ok, program, %{unable: reason}} ->
-        Program.stop(program)
-        lose(state, state.claims, Error.new(:helper, reason))
 
       {:error, error} ->
         lose(state, state.claims, error)

@@ -84,8 +84,8 @@ defmodule K8sConnect.Native do
   @spec status_frame(non_neg_integer()) :: binary()
   def status_frame(_id), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec reset_frame(non_neg_integer()) :: binary()
-  def reset_frame(_id), do: :erlang.nif_error(:nif_not_loaded)
+  @spec stop_frame(non_neg_integer()) :: binary()
+  def stop_frame(_id), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec read_frame(binary()) :: tuple()
   def read_frame(_frame), do: :erlang.nif_error(:nif_not_loaded)

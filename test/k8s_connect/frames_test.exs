@@ -7,7 +7,7 @@ defmodule K8sConnect.FramesTest do
   defp read(frame), do: Native.start(:read_frame, [frame])
 
   test "requests are what the helper reads" do
-    assert Native.start(:hello_frame, [77]) == ~s({"hello":{"major":1,"minor":0,"pid":77}})
+    assert Native.start(:hello_frame, [77]) == ~s({"hello":{"major":2,"minor":0,"pid":77}})
 
     assert Native.start(:apply_frame, [
              3,
@@ -17,33 +17,20 @@ defmodule K8sConnect.FramesTest do
                ~s({"to":"[fd00::8]:5555","via":40002}]}})
 
     assert Native.start(:status_frame, [4]) == ~s({"status":{"id":4}})
-    assert Native.start(:reset_frame, [5]) == ~s({"reset":{"id":5}})
+    assert Native.start(:stop_frame, [5]) == ~s({"stop":{"id":5}})
     assert_raise ArgumentError, fn -> Native.start(:apply_frame, [1, [{"nowhere", 1}]]) end
   end
 
   test "answers" do
-    hello =
-      ~s({"hello":{"major":1,"minor":0,"version":"0.1.0","uid":1000,"mechanism":"nft","unable":null}})
+    ready = ~s({"ready":{"major":2,"minor":0,"version":"0.1.0","uid":1000,"gid":100}})
 
-    assert {:hello, %{major: 1, uid: 1000, mechanism: "nft", unable: nil}} = read(hello)
+    assert read(ready) ==
+             {:ready, %{major: 2, minor: 0, version: "0.1.0", uid: 1000, gid: 100}}
 
-    unable = ~s({"not_permitted":{"why":"no_new_privs"}})
-
-    hello =
-      ~s({"hello":{"major":1,"minor":0,"version":"0.1.0","uid":1000,"mechanism":null,"unable":#{unable}}})
-
-    assert {:hello, %{mechanism: nil, unable: {:not_permitted, %{why: :no_new_privs}}}} =
-             read(hello)
-
-    assert read(~s({"applied":{"id":3,"redirects":2,"routed":["10.244.1.8"]}})) ==
-             {:applied, 3, %{redirects: 2, routed: ["10.244.1.8"]}}
-
-    status =
-      ~s({"status":{"id":4,"redirects":[{"to":"10.1.1.1:5555","via":4000}],"routed":[],"capabilities":["cap_net_admin"]}})
-
-    assert read(status) ==
-             {:status, 4,
-              %{redirects: [{"10.1.1.1:5555", 4000}], routed: [], capabilities: ["cap_net_admin"]}}
+    assert read(~s({"applied":{"id":3,"redirects":2}})) == {:applied, 3, %{redirects: 2}}
+    status = ~s({"status":{"id":4,"redirects":[{"to":"10.1.1.1:5555","via":4000}]}})
+    assert read(status) == {:status, 4, %{redirects: [{"10.1.1.1:5555", 4000}]}}
+    assert read(~s({"stopped":{"id":5}})) == {:stopped, 5, %{}}
   end
 
   test "what is no answer is none, and breaks nothing" do
@@ -61,15 +48,24 @@ defmodule K8sConnect.FramesTest do
         {:wrong_version, ~s({"major":2,"minor":0})},
         {:no_hello, nil},
         {:second_hello, nil},
-        {:not_your_process, ~s({"pid":1})},
+        {:no_such_process, ~s({"pid":1})},
         {:set_uid, nil},
-        {:not_permitted, ~s({"why":"file_capability"})},
-        {:not_permitted, ~s({"why":"no_new_privs"})},
-        {:not_permitted, ~s({"why":"bounding_set"})},
-        {:not_permitted, ~s({"why":"no_suid"})},
-        {:not_permitted, ~s({"why":"unknown"})},
-        {:too_many_helpers, ~s({"limit":16})},
-        {:too_many, ~s({"count":2000})},
+        {:no_caller, nil},
+        {:no_capability, ~s({"why":"file_capabilities"})},
+        {:no_capability, ~s({"why":"bounding_set"})},
+        {:no_capability, ~s({"why":"user_namespace"})},
+        {:no_capability, ~s({"why":"unknown"})},
+        {:no_new_privs, nil},
+        {:nosuid, nil},
+        {:no_cgroup2, nil},
+        {:no_user_slice, ~s({"cgroup":"/","uid":1000})},
+        {:no_btf, ~s({"name":"cred"})},
+        {:no_bpf, ~s({"step":"x","problem":"y"})},
+        {:exclusive_program, ~s({"cgroup":"/"})},
+        {:would_hide, ~s({"cgroup":"/"})},
+        {:too_many, ~s({"limit":8})},
+        {:not_led, ~s({"test":"x"})},
+        {:too_many_redirects, ~s({"count":2000})},
         {:bad_destination, ~s({"to":"127.0.0.1:5555","why":"loopback"})},
         {:bad_destination, ~s({"to":"10.0.0.1:5555","why":"local"})},
         {:bad_destination, ~s({"to":"10.0.0.1:5555","why":"unspecified"})},
@@ -82,7 +78,6 @@ defmodule K8sConnect.FramesTest do
         {:twice, ~s({"to":"10.0.0.1:5555"})},
         {:no_listener, ~s({"via":4000})},
         {:foreign_listener, ~s({"via":4000,"uid":7})},
-        {:no_route, ~s({"to":"10.0.0.1","problem":"x"})},
         {:kernel, ~s({"step":"x","problem":"y"})}
       ] do
     test "the refusal #{kind} #{details}" do

@@ -38,7 +38,10 @@ defmodule K8sConnect.Laptop do
   """
   def install_helper do
     built = K8sConnect.Helper.Program.built()
-    sudo("install -D -m 755 #{built} #{@helper} && setcap cap_net_admin=p #{@helper}")
+
+    sudo(
+      "install -D -m 755 #{built} #{@helper} && setcap cap_bpf,cap_net_admin,cap_perfmon=p #{@helper}"
+    )
   end
 
   @doc """
@@ -47,7 +50,7 @@ defmodule K8sConnect.Laptop do
   def remove_helper, do: sudo("rm -f #{@helper}")
 
   @doc """
-  All that sessions leave on a machine: tables, devices, routes, listeners, helpers.
+  All that connections could leave on a machine: BPF programs, listeners, helpers.
   """
   def left, do: String.split(sudo(look()), "\n", trim: true)
 
@@ -57,12 +60,21 @@ defmodule K8sConnect.Laptop do
   """
   def look do
     """
-    nft list tables | grep k8s_connect
-    ip -o link 2> /dev/null | grep -o 'kc[0-9_]*'
-    { ip route show table all; ip -6 route show table all; } | grep kc
+    #{programs()}
     ss -Hltn | grep -E '127.0.0.1:|\\[::1\\]:' | grep -v :4369
     #{@helpers}
     true
+    """
+  end
+
+  @doc """
+  The command line, as root's, that shows the BPF programs in the login sessions of the laptop's users.
+  """
+  def programs do
+    """
+    for slice in /sys/fs/cgroup/user.slice/user-420[01].slice /sys/fs/cgroup/unified/user.slice/user-420[01].slice; do
+      [ ! -d $slice ] || bpftool cgroup tree $slice | grep -o 'kc_connect.*'
+    done
     """
   end
 

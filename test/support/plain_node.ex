@@ -30,7 +30,7 @@ defmodule K8sConnect.PlainNode do
           value != nil,
           do: "#{key}=#{value}"
 
-    become = if options[:user], do: ["sudo", "-n", "-u", options[:user]], else: []
+    become = if options[:user], do: login(options[:user]), else: []
     [command | arguments] = become ++ ["env", "PATH=#{System.get_env("PATH")}" | env] ++ words
 
     Port.open({:spawn_executable, System.find_executable(command)}, [
@@ -41,6 +41,15 @@ defmodule K8sConnect.PlainNode do
       cd: "/",
       args: arguments
     ])
+  end
+
+  # In a login session of that user's, and not in ours.
+  defp login(user) do
+    {uid, 0} = System.cmd("id", ["-u", user])
+    uid = String.trim(uid)
+    session = Path.expand("../../script/lib/login-session", __DIR__)
+    become = ~w(setpriv --reuid=#{uid} --regid=#{uid} --clear-groups --inh-caps=-all)
+    ["sudo", "-n", session, uid | become]
   end
 
   @doc """

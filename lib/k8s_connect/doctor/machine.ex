@@ -79,9 +79,8 @@ defmodule K8sConnect.Doctor.Machine do
         ok("not installed, so there is the route vm only (mix help k8s.helper)", Program.path())
   end
 
-  defp tried({:ok, hello, verdicts}, _context) do
-    version = "version #{hello.version}, protocol #{hello.major}.#{hello.minor}"
-    by = "#{version}, by #{hello.mechanism || "no mechanism"}"
+  defp tried({:ok, ready, verdicts}, _context) do
+    by = "version #{ready.version}, protocol #{ready.major}.#{ready.minor}"
     source = "#{Program.path()}, tried"
     works? = Enum.any?(verdicts, &match?({_family, {:works, _time}}, &1))
 

@@ -522,8 +522,9 @@ defmodule K8sConnect.Error.Catalogue do
   # The helper
 
   def entry(:helper, :not_installed, %{path: path}) do
-    {"the kernel route needs the helper, and there is no #{path}. Run it by sudo, with --sudo, or do without, " <>
-       "with --route vm", {"Or install it once, as an admin", "mix k8s.helper install"}}
+    {"the kernel route needs the helper, and there is no #{path}. Use --sudo to run it once, --exec to run one " <>
+       "program without it, or --route vm",
+     {"Or install it, as an admin", "mix k8s.helper install"}}
   end
 
   def entry(:helper, :not_started, %{path: path, problem: problem}) do
@@ -531,68 +532,124 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:helper, :no_sudo, %{}) do
-    {"there is no sudo in PATH to run the helper by",
+    {"could not run the helper with sudo: no sudo in PATH",
      {"Install the helper instead", "mix k8s.helper install"}}
   end
 
   def entry(:helper, :sudo, %{}) do
-    {"sudo did not run the helper; it was not let ask for a password",
-     {"Give it one first", "sudo -v"}}
+    {"sudo did not run the helper: it needs a password, or does not allow it",
+     {"Enter the password first", "sudo -v"}}
   end
 
   def entry(:helper, :died, %{words: words, times: 1}) do
-    {"the helper is gone: #{bare(words)}. Try again",
-     {"See how it is with", "mix k8s.helper status"}}
+    {"the helper has ended: #{bare(words)}. Try again", {"Test it with", "mix k8s.helper status"}}
   end
 
   def entry(:helper, :died, %{words: words, times: times}) do
-    {"the helper died #{times} times within a minute, the last time so: #{bare(words)}",
-     {"See how it is with", "mix k8s.helper status"}}
+    {"the helper has ended #{times} times within a minute, the last time: #{bare(words)}",
+     {"Test it with", "mix k8s.helper status"}}
   end
 
   def entry(:helper, :silent, %{timeout_ms: timeout}) do
-    {"the helper did not answer within #{timeout} ms and was ended, if that is allowed. Was it stopped?",
-     {"See what is left with", "ps -C k8s_connect_helper"}}
+    {"timed out after #{timeout} ms: the helper did not answer and was killed. Was it stopped?",
+     {"List the helpers with", "ps -C k8s_connect_helper"}}
   end
 
   def entry(:helper, :unreadable, %{problem: problem}) do
-    {"the helper's answer cannot be read: #{bare(problem)}",
-     {"Install the one of this version", "mix k8s.helper install"}}
+    {"invalid answer from the helper: #{bare(problem)}",
+     {"Install the helper of this version", "mix k8s.helper install"}}
+  end
+
+  def entry(:helper, :wrong_version, %{major: 1, minor: _minor}) do
+    {"the installed helper is of an older version, whose netfilter rules allow any local user to take over TCP " <>
+       "connections of other users. Replace it",
+     {"Install the helper of this version", "mix k8s.helper install"}}
   end
 
   def entry(:helper, :wrong_version, %{major: major, minor: minor}) do
-    {"the installed helper speaks version #{major}.#{minor} of its protocol, which this library does not",
-     {"Install the one of this version", "mix k8s.helper install"}}
-  end
-
-  def entry(:helper, :not_permitted, %{why: why}) do
-    {because, next} = missing(why)
-    {"the helper may not change the kernel's rules: #{because}", next}
+    {"the installed helper uses version #{major}.#{minor} of the protocol, which this library does not support",
+     {"Install the helper of this version", "mix k8s.helper install"}}
   end
 
   def entry(:helper, :set_uid, %{}) do
-    {"the helper is setuid, which it refuses to be: it would act for somebody else",
+    {"the helper's file is setuid or setgid, so it refuses to run",
      {"Install it again", "mix k8s.helper install"}}
   end
 
-  def entry(:helper, :not_your_process, %{pid: pid}) do
-    {"the helper does not work for process #{pid}: it is not there, or another user's. It works for the user " <>
-       "who runs it, or who runs sudo", {"Look with", "ps -o user= -p #{pid}"}}
+  def entry(:helper, :no_caller, %{}) do
+    {"the helper runs as root and cannot tell for which user: SUDO_UID and SUDO_GID are missing. Connections of root " <>
+       "are never redirected; doas and pkexec are not supported. Connect as an ordinary user, or use --route vm",
+     {"See who you are with", "id -un"}}
+  end
+
+  def entry(:helper, :no_capability, %{why: why}) do
+    {because, next} = missing_capability(why)
+
+    {"permission denied: the helper has no cap_bpf, cap_net_admin and cap_perfmon, as #{because}",
+     next}
+  end
+
+  def entry(:helper, :no_new_privs, %{}) do
+    {"permission denied: no_new_privs is set for this BEAM, so the helper's file capabilities have no effect. " <>
+       "Sandboxes and some containers set it; connect from another terminal",
+     {"Check with", "grep NoNewPrivs /proc/self/status"}}
+  end
+
+  def entry(:helper, :nosuid, %{}) do
+    {"permission denied: the helper's file is on a file system that is mounted nosuid, so its capabilities have no " <>
+       "effect", {"Check with", "findmnt -T #{@helper}"}}
+  end
+
+  def entry(:helper, :no_cgroup2, %{}) do
+    {"unsupported: there is no cgroup2 file system at /sys/fs/cgroup or /sys/fs/cgroup/unified. Use --exec or " <>
+       "--route vm", {"Check with", "findmnt -t cgroup2"}}
+  end
+
+  def entry(:helper, :no_user_slice, %{cgroup: cgroup, uid: uid}) do
+    {"unsupported: this process runs in cgroup #{cgroup}, not in /user.slice/user-#{uid}.slice. Containers, su, " <>
+       "system services and machines without systemd have no such slice. Connect from a login session, or use " <>
+       "--exec or --route vm", {"Check with", "cat /proc/self/cgroup"}}
+  end
+
+  def entry(:helper, :no_btf, %{name: name}) do
+    {"unsupported: the kernel's type information has no #{name}. The helper needs a kernel with BTF " <>
+       "(CONFIG_DEBUG_INFO_BTF) that it knows. Use --exec or --route vm",
+     {"Check with", "ls -l /sys/kernel/btf/vmlinux"}}
+  end
+
+  def entry(:helper, :no_bpf, %{step: step, problem: problem}) do
+    {"unsupported: the kernel failed #{step}: #{bare(problem)}. The helper needs Linux 5.19 or newer. Use --exec or " <>
+       "--route vm", {"Check with", "uname -r"}}
+  end
+
+  def entry(:helper, :exclusive_program, %{cgroup: cgroup}) do
+    {"permission denied: a BPF program that allows no other beside it is attached to #{cgroup} or to a cgroup " <>
+       "above. Use --exec or --route vm", {"See it with", "sudo bpftool cgroup tree"}}
+  end
+
+  def entry(:helper, :would_hide, %{cgroup: cgroup}) do
+    {"permission denied: a BPF program attached to #{cgroup} can be overridden, and the helper would switch it off " <>
+       "for your processes. Use --exec or --route vm",
+     {"See it with", "sudo bpftool cgroup tree"}}
+  end
+
+  def entry(:helper, :too_many, %{limit: limit}) do
+    {"permission denied: #{limit} programs are attached to your slice already. Each BEAM that is connected by the " <>
+       "kernel route has a helper of its own", {"List them with", "pgrep -a k8s_connect"}}
+  end
+
+  def entry(:helper, :not_led, %{test: test}) do
+    {"unsupported: the helper's programs do not work with this kernel: #{test}. Use --exec or --route vm, and " <>
+       "please report it with the kernel's version", {"Which is", "uname -r"}}
+  end
+
+  def entry(:helper, :no_such_process, %{pid: pid}) do
+    {"no such process: the helper cannot watch the BEAM with the process id #{pid}. Is it in another PID namespace?",
+     {"Check with", "ps -p #{pid}"}}
   end
 
   def entry(:helper, :kernel, %{step: step, problem: problem}) do
-    {"the kernel refused #{step}: #{bare(problem)}. It needs Linux 5.12 with nf_tables",
-     {"See what works here with", "mix k8s.helper status"}}
-  end
-
-  def entry(:helper, :too_many_helpers, %{limit: limit}) do
-    {"this user has #{limit} helpers already, one for each BEAM that is connected by the kernel route, and may " <>
-       "have no more", {"See them with", "pgrep -a k8s_connect"}}
-  end
-
-  def entry(:helper, :no_route, %{to: to, problem: problem}) do
-    {"this machine has no route to #{to}, and could not be given one: #{bare(problem)}",
-     {"Open the device with", "sudo chmod 0666 /dev/net/tun"}}
+    {"the helper failed #{step}: #{bare(problem)}", {"Test it with", "mix k8s.helper status"}}
   end
 
   def entry(:helper, :bad_destination, %{to: to, why: why}) do
@@ -606,25 +663,25 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:helper, :no_listener, %{via: via}) do
-    {"the helper does not redirect to port #{via}, as nothing listens there on the loopback",
-     {"Look with", "ss -ltn sport = :#{via}"}}
+    {"the helper does not redirect to port #{via}: nothing listens there on the loopback address",
+     {"Check with", "ss -ltn sport = :#{via}"}}
   end
 
   def entry(:helper, :foreign_listener, %{via: via, uid: uid}) do
-    {"the helper does not redirect to port #{via}: who listens there is the user #{uid}",
-     {"Look with", "sudo ss -ltnp sport = :#{via}"}}
+    {"the helper does not redirect to port #{via}: another user listens there (uid #{uid})",
+     {"Check with", "sudo ss -ltnp sport = :#{via}"}}
   end
 
-  def entry(:helper, :too_many, %{count: count}) do
+  def entry(:helper, :too_many_redirects, %{count: count}) do
     {"the helper holds 1024 redirects at most, and #{count} were asked for",
-     {"End some connections", "K8sConnect.connections()"}}
+     {"List the connections with", "K8sConnect.connections()"}}
   end
 
   def entry(:helper, :twice, %{to: to}),
     do: {"the helper was asked to redirect #{to} twice", report()}
 
   def entry(:helper, :malformed, %{problem: problem}),
-    do: {"the helper could not read what it was asked: #{bare(problem)}", report()}
+    do: {"the helper could not read a request: #{bare(problem)}", report()}
 
   def entry(:helper, :too_long, %{length: length}),
     do: {"the helper was sent a frame of #{length} bytes, which is too long", report()}
@@ -632,9 +689,9 @@ defmodule K8sConnect.Error.Catalogue do
   def entry(:helper, :empty, %{}), do: {"the helper was sent an empty frame", report()}
 
   def entry(:helper, :no_hello, %{}),
-    do: {"the helper was asked for something before it was greeted", report()}
+    do: {"the helper was sent a request before the hello", report()}
 
-  def entry(:helper, :second_hello, %{}), do: {"the helper was greeted twice", report()}
+  def entry(:helper, :second_hello, %{}), do: {"the helper was sent two hellos", report()}
 
   # The route
 
@@ -660,9 +717,9 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:route, :blocked, %{address: address, problem: problem}) do
-    {"the kernel redirects #{address}, and a connection does not get through (#{bare(problem)}): is there a " <>
-       "firewall that denies what leaves this machine, or another rule for that address? The other route is not " <>
-       "touched by it: --route vm", {"See what works with", "mix k8s.helper status"}}
+    {"could not connect to #{address}: the helper redirects it, and the connection does not arrive " <>
+       "(#{bare(problem)}). Is this BEAM in its user's slice, with the primary group and without capabilities? Use " <>
+       "--exec or --route vm", {"Test it with", "mix k8s.helper status"}}
   end
 
   def entry(:route, :unknown_net_kernel, %{otp: otp}) do
@@ -719,27 +776,25 @@ defmodule K8sConnect.Error.Catalogue do
 
   defp report, do: "Please report it, with what was printed before"
 
-  defp missing(:file_capability) do
-    {"its file has no capability; a copy or an upgrade of it loses that",
+  defp missing_capability(:file_capabilities) do
+    {"its file has none, or not all of them; a copy or an upgrade of the file loses them",
      {"Install it again", "mix k8s.helper install"}}
   end
 
-  defp missing(:no_new_privs) do
-    {"this terminal, or what started it, forbids new privileges (no_new_privs), as sandboxes and some containers " <>
-       "do. Start from another one", {"Check with", "grep NoNewPrivs /proc/self/status"}}
+  defp missing_capability(:bounding_set) do
+    {"the bounding set of this container or service does not include them. Use --exec or --route vm",
+     {"Check with", "grep CapBnd /proc/self/status"}}
   end
 
-  defp missing(:bounding_set) do
-    {"the bounding set of this container does not have cap_net_admin",
-     {"Start it with", "--cap-add NET_ADMIN"}}
+  defp missing_capability(:user_namespace) do
+    {"this process is in a user namespace of its own. Use --exec or --route vm",
+     {"Check with", "lsns -t user"}}
   end
 
-  defp missing(:no_suid) do
-    {"its file is on a file system that is mounted nosuid",
-     {"Look with", "findmnt -T #{@helper}"}}
+  defp missing_capability(:unknown) do
+    {"something keeps them from it, such as strace or another tracer",
+     {"Check with", "getcap #{@helper}"}}
   end
-
-  defp missing(:unknown), do: {"why cannot be told", {"Look with", "getcap #{@helper}"}}
 
   defp destination(:local), do: "an address of this machine"
   defp destination(:loopback), do: "a loopback address"
@@ -1015,22 +1070,31 @@ defmodule K8sConnect.Error.Catalogue do
         died: %{words: "killed", times: 3},
         silent: %{timeout_ms: 5000},
         unreadable: %{problem: "not a frame"},
-        wrong_version: %{major: 2, minor: 0},
-        not_permitted: %{why: :file_capability},
-        not_permitted: %{why: :no_new_privs},
-        not_permitted: %{why: :bounding_set},
-        not_permitted: %{why: :no_suid},
-        not_permitted: %{why: :unknown},
+        wrong_version: %{major: 3, minor: 0},
+        wrong_version: %{major: 1, minor: 0},
         set_uid: %{},
-        not_your_process: %{pid: 4711},
-        kernel: %{step: "a table", problem: "Operation not supported (os error 95)"},
-        too_many_helpers: %{limit: 16},
-        no_route: %{to: "10.244.1.8", problem: "no TUN device"},
+        no_caller: %{},
+        no_capability: %{why: :file_capabilities},
+        no_capability: %{why: :bounding_set},
+        no_capability: %{why: :user_namespace},
+        no_capability: %{why: :unknown},
+        no_new_privs: %{},
+        nosuid: %{},
+        no_cgroup2: %{},
+        no_user_slice: %{cgroup: "/system.slice/run-u7.service", uid: 1000},
+        no_btf: %{name: "task_struct.cred"},
+        no_bpf: %{step: "loading the program", problem: "Invalid argument (os error 22)"},
+        exclusive_program: %{cgroup: "/sys/fs/cgroup/user.slice/user-1000.slice"},
+        would_hide: %{cgroup: "/sys/fs/cgroup/user.slice"},
+        too_many: %{limit: 8},
+        not_led: %{test: "a process that its user may trace must be redirected"},
+        no_such_process: %{pid: 4711},
+        kernel: %{step: "opening sock_diag", problem: "Protocol not supported (os error 93)"},
         bad_destination: %{to: "127.0.0.1:5555", why: :loopback},
         low_port: %{to: "10.244.1.8:80", port: 80},
         no_listener: %{via: 40_000},
         foreign_listener: %{via: 40_000, uid: 1001},
-        too_many: %{count: 2000},
+        too_many_redirects: %{count: 2000},
         twice: %{to: "10.244.1.8:5555"},
         malformed: %{problem: "a frame of another version"},
         too_long: %{length: 70_000},

@@ -6,14 +6,13 @@ defmodule K8sConnect.Helper.Program do
 
   alias K8sConnect.{Error, Native}
 
-  # Root's, in folders of root's, and nobody else's to change: it may have a capability.
+  # Owned by root, in folders owned by root: the file has capabilities.
   @path "/usr/local/libexec/k8s_connect_helper"
 
-  # It answers within a moment.
-  @patience 5_000
-  # And ends within this when it is killed.
-  @grace 1_000
-  @not_read "it ended before it had read what it was told"
+  @timeout 5_000
+  # It ends within this when it is killed.
+  @kill_timeout 1_000
+  @not_read "it ended before it had read its input"
 
   @enforce_keys [:port, :pid, :sudo]
   defstruct @enforce_keys ++ [next: 1]
@@ -41,8 +40,8 @@ defmodule K8sConnect.Helper.Program do
   def built, do: Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_helper"])
 
   @doc """
-  Starts the helper, by `sudo` if that is asked for, and greets it. What it answers says what it can
-  do here; nothing is redirected yet.
+  Starts the helper, by `sudo` if that is asked for. It speaks first, when its programs are attached
+  and tested and it has given up every privilege; nothing is redirected yet.
   """
   @spec start(boolean()) :: {:ok, t(), map()} | {:error, Error.t()}
   def start(sudo) do
@@ -52,9 +51,9 @@ defmodule K8sConnect.Helper.Program do
       program = %__MODULE__{port: port, pid: os_pid(port), sudo: sudo}
       send_frame(port, frame)
 
-      case await(port, &match?({:hello, _map}, &1)) do
-        {:hello, hello} ->
-          {:ok, program, hello}
+      case await(port, &match?({:ready, _map}, &1)) do
+        {:ready, ready} ->
+          {:ok, program, ready}
 
         other ->
           ended(other, program)
@@ -88,11 +87,11 @@ defmodule K8sConnect.Helper.Program do
   end
 
   @doc """
-  Ends it in order, open connections first, and waits until nothing is left.
+  Ends it, and waits until the kernel has taken its programs back.
   """
   @spec stop(t()) :: :ok
   def stop(%__MODULE__{port: port, next: id} = program) do
-    {:ok, frame} = frame(:reset_frame, [id])
+    {:ok, frame} = frame(:stop_frame, [id])
     send_frame(port, frame)
     if await_end(port), do: :ok, else: kill(program)
   end
@@ -109,7 +108,6 @@ defmodule K8sConnect.Helper.Program do
   defp words(status) when status > 128, do: "it was ended by signal #{status - 128}"
   defp words(status), do: "it ended with status #{status}"
 
-  # Root's own BEAM needs nothing installed; nobody else gets root's powers without asking.
   defp command(true) do
     case System.find_executable("sudo") do
       nil ->
@@ -121,18 +119,14 @@ defmodule K8sConnect.Helper.Program do
   end
 
   defp command(false) do
-    cond do
-      installed?() -> {:ok, {@path, []}}
-      root?() -> {:ok, {built(), []}}
-      true -> {:error, Error.new(:helper, {:not_installed, %{path: @path}})}
-    end
+    if installed?(),
+      do: {:ok, {@path, []}},
+      else: {:error, Error.new(:helper, {:not_installed, %{path: @path}})}
   end
 
-  defp root?, do: match?({:ok, %File.Stat{uid: 0}}, File.stat("/proc/self"))
-
   defp spawn_port(executable, arguments) do
-    # A BEAM under `sudo iex` is root's: who has called that is not who the helper works for.
-    env = [{'SUDO_UID', false}]
+    # In a BEAM under `sudo iex` they are of that sudo, and not of one that runs the helper.
+    env = [{'SUDO_UID', false}, {'SUDO_GID', false}]
     options = [:binary, :exit_status, packet: 4, args: arguments, env: env]
     {:ok, Port.open({:spawn_executable, executable}, options)}
   rescue
@@ -148,7 +142,7 @@ defmodule K8sConnect.Helper.Program do
     end
   end
 
-  # It may have gone a moment ago; its last word is in the mailbox then.
+  # It may have gone a moment ago; its last message is in the mailbox then.
   defp send_frame(port, frame) do
     Port.command(port, frame)
   rescue
@@ -160,7 +154,7 @@ defmodule K8sConnect.Helper.Program do
       {^port, {:data, frame}} ->
         {:ok, answer} = frame(:read_frame, [frame])
 
-        # What it could not read, and why it ends, it says without an id.
+        # A refusal to start, or of a frame that could not be read, has no id.
         if wanted?.(answer) or match?({:refused, nil, _reason}, answer) or
              match?({:unreadable, _problem}, answer),
            do: answer,
@@ -172,7 +166,7 @@ defmodule K8sConnect.Helper.Program do
       {:EXIT, ^port, _reason} ->
         {:ended, @not_read}
     after
-      @patience -> :silent
+      @timeout -> :silent
     end
   end
 
@@ -182,7 +176,7 @@ defmodule K8sConnect.Helper.Program do
       {^port, {:exit_status, _status}} -> true
       {:EXIT, ^port, _reason} -> true
     after
-      @patience -> false
+      @timeout -> false
     end
   end
 
@@ -193,13 +187,13 @@ defmodule K8sConnect.Helper.Program do
   # with its input.
   defp kill(%__MODULE__{port: port, pid: pid}) do
     _ = pid && System.cmd("sh", ["-c", "kill -KILL #{pid}"], stderr_to_stdout: true)
-    receive(do: ({^port, {:exit_status, _status}} -> :ok), after: (@grace -> :ok))
+    receive(do: ({^port, {:exit_status, _status}} -> :ok), after: (@kill_timeout -> :ok))
     _ = Port.info(port) && Port.close(port)
     :ok
   end
 
   defp failure(:silent, _program),
-    do: Error.new(:helper, {:silent, %{timeout_ms: @patience}})
+    do: Error.new(:helper, {:silent, %{timeout_ms: @timeout}})
 
   defp failure({:ended, _words}, %{sudo: true, next: 1}),
     do: Error.new(:helper, {:sudo, %{}})

@@ -1,9 +1,9 @@
 defmodule K8sConnect.Helper.Trial do
   @moduledoc false
-  # Whether the kernel route works on this machine, by trying it: a helper is asked to redirect an
-  # address that is nobody's (RFC 5737 and RFC 3849 keep them for documentation), a connection to it
-  # is made, and looked for at our own listener. Nothing leaves the machine if it works, and one
-  # attempt to connect at most if it does not.
+  # Whether the kernel route works on this machine, by trying it. The helper tests its programs before
+  # it says that it is ready. Then it redirects an address that is reserved for documentation (RFC 5737
+  # and RFC 3849), this BEAM connects to it, and the connection must arrive at our own listener.
+  # Nothing leaves the machine if it works, and one attempt to connect at most if it does not.
 
   alias K8sConnect.{Error, Helper.Program}
 
@@ -13,7 +13,7 @@ defmodule K8sConnect.Helper.Trial do
      {0x2001, 0xDB8, 0, 0, 0, 0, 0, 1}}
   ]
   @port 49_152
-  @patience 1_000
+  @timeout 1_000
 
   @typep verdict :: {:works, microseconds :: non_neg_integer()} | {:fails, String.t()}
 
@@ -32,30 +32,17 @@ defmodule K8sConnect.Helper.Trial do
   end
 
   defp run_all(sudo) do
-    with {:ok, program, hello} <- Program.start(sudo) do
-      {verdicts, program} = Enum.map_reduce(@addresses, program, &try_one(&1, &2, hello))
-      status = status(program)
-      {:ok, Map.merge(hello, status), verdicts}
+    with {:ok, program, ready} <- Program.start(sudo) do
+      {verdicts, program} = Enum.map_reduce(@addresses, program, &try_one/2)
+      if program, do: Program.stop(program)
+      {:ok, ready, verdicts}
     end
   end
 
-  defp status(nil), do: %{capabilities: []}
-
-  defp status(program) do
-    answer = Program.ask(program, :status_frame, [])
-    if elem(answer, 0) != :gone, do: Program.stop(program)
-    if match?({:ok, _status, _program}, answer), do: elem(answer, 1), else: status(nil)
-  end
-
-  defp try_one({name, _family, _loopback, _address, _ip}, program, %{unable: reason})
-       when reason != nil do
-    {{name, fails(Error.new(:helper, reason))}, program}
-  end
-
-  defp try_one({name, _family, _loopback, _address, _ip}, nil, _hello),
+  defp try_one({name, _family, _loopback, _address, _ip}, nil),
     do: {{name, {:fails, "the helper is gone"}}, nil}
 
-  defp try_one({name, family, loopback, address, ip}, program, _hello) do
+  defp try_one({name, family, loopback, address, ip}, program) do
     case :gen_tcp.listen(0, [family, :binary, ip: loopback, active: false]) do
       {:ok, listener} ->
         {verdict, program} = redirect(program, listener, address, family, ip)
@@ -80,23 +67,19 @@ defmodule K8sConnect.Helper.Trial do
   defp connect(listener, family, ip) do
     start = System.monotonic_time(:microsecond)
 
-    with {:ok, client} <- :gen_tcp.connect(ip, @port, [family, active: false], @patience),
-         {:ok, server} <- :gen_tcp.accept(listener, @patience),
+    with {:ok, client} <- :gen_tcp.connect(ip, @port, [family, active: false], @timeout),
+         {:ok, server} <- :gen_tcp.accept(listener, @timeout),
          true <- :inet.sockname(client) == :inet.peername(server) do
       Enum.each([client, server], &:gen_tcp.close/1)
       {:works, System.monotonic_time(:microsecond) - start}
     else
       false ->
-        {:fails, "somebody else connected to our listener meanwhile. Try again"}
-
-      {:error, :timeout} ->
-        {:fails,
-         "what is redirected does not arrive: is there a firewall that denies what leaves this machine? " <>
-           "It must let through what goes to 127.0.0.0/8 and ::1, whatever the device. " <>
-           "Look with: sudo nft list ruleset"}
+        {:fails, "another program connected to the test's listener meanwhile. Try again"}
 
       {:error, reason} ->
-        {:fails, "connecting to the redirected address failed: #{:inet.format_error(reason)}"}
+        {:fails,
+         "the connection was not redirected (#{:inet.format_error(reason)}). Is this BEAM in the slice of its " <>
+           "user, with the user's primary group and without capabilities? Look with: cat /proc/self/cgroup; id"}
     end
   end
 

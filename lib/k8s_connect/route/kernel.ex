@@ -1,9 +1,9 @@
 defmodule K8sConnect.Route.Kernel do
   @moduledoc false
-  # A node's address leads to its pod for every program of this user: the helper redirects the
-  # user's connections to the pod's address to two listeners of ours on the loopback, one in place of
-  # the pod's epmd and one in place of the node. They take connections of this user only, and make
-  # both ends of a handshake see a hidden node, unless it was asked to be visible.
+  # Every program of this user can connect to the pod's address: the helper redirects these
+  # connections to two listeners of ours on the loopback address, one in place of the pod's epmd and
+  # one in place of the node. The listeners accept connections of this user only, and make both ends
+  # of a handshake see a hidden node, unless it was asked to be visible.
   #
   # This BEAM connects like every other program, by OTP's own distribution.
 
@@ -12,8 +12,8 @@ defmodule K8sConnect.Route.Kernel do
   alias K8sConnect.{Connection, Distribution, Error, Helper, Native}
   alias K8sConnect.Route.Kernel.Hosts
 
-  # Our own listener answers within a moment, or the way to it is not open.
-  @patience 1_000
+  # Our own listener answers at once.
+  @timeout 1_000
 
   @impl true
   def prepare(%{node: node} = connection, session, options) do
@@ -55,7 +55,7 @@ defmodule K8sConnect.Route.Kernel do
     end
   end
 
-  # In this order: who else might take the listener's port must not get what is still redirected.
+  # In this order: while a redirect has no listener, connections to the pod's address are refused.
   @impl true
   def detach(node, listener) do
     Hosts.remove(node)
@@ -98,16 +98,16 @@ defmodule K8sConnect.Route.Kernel do
     end
   end
 
-  # That the kernel has the redirect does not mean that a connection gets through: a firewall of
-  # this machine may drop what is redirected. epmd's question to the pod's address tells.
+  # The helper's programs may be attached and not see this BEAM: it may be in another cgroup, or have
+  # a capability. epmd's question to the pod's address tells.
   defp check_open([{epmd, _via} | _node]) do
     {ip, port} = split(epmd)
     family = if tuple_size(ip) == 4, do: :inet, else: :inet6
     options = [family, :binary, active: false]
 
-    with {:ok, socket} <- :gen_tcp.connect(ip, port, options, @patience),
+    with {:ok, socket} <- :gen_tcp.connect(ip, port, options, @timeout),
          :ok <- :gen_tcp.send(socket, <<1::16, ?n>>),
-         {:ok, <<^port::32, _names::binary>>} <- :gen_tcp.recv(socket, 0, @patience) do
+         {:ok, <<^port::32, _names::binary>>} <- :gen_tcp.recv(socket, 0, @timeout) do
       :gen_tcp.close(socket)
     else
       {:ok, _something_else} ->

@@ -7,33 +7,24 @@ defmodule Mix.K8sConnect.Install do
   alias K8sConnect.Helper.{Program, Trial}
   alias Mix.K8sConnect.{Console, Shell}
 
+  # Owned by root on every system; the user's own PATH may name anything.
+  @folders ~w(/usr/sbin /usr/bin /sbin /bin /run/wrappers/bin /run/current-system/sw/bin)
+  @capabilities "cap_bpf,cap_net_admin,cap_perfmon=p"
+
   @doc """
-  Puts the helper that was built with this library to its path.
+  Installs the helper that was built with this library.
   """
   @spec install(keyword()) :: :ok
-  def install(_options) do
-    # An nftables verdict is kept per connection-tracking tuple, so a user who seeds tuples redirects
-    # other users' and root's connections to a listener of their own.
-    Console.fail(
-      "permission denied: this version does not install the helper. Its netfilter rules allow any " <>
-        "local user to take over TCP connections of other users and of root. Use the vm route, which " <>
-        "needs no helper, and remove an installed one: mix k8s.helper uninstall",
-      1
-    )
-  end
-
-  @doc false
-  def install_commands(options) do
+  def install(options) do
     path = Program.path()
     folder = Path.dirname(path)
     check_folders(folder)
-    setcap = find_tool("setcap", "On Debian: sudo apt-get install libcap2-bin")
 
     run(options, [
-      ~w(install -d -o root -g root -m 0755 #{folder}),
-      ["install", "-o", "root", "-g", "root", "-m", "0755", Program.built(), path],
-      # Permitted and not effective: it starts where the capability cannot be had, and says so.
-      [setcap, "cap_net_admin=p", path]
+      [tool("install")] ++ ~w(-d -o root -g root -m 0755 #{folder}),
+      [tool("install"), "-o", "root", "-g", "root", "-m", "0755", Program.built(), path],
+      # Permitted and not effective: without them the helper starts and says why.
+      [tool("setcap"), @capabilities, path]
     ])
 
     status(options)
@@ -45,7 +36,7 @@ defmodule Mix.K8sConnect.Install do
   @spec uninstall(keyword()) :: :ok
   def uninstall(options) do
     if Program.installed?() do
-      run(options, [["rm", Program.path()]])
+      run(options, [[tool("rm"), Program.path()]])
       IO.puts("#{Program.path()} is gone")
     else
       IO.puts("there is no #{Program.path()}")
@@ -62,9 +53,8 @@ defmodule Mix.K8sConnect.Install do
     case Trial.run(options[:sudo] || false) do
       {:ok, found, verdicts} ->
         line("helper", "version #{found.version}, protocol #{found.major}.#{found.minor}")
-        line("user", "connections of uid #{found.uid} and of nobody else")
-        line("keeps", Enum.join(found.capabilities, ", ") |> or_none())
-        line("mechanism", or_none(found.mechanism))
+        line("user", "connections of uid #{found.uid}, gid #{found.gid}, and of nobody else")
+        line("self-test", "passed; every capability given up after it")
         for {family, verdict} <- verdicts, do: line(family, words(verdict))
         {_routes, why} = K8sConnect.Route.choose(%{route: :auto, sudo: false, visible: false})
         line("route", why)
@@ -89,20 +79,17 @@ defmodule Mix.K8sConnect.Install do
   defp words({:works, time}), do: "works: a redirected connection arrived after #{time} us"
   defp words({:fails, sentence}), do: "does not work: " <> sentence
 
-  defp or_none(text) when text in [nil, ""], do: "none"
-  defp or_none(text), do: text
-
   defp line(name, text), do: IO.puts(String.pad_trailing(name, 10) <> " " <> text)
 
-  # A file with a capability must be nobody's to change but root's, and so must the way to it.
+  # Only root may be able to replace a file with capabilities.
   defp check_folders(folder), do: folder |> parents() |> Enum.each(&check_folder/1)
 
   defp check_folder(folder) do
     with {:ok, stat} <- File.stat(folder),
          true <- stat.uid != 0 or band(stat.mode, 0o022) != 0 do
       Console.fail(
-        "#{folder} can be changed by others than root, so a helper in it could be, too. " <>
-          "Mend it first: sudo chown root #{folder} && sudo chmod go-w #{folder}",
+        "permission denied: others than root can change #{folder}, and so a helper in it. " <>
+          "Fix it first: sudo chown root #{folder} && sudo chmod go-w #{folder}",
         1
       )
     end
@@ -111,16 +98,17 @@ defmodule Mix.K8sConnect.Install do
   defp parents("/"), do: ["/"]
   defp parents(folder), do: [folder | parents(Path.dirname(folder))]
 
-  # An ordinary user's PATH often lacks these folders.
-  defp find_tool(name, cure) do
-    System.find_executable(name) ||
-      Enum.find(["/usr/sbin/#{name}", "/sbin/#{name}"], &File.exists?/1) ||
-      Console.fail("installing the helper needs #{name}, and there is none. #{cure}", 1)
+  defp tool(name) do
+    @folders |> Enum.map(&Path.join(&1, name)) |> Enum.find(&File.exists?/1) ||
+      Console.fail("could not find #{name} in #{Enum.join(@folders, ", ")}.#{package(name)}", 1)
   end
+
+  defp package("setcap"), do: " On Debian: sudo apt-get install libcap2-bin"
+  defp package(_name), do: ""
 
   # Root runs them as they are, and everybody else by sudo.
   defp run(options, commands) do
-    commands = if root?(), do: commands, else: Enum.map(commands, &["sudo" | &1])
+    commands = if root?(), do: commands, else: Enum.map(commands, &[tool("sudo") | &1])
     IO.puts("As root, once:\n")
     for words <- commands, do: IO.puts("    " <> Enum.map_join(words, " ", &quoted/1))
     IO.puts("")
@@ -130,10 +118,17 @@ defmodule Mix.K8sConnect.Install do
 
   defp ask(options) do
     cond do
-      options[:yes] -> :ok
-      not Shell.terminal?() -> Console.fail("nobody is there to ask. Run them, or say --yes", 2)
-      Mix.shell().yes?("Run these commands now?") -> :ok
-      true -> Console.fail("nothing was done", 2)
+      options[:yes] ->
+        :ok
+
+      not Shell.terminal?() ->
+        Console.fail("not running on a terminal. Run the commands yourself, or pass --yes", 2)
+
+      Mix.shell().yes?("Run these commands now?") ->
+        :ok
+
+      true ->
+        Console.fail("nothing was done", 2)
     end
   end
 

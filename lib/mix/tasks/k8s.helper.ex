@@ -6,28 +6,31 @@ defmodule Mix.Tasks.K8s.Helper do
 
       mix k8s.helper install | status | uninstall
 
-  With the helper installed, `mix k8s.connect` makes the pod's own address work on this machine, for
-  every program of this user and for nobody else: a second `iex --name`, Livebook, `observer_cli`.
-  Without it everything else works as well, from inside of the BEAM that connects.
+  With the helper installed, the pod's own address works on this machine for every program of this
+  user, and for no other user: a second `iex --name`, Livebook, `observer_cli`. Without it everything
+  else works as well, from the BEAM that connects; and `mix k8s.connect --exec` runs one program that
+  sees the pod's address, without any privilege.
 
     * `install` - prints the commands that an admin has to run, once, and asks whether to run them.
-      They put the helper to one path, owned by root, and give the file one capability,
-      `cap_net_admin`. The helper is not setuid, and its rules go with it, whatever ends it.
-    * `status` - what is installed, and whether the route works on this machine. That is tried: a
-      helper is started, an address that is nobody's is redirected, and a connection to it is made.
-    * `uninstall` - the same as `install`, the other way round.
+      They install the helper to one path, owned by root, and give the file the capabilities
+      `cap_bpf`, `cap_net_admin` and `cap_perfmon`. The helper is not setuid. It attaches two BPF
+      programs to your systemd slice, gives up every capability before it reads any input, and
+      whatever ends it, the kernel takes the programs back.
+    * `status` - what is installed, and whether the route works on this machine. It starts a helper,
+      which tests itself, redirects an address that is reserved for documentation, and connects to it.
+    * `uninstall` - removes the helper.
 
-  An upgrade of the library does not need another installation as long as the helper speaks the
-  same version of their protocol; `status` shows it.
+  It needs Linux 5.19 or newer with BTF, cgroup2, and a login session of systemd. SECURITY.md says who
+  can do what with the helper installed.
 
   ## Command line options
 
     * `--yes` - does not ask
-    * `--sudo` - for `status`: runs the helper by `sudo -n`, as `mix k8s.connect --sudo` does
+    * `--sudo` - for `status`: runs the helper with `sudo -n`, as `mix k8s.connect --sudo` does
 
   ## Exit codes
 
-  0 it is done, or works; 1 it does not; 2 wrong words, or nobody there to ask.
+  0 success; 1 failure; 2 usage error, or not running on a terminal.
   """
 
   use Mix.Task
@@ -35,7 +38,7 @@ defmodule Mix.Tasks.K8s.Helper do
   alias Mix.K8sConnect.{Console, Install}
 
   @switches [yes: :boolean, sudo: :boolean]
-  @usage "say one of: mix k8s.helper install, status, uninstall. See: mix help k8s.helper"
+  @usage "usage: mix k8s.helper install | status | uninstall. See: mix help k8s.helper"
 
   @impl true
   def run(arguments) do
@@ -52,7 +55,7 @@ defmodule Mix.Tasks.K8s.Helper do
         Install.status(options)
 
       {_options, _words, [{switch, _value} | _more]} ->
-        Console.fail("#{switch} is no option here. #{@usage}", 2)
+        Console.fail("unknown option #{switch}. #{@usage}", 2)
 
       _other ->
         Console.fail(@usage, 2)

@@ -1,88 +1,103 @@
-//! Who is asking: the user whose BEAM has started this program, and that BEAM's life.
-
-use std::{
-    io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
-};
+//! The user whose connections are redirected. No input names one.
 
 use k8s_connect_wire::Refusal;
-use nix::{
-    poll::{PollFd, PollFlags, PollTimeout},
-    unistd::{Uid, geteuid, getuid},
-};
+use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
 
-use crate::sys;
+use crate::refusal::kernel;
 
-/// The user whose connections may be redirected, and the process that everything ends with.
+/// A user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller {
-    /// The user.
+    /// The user's id.
     pub uid: u32,
-    /// Can be read when the BEAM has ended.
-    pub beam: OwnedFd,
+    /// The id of the user's primary group.
+    pub gid: u32,
+    /// Whether this process still has to become that user.
+    pub by_sudo: bool,
 }
 
-/// This program has no need of being setuid, and would be a way to other users' connections.
+/// `SUDO_UID` and `SUDO_GID`, which `sudo` sets.
+pub type Sudo = [Option<String>; 2];
+
+/// The user who runs this program: the real one, or, as root, the one who has called `sudo`. For
+/// root itself there is nothing to redirect, as ptrace of its programs takes capabilities; and
+/// `doas` or `pkexec` do not tell the caller in a way that is known here.
 ///
 /// # Errors
-/// [`Refusal::SetUid`]
-pub fn refuse_setuid() -> Result<(), Refusal> {
-    if getuid() == geteuid() { Ok(()) } else { Err(Refusal::SetUid) }
-}
-
-/// Finds out who is calling: the owner of the BEAM that gives its process id. That must be our own
-/// real user, or, under `sudo`, the one who has called it. No frame names a user.
-///
-/// # Errors
-/// [`Refusal::NotYourProcess`]
-pub fn identify(pid: u32, sudo_uid: Option<&str>) -> Result<Caller, Refusal> {
-    let refused = |_: io::Error| Refusal::NotYourProcess { pid };
-    let beam = sys::open_pidfd(pid).map_err(refused)?;
-    let owner = std::fs::metadata(format!("/proc/{pid}")).map_err(refused)?.uid();
-    // Still the same process: it was alive after its owner was read.
-    if !is_alive(&beam) || !may_speak_for(owner, getuid(), sudo_uid) {
-        return Err(Refusal::NotYourProcess { pid });
+/// [`Refusal::SetUid`], [`Refusal::NoCaller`]
+pub fn identify(sudo: &Sudo) -> Result<Caller, Refusal> {
+    let (users, groups) = (
+        getresuid().map_err(kernel("reading the user ids"))?,
+        getresgid().map_err(kernel("reading the group ids"))?,
+    );
+    let one_user = users.real == users.effective && users.real == users.saved;
+    let one_group = groups.real == groups.effective && groups.real == groups.saved;
+    if !one_user || !one_group {
+        return Err(Refusal::SetUid);
     }
-    Ok(Caller { uid: owner, beam })
+    of(users.real, groups.real, sudo)
 }
 
-fn may_speak_for(owner: u32, real: Uid, sudo_uid: Option<&str>) -> bool {
-    // Who may run this as root may not thereby have root's connections.
-    match sudo_uid.filter(|_| real.is_root()) {
-        Some(uid) => uid.parse() == Ok(owner),
-        None => owner == real.as_raw(),
+fn of(uid: Uid, gid: Gid, sudo: &Sudo) -> Result<Caller, Refusal> {
+    if !uid.is_root() {
+        return Ok(Caller { uid: uid.as_raw(), gid: gid.as_raw(), by_sudo: false });
+    }
+    let [uid, gid] = sudo.each_ref().map(|id| id.as_deref().and_then(|id| id.parse().ok()));
+    match (uid, gid) {
+        (Some(uid @ 1..=MAX_ID), Some(gid @ 0..=MAX_ID)) => Ok(Caller { uid, gid, by_sudo: true }),
+        _ => Err(Refusal::NoCaller),
     }
 }
 
-fn is_alive(process: &OwnedFd) -> bool {
-    use std::os::fd::AsFd;
-    let mut descriptors = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
-    nix::poll::poll(&mut descriptors, PollTimeout::ZERO) == Ok(0)
+/// The number above it means "no change" to the kernel.
+const MAX_ID: u32 = u32::MAX - 1;
+
+impl Caller {
+    /// Makes this process the user's, for good; so the user can end it, too.
+    ///
+    /// # Errors
+    /// [`Refusal::Kernel`]
+    pub fn become_user(&self) -> Result<(), Refusal> {
+        let failed = kernel("becoming the user who has called sudo");
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        setgroups(&[]).map_err(&failed)?;
+        setresgid(gid, gid, gid).map_err(&failed)?;
+        setresuid(uid, uid, uid).map_err(&failed)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_user_speaks_for_himself_and_under_sudo_for_who_called_it() {
-        let (user, root) = (Uid::from_raw(1000), Uid::from_raw(0));
-        assert!(may_speak_for(1000, user, None));
-        assert!(may_speak_for(0, root, None));
-        assert!(may_speak_for(1000, root, Some("1000")));
-
-        assert!(!may_speak_for(0, root, Some("1000")));
-        assert!(!may_speak_for(0, user, None));
-        assert!(!may_speak_for(1001, user, Some("1001")));
-        assert!(!may_speak_for(1001, root, Some("1000")));
-        assert!(!may_speak_for(1001, root, Some("nonsense")));
-        assert!(!may_speak_for(1001, root, None));
+    fn called(uid: u32, sudo: [Option<&str>; 2]) -> Result<Caller, Refusal> {
+        of(Uid::from_raw(uid), Gid::from_raw(uid), &sudo.map(|id| id.map(str::to_owned)))
     }
 
     #[test]
-    fn a_process_that_is_not_there_is_nobodys() {
-        assert!(identify(std::process::id(), None).is_ok());
-        for pid in [0, u32::MAX, 4_194_305] {
-            assert!(matches!(identify(pid, None), Err(Refusal::NotYourProcess { .. })), "{pid}");
+    fn a_user_is_the_caller_whatever_the_environment_says() {
+        let caller = Caller { uid: 1000, gid: 1000, by_sudo: false };
+        assert_eq!(called(1000, [None, None]), Ok(caller));
+        assert_eq!(called(1000, [Some("0"), Some("0")]), Ok(caller));
+    }
+
+    #[test]
+    fn root_must_have_been_called_by_sudo_and_by_somebody_else() {
+        let caller = Caller { uid: 1000, gid: 100, by_sudo: true };
+        assert_eq!(called(0, [Some("1000"), Some("100")]), Ok(caller));
+        for bad in [
+            [None, None],
+            [Some("1000"), None],
+            [None, Some("100")],
+            [Some("0"), Some("0")],
+            [Some("dev"), Some("100")],
+            [Some("-1"), Some("100")],
+            [Some("4294967295"), Some("100")],
+            [Some("1000"), Some("4294967295")],
+            [Some("4294967296"), Some("100")],
+            [Some(""), Some("")],
+        ] {
+            assert_eq!(called(0, bad), Err(Refusal::NoCaller), "{bad:?}");
         }
     }
 }

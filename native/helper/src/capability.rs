@@ -1,53 +1,79 @@
-//! `CAP_NET_ADMIN`: what it is for, when it is on, and what may have kept it from us.
+//! The capabilities: what they are for, and what may have kept the helper from them.
 //!
-//! It is needed for the netfilter table, the TUN device with its routes, and to end connections.
-//! It stays in the permitted set for as long as the program runs, as redirects come and go, and is
-//! effective only inside of [`with`].
+//! `CAP_BPF` makes the map, `CAP_NET_ADMIN` loads and attaches programs of this kind, and
+//! `CAP_PERFMON` lets them read the credentials of the process that connects. All of them are given
+//! up before the first byte of input is read.
+
+use std::os::unix::fs::MetadataExt;
 
 use k8s_connect_wire::{Missing, Refusal};
 use nix::sys::{prctl, statvfs};
 
-use crate::sys;
+use crate::{refusal::kernel, sys};
 
-/// Runs `work` with the capability on.
+const SETGID: u32 = 6;
+const SETUID: u32 = 7;
+const NET_ADMIN: u32 = 12;
+const PERFMON: u32 = 38;
+const BPF: u32 = 39;
+
+/// What the file must have.
+const NEEDED: [u32; 3] = [NET_ADMIN, PERFMON, BPF];
+/// The inode of the initial user namespace (`PROC_USER_INIT_INO`).
+const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
+
+/// Turns on what is needed, and gives up all other capabilities. Root keeps what it needs to become
+/// another user.
 ///
 /// # Errors
-/// What `work` says, or that the capability could not be turned on or off.
-pub fn with<T>(work: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
-    let problem = |error: std::io::Error| Refusal::Kernel {
-        step: "changing the capabilities".into(),
-        problem: error.to_string(),
-    };
-    sys::use_net_admin(true).map_err(problem)?;
-    let result = work();
-    sys::use_net_admin(false).map_err(problem)?;
-    result
+/// [`Refusal::NoCapability`], [`Refusal::NoNewPrivs`], [`Refusal::Nosuid`], [`Refusal::Kernel`]
+pub fn raise(as_root: bool) -> Result<(), Refusal> {
+    let permitted = sys::permitted_capabilities().map_err(kernel("reading the capabilities"))?;
+    if permitted & mask(&NEEDED) != mask(&NEEDED) {
+        return Err(missing());
+    }
+    let own = if as_root { mask(&[SETGID, SETUID]) } else { 0 };
+    sys::set_capabilities(mask(&NEEDED) | own).map_err(kernel("turning on the capabilities"))
 }
 
-/// Whether there is one to use.
+/// Gives up all of them.
 ///
 /// # Errors
-/// [`Refusal::NotPermitted`]
-pub fn check() -> Result<(), Refusal> {
-    if sys::has_net_admin().unwrap_or(false) {
-        Ok(())
+/// [`Refusal::Kernel`]
+pub fn drop_all() -> Result<(), Refusal> {
+    sys::set_capabilities(0).map_err(kernel("giving up the capabilities"))
+}
+
+fn mask(capabilities: &[u32]) -> u64 {
+    capabilities.iter().map(|capability| 1_u64 << capability).sum()
+}
+
+fn missing() -> Refusal {
+    let nosuid = statvfs::statvfs("/proc/self/exe")
+        .is_ok_and(|fs| fs.flags().contains(statvfs::FsFlags::ST_NOSUID));
+    if prctl::get_no_new_privs().unwrap_or(false) {
+        Refusal::NoNewPrivs
+    } else if nosuid {
+        Refusal::Nosuid
+    } else if !NEEDED.into_iter().all(sys::bounding_set_has) {
+        Refusal::NoCapability { why: Missing::BoundingSet }
+    } else if sys::file_has_capabilities() {
+        Refusal::NoCapability { why: Missing::Unknown }
     } else {
-        Err(Refusal::NotPermitted { why: missing() })
+        Refusal::NoCapability { why: Missing::FileCapabilities }
     }
 }
 
-fn missing() -> Missing {
-    let nosuid = statvfs::statvfs("/proc/self/exe")
-        .is_ok_and(|fs| fs.flags().contains(statvfs::FsFlags::ST_NOSUID));
-    if !sys::file_has_capability() {
-        Missing::FileCapability
-    } else if prctl::get_no_new_privs().unwrap_or(false) {
-        Missing::NoNewPrivs
-    } else if !sys::bounding_set_has_net_admin() {
-        Missing::BoundingSet
-    } else if nosuid {
-        Missing::NoSuid
+/// In a user namespace of its own this process has other ids, and capabilities that do not count.
+///
+/// # Errors
+/// [`Refusal::NoCapability`]
+pub fn check_user_namespace() -> Result<(), Refusal> {
+    // Without /proc there is no way to tell; the kernel then refuses the map.
+    let namespace = std::fs::metadata("/proc/self/ns/user");
+    if namespace.map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE) {
+        Ok(())
     } else {
-        Missing::Unknown
+        Err(Refusal::NoCapability { why: Missing::UserNamespace })
     }
 }

@@ -1,5 +1,5 @@
 //! Giving up what is not needed, in this order: what a parent may have left us ([`begin`]), then,
-//! when all that needs opening is open, the ways to anything else ([`finish`]).
+//! when the programs are attached, the ways to anything else ([`finish`]).
 
 use std::{collections::BTreeMap, io};
 
@@ -16,35 +16,44 @@ use seccompiler::{
     SeccompRule,
 };
 
-use crate::{policy::kernel, sys};
+use crate::{refusal::kernel, sys};
 
-/// Three standard ones, the BEAM's pidfd, signals, three netlink sockets, the TUN device; and room.
-const DESCRIPTORS: u64 = 16;
+/// Standard input and output, the map, two links, the BEAM's pidfd, signals, `sock_diag`; and room.
+const DESCRIPTORS: u64 = 32;
 
 /// Before anything is opened or read.
 ///
 /// # Errors
-/// What the kernel says.
+/// [`Refusal::Kernel`]
 pub fn begin() -> Result<(), Refusal> {
     let begin = || -> io::Result<()> {
-        // The user can neither trace us nor read our memory.
-        prctl::set_dumpable(false)?;
+        untraceable()?;
         sys::close_descriptors_from(3)?;
+        sys::clear_environment();
         setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-        // No child: one would keep the sockets that everything hangs on.
-        setrlimit(Resource::RLIMIT_NPROC, 0, 0)?;
         setrlimit(Resource::RLIMIT_NOFILE, DESCRIPTORS, DESCRIPTORS)?;
         sys::clear_ambient()
     };
     begin().map_err(kernel("giving up what is not needed"))
 }
 
-/// After everything is open. The bounding set stays: leaving it takes another capability.
+/// The user can neither trace this process nor take its descriptors. To be said anew after a change
+/// of user, with which the kernel sets it as `fs.suid_dumpable` says.
 ///
 /// # Errors
-/// What the kernel says. That it is too old for Landlock is no error.
+/// The kernel's.
+pub fn untraceable() -> io::Result<()> {
+    Ok(prctl::set_dumpable(false)?)
+}
+
+/// After everything is open, and before any input is read.
+///
+/// # Errors
+/// [`Refusal::Kernel`]. A kernel without Landlock is no error.
 pub fn finish() -> Result<(), Refusal> {
     let problem = |step: &str, problem: String| Refusal::Kernel { step: step.into(), problem };
+    // No child: one would keep the descriptors that everything hangs on.
+    setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(kernel("giving up children"))?;
     prctl::set_no_new_privs().map_err(|error| problem("no_new_privs", error.to_string()))?;
     landlock().map_err(|error| problem("Landlock", error.to_string()))?;
     seccomp().map_err(|error| problem("seccomp", error.to_string()))
@@ -66,11 +75,15 @@ fn landlock() -> Result<(), landlock::RulesetError> {
 fn seccomp() -> Result<(), Box<dyn std::error::Error>> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         ALLOWED.iter().map(|number| (*number, vec![])).collect();
-    // Of the many things that these two can do, one each: to make the TUN device, and what Rust's
-    // debug builds ask before they close a descriptor.
-    for (call, what) in [(libc::SYS_ioctl, MAKE_TUN), (libc::SYS_fcntl, GET_FLAGS)] {
-        let second = SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, what)?;
-        rules.insert(call, vec![SeccompRule::new(vec![second])?]);
+    for (call, argument, values) in LIMITED {
+        let mut allowed = Vec::new();
+        for value in *values {
+            let equal = SeccompCmpOp::Eq;
+            let condition =
+                SeccompCondition::new(*argument, SeccompCmpArgLen::Dword, equal, *value)?;
+            allowed.push(SeccompRule::new(vec![condition])?);
+        }
+        rules.insert(*call, allowed);
     }
     let filter = SeccompFilter::new(
         rules,
@@ -82,24 +95,31 @@ fn seccomp() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// `TUNSETIFF`, which is of another type in each C library.
-const MAKE_TUN: u64 = 0x4004_54ca;
-/// `F_GETFD`
-const GET_FLAGS: u64 = 1;
+/// Of the many things that a system call can do, those with these values of one argument.
+const LIMITED: &[(i64, u8, &[u64])] = &[
+    // redirects: elements of the map that is open already
+    (libc::SYS_bpf, 0, &[sys::BPF_MAP_UPDATE_ELEM as u64, sys::BPF_MAP_DELETE_ELEM as u64]),
+    // `getifaddrs` asks for the machine's own addresses over netlink
+    (libc::SYS_socket, 0, &[libc::AF_NETLINK as u64]),
+    // `F_GETFD`, which Rust's debug builds ask before they close a descriptor
+    (libc::SYS_fcntl, 1, &[1]),
+];
 
 const ALLOWED: &[i64] = &[
-    // frames, and the kernel's word on the BEAM and on signals
+    // frames, the BEAM's end, and signals
     libc::SYS_read,
     libc::SYS_write,
     #[cfg(target_arch = "x86_64")]
     libc::SYS_poll,
     libc::SYS_ppoll,
+    libc::SYS_pidfd_open,
     libc::SYS_close,
-    // netlink
+    // netlink: listeners, and the machine's own addresses
     libc::SYS_sendto,
     libc::SYS_recvfrom,
-    // the capability, on and off
-    libc::SYS_capset,
+    libc::SYS_recvmsg,
+    libc::SYS_bind,
+    libc::SYS_getsockname,
     // what Rust and the C library do by themselves
     libc::SYS_brk,
     libc::SYS_mmap,
@@ -109,6 +129,7 @@ const ALLOWED: &[i64] = &[
     libc::SYS_futex,
     libc::SYS_clock_gettime,
     libc::SYS_getrandom,
+    libc::SYS_getpid,
     libc::SYS_sigaltstack,
     libc::SYS_rt_sigreturn,
     libc::SYS_restart_syscall,

@@ -20,8 +20,8 @@ fn main() -> ExitCode {
 
 #[cfg(target_os = "linux")]
 fn serve() -> ExitCode {
-    // The one thing that is ever read of the environment; it counts for root only.
-    helper::serve::run(env::var("SUDO_UID").ok().as_deref())
+    // All that is ever read of the environment; it counts for root only.
+    helper::serve::run(&["SUDO_UID", "SUDO_GID"].map(|name| env::var(name).ok()))
 }
 
 #[cfg(not(target_os = "linux"))]

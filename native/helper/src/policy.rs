@@ -1,24 +1,21 @@
 //! What may be redirected. Anyone can run this program and write any frame, so all of it is decided
 //! here and none of it by the library.
 //!
-//! A user can lead astray only what is the user's own already: connections of the same uid, which
-//! the user could also change inside of the programs that make them. The limits on ports and
-//! addresses are for programs of the same uid that the user cannot change, such as setgid or
-//! sandboxed ones: what they say to this machine itself, and to well-known ports, stays as it is.
+//! The programs redirect only what the user could change anyway. The limits here keep a mistake from
+//! doing harm: what this machine says to itself, and to well-known ports, stays as it is.
 
 use std::{
     collections::HashSet,
-    io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
-use k8s_connect_netlink::{
-    route::{Routes, Way},
-    sock_diag::SockDiag,
-};
+use k8s_connect_sock_diag::SockDiag;
 use k8s_connect_wire::{Destination, MAX_REDIRECTS, MIN_PORT, Redirect, Refusal};
+use nix::ifaddrs::getifaddrs;
 
-/// Where connections to an address arrive.
+use crate::{hook::Listener, refusal::kernel};
+
+/// The listener's address, on the loopback address of the destination's family.
 #[must_use]
 pub fn arrival(redirect: &Redirect) -> SocketAddr {
     let loopback: IpAddr = match redirect.to {
@@ -28,13 +25,13 @@ pub fn arrival(redirect: &Redirect) -> SocketAddr {
     SocketAddr::new(loopback, redirect.via)
 }
 
-/// What can be said of a set by looking at it alone.
+/// Checks what needs no look at this machine.
 ///
 /// # Errors
 /// The refusal of the first redirect that is not allowed.
 pub fn check(redirects: &[Redirect]) -> Result<(), Refusal> {
     if redirects.len() > MAX_REDIRECTS {
-        return Err(Refusal::TooMany { count: redirects.len() });
+        return Err(Refusal::TooManyRedirects { count: redirects.len() });
     }
     let mut seen = HashSet::new();
     for redirect in redirects {
@@ -73,38 +70,41 @@ fn not_a_pods(address: IpAddr) -> Option<Destination> {
     }
 }
 
-/// What only this machine can say of a redirect: whether its address is another machine's, and
-/// whether the user's own program listens where connections arrive. Answers the way to the address.
+/// Checks that no destination is an address of this machine.
 ///
 /// # Errors
-/// [`Refusal::BadDestination`], [`Refusal::NoListener`], [`Refusal::ForeignListener`],
-/// [`Refusal::Kernel`]
-pub fn check_here(
+/// [`Refusal::BadDestination`], [`Refusal::Kernel`]
+pub fn check_not_local(redirects: &[Redirect]) -> Result<(), Refusal> {
+    let own = getifaddrs().map_err(kernel("asking for the own addresses"))?;
+    let own: HashSet<IpAddr> = own
+        .filter_map(|interface| {
+            let address = interface.address?;
+            let v4 = address.as_sockaddr_in().map(|address| address.ip().into());
+            v4.or_else(|| address.as_sockaddr_in6().map(|address| address.ip().into()))
+        })
+        .collect();
+    let local = redirects.iter().find(|redirect| own.contains(&redirect.to.ip()));
+    local.map_or(Ok(()), |redirect| {
+        Err(Refusal::BadDestination { to: redirect.to, why: Destination::Local })
+    })
+}
+
+/// The user's own listener for a redirect.
+///
+/// # Errors
+/// [`Refusal::NoListener`], [`Refusal::ForeignListener`], [`Refusal::Kernel`]
+pub fn listener(
     redirect: &Redirect,
     uid: u32,
-    routes: &mut Routes,
     sockets: &mut SockDiag,
-) -> Result<Way, Refusal> {
-    let to = redirect.to;
-    let way = routes.way(to.ip(), uid).map_err(kernel("asking for the route"))?;
-    match way {
-        Way::Here => return Err(Refusal::BadDestination { to, why: Destination::Local }),
-        Way::Special => return Err(Refusal::BadDestination { to, why: Destination::Broadcast }),
-        Way::Device(_) | Way::None => {}
-    }
+) -> Result<Listener, Refusal> {
     let via = redirect.via;
-    let listener =
-        sockets.listener(arrival(redirect)).map_err(kernel("asking for the listener"))?;
-    match listener {
-        Some(socket) if socket.uid == uid => Ok(way),
+    let found = sockets.listener(arrival(redirect)).map_err(kernel("asking for the listener"))?;
+    match found {
+        Some(socket) if socket.uid == uid => Ok(Listener { via, cookie: socket.cookie }),
         Some(socket) => Err(Refusal::ForeignListener { via, uid: socket.uid }),
         None => Err(Refusal::NoListener { via }),
     }
-}
-
-/// Makes a refusal of what the kernel said to a request.
-pub fn kernel(step: &'static str) -> impl Fn(io::Error) -> Refusal {
-    move |error| Refusal::Kernel { step: step.into(), problem: error.to_string() }
 }
 
 #[cfg(test)]
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pods_address_is_refused_by_its_name() {
+    fn an_address_that_no_pod_has_is_refused_with_the_reason() {
         for (to, why) in [
             ("127.0.0.1:5555", Destination::Loopback),
             ("127.9.9.9:5555", Destination::Loopback),
@@ -165,7 +165,16 @@ mod tests {
     }
 
     #[test]
-    fn a_set_has_each_destination_once_and_an_end() {
+    fn an_address_of_this_machine_is_refused() {
+        let redirect = |to: &str| [Redirect { to: to.parse().unwrap(), via: 40000 }];
+        let to = "127.0.0.1:5555".parse().unwrap();
+        let local = Refusal::BadDestination { to, why: Destination::Local };
+        assert_eq!(check_not_local(&redirect("127.0.0.1:5555")), Err(local));
+        assert_eq!(check_not_local(&redirect("192.0.2.1:5555")), Ok(()));
+    }
+
+    #[test]
+    fn a_set_is_limited_and_has_no_duplicates() {
         let to: SocketAddr = "10.1.1.1:5555".parse().unwrap();
         let twice = [Redirect { to, via: 4000 }, Redirect { to, via: 4001 }];
         assert_eq!(check(&twice), Err(Refusal::Twice { to }));
@@ -175,7 +184,7 @@ mod tests {
                 via: 4000,
             })
             .collect();
-        assert_eq!(check(&many), Err(Refusal::TooMany { count: MAX_REDIRECTS + 1 }));
+        assert_eq!(check(&many), Err(Refusal::TooManyRedirects { count: MAX_REDIRECTS + 1 }));
         assert_eq!(check(&many[1..]), Ok(()));
     }
 }

@@ -9,13 +9,14 @@ use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifResult, Term};
 
 mod atoms {
     rustler::atoms! {
-        hello, applied, status, refused, unreadable,
-        major, minor, version, uid, mechanism, unable, redirects, routed, capabilities,
-        malformed, too_long, empty, wrong_version, no_hello, second_hello, not_your_process, set_uid,
-        not_permitted, too_many_helpers, limit, too_many, bad_destination, low_port, twice, no_listener, foreign_listener,
-        no_route, kernel,
-        problem, length, pid, why, count, to, port, via, step,
-        file_capability, no_new_privs, bounding_set, no_suid, unknown,
+        ready, applied, status, stopped, refused, unreadable,
+        major, minor, version, uid, gid, redirects,
+        set_uid, no_caller, no_capability, no_new_privs, nosuid, no_cgroup2, no_user_slice, no_btf,
+        no_bpf, exclusive_program, would_hide, too_many, not_led,
+        malformed, too_long, empty, wrong_version, no_hello, second_hello, no_such_process,
+        too_many_redirects, bad_destination, low_port, twice, no_listener, foreign_listener, kernel,
+        problem, length, pid, why, count, to, port, via, step, limit, cgroup, name, test,
+        file_capabilities, bounding_set, user_namespace, unknown,
         local, loopback, unspecified, multicast, broadcast, link_local, reserved, mapped,
     }
 }
@@ -36,7 +37,7 @@ fn apply_frame(env: Env<'_>, id: u64, redirects: Vec<(String, u16)>) -> NifResul
     Ok(frame(env, &Request::Apply { id, redirects }))
 }
 
-/// Asks how things are.
+/// Asks for the redirects.
 #[rustler::nif]
 fn status_frame(env: Env<'_>, id: u64) -> Binary<'_> {
     frame(env, &Request::Status { id })
@@ -44,12 +45,12 @@ fn status_frame(env: Env<'_>, id: u64) -> Binary<'_> {
 
 /// Asks for the end.
 #[rustler::nif]
-fn reset_frame(env: Env<'_>, id: u64) -> Binary<'_> {
-    frame(env, &Request::Reset { id })
+fn stop_frame(env: Env<'_>, id: u64) -> Binary<'_> {
+    frame(env, &Request::Stop { id })
 }
 
-/// `{:hello, map}`, `{:applied, id, map}`, `{:status, id, map}`, `{:refused, id, {kind, details}}`
-/// or `{:unreadable, problem}`.
+/// `{:ready, map}`, `{:applied, id, map}`, `{:status, id, map}`, `{:stopped, id, map}`,
+/// `{:refused, id, {kind, details}}` or `{:unreadable, problem}`.
 #[rustler::nif]
 fn read_frame<'a>(env: Env<'a>, frame: Binary) -> Term<'a> {
     match wire::answer(&frame) {
@@ -68,8 +69,8 @@ fn frame<'a>(env: Env<'a>, request: &Request) -> Binary<'a> {
 /// `%{name: value}`, each named like the variable that holds it.
 macro_rules! map {
     ($env:ident, $($name:ident),*) => {{
-        let pairs = [$((atoms::$name(), $name.encode($env))),*];
-        pairs.into_iter().collect::<HashMap<Atom, Term>>()
+        let pairs: &[(Atom, Term)] = &[$((atoms::$name(), $name.encode($env))),*];
+        pairs.iter().copied().collect::<HashMap<Atom, Term>>()
     }};
 }
 
@@ -82,45 +83,53 @@ macro_rules! reason {
 
 fn encode<'a>(env: Env<'a>, answer: &Answer) -> Term<'a> {
     match answer {
-        Answer::Hello { major, minor, version, uid, mechanism, unable } => {
-            let unable = unable.as_ref().map(|refusal| reason(env, refusal));
-            (atoms::hello(), map!(env, major, minor, version, uid, mechanism, unable)).encode(env)
+        Answer::Ready { major, minor, version, uid, gid } => {
+            (atoms::ready(), map!(env, major, minor, version, uid, gid)).encode(env)
         }
-        Answer::Applied { id, redirects, routed } => {
-            let routed = texts(routed);
-            (atoms::applied(), id, map!(env, redirects, routed)).encode(env)
+        Answer::Applied { id, redirects } => {
+            (atoms::applied(), id, map!(env, redirects)).encode(env)
         }
-        Answer::Status { id, redirects, routed, capabilities } => {
+        Answer::Status { id, redirects } => {
             let redirects: Vec<_> =
                 redirects.iter().map(|redirect| (redirect.to.to_string(), redirect.via)).collect();
-            let routed = texts(routed);
-            (atoms::status(), id, map!(env, redirects, routed, capabilities)).encode(env)
+            (atoms::status(), id, map!(env, redirects)).encode(env)
         }
+        Answer::Stopped { id } => (atoms::stopped(), id, no_details()).encode(env),
         Answer::Refused { id, refusal } => (atoms::refused(), id, reason(env, refusal)).encode(env),
     }
 }
 
-fn texts<T: ToString>(values: &[T]) -> Vec<String> {
-    values.iter().map(ToString::to_string).collect()
+fn no_details<'a>() -> HashMap<Atom, Term<'a>> {
+    HashMap::new()
 }
 
 fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
     use Refusal as R;
     match refusal {
+        R::SetUid => reason!(env, set_uid {}),
+        R::NoCaller => reason!(env, no_caller {}),
+        R::NoCapability { why } => {
+            let why = missing(*why);
+            reason!(env, no_capability { why })
+        }
+        R::NoNewPrivs => reason!(env, no_new_privs {}),
+        R::Nosuid => reason!(env, nosuid {}),
+        R::NoCgroup2 => reason!(env, no_cgroup2 {}),
+        R::NoUserSlice { cgroup, uid } => reason!(env, no_user_slice { cgroup, uid }),
+        R::NoBtf { name } => reason!(env, no_btf { name }),
+        R::NoBpf { step, problem } => reason!(env, no_bpf { step, problem }),
+        R::ExclusiveProgram { cgroup } => reason!(env, exclusive_program { cgroup }),
+        R::WouldHide { cgroup } => reason!(env, would_hide { cgroup }),
+        R::TooMany { limit } => reason!(env, too_many { limit }),
+        R::NotLed { test } => reason!(env, not_led { test }),
         R::Malformed { problem } => reason!(env, malformed { problem }),
         R::TooLong { length } => reason!(env, too_long { length }),
-        R::Empty => (atoms::empty(), HashMap::<Atom, Term>::new()).encode(env),
+        R::Empty => reason!(env, empty {}),
         R::WrongVersion { major, minor } => reason!(env, wrong_version { major, minor }),
-        R::NoHello => (atoms::no_hello(), HashMap::<Atom, Term>::new()).encode(env),
-        R::SecondHello => (atoms::second_hello(), HashMap::<Atom, Term>::new()).encode(env),
-        R::NotYourProcess { pid } => reason!(env, not_your_process { pid }),
-        R::SetUid => (atoms::set_uid(), HashMap::<Atom, Term>::new()).encode(env),
-        R::NotPermitted { why } => {
-            let why = missing(*why);
-            reason!(env, not_permitted { why })
-        }
-        R::TooManyHelpers { limit } => reason!(env, too_many_helpers { limit }),
-        R::TooMany { count } => reason!(env, too_many { count }),
+        R::NoHello => reason!(env, no_hello {}),
+        R::SecondHello => reason!(env, second_hello {}),
+        R::NoSuchProcess { pid } => reason!(env, no_such_process { pid }),
+        R::TooManyRedirects { count } => reason!(env, too_many_redirects { count }),
         R::BadDestination { to, why } => {
             let (to, why) = (to.to_string(), destination(*why));
             reason!(env, bad_destination { to, why })
@@ -135,20 +144,15 @@ fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
         }
         R::NoListener { via } => reason!(env, no_listener { via }),
         R::ForeignListener { via, uid } => reason!(env, foreign_listener { via, uid }),
-        R::NoRoute { to, problem } => {
-            let to = to.to_string();
-            reason!(env, no_route { to, problem })
-        }
         R::Kernel { step, problem } => reason!(env, kernel { step, problem }),
     }
 }
 
 fn missing(why: Missing) -> Atom {
     match why {
-        Missing::FileCapability => atoms::file_capability(),
-        Missing::NoNewPrivs => atoms::no_new_privs(),
+        Missing::FileCapabilities => atoms::file_capabilities(),
         Missing::BoundingSet => atoms::bounding_set(),
-        Missing::NoSuid => atoms::no_suid(),
+        Missing::UserNamespace => atoms::user_namespace(),
         Missing::Unknown => atoms::unknown(),
     }
 }

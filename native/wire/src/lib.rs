@@ -1,25 +1,27 @@
-//! What `k8s_connect` and its helper say to each other: JSON in frames that begin with their length
-//! in four bytes. The library speaks first, with [`Request::Hello`]; after that each request gets
-//! one [`Answer`] with the request's id.
+//! The protocol between `k8s_connect` and its helper: JSON in frames that begin with their length in
+//! four bytes, big-endian.
 //!
-//! The helper is installed by an admin and the library by everybody, so the two are of different
-//! ages: the same [`MAJOR`] understands each other. A newer minor version may add requests and
-//! fields of answers; it may send what is new only to a helper that has said that it is new enough.
+//! The helper speaks first: [`Answer::Ready`] once it has attached its programs and given up every
+//! privilege, or [`Answer::Refused`], and then it exits. Only after that it reads its input, which
+//! begins with [`Request::Hello`]. Each later request gets one [`Answer`] with the request's id.
+//!
+//! An admin installs the helper and anybody upgrades the library, so the two differ in age: the same
+//! [`MAJOR`] understands each other. A newer minor version may add requests and fields of answers.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// A helper of another major version is not spoken to.
-pub const MAJOR: u16 = 1;
+/// Helper and library of different major versions do not work together.
+pub const MAJOR: u16 = 2;
 /// Counts additions.
 pub const MINOR: u16 = 0;
 /// The longest frame, without its length: room for [`MAX_REDIRECTS`] of the longest addresses.
 pub const MAX_FRAME: usize = 128 * 1024;
-/// The most redirects at once.
+/// The most redirects at once, which is the size of the helper's BPF map.
 pub const MAX_REDIRECTS: usize = 1024;
-/// The most helpers that one user has at once.
-pub const MAX_HELPERS: u32 = 16;
+/// The most programs of each kind on one user's slice. The kernel's own limit is 64.
+pub const MAX_HELPERS: u32 = 8;
 /// The lowest port that may be redirected, or redirected to.
 pub const MIN_PORT: u16 = 1024;
 
@@ -27,41 +29,41 @@ pub const MIN_PORT: u16 = 1024;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// The first frame.
+    /// The first frame. It is answered only if it is refused.
     Hello {
         /// The library's [`MAJOR`].
         major: u16,
         /// The library's [`MINOR`].
         minor: u16,
-        /// The process id of the BEAM: when it ends, everything ends.
+        /// The process id of the BEAM: the helper ends when that process ends.
         pid: u32,
     },
-    /// Makes these the redirects, all of them, in one step.
+    /// Replaces the whole set of redirects.
     Apply {
-        /// Comes back in the answer.
+        /// Repeated in the answer.
         id: u64,
         /// The whole set.
         redirects: Vec<Redirect>,
     },
-    /// Asks how things are.
+    /// Asks for the redirects.
     Status {
-        /// Comes back in the answer.
+        /// Repeated in the answer.
         id: u64,
     },
-    /// Ends the connections that go by a redirect, takes back everything, and ends the helper.
-    Reset {
-        /// Comes back in the answer.
+    /// Ends the helper.
+    Stop {
+        /// Repeated in the answer.
         id: u64,
     },
 }
 
-/// Connections of the caller's to an address, led to a port of the loopback of the same family.
+/// Connections to an address are made to a listener on the loopback address of the same family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
-    /// The address that is connected to.
+    /// The address that a program connects to.
     pub to: SocketAddr,
-    /// The port on `127.0.0.1` or `::1` where the connection arrives.
+    /// The listener's port on `127.0.0.1` or `::1`.
     pub via: u16,
 }
 
@@ -69,65 +71,119 @@ pub struct Redirect {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// To [`Request::Hello`].
-    Hello {
+    /// The helper's first frame.
+    Ready {
         /// The helper's [`MAJOR`].
         major: u16,
         /// The helper's [`MINOR`].
         minor: u16,
         /// The helper's version.
         version: String,
-        /// Whose connections are redirected.
+        /// The user whose connections can be redirected.
         uid: u32,
-        /// The mechanism that works here.
-        mechanism: Option<String>,
-        /// Why none does.
-        unable: Option<Refusal>,
+        /// That user's group: programs that run with another one are not redirected.
+        gid: u32,
     },
-    /// The redirects are what was asked for; the kernel was asked back.
+    /// The redirects are what the request asked for.
     Applied {
         /// The request's.
         id: u64,
         /// How many there are.
         redirects: usize,
-        /// The addresses that had no route and have one of ours now.
-        routed: Vec<IpAddr>,
     },
     /// To [`Request::Status`].
     Status {
         /// The request's.
         id: u64,
-        /// The redirects that there are.
+        /// The current redirects.
         redirects: Vec<Redirect>,
-        /// The addresses that have a route of ours.
-        routed: Vec<IpAddr>,
-        /// The capabilities that are kept.
-        capabilities: Vec<String>,
     },
-    /// Nothing was done, and all is as it was.
+    /// To [`Request::Stop`]; the helper exits.
+    Stopped {
+        /// The request's.
+        id: u64,
+    },
+    /// Nothing has changed.
     Refused {
-        /// The request's, if it could be read.
+        /// The request's, if there was one that could be read.
         id: Option<u64>,
         /// Why.
         refusal: Refusal,
     },
 }
 
-/// Why the helper did not do something.
+/// Why the helper refuses to start, or refuses a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
+    // At the start
+    /// The helper's file is setuid or setgid.
+    SetUid,
+    /// The helper runs as root, and `sudo` has not said for which user.
+    NoCaller,
+    /// The helper has not got its capabilities.
+    NoCapability {
+        /// What keeps them from it.
+        why: Missing,
+    },
+    /// `no_new_privs` is set for the BEAM and so for all it starts; file capabilities have no effect.
+    NoNewPrivs,
+    /// The helper's file is on a file system that is mounted `nosuid`.
+    Nosuid,
+    /// No cgroup2 file system at `/sys/fs/cgroup` or `/sys/fs/cgroup/unified`.
+    NoCgroup2,
+    /// The helper does not run in its user's slice.
+    NoUserSlice {
+        /// The cgroup in which it runs.
+        cgroup: String,
+        /// The user.
+        uid: u32,
+    },
+    /// The kernel has no type information (BTF), or not what the programs need of it.
+    NoBtf {
+        /// What is missing.
+        name: String,
+    },
+    /// The kernel did not load the programs or the map.
+    NoBpf {
+        /// What was asked of it.
+        step: String,
+        /// Its answer.
+        problem: String,
+    },
+    /// A program of an admin, here or in a parent cgroup, allows no other beside it.
+    ExclusiveProgram {
+        /// The helper's cgroup.
+        cgroup: String,
+    },
+    /// Attaching would switch off a program that an admin has attached to a parent cgroup.
+    WouldHide {
+        /// The parent cgroup.
+        cgroup: String,
+    },
+    /// There are [`MAX_HELPERS`] programs on the user's slice already.
+    TooMany {
+        /// How many may be there.
+        limit: u32,
+    },
+    /// The kernel took the programs, and they do not do what they are for.
+    NotLed {
+        /// The test that failed.
+        test: String,
+    },
+
+    // For a request
     /// The frame is no request.
     Malformed {
-        /// What the parser says.
+        /// The parser's message.
         problem: String,
     },
     /// The frame is longer than [`MAX_FRAME`].
     TooLong {
-        /// How long it says it is.
+        /// The length that it begins with.
         length: u32,
     },
-    /// A frame without anything in it.
+    /// A frame of length zero.
     Empty,
     /// The library's major version is another one.
     WrongVersion {
@@ -136,29 +192,17 @@ pub enum Refusal {
         /// The helper's [`MINOR`].
         minor: u16,
     },
-    /// The first frame was something else than a hello.
+    /// The first frame is not a hello.
     NoHello,
     /// A second hello.
     SecondHello,
-    /// The process that is to be the life line is not there, or another user's.
-    NotYourProcess {
-        /// The process.
+    /// There is no process with the id that the hello gives.
+    NoSuchProcess {
+        /// The id.
         pid: u32,
     },
-    /// The helper is setuid; it refuses to be.
-    SetUid,
-    /// The helper has no capability.
-    NotPermitted {
-        /// What kept it from having one.
-        why: Missing,
-    },
-    /// The user has [`MAX_HELPERS`] already.
-    TooManyHelpers {
-        /// How many that is.
-        limit: u32,
-    },
     /// More than [`MAX_REDIRECTS`].
-    TooMany {
+    TooManyRedirects {
         /// How many were asked for.
         count: usize,
     },
@@ -176,51 +220,43 @@ pub enum Refusal {
         /// The port.
         port: u16,
     },
-    /// One destination twice.
+    /// A destination that occurs twice.
     Twice {
         /// The destination.
         to: SocketAddr,
     },
-    /// Nothing listens where the connections are to arrive.
+    /// Nothing listens on the redirect's port.
     NoListener {
         /// The port.
         via: u16,
     },
-    /// Somebody else listens where the connections are to arrive.
+    /// Another user listens on the redirect's port.
     ForeignListener {
         /// The port.
         via: u16,
-        /// Who.
+        /// The other user.
         uid: u32,
     },
-    /// The address has no route, and it could not be given one.
-    NoRoute {
-        /// The address.
-        to: IpAddr,
-        /// What was tried, and what was seen.
-        problem: String,
-    },
-    /// The kernel did not do what was asked.
+
+    /// A system call failed.
     Kernel {
-        /// What was asked.
+        /// What was asked of the kernel.
         step: String,
-        /// What it said.
+        /// Its answer.
         problem: String,
     },
 }
 
-/// What keeps the helper from having its capability.
+/// What keeps the helper from its capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
-    /// The file has none.
-    FileCapability,
-    /// `no_new_privs` is set for the BEAM, and so for all it starts.
-    NoNewPrivs,
-    /// The bounding set does not have it, as in most containers.
+    /// The file has none, or not all of them.
+    FileCapabilities,
+    /// The bounding set does not have them, as in most containers.
     BoundingSet,
-    /// The file is on a file system that is mounted `nosuid`.
-    NoSuid,
+    /// The process is in a user namespace of its own.
+    UserNamespace,
     /// None of these.
     Unknown,
 }
@@ -266,7 +302,7 @@ pub fn frame_length(header: [u8; 4]) -> Result<usize, Refusal> {
 /// [`Refusal::Malformed`]
 pub fn request(frame: &[u8]) -> Result<Request, Refusal> {
     serde_json::from_slice(frame).map_err(|error| {
-        // The parser quotes what it has read; a few words of it are enough.
+        // The parser quotes its input.
         Refusal::Malformed { problem: error.to_string().chars().take(200).collect() }
     })
 }
@@ -303,10 +339,10 @@ mod tests {
     fn what_is_written_is_read() {
         let to = "10.244.1.8:4369".parse().unwrap();
         for sent in [
-            Request::Hello { major: 1, minor: 0, pid: 77 },
+            Request::Hello { major: 2, minor: 0, pid: 77 },
             Request::Apply { id: 1, redirects: vec![Redirect { to, via: 40001 }, longest()] },
             Request::Status { id: u64::MAX },
-            Request::Reset { id: 0 },
+            Request::Stop { id: 0 },
         ] {
             assert_eq!(request(&encode(&sent)).unwrap(), sent);
         }
@@ -314,23 +350,25 @@ mod tests {
             Answer::Refused { id: None, refusal: Refusal::Twice { to } },
             Answer::Refused {
                 id: Some(3),
-                refusal: Refusal::NotPermitted { why: Missing::NoSuid },
+                refusal: Refusal::NoCapability { why: Missing::BoundingSet },
             },
-            Answer::Applied { id: 1, redirects: 2, routed: vec![to.ip()] },
+            Answer::Applied { id: 1, redirects: 2 },
         ] {
             assert_eq!(answer(&encode(&sent)).unwrap(), sent);
         }
     }
 
-    // The bytes themselves: an installed helper has only them to go by.
+    // An installed helper is older or newer than the library: the bytes must stay as they are.
     #[test]
-    fn the_wire_is_as_it_was() {
+    fn the_encoding_does_not_change() {
         let to = "10.244.1.8:4369".parse().unwrap();
         let sent = Request::Apply { id: 1, redirects: vec![Redirect { to, via: 40001 }] };
         let text = r#"{"apply":{"id":1,"redirects":[{"to":"10.244.1.8:4369","via":40001}]}}"#;
         assert_eq!(encode(&sent), text.as_bytes());
-        let hello = br#"{"hello":{"major":1,"minor":9,"pid":5,"what_is_new":true}}"#;
+        let hello = br#"{"hello":{"major":1,"minor":9,"pid":5,"new_field":true}}"#;
         assert_eq!(request(hello).unwrap(), Request::Hello { major: 1, minor: 9, pid: 5 });
+        let refused = Answer::Refused { id: None, refusal: Refusal::NoCgroup2 };
+        assert_eq!(encode(&refused), br#"{"refused":{"id":null,"refusal":"no_cgroup2"}}"#);
     }
 
     #[test]

@@ -1,0 +1,147 @@
+//! A child process that ends with its owner, and whose words are waited for, but not for ever.
+
+use std::{
+    io::{Read, Write},
+    os::fd::{AsFd, OwnedFd},
+    os::unix::net::UnixStream,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+/// What does answer may take this long on a busy machine, or in an emulated one.
+pub const LONG: Duration = Duration::from_mins(1);
+
+/// A child whose stdin is a socket, so that descriptors can be sent to it, and whose stdout is a
+/// pipe. Dropped, it is killed and waited for.
+pub struct Process {
+    child: Child,
+    stdin: Option<UnixStream>,
+    stdout: ChildStdout,
+}
+
+impl Process {
+    /// Starts it.
+    pub fn start(command: &mut Command) -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
+        let mut child = command
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        let stdout = child.stdout.take().expect("a pipe");
+        // The command keeps its end open otherwise, and ours would never be told of the end.
+        command.stdin(Stdio::null());
+        Self { child, stdin: Some(ours), stdout }
+    }
+
+    /// Its process id, which exec keeps.
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.child.id()).expect("process ids are small")
+    }
+
+    /// The other end of its stdin.
+    pub fn stdin(&self) -> &UnixStream {
+        self.stdin.as_ref().expect("not closed yet")
+    }
+
+    /// Writes to its stdin, if it still reads.
+    pub fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stdin().write_all(bytes);
+    }
+
+    /// Reads exactly so many bytes; `None` when it ends its output before.
+    pub fn read(&mut self, count: usize) -> Option<Vec<u8>> {
+        let until = Instant::now() + LONG;
+        let mut bytes = vec![0; count];
+        let mut filled = 0;
+        while filled < count {
+            self.wait_readable(until);
+            match self.stdout.read(&mut bytes[filled..]).expect("a pipe can be read") {
+                0 => return None,
+                some => filled += some,
+            }
+        }
+        Some(bytes)
+    }
+
+    fn wait_readable(&self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut ready = [PollFd::new(self.stdout.as_fd(), PollFlags::POLLIN)];
+        let timeout = PollTimeout::try_from(left).expect("a minute at most");
+        let count = poll(&mut ready, timeout).expect("poll works");
+        assert!(count > 0, "process {} said nothing in time", self.child.id());
+    }
+
+    /// Its next line, without the end; empty when it has ended.
+    pub fn line(&mut self) -> String {
+        let mut line = Vec::new();
+        while let Some(byte) = self.read(1) {
+            if byte[0] == b'\n' {
+                break;
+            }
+            line.push(byte[0]);
+        }
+        String::from_utf8(line).expect("text")
+    }
+
+    /// Ends its input.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let _ = kill(Pid::from_raw(self.pid()), signal);
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("our child").is_none()
+    }
+
+    /// Waits for its end.
+    pub fn wait(&mut self) -> ExitStatus {
+        self.child.wait().expect("our child")
+    }
+
+    /// `SIGKILL`, and its end.
+    pub fn kill(&mut self) -> ExitStatus {
+        let _ = self.child.kill();
+        self.wait()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a command to its end, and answers what it prints.
+pub fn output(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let problem = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {problem}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+/// As [`output`], for a line of words without spaces in them.
+pub fn run(words: &str) -> String {
+    let mut words = words.split(' ');
+    let mut command = Command::new(words.next().expect("a program"));
+    output(command.args(words).env("PATH", PATH))
+}
+
+/// Whether there is such a program here.
+pub fn is_there(program: &str) -> bool {
+    PATH.split(':').any(|folder| std::path::Path::new(folder).join(program).exists())
+}
+
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
