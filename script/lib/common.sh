@@ -24,6 +24,23 @@ usage_error() {
 
 need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root. Try: sudo $0 ${*:2}"; }
 
+# need_packages PACKAGE...: installs those that are missing.
+need_packages() {
+  local package missing=()
+  for package in "$@"; do
+    [[ $(dpkg-query -W -f '${Status}' "$package" 2> /dev/null) == *' installed' ]] || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+  need_root "installing packages (${missing[*]})"
+  step "packages" install_packages "${missing[@]}"
+}
+
+install_packages() {
+  apt-get update
+  # Of the proxies none is started: at this runlevel a service is only installed.
+  RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "$@"
+}
+
 seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b - a }'; }
 
 # step TEXT COMMAND...: one line with the time it took; the output is shown only if it fails.
@@ -88,8 +105,8 @@ cached() {
     # Also where a caller looks at the status: `set -e` is off then.
     step "$text" in_directory "$new" "$@" || return
     mv "$new" "$entry"
-    # Some kinds have an entry for each OTP.
-    case $kind in rootfs | app | toolchain) keep=16 ;; esac
+    # Some kinds have an entry for each OTP or kernel.
+    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; esac
     find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n "+$((keep + 1))" | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-

@@ -6,7 +6,7 @@ defmodule K8sConnect.ScriptsTest do
 
   @moduletag :project
 
-  @scripts ~w(script/bootstrap script/cluster script/demo script/test)
+  @scripts ~w(script/bootstrap script/cluster script/demo script/test script/vm)
 
   for script <- @scripts do
     test "#{script} --help tells its usage" do
@@ -37,6 +37,23 @@ defmodule K8sConnect.ScriptsTest do
         ] do
       assert {^words, {output, 2}} = {words, run(path("."), path("script/cluster"), words)}
       assert output =~ "usage: script/cluster"
+    end
+  end
+
+  test "script/vm checks the words of its commands" do
+    for words <- [
+          [],
+          ["up", "now"],
+          ["up", "--kernel"],
+          ["up", "--kernel", "4.19"],
+          ["run"],
+          ["login"],
+          ["login", "dev"],
+          ["login", "root", "id"],
+          ["down", "now"]
+        ] do
+      assert {^words, {output, 2}} = {words, run(path("."), path("script/vm"), words)}
+      assert output =~ "usage: script/vm"
     end
   end
 

@@ -1,0 +1,200 @@
+# shellcheck shell=bash
+# What a VM is made of, each part built once and kept by the hash of its sources:
+#
+#   vm-image    a disk with Debian 12 and systemd, without a kernel    mmdebstrap
+#   vm-kernel   Debian's kernel: vmlinuz, initrd, a disk of modules    apt-get download
+#
+# and how it is started, and given commands.
+#
+# shellcheck source=script/lib/artifacts.sh
+source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
+
+# script/vm's.
+: "${name:=}" "${state:=}"
+
+vm_tools=(qemu-system-x86 mmdebstrap cpio kmod)
+vm_packages=systemd,systemd-sysv,dbus,libpam-systemd,systemd-container,udev,kmod,login,passwd,util-linux,mount
+vm_packages+=,sudo,iproute2,nftables,iptables,procps,libcap2-bin,bpftool,strace
+vm_uids=(dev:4300 ops:4301)
+# Modules for devices that the VM does not have, which are most of them.
+vm_without=(sound drivers/{gpu,media,infiniband,iio,staging,scsi,isdn,hwmon,usb,nvme,mmc,mtd} drivers/net/{ethernet,wireless,can,usb,phy})
+
+# The Debian that has a kernel.
+kernel_suite() {
+  case $1 in
+    5.10) echo bullseye ;;
+    6.1) echo bookworm ;;
+    6.12) echo trixie ;;
+    newest) echo sid ;;
+    *) usage_error "--kernel can be 5.10, 6.1, 6.12 or newest, not $1" ;;
+  esac
+}
+
+# Sets vm_image and vm_kernel, and builds what is missing.
+vm_artifacts() {
+  local suite image kernel
+  suite=$(kernel_suite "$1")
+  need_packages "${vm_tools[@]}"
+  image=$(printf '%s' "$vm_packages" "${vm_uids[*]}" "$(declare -f build_vm_image settle_vm)" | sha256sum | cut -c1-16)
+  kernel=$(printf '%s' "$suite" "${vm_without[*]}" "$(hash_of script/lib/vm-init)" \
+    "$(declare -f build_vm_kernel download_kernel make_initrd)" | sha256sum | cut -c1-16)
+  cached vm-image "$image" "disk of the VM" build_vm_image
+  cached vm-kernel "$kernel" "kernel $1" build_vm_kernel "$suite"
+  vm_image=$cache/vm-image/$image
+  vm_kernel=$cache/vm-kernel/$kernel
+}
+
+build_vm_image() {
+  mmdebstrap --mode=root --variant=minbase --include="$vm_packages" "${without_docs[@]}" bookworm root
+  rm -rf root/var/lib/apt/lists/* root/var/cache/apt/*
+  settle_vm root
+  # Sparse: it takes what is in it.
+  mke2fs -q -t ext4 -O ^has_journal -d root disk.img 2G
+  rm -rf root
+}
+
+# Users without a password, root's login on the console, and nothing that waits for what is not there.
+settle_vm() {
+  local root=$1 user unit units=$1/etc/systemd/system
+  echo vm > "$root/etc/hostname"
+  echo '127.0.0.1 localhost vm' > "$root/etc/hosts"
+  for user in "${vm_uids[@]}"; do
+    chroot "$root" useradd --create-home --shell /bin/bash --uid "${user#*:}" --user-group "${user%:*}"
+  done
+  echo 'dev ALL=(ALL) NOPASSWD: ALL' | install -m 440 /dev/stdin "$root/etc/sudoers.d/dev"
+  mkdir -p "$root/share" "$units/serial-getty@hvc0.service.d" "$units/getty.target.wants"
+  printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear %%I dumb\n' \
+    > "$units/serial-getty@hvc0.service.d/autologin.conf"
+  ln -s /lib/systemd/system/serial-getty@.service "$units/getty.target.wants/serial-getty@hvc0.service"
+  # shellcheck disable=SC2016 # for root's shell
+  echo '[ "$(tty)" != /dev/hvc0 ] || exec /share/agent' > "$root/root/.bash_profile"
+  for unit in getty@tty1.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service \
+    fstrim.timer dpkg-db-backup.timer serial-getty@ttyS0.service; do
+    ln -sf /dev/null "$units/$unit"
+  done
+}
+
+# The packages are unpacked only: their scripts are for a machine that boots by itself.
+build_vm_kernel() {
+  local package version exclude=("${vm_without[@]/#/--exclude=*/kernel/}")
+  download_kernel "$1"
+  mkdir root
+  for package in debs/*.deb; do
+    dpkg-deb --fsys-tarfile "$package" | tar -x -C root "${exclude[@]}" --exclude='*/usr/share/*'
+  done
+  # Older packages have both in places of their own.
+  [ ! -d root/lib ] || cp -a root/lib root/usr/
+  rm -rf root/lib debs
+  ln -s usr/lib root/lib
+  version=$(ls root/usr/lib/modules)
+  echo "$version" > version
+  cp "$(find root -name 'vmlinuz*' -type f)" vmlinuz
+  depmod -b root "$version"
+  make_initrd "$version"
+  mke2fs -q -t ext4 -O ^has_journal -d root/usr/lib/modules modules.img 512M
+  rm -rf root
+}
+
+# From the mirror that this machine's own packages come from, by an apt that knows that suite alone.
+download_kernel() {
+  local suite=$1 mirror apt
+  # shellcheck disable=SC2016 # for apt
+  mirror=$(apt-get indextargets --format '$(CREATED_BY) $(CODENAME) $(REPO_URI)' | awk '$1 == "Packages" && $2 == "bookworm" { print $3; exit }')
+  [ -n "$mirror" ] || { echo "could not find a mirror of Debian 12 in the sources of apt"; return 1; }
+  mkdir -p apt/{state/lists/partial,cache/archives/partial,sources.list.d} debs
+  touch apt/status
+  echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > apt/sources.list
+  apt=(-o "Dir::State=$PWD/apt/state" -o "Dir::State::status=$PWD/apt/status" -o "Dir::Cache=$PWD/apt/cache" \
+    -o "Dir::Etc::sourcelist=$PWD/apt/sources.list" -o "Dir::Etc::sourceparts=$PWD/apt/sources.list.d" \
+    -o "Dir::Etc::preferencesparts=$PWD/apt/sources.list.d" \
+    -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none -o APT::Sandbox::User=root)
+  apt-get "${apt[@]}" update
+  # Newer kernels are split: linux-image only registers the kernel with a boot loader.
+  (cd debs && apt-cache "${apt[@]}" depends --recurse --important linux-image-amd64 |
+    grep -oE '^linux-(image|binary|modules)-[0-9].*' | sort -u | xargs apt-get "${apt[@]}" download)
+  (cd debs && apt-get download busybox-static)
+  mkdir busybox
+  dpkg -x debs/busybox-static_*.deb busybox
+  rm -r apt debs/busybox-static_*.deb
+}
+
+# A shell, and the modules for the disk and for /share.
+make_initrd() {
+  local version=$1 module number=100 kinds
+  mkdir -p initrd/{bin,dev,proc,sys,new,modules}
+  cp busybox/bin/busybox initrd/bin/
+  install -m 755 "$project/script/lib/vm-init" initrd/init
+  kinds=$(for module in virtio_pci virtio_blk ext4 9pnet_virtio 9p; do modprobe -d root -S "$version" --show-depends "$module"; done)
+  while read -r module; do
+    number=$((number + 1))
+    case $module in
+      *.xz) xz -dc "$module" > "initrd/modules/$number.ko" ;;
+      *.zst) zstd -dc "$module" > "initrd/modules/$number.ko" ;;
+      *) cp "$module" "initrd/modules/$number.ko" ;;
+    esac
+  done < <(awk '$1 == "insmod" && !seen[$2]++ { print $2 }' <<< "$kinds")
+  (cd initrd && find . | cpio -o -H newc --quiet | gzip -1) > initrd.gz
+  rm -rf initrd busybox
+}
+
+# Under some hypervisors the device opens, but the processor cannot run a guest like this one.
+accelerator() {
+  if [ -w /dev/kvm ] && grep -qE '^flags\s.*\s(vmx|svm)\s' /proc/cpuinfo; then echo KVM; else echo emulated; fi
+}
+
+start_emulator() {
+  local accelerated=(-accel "tcg,thread=multi,tb-size=512" -cpu "max,la57=off")
+  [ "$(accelerator)" != KVM ] || accelerated=(-accel kvm -cpu host)
+  # The first file is the input of root's console, the second its output.
+  mkfifo "$state/hvc0.in"
+  : > "$state/hvc0.out"
+  qemu-system-x86_64 -daemonize -pidfile "$state/pid" "${accelerated[@]}" -smp 2 -m 2G -nic none -display none -monitor none -no-reboot \
+    -kernel "$vm_kernel/vmlinuz" -initrd "$vm_kernel/initrd.gz" \
+    -append "console=ttyS0 rw quiet loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog systemd.show_status=no" \
+    -drive "file=$vm_image/disk.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
+    -drive "file=$vm_kernel/modules.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
+    -virtfs "local,path=$state/share,mount_tag=share,security_model=none,id=share" \
+    -serial "file:$state/console.log" \
+    -device virtio-serial-pci -chardev "pipe,id=hvc0,path=$state/hvc0" -device virtconsole,chardev=hvc0 \
+    > "$state/emulator.log" 2>&1 < /dev/null 9>&-
+}
+
+# The pid may belong to another process by now.
+emulator_alive() {
+  local pid
+  [ -s "$state/pid" ] && pid=$(< "$state/pid") &&
+    grep -qaF "$state/" "/proc/$pid/cmdline" 2> /dev/null
+}
+
+# job USER CMD...: writes CMD to the share, names it on the console, prints its output while it runs,
+# and exits with its exit code.
+job() {
+  local user=$1 folder
+  shift
+  need_running
+  folder=$(mktemp -d "$state/share/jobs/XXXXXXXX")
+  chmod 755 "$folder"
+  printf '%q ' "$@" > "$folder/command"
+  : > "$folder/stdout"
+  : > "$folder/stderr"
+  echo "$user ${folder##*/}" > "$state/hvc0.in"
+  follow "$folder" stdout &
+  follow "$folder" stderr >&2 &
+  until [ -e "$folder/status" ]; do
+    running || { touch "$folder/status"; die "the VM has ended, see $state/console.log"; }
+    sleep 0.05
+  done
+  wait
+  exit "$(< "$folder/status")"
+}
+
+# Prints a file as it grows, until the job has its exit code.
+follow() {
+  local done='' size=0 new
+  until [ -n "$done" ]; do
+    [ ! -e "$1/status" ] || done=yes
+    new=$(stat -c %s "$1/$2")
+    [ "$new" = "$size" ] || { tail -c "+$((size + 1))" "$1/$2" | head -c $((new - size)); size=$new; }
+    [ -n "$done" ] || sleep 0.05
+  done
+}

@@ -1,0 +1,16 @@
+# shellcheck shell=bash
+# shellcheck disable=SC2034 # for those that source it
+# What the checks in the VM share.
+
+helper=/usr/local/libexec/k8s_connect_helper
+
+# expect TEXT WANTED GOT
+expect() {
+  if [ "$3" = "$2" ]; then echo "ok $1"; else echo "FAILED $1: expected $2, got: $3"; fi
+}
+
+# refusal COMMAND...: the word with which the helper refuses to start, or `ready`.
+refusal() { "$@" 2>&1 < /dev/null | tr -d '\0' | grep -aoE '"refusal":\{?"[a-z0-9_]+|"ready"' | tr -d '"{' | sed 's/refusal://' || true; }
+
+# programs: how many connect programs are attached, to any cgroup.
+programs() { sudo bpftool cgroup tree /sys/fs/cgroup | grep -cE 'inet[46]_connect' || true; }
