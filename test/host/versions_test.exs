@@ -196,13 +196,15 @@ defmodule K8sConnect.VersionsTest do
       Terminal.expect(erl, ~r/^pong/m)
       assert Terminal.await_end(erl) == 4
 
-      # curl sends what is typed, epmd's question for its names, and goes on for 3 s.
-      curl = "exec curl --silent --output - --max-time 3 telnet://#{ip}:4369"
+      # curl sends what is typed, here epmd's question for its names, until the end of its input.
+      curl = "exec curl --silent --output - telnet://#{ip}:4369"
       curl = open.("--exec 'echo ready; #{curl}'")
       Terminal.expect(curl, ~r/^ready/m)
       Terminal.type(curl, <<0, 1, ?n, ?\r>>)
       Terminal.expect(curl, ~r/name app at port/)
-      assert Terminal.await_end(curl) == 28
+      Terminal.type(curl, <<4>>)
+      # Which error the closed connection is to it depends on its version.
+      Terminal.await_end(curl)
       {_output, 0} = laptop(laptop, ["epmd", "-kill"])
     end
   end
