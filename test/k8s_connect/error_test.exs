@@ -185,6 +185,7 @@ defmodule K8sConnect.ErrorTest do
      ["pods/exec", "\"n\"", "[pods/exec], verbs: [create]", "--cookie-file"]},
     {:outlet, :no_socket, %{directory: "/t", problem: "denied"}, ["/t: denied", "export TMPDIR"]},
     {:outlet, :no_listener, %{address: "::1", problem: "no."}, ["listen on ::1: no. See"]},
+    {:outlet, :target_is_server, %{address: "10.0.0.1:6443"}, ["10.0.0.1:6443", "cluster-info"]},
     {:outlet, :no_pod_address, %{pod: "p", namespace: "n"}, ["\"p\"", "get pod p -n n -o wide"]},
     {:helper, :not_installed, %{path: "/h"},
      ["no /h", "k8s.helper install", "--route vm", "--exec"]},

@@ -127,6 +127,7 @@ defmodule K8sConnect.FailuresTest do
       outlet: :no_socket,
       outlet: :no_listener,
       outlet: :no_pod_address,
+      outlet: :target_is_server,
       route: :no_distribution,
       remote: :no_shell
     ]

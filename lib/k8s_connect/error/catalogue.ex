@@ -521,6 +521,11 @@ defmodule K8sConnect.Error.Catalogue do
      {"See it with", "kubectl get pod #{pod} -n #{namespace} -o wide"}}
   end
 
+  def entry(:outlet, :target_is_server, %{address: address}) do
+    {"could not redirect #{address}: it is the address of the API server as well. Use --route vm",
+     {"See the server's address with", "kubectl cluster-info"}}
+  end
+
   # The helper
 
   def entry(:helper, :not_installed, %{path: path}) do
@@ -1121,7 +1126,8 @@ defmodule K8sConnect.Error.Catalogue do
       outlet: [
         no_socket: %{directory: "/tmp", problem: "Permission denied (os error 13)"},
         no_listener: %{address: "127.0.0.1", problem: "Too many open files (os error 24)"},
-        no_pod_address: @pod
+        no_pod_address: @pod,
+        target_is_server: %{address: "10.0.0.1:6443"}
       ],
       helper: [
         not_installed: %{path: @helper},

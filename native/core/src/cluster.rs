@@ -159,6 +159,15 @@ impl Cluster {
         self.access.config.auth_info.impersonate.as_deref()
     }
 
+    /// The API server's addresses, as far as this machine can look them up.
+    pub async fn addresses(&self) -> Vec<std::net::SocketAddr> {
+        let url = &self.access.config.cluster_url;
+        let default = if url.scheme_str() == Some("http") { 80 } else { 443 };
+        let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+        let found = tokio::net::lookup_host((host, url.port_u16().unwrap_or(default))).await;
+        found.map(Iterator::collect).unwrap_or_default()
+    }
+
     /// Scheme, host and port; a URL may carry a password, and that is nobody's business.
     #[must_use]
     pub fn server(&self) -> String {

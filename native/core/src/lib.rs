@@ -94,6 +94,13 @@ pub enum Error {
         /// What the operating system said.
         problem: String,
     },
+
+    /// The pod's address and port are the API server's: redirected, they would lead to themselves.
+    #[error("{address} is the API server's address")]
+    TargetIsServer {
+        /// The address and port.
+        address: std::net::SocketAddr,
+    },
 }
 
 impl From<target::Error> for Error {

@@ -115,10 +115,11 @@ pub fn offsets() -> Result<Offsets, Refusal> {
 }
 
 fn network_namespace() -> Result<u64, Refusal> {
-    let failed = kernel("asking for the network namespace");
     // Every socket knows it; this one has no other use.
-    let socket = UdpSocket::bind("127.0.0.1:0").map_err(&failed)?;
-    sys::cookie(socket.as_fd(), Cookie::NetworkNamespace).map_err(&failed)
+    let socket = UdpSocket::bind("127.0.0.1:0").map_err(kernel("opening a socket"))?;
+    // Linux 5.14
+    sys::cookie(socket.as_fd(), Cookie::NetworkNamespace)
+        .map_err(no_bpf("asking for the network namespace's cookie"))
 }
 
 fn entries() -> u32 {

@@ -64,7 +64,7 @@ mod atoms {
         unauthorized, forbidden, forbidden_both_ways, no_upgrade, refused, not_kubernetes, task_died,
         bad_target, no_such_pod, replaced, no_pods, not_running, no_container,
         no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
-        handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, no_runner, not_there,
+        handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, target_is_server, no_runner, not_there,
         // details
         tried, path, problem, known, context, user, namespace, provider, replacement, from, folder,
         program, hint, words, issuer, proxy, given, answer, not_before, now, server, timeout_ms,
@@ -101,6 +101,10 @@ pub fn failure<'a>(env: Env<'a>, error: &Error) -> Term<'a> {
         }
         Error::Outlet { directory, problem } => {
             (atoms::outlet(), reason!(env, no_socket { directory, problem })).encode(env)
+        }
+        Error::TargetIsServer { address } => {
+            let address = address.to_string();
+            (atoms::outlet(), reason!(env, target_is_server { address })).encode(env)
         }
         Error::NoListener { address, problem } => {
             (atoms::outlet(), reason!(env, no_listener { address, problem })).encode(env)

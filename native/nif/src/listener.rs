@@ -51,7 +51,7 @@ fn listen(
 ) -> NifResult<Atom> {
     let caller = Arc::new(Caller::new(env, reference));
     let owner = caller.pid();
-    reply::spawn_with(&caller, async move { open(&session, visible, owner) })
+    reply::spawn_with(&caller, async move { open(&session, visible, owner).await })
 }
 
 /// Closes the ports and all their connections.
@@ -68,7 +68,7 @@ fn refused(listener: ResourceArc<Held>) -> u64 {
     held.as_ref().map_or(0, Listener::refused)
 }
 
-fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Listening, Error> {
+async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Listening, Error> {
     let no_listener = |problem: String| {
         let address = if session.ip.is_some_and(|ip| ip.is_ipv6()) { "::1" } else { "127.0.0.1" };
         Error::NoListener { address, problem }
@@ -83,6 +83,13 @@ fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Listening, 
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
     let redirects = listener.redirects();
+    // Our own connections to the API server would be redirected, too.
+    if let Some(cluster) = session.cluster() {
+        let servers = cluster.addresses().await;
+        if let Some((address, _)) = redirects.iter().find(|(to, _)| servers.contains(to)) {
+            return Err(Error::TargetIsServer { address: *address });
+        }
+    }
     let listener = ResourceArc::new(Held(Mutex::new(Some(listener))));
     if listener.monitor(None, &owner).is_none() {
         listener.close(); // the owner is gone already

@@ -117,6 +117,13 @@ pub async fn attach(
     })
 }
 
+impl Session {
+    /// The cluster, as long as the session lasts.
+    pub fn cluster(&self) -> Option<Arc<Cluster>> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
 /// Opens a connection to the node and says where the BEAM finds it.
 pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<String, Error> {
     let outlet = OneShot::new(&PathBuf::from(&directory))
