@@ -22,6 +22,7 @@ use std::{
 use k8s_connect_wire::Refusal;
 use nix::sys::{
     prctl,
+    signal::Signal,
     socket::{
         AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind,
         getsockname, socket,
@@ -129,6 +130,8 @@ impl Tester {
 /// taking. One with capabilities stays out of its user's reach to the end, so that its answers are
 /// its own.
 fn answer(mut socket: UnixStream) -> io::Result<()> {
+    // Its user may have stopped it.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
     prctl::set_dumpable(true)?;
     for line in BufReader::new(socket.try_clone()?).lines() {
         let line = line?;
