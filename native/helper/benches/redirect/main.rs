@@ -59,13 +59,16 @@ fn measure(arguments: &[String]) {
     helper::install(&ground);
     // Where the user's BEAM would be: what starts here is in the user's slice.
     std::fs::write(ground.cgroup(ground::SESSION).join("cgroup.procs"), "0").unwrap();
-    let rounds = if options.iter().any(|word| word == "--quick") { 3 } else { 250 };
+    let quick = options.iter().any(|word| word == "--quick");
+    let (many, few) = if quick { (3, 3) } else { (250, 100) };
     // Last of all iptables: the empty chains that it leaves cost every packet.
-    let traffic = traffic::measure(&ground, rounds);
-    let lookup = lookup::measure(&ground, rounds);
-    let set_up = set_up::measure(&ground, rounds);
-    println!("{rounds} rounds; a ratio is the median of the rounds' ratios to the first line of a");
-    println!("part, and ± is how far that may be off (95 %)");
+    let traffic = traffic::measure(&ground, many);
+    let lookup = lookup::measure(&ground, few);
+    let set_up = set_up::measure(&ground, few);
+    println!(
+        "{many} rounds of traffic, {few} of the rest. A ratio is the median of the rounds' ratios"
+    );
+    println!("to the first line of its part, and ± is how far it may be off (95 %).");
     print!("{set_up}{traffic}{lookup}");
     assert_eq!(helper::attached(&ground), 0);
 }

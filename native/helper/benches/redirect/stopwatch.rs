@@ -23,7 +23,7 @@ use crate::{
 /// In each round, for each address.
 const SAMPLES: usize = 50;
 /// The first ones are not like the others, and are not measured.
-const WARM_UP: usize = 10;
+const WARM_UP: usize = 50;
 
 /// The measuring side of a process.
 pub struct Stopwatch {
@@ -103,8 +103,8 @@ impl Connection {
     }
 
     fn accept(client: TcpStream, listener: &TcpListener) -> Self {
-        let (server, from) = listener.accept().unwrap();
-        assert_eq!(from, client.local_addr().unwrap());
+        // NAT may have changed the port of who connects; nobody else does.
+        let (server, _) = listener.accept().unwrap();
         for end in [&client, &server] {
             end.set_nodelay(true).unwrap();
         }

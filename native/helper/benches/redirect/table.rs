@@ -66,12 +66,12 @@ fn median(sorted: &[f64]) -> (f64, f64) {
 
 /// A part of the table; the others are compared with the first.
 pub fn section(title: &str, all: &[&Series]) -> String {
-    let mut out = format!("\n{title:<54}{:>10}{:>10}{:>8}{:>8}\n", "median", "p99", "ratio", "±");
+    let mut out = format!("\n{title:<58}{:>10}{:>10}{:>8}{:>8}\n", "median", "p99", "ratio", "±");
     for series in all {
         let name = &series.name;
         let [middle, p99] = [50, 99].map(|percent| time(series.percentile(percent)));
         let (ratio, off) = median(&series.ratios(all[0]));
-        writeln!(out, "  {name:<52}{middle:>10}{p99:>10}{ratio:>8.3}{off:>8.3}").unwrap();
+        writeln!(out, "  {name:<56}{middle:>10}{p99:>10}{ratio:>8.3}{off:>8.3}").unwrap();
     }
     out
 }

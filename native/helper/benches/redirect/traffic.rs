@@ -93,6 +93,12 @@ pub fn measure(ground: &Ground, rounds: usize) -> String {
     let (mut helper, mut nft) = (Life::new(ground, POD, via), Nft::new(via));
     for round in 0..rounds {
         in_turns(round, &mut STAGES.clone(), |stage| {
+            // What starts and ends leaves caches behind which cost more than what is measured here:
+            // they have to be the same at each stage.
+            if *stage != Stage::Helper {
+                helper.set_up();
+                helper.tear_down();
+            }
             let way: Option<&mut dyn Way> = match stage {
                 Stage::Bare | Stage::BareAgain => None,
                 Stage::Helper => Some(&mut helper),
