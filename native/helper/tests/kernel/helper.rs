@@ -62,7 +62,12 @@ impl Helper {
 
     /// Somebody's, without redirects.
     pub fn ready(ground: &Ground, who: &Who) -> Self {
-        let mut helper = Self::spawn(ground, &mut ground.command(who, &path(ground)));
+        Self::ready_by(ground, &mut ground.command(who, &path(ground)))
+    }
+
+    /// Started by a command, without redirects.
+    pub fn ready_by(ground: &Ground, command: &mut Command) -> Self {
+        let mut helper = Self::spawn(ground, command);
         let first = helper.read();
         let ready = first.as_ref().and_then(|first| first.get("ready"));
         let ready = ready.unwrap_or_else(|| panic!("not ready: {first:?}"));

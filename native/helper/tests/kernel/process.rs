@@ -4,6 +4,7 @@ use std::{
     io::{Read, Write},
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixStream,
+    path::{Path, PathBuf},
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
     time::{Duration, Instant},
 };
@@ -141,7 +142,12 @@ pub fn run(words: &str) -> String {
 
 /// Whether there is such a program here.
 pub fn is_there(program: &str) -> bool {
-    PATH.split(':').any(|folder| std::path::Path::new(folder).join(program).exists())
+    find(program).is_some()
+}
+
+/// Where a program is.
+pub fn find(program: &str) -> Option<PathBuf> {
+    PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists())
 }
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

@@ -1,0 +1,224 @@
+//! Two redirects, set up and removed.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    os::unix::process::CommandExt,
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use crate::{
+    ground::{Ground, SESSION, USER, Who},
+    helper::{self, Helper},
+    process::find,
+    stopwatch::Stopwatch,
+    table::{Series, in_turns, section},
+};
+
+/// epmd's port and a node's, at an address where neither listens.
+pub const POD: [&str; 2] = ["10.9.0.2:4369", "10.9.0.2:5555"];
+/// There is no route to this one.
+const FAR_POD: [&str; 2] = ["10.77.0.8:4369", "10.77.0.8:5555"];
+
+/// A way to redirect connections to both ports of a pod to one listener.
+pub trait Way {
+    fn set_up(&mut self);
+    fn tear_down(&mut self);
+}
+
+struct Candidate<'ground> {
+    pod: [&'static str; 2],
+    way: Box<dyn Way + 'ground>,
+    up: Series,
+    down: Series,
+}
+
+impl<'ground> Candidate<'ground> {
+    fn new(name: &str, pod: [&'static str; 2], way: impl Way + 'ground) -> Self {
+        Self { pod, way: Box::new(way), up: Series::new(name), down: Series::new(name) }
+    }
+
+    fn round(&mut self, user: &mut Stopwatch) {
+        self.up.time(|| self.way.set_up());
+        user.traffic(&self.pod.map(|address| address.parse().unwrap()));
+        self.down.time(|| self.way.tear_down());
+    }
+}
+
+/// In turns.
+pub fn measure(ground: &Ground, rounds: usize) -> String {
+    let mut user = Stopwatch::start(ground, &Who::user().within(SESSION));
+    let mut candidates = candidates(ground, user.listener.port());
+    for round in 0..rounds {
+        in_turns(round, &mut candidates, |candidate| candidate.round(&mut user));
+    }
+    let ups: Vec<_> = candidates.iter().map(|candidate| &candidate.up).collect();
+    let downs: Vec<_> = candidates.iter().map(|candidate| &candidate.down).collect();
+    section("two redirects set up", &ups) + &section("and removed", &downs)
+}
+
+fn candidates(ground: &Ground, via: u16) -> Vec<Candidate<'_>> {
+    let running = Running { helper: start_helper(ground), via };
+    let mut all = vec![
+        Candidate::new(
+            "iptables-nft, a process for each rule",
+            POD,
+            Iptables::new(ground, "iptables-nft", via),
+        ),
+        Candidate::new("nft -f -, one process", POD, Nft::new(via)),
+        Candidate::new("our helper, running: one request", POD, running),
+        Candidate::new("our helper, its whole life", POD, Life::new(ground, POD, via)),
+        Candidate::new(
+            "the same, for an address without a route",
+            FAR_POD,
+            Life::new(ground, FAR_POD, via),
+        ),
+    ];
+    let legacy = Iptables::new(ground, "iptables-legacy", via);
+    if legacy.works() {
+        all.insert(1, Candidate::new("iptables-legacy, a process for each rule", POD, legacy));
+    } else {
+        println!("without iptables-legacy: this kernel does not support it");
+    }
+    all
+}
+
+/// The user's, started as a BEAM of the user's would start it; ready.
+fn start_helper(ground: &Ground) -> Helper {
+    let mut command = Command::new(helper::path(ground));
+    // This process is in the user's session already.
+    Helper::ready_by(ground, command.uid(USER).gid(USER).env_clear())
+}
+
+fn apply(helper: &mut Helper, pod: [&str; 2], via: u16) {
+    helper.apply(&pod.map(|to| (to, via))).expect("a listener of the user's");
+}
+
+/// A helper that runs before and afterwards.
+struct Running {
+    helper: Helper,
+    via: u16,
+}
+
+impl Way for Running {
+    fn set_up(&mut self) {
+        apply(&mut self.helper, POD, self.via);
+    }
+
+    fn tear_down(&mut self) {
+        self.helper.apply(&[]).expect("always allowed");
+    }
+}
+
+/// A helper from its start to its end.
+pub struct Life<'ground> {
+    ground: &'ground Ground,
+    pod: [&'static str; 2],
+    via: u16,
+    helper: Option<Helper>,
+}
+
+impl<'ground> Life<'ground> {
+    /// Not started yet.
+    pub fn new(ground: &'ground Ground, pod: [&'static str; 2], via: u16) -> Self {
+        Self { ground, pod, via, helper: None }
+    }
+}
+
+impl Way for Life<'_> {
+    fn set_up(&mut self) {
+        apply(self.helper.insert(start_helper(self.ground)), self.pod, self.via);
+    }
+
+    fn tear_down(&mut self) {
+        self.helper.take().expect("set up before").stop();
+    }
+}
+
+/// As the article of 2018 does by hand.
+struct Iptables {
+    program: PathBuf,
+    lock: PathBuf,
+    via: u16,
+}
+
+impl Iptables {
+    fn new(ground: &Ground, name: &str, via: u16) -> Self {
+        Self { program: program(name), lock: ground.file("xtables.lock"), via }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        // This machine's own lock is for this machine's own rules.
+        command.env("XTABLES_LOCKFILE", &self.lock).args(["-t", "nat"]).stdin(Stdio::null());
+        command
+    }
+
+    fn works(&self) -> bool {
+        let mut list = self.command();
+        list.arg("-S").stdout(Stdio::null()).stderr(Stdio::null());
+        list.status().is_ok_and(|status| status.success())
+    }
+
+    fn each(&self, action: &str) {
+        for to in POD {
+            let (address, port) = to.split_once(':').expect("a port");
+            let mut command = self.command();
+            command.args([action, "OUTPUT", "-p", "tcp", "-d", address, "--dport", port]);
+            command.args(["-j", "DNAT", "--to-destination", &format!("127.0.0.1:{}", self.via)]);
+            assert!(command.status().unwrap().success(), "{command:?}");
+        }
+    }
+}
+
+impl Way for Iptables {
+    fn set_up(&mut self) {
+        self.each("-A");
+    }
+
+    fn tear_down(&mut self) {
+        self.each("-D");
+    }
+}
+
+/// A table of its own.
+pub struct Nft {
+    program: PathBuf,
+    via: u16,
+}
+
+impl Nft {
+    /// Not there yet.
+    pub fn new(via: u16) -> Self {
+        Self { program: program("nft"), via }
+    }
+}
+
+impl Way for Nft {
+    fn set_up(&mut self) {
+        let mut table = "table ip k8s_connect_bench {\n chain output {\n".to_owned();
+        table += "  type nat hook output priority -100; policy accept;\n";
+        for to in POD {
+            let (address, port) = to.split_once(':').expect("a port");
+            let to = format!("127.0.0.1:{}", self.via);
+            writeln!(table, "  ip daddr {address} tcp dport {port} dnat to {to}").unwrap();
+        }
+        table += " }\n}\n";
+        let mut command = Command::new(&self.program);
+        let mut nft = command.args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        nft.stdin.take().unwrap().write_all(table.as_bytes()).unwrap();
+        assert!(nft.wait().unwrap().success());
+    }
+
+    fn tear_down(&mut self) {
+        let mut command = Command::new(&self.program);
+        command.args(["delete", "table", "ip", "k8s_connect_bench"]).stdin(Stdio::null());
+        assert!(command.status().unwrap().success());
+    }
+}
+
+/// Found once: a search would be a part of every start.
+fn program(name: &str) -> PathBuf {
+    find(name).unwrap_or_else(|| panic!("{name} is not installed"))
+}

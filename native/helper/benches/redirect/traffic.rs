@@ -1,0 +1,124 @@
+//! What redirects cost the connections of their user, and of everybody else.
+
+use std::net::SocketAddr;
+
+use crate::{
+    ground::{Ground, OTHER_SESSION, SERVICE, SESSION, Who},
+    set_up::{Life, Nft, POD, Way},
+    stopwatch::Stopwatch,
+    table::{Series, in_turns, section},
+};
+
+/// What there is while it is measured: nothing, nothing (how far two measurements of the same are
+/// apart), our helper, or a rule of NAT.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Bare,
+    BareAgain,
+    Helper,
+    Nft,
+}
+
+const STAGES: [Stage; 4] = [Stage::Bare, Stage::BareAgain, Stage::Helper, Stage::Nft];
+
+/// Connections of one process to one address at one stage.
+struct Path {
+    stage: Stage,
+    to: SocketAddr,
+    connects: Series,
+    round_trips: Series,
+}
+
+impl Path {
+    fn new(stage: Stage, to: SocketAddr, name: &str) -> Self {
+        Self { stage, to, connects: Series::new(name), round_trips: Series::new(name) }
+    }
+}
+
+/// A process, and what it measures.
+struct Subject {
+    name: &'static str,
+    stopwatch: Stopwatch,
+    paths: Vec<Path>,
+}
+
+impl Subject {
+    fn new(ground: &Ground, name: &'static str, who: &Who) -> Self {
+        let stopwatch = Stopwatch::start(ground, who);
+        let names = ["no redirects", "no redirects, once more", "our helper", "a rule of nft"];
+        let path = |(stage, name)| Path::new(stage, stopwatch.listener, name);
+        let paths = STAGES.into_iter().zip(names).map(path).collect();
+        Self { name, stopwatch, paths }
+    }
+
+    /// Is redirected as well.
+    fn redirected(mut self) -> Self {
+        let to = POD[1].parse().unwrap();
+        self.paths.push(Path::new(Stage::Helper, to, "our helper, redirected by it"));
+        self.paths.push(Path::new(Stage::Nft, to, "a rule of nft, redirected by it"));
+        self
+    }
+
+    fn measure(&mut self, stage: Stage) {
+        let mut paths: Vec<_> = self.paths.iter_mut().filter(|path| path.stage == stage).collect();
+        let addresses: Vec<_> = paths.iter().map(|path| path.to).collect();
+        let measured = self.stopwatch.traffic(&addresses);
+        for (path, [connects, round_trips]) in paths.iter_mut().zip(measured) {
+            path.connects.push(connects);
+            path.round_trips.push(round_trips);
+        }
+    }
+
+    fn sections(&self) -> String {
+        let part = |what, series: fn(&Path) -> &Series| {
+            let all: Vec<_> = self.paths.iter().map(series).collect();
+            section(&format!("{what}, {}", self.name), &all)
+        };
+        part("connect()", |path| &path.connects)
+            + &part("64 bytes there and back", |path| &path.round_trips)
+    }
+}
+
+/// All in each round, at each stage.
+pub fn measure(ground: &Ground, rounds: usize) -> String {
+    let (user, other, root) = (Who::user(), Who::other(), Who::root());
+    let mut subjects = [
+        Subject::new(ground, "the user", &user.within(SESSION)).redirected(),
+        Subject::new(ground, "another user in the user's slice", &other.within(SESSION)),
+        Subject::new(ground, "root in the user's slice", &root.within(SESSION)),
+        Subject::new(ground, "another user in another slice", &other.within(OTHER_SESSION)),
+        Subject::new(ground, "root in another slice", &root.within(SERVICE)),
+    ];
+    let via = subjects[0].stopwatch.listener.port();
+    let (mut helper, mut nft) = (Life::new(ground, POD, via), Nft::new(via));
+    for round in 0..rounds {
+        in_turns(round, &mut STAGES.clone(), |stage| {
+            // What starts and ends leaves caches behind which cost more than what is measured here:
+            // they have to be the same at each stage.
+            if *stage != Stage::Helper {
+                helper.set_up();
+                helper.tear_down();
+            }
+            let way: Option<&mut dyn Way> = match stage {
+                Stage::Bare | Stage::BareAgain => None,
+                Stage::Helper => Some(&mut helper),
+                Stage::Nft => Some(&mut nft),
+            };
+            at_stage(way, || {
+                in_turns(round, &mut subjects, |subject| subject.measure(*stage));
+            });
+        });
+    }
+    subjects.iter().map(Subject::sections).collect()
+}
+
+fn at_stage(way: Option<&mut dyn Way>, work: impl FnOnce()) {
+    match way {
+        Some(way) => {
+            way.set_up();
+            work();
+            way.tear_down();
+        }
+        None => work(),
+    }
+}
