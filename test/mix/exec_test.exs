@@ -93,6 +93,24 @@ defmodule Mix.K8sConnect.ExecTest do
       assert output =~ "name app at port"
     end
 
+    test "several pods at once", %{ip: ip} do
+      {other, 0} = System.cmd("kubectl", ~w(get pod newline-cookie -o jsonpath={.status.podIP}))
+      ask = &"exec 3<> /dev/tcp/#{&1}/4369; printf '\\0\\1n' >&3; tail -c +5 <&3; "
+
+      words = [
+        "k8s.connect",
+        "app-0",
+        "newline-cookie",
+        "--",
+        "bash",
+        "-c",
+        ask.(ip) <> ask.(other)
+      ]
+
+      assert {output, 0} = run(path("."), "mix", words, [{"MIX_ENV", "dev"}])
+      assert [_one, _other] = Regex.scan(~r/^name app at port \d+$/m, output)
+    end
+
     test "nobody else reaches the pod", %{ip: ip} do
       line = "exec 3<> /dev/tcp/#{ip}/4369"
       terminal = terminal("--exec 'echo ready; read line'")

@@ -133,6 +133,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     test "no capability on the file, as after a copy" do
       sudo("cp #{@path} #{@path}.new && mv #{@path}.new #{@path}")
       assert {output, 1} = helper(["status"])
+      assert output =~ ~r/^failure +no_capability$/m
       assert output =~ "its file has none, or not all of them"
     end
 
@@ -154,6 +155,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
                  "sh -c 'echo $$ > \"$(dirname $(dirname $(dirname #{session()})))/cgroup.procs\"; exec \"$@\"' --"
                )
 
+      assert output =~ ~r/^failure +no_user_slice$/m
       assert output =~ "not in /user.slice/user-4200.slice"
     end
 

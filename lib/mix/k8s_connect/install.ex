@@ -4,6 +4,7 @@ defmodule Mix.K8sConnect.Install do
 
   import Bitwise
 
+  alias K8sConnect.Error
   alias K8sConnect.Helper.{Program, Trial}
   alias Mix.K8sConnect.{Console, Shell}
 
@@ -60,7 +61,8 @@ defmodule Mix.K8sConnect.Install do
         line("route", why)
         if Enum.any?(verdicts, &match?({_, {:works, _}}, &1)), do: :ok, else: Console.fail("", 1)
 
-      {:error, error} ->
+      {:error, %Error{reason: {word, _details}} = error} ->
+        line("failure", Atom.to_string(word))
         Console.fail(Exception.message(error), 1)
     end
   end
