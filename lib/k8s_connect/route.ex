@@ -28,7 +28,8 @@ defmodule K8sConnect.Route do
   def choose(%{route: :auto}) do
     if Program.installed?(),
       do: {[:kernel, :vm], "kernel, as there is #{Program.path()}"},
-      else: {[:vm], "vm, as no helper is installed (mix help k8s.helper); other programs: --exec"}
+      else:
+        {[:vm], "vm, as no helper is installed (mix help k8s.helper; for other programs: --exec)"}
   end
 
   @spec start_link(keyword()) :: GenServer.on_start()

@@ -260,7 +260,7 @@ defmodule K8sConnect.DoctorClusterTest do
     report = examine("app-0", route: :kernel)
     assert %{handshake: :ok, route: :failed} = layers(assert_sound(report))
     assert check(report, :route, "vm").status == :ok
-    assert check(report, :route, "kernel").why =~ "needs the helper"
+    assert check(report, :route, "kernel").why =~ "the helper is not installed"
     assert check(report, :route, "kernel").command == "mix k8s.helper install"
   end
 
@@ -288,7 +288,7 @@ defmodule K8sConnect.DoctorClusterTest do
     report = assert_sound(examine("app-0"))
     assert %{machine: :warning, handshake: :ok, route: :warning} = layers(report)
     assert Report.code(report) == 4
-    assert check(report, :machine, "helper, IPv4").why =~ "has no capability"
+    assert check(report, :machine, "helper").why =~ "its file has none"
     assert layers(assert_sound(examine("app-0", route: :vm))).route == :ok
   end
 

@@ -38,14 +38,14 @@ defmodule Mix.K8sConnect.OptionsTest do
              {:ok, {:exec, [{nil, [selector: "app=web"]}], ["a", "--", "b"]}}
 
     for {line, part} <- [
-          {"app-0 --", "there is no command after --"},
-          {"-- cmd", "name the targets"},
-          {"app-0 --exec a -- b", "not both"},
+          {"app-0 --", "missing command after --"},
+          {"-- cmd", "missing argument TARGET"},
+          {"app-0 --exec a -- b", "exclude each other"},
           {"app-0 --hold -- b", "exclude each other"},
           {"app-0 --exec a --rpc b", "exclude each other"},
           {"app-0 --no-wait --exec a", "exclude each other"},
-          {"app-0 --route vm -- b", "leave out --route"},
-          {"app-0 --sudo -- b", "leave out --sudo"},
+          {"app-0 --route vm -- b", "--route cannot be used"},
+          {"app-0 --sudo -- b", "--sudo cannot be used"},
           {"app-0 -l a=b -- c", "not both"},
           {"app-0 --frob -- c", "--frob is no option"}
         ] do

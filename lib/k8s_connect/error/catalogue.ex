@@ -529,9 +529,8 @@ defmodule K8sConnect.Error.Catalogue do
   # The helper
 
   def entry(:helper, :not_installed, %{path: path}) do
-    {"the kernel route needs the helper, and there is no #{path}. Use --sudo to run it once, --exec to run one " <>
-       "program without it, or --route vm",
-     {"Or install it, as an admin", "mix k8s.helper install"}}
+    {"the helper is not installed (no such file: #{path}). Run it once with --sudo, use --exec for one program, or " <>
+       "--route vm", {"Or install it, as an admin", "mix k8s.helper install"}}
   end
 
   def entry(:helper, :not_started, %{path: path, problem: problem}) do
@@ -549,7 +548,7 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:helper, :died, %{words: words, times: 1}) do
-    {"the helper has ended: #{bare(words)}. Try again", {"Test it with", "mix k8s.helper status"}}
+    {"the helper has ended: #{bare(words)}. Retry", {"Test it with", "mix k8s.helper status"}}
   end
 
   def entry(:helper, :died, %{words: words, times: times}) do
@@ -558,7 +557,7 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:helper, :silent, %{timeout_ms: timeout}) do
-    {"timed out after #{timeout} ms: the helper did not answer and was killed. Was it stopped?",
+    {"timed out after #{timeout} ms: the helper did not answer and was killed. It may have been stopped (SIGSTOP)",
      {"List the helpers with", "ps -C k8s_connect_helper"}}
   end
 
@@ -620,7 +619,7 @@ defmodule K8sConnect.Error.Catalogue do
 
   def entry(:helper, :no_btf, %{name: name}) do
     {"unsupported: the kernel's type information has no #{name}. The helper needs a kernel with BTF " <>
-       "(CONFIG_DEBUG_INFO_BTF) that it knows. Use --exec or --route vm",
+       "(CONFIG_DEBUG_INFO_BTF) that has this type. Use --exec or --route vm",
      {"Check with", "ls -l /sys/kernel/btf/vmlinux"}}
   end
 
@@ -630,13 +629,13 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:helper, :exclusive_program, %{cgroup: cgroup}) do
-    {"permission denied: a BPF program that allows no other beside it is attached to #{cgroup} or to a cgroup " <>
-       "above. Use --exec or --route vm", {"See it with", "sudo bpftool cgroup tree"}}
+    {"permission denied: a BPF program is attached to #{cgroup} or to a cgroup above it without " <>
+       "BPF_F_ALLOW_MULTI. Use --exec or --route vm", {"See it with", "sudo bpftool cgroup tree"}}
   end
 
   def entry(:helper, :would_hide, %{cgroup: cgroup}) do
-    {"permission denied: a BPF program attached to #{cgroup} can be overridden, and the helper would switch it off " <>
-       "for your processes. Use --exec or --route vm",
+    {"permission denied: a BPF program is attached to #{cgroup} with BPF_F_ALLOW_OVERRIDE, and the helper would " <>
+       "disable it for your processes. Use --exec or --route vm",
      {"See it with", "sudo bpftool cgroup tree"}}
   end
 
@@ -646,8 +645,8 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:helper, :not_led, %{test: test}) do
-    {"unsupported: the helper's programs do not work with this kernel: #{test}. Use --exec or --route vm, and " <>
-       "please report it with the kernel's version", {"Which is", "uname -r"}}
+    {"unsupported: the helper's programs do not work with this kernel: #{test}. Use --exec or --route vm. " <>
+       "Please report it", {"With the output of", "uname -r"}}
   end
 
   def entry(:helper, :no_such_process, %{pid: pid}) do
@@ -666,7 +665,8 @@ defmodule K8sConnect.Error.Catalogue do
 
   def entry(:helper, :low_port, %{to: to, port: port}) do
     {"the helper does not redirect #{to}: port #{port} is below 1024",
-     {"Give the node another one", "-kernel inet_dist_listen_min 5555 inet_dist_listen_max 5555"}}
+     {"Start the node with a port above 1023",
+      "-kernel inet_dist_listen_min 5555 inet_dist_listen_max 5555"}}
   end
 
   def entry(:helper, :no_listener, %{via: via}) do
@@ -703,7 +703,8 @@ defmodule K8sConnect.Error.Catalogue do
   # The route
 
   def entry(:route, :linux_only, %{}) do
-    {"the kernel route is for Linux", {"Take the other one", "mix k8s.connect TARGET --route vm"}}
+    {"unsupported: the kernel route needs Linux",
+     {"Use the vm route", "mix k8s.connect TARGET --route vm"}}
   end
 
   def entry(:route, :always_hidden, %{}) do
@@ -859,7 +860,7 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   defp missing_capability(:unknown) do
-    {"something keeps them from it, such as strace or another tracer",
+    {"they were dropped, for example by strace or another tracer",
      {"Check with", "getcap #{@helper}"}}
   end
 

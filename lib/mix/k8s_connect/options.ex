@@ -90,25 +90,25 @@ defmodule Mix.K8sConnect.Options do
   end
 
   defp command([exec: line], nil), do: {:ok, ["/bin/sh", "-c", line]}
-  defp command([], []), do: {:error, "there is no command after --"}
+  defp command([], []), do: {:error, "missing command after --"}
   defp command([], command), do: {:ok, command}
-  defp command([exec: _line], _command), do: {:error, "give --exec or -- CMD, not both"}
+  defp command([exec: _line], _command), do: {:error, "--exec and -- CMD exclude each other"}
 
   defp command(_several, _command),
     do: {:error, "--exec, -- CMD, --rpc, --remsh, --hold and --no-wait exclude each other"}
 
   defp check_exec(options, format) do
     cond do
-      options[:route] -> {:error, "--exec has a route of its own: leave out --route"}
-      options[:sudo] -> {:error, "--exec needs no helper: leave out --sudo"}
-      format == :json -> {:error, "standard output is the command's: leave out --json"}
+      options[:route] -> {:error, "--route cannot be used with --exec"}
+      options[:sudo] -> {:error, "--sudo cannot be used with --exec"}
+      format == :json -> {:error, "--json cannot be used with --exec"}
       true -> :ok
     end
   end
 
   defp targets(words, options) do
     case {words, options[:selector]} do
-      {[], nil} -> {:error, "name the targets that the command is to reach"}
+      {[], nil} -> {:error, "missing argument TARGET"}
       {[], _selector} -> {:ok, [nil]}
       {words, nil} -> {:ok, words}
       {_words, _selector} -> {:error, "give a target or --selector, not both"}

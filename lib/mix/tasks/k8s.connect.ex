@@ -14,8 +14,8 @@ defmodule Mix.Tasks.K8s.Connect do
       mix k8s.connect sts/app -n shop --remsh        # IEx on the pod's node
       mix k8s.connect -l app=web --rpc 'node()'      # evaluate there, print, end
       mix do k8s.connect app-0 --no-wait + run script.exs
-      mix k8s.connect app-0 --route kernel           # every program of yours can connect, too
-      mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'   # this one can, and nothing is installed
+      mix k8s.connect app-0 --route kernel           # all programs of your user can connect
+      mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'   # only this program can; no installation
 
   TARGET is a pod (`app-0`, `pod/app-0`), its owner (`sts/app`, `deploy/web`), a Service (`svc/app`),
   or a name from the configuration. Of several pods the first ready one is taken. Without a target
@@ -31,46 +31,46 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--remsh` - IEx on the pod's node instead of here, whatever the two releases of Elixir are
     * `--hold` - holds the connection, on a terminal too
     * `--no-wait` - returns at once, for `mix do`
-    * `--exec LINE` - runs LINE by `/bin/sh -c` and ends with it, see below
+    * `--exec LINE` - runs LINE with `/bin/sh -c` and ends with it, see below
     * `-- CMD ARGUMENT...` - the same without a shell
 
   ## How the node is reached
 
-    * `--route vm` - from inside of this BEAM only. Needs no privilege, opens no port.
-    * `--route kernel` - by the pod's own address, for every program of this user: a second
+    * `--route vm` - only this BEAM can connect. Needs no privilege, opens no port.
+    * `--route kernel` - all programs of this user can connect to the pod's IP address: a second
       `iex --name`, Livebook, `observer_cli`. Needs the helper, see `mix help k8s.helper`.
     * `--route auto` - kernel where the helper is installed and works, vm otherwise. This is the
-      default; the first line says which one it is, and why.
-    * `--sudo` - runs the helper by `sudo -n`, installed or not; implies `--route kernel`
-    * `--visible` - other programs on the kernel route connect as what they are. Without it both
-      sides see a hidden node: a visible one can make a cluster's nodes drop each other.
+      default; the first line of output names the route and the reason.
+    * `--sudo` - runs the helper with `sudo -n`; it need not be installed. Implies `--route kernel`
+    * `--visible` - does not make other programs hidden nodes (kernel route and `--exec`). By default
+      they are hidden, because a visible node can make `global` disconnect cluster nodes.
 
   ## Other programs without any privilege
 
       mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'
       mix k8s.connect app-0 app-1 -- erl -name me@127.0.0.1
 
-  The command, and what it starts, can connect to the nodes of the targets by the pods' own
-  addresses; no other program can, and nothing is installed. The command has the terminal, its keys and
-  job control, standard input, output and error, and its exit code is that of `mix` (128 and the
-  number of the signal where one has ended it; 127 where there is no such command, 126 where it
-  cannot be executed). This BEAM does not connect itself.
+  Only the command and its child processes can connect to the pods' IP addresses, and nothing is
+  installed. The command uses the terminal directly, including job control, and has standard input,
+  output and error. `mix` exits with the command's exit code: 128+N if signal N ended it, 127 if it was
+  not found, 126 if it is not executable. This BEAM does not connect to the node.
 
-  The cookie is the command's business: `iex --name` reads `~/.erlang.cookie`, and a node with another
-  cookie refuses it. Put the node's cookie there, or let this BEAM connect: it finds the cookie itself.
+  You provide the cookie: `iex --name` reads `~/.erlang.cookie`, and a node with another cookie rejects
+  the connection. Put the node's cookie there. Without `--exec`, k8s_connect finds the cookie itself.
   Nodes see the command as a hidden node unless `--visible` is given.
 
-  The command gets SIGHUP when a connection is lost, and SIGKILL two seconds later; the same where
-  this BEAM dies. What it leaves behind in the background cannot connect to anything any more.
+  When a connection is lost, the command gets SIGHUP, and SIGKILL two seconds later. The same happens
+  when this BEAM exits. A process that outlives the command connects as it would without us, unless
+  the supervising process was killed with SIGKILL: then its `connect()` calls fail.
 
-  It works by a seccomp filter on the command's `connect()` calls (Linux 5.9 or newer). So
+  It uses a seccomp filter on the command's `connect()` calls (Linux 5.9 or newer). So
 
-    * programs that are setuid, `sudo` among them, do not get their privileges in it;
-    * connections that are made otherwise pass by, and go where they would without us: io_uring,
-      `MSG_FASTOPEN`, 32-bit programs, and programs that may not be looked into (not dumpable);
-    * it needs a machine on which a process may look into its children: `kernel.yama.ptrace_scope`
-      0 or 1;
-    * only TCP is redirected.
+    * setuid programs such as `sudo` run without their privileges;
+    * connections made in other ways are not redirected: io_uring, `MSG_FASTOPEN`, UDP, 32-bit
+      programs and non-dumpable programs connect to the pod's address directly;
+    * the kernel must allow ptrace of child processes: `kernel.yama.ptrace_scope` 0 or 1, and in
+      Docker containers `--cap-add SYS_PTRACE`;
+    * `--exec` cannot be combined with `--json`, `--route` or `--sudo`, and not nested.
 
   ## Command line options
 
@@ -119,9 +119,9 @@ defmodule Mix.Tasks.K8s.Connect do
 
   Steps with their milliseconds and errors go to standard error; what was asked for goes to standard
   output. The first step says what is about to be connected: context / namespace / target / route.
-  Exit codes: 0 all went well; 1 no connection, it was lost, or the expression raised; 2 wrong words,
-  or no target; the command's own with `--exec`. With `--json` standard output has `{"connection": …}`, `{"result": "…"}` of `--rpc`, or
-  `{"pods": […]}`, and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
+  Exit codes: 0 success; 1 the connection failed or was lost, or the expression raised; 2 usage error, or
+  no target. With `--exec`: the command's exit code. With `--json` standard output has
+  `{"connection": …}`, `{"result": "…"}` of `--rpc`, or `{"pods": […]}`, and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
 
   But for `iex -S mix`, which starts it, the project is not compiled first: one that does not compile
   can connect all the same. The

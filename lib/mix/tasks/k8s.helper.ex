@@ -6,22 +6,20 @@ defmodule Mix.Tasks.K8s.Helper do
 
       mix k8s.helper install | status | uninstall
 
-  With the helper installed, the pod's own address works on this machine for every program of this
-  user, and for no other user: a second `iex --name`, Livebook, `observer_cli`. Without it everything
-  else works as well, from the BEAM that connects; and `mix k8s.connect --exec` runs one program that
-  sees the pod's address, without any privilege.
+  With the helper installed, all programs of this user can connect to the pod's IP address: a second
+  `iex --name`, Livebook, `observer_cli`. Other users are not affected. Without the helper, only the BEAM
+  that runs `mix k8s.connect` can connect, and the one program that `mix k8s.connect --exec` runs.
 
-    * `install` - prints the commands that an admin has to run, once, and asks whether to run them.
-      They install the helper to one path, owned by root, and give the file the capabilities
+    * `install` - prints the commands, which need root, and asks before running them. They install the helper to one path, owned by root, and give the file the capabilities
       `cap_bpf`, `cap_net_admin` and `cap_perfmon`. The helper is not setuid. It attaches two BPF
-      programs to your systemd slice, gives up every capability before it reads any input, and
-      whatever ends it, the kernel takes the programs back.
+      programs to your systemd slice, gives up every capability before it reads any input. The
+      kernel detaches the programs when the helper exits, even after `kill -9`.
     * `status` - what is installed, and whether the route works on this machine. It starts a helper,
       which tests itself, redirects an address that is reserved for documentation, and connects to it.
     * `uninstall` - removes the helper.
 
-  It needs Linux 5.19 or newer with BTF, cgroup2, and a login session of systemd. SECURITY.md says who
-  can do what with the helper installed.
+  It needs Linux 5.19 or newer with BTF, cgroup2, and a systemd login session. SECURITY.md describes
+  the threat model.
 
   ## Command line options
 
