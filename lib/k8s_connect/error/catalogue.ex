@@ -818,7 +818,7 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:exec, :linux_only, %{}) do
-    {"unsupported: --exec is for Linux",
+    {"unsupported: --exec needs Linux",
      {"Connect this BEAM instead", "mix k8s.connect TARGET --route vm"}}
   end
 
