@@ -65,7 +65,7 @@ defmodule K8sConnect.Session do
 
     case Native.start(:attach, [reference, api, options.target]) do
       :ok ->
-        if options.route.route != :exec, do: Distribution.preload()
+        _ = if options.route.route != :exec, do: Distribution.preload()
         {:keep_state, %{data | attach: reference}}
 
       {:error, error} ->
