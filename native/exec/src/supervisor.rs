@@ -52,6 +52,14 @@ pub struct Supervisor {
     problem: Option<io::Error>,
 }
 
+/// What the listener has.
+enum Calls {
+    Waiting,
+    NoneNow,
+    /// The last process under the filter has ended.
+    NoMore,
+}
+
 /// What is to be done with a call.
 enum Judgement {
     Answer(Answer),
@@ -83,8 +91,10 @@ impl Supervisor {
 
     /// Answers the next call. `false` means that there will be no other.
     pub fn answer(&mut self) -> bool {
-        if !self.has_calls() {
-            return false;
+        match self.calls() {
+            Calls::Waiting => {}
+            Calls::NoneNow => return true,
+            Calls::NoMore => return false,
         }
         // Its caller may have been killed since.
         let Ok(call) = sys::receive(self.listener()) else { return true };
@@ -96,11 +106,16 @@ impl Supervisor {
         true
     }
 
-    /// With the last process under the filter nothing but its end can be polled.
-    fn has_calls(&self) -> bool {
+    /// No event means only that the caller was killed or interrupted since the last poll. That the
+    /// last process under the filter has ended is an event of its own.
+    fn calls(&self) -> Calls {
         let mut polled = [PollFd::new(self.listener(), PollFlags::POLLIN)];
         let _ = poll(&mut polled, PollTimeout::ZERO);
-        polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
+        match polled[0].revents() {
+            Some(events) if events.contains(PollFlags::POLLIN) => Calls::Waiting,
+            Some(events) if events.contains(PollFlags::POLLHUP) => Calls::NoMore,
+            _nothing => Calls::NoneNow,
+        }
     }
 
     fn judge(&mut self, call: &Notification) -> Judgement {
