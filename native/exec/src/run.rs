@@ -16,9 +16,8 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
-        signal::{SigSet, Signal, kill},
+        signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{ForkResult, Pid, getpid},
 };
@@ -30,7 +29,7 @@ use crate::{
     report::{Failure, Report},
     stdio,
     supervisor::Supervisor,
-    sys,
+    sys::{self, End},
 };
 
 /// Between the request to end and the end.
@@ -151,12 +150,12 @@ impl<'a> Runner<'a> {
             match self.wait() {
                 Ok(events) => events.into_iter().for_each(|event| self.handle(event)),
                 Err(error) => {
-                    processes::signal(Signal::SIGKILL);
+                    self.signal(Signal::SIGKILL);
                     return Report::Failed(Failure::System, error.desc().into());
                 }
             }
             if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                processes::signal(Signal::SIGKILL);
+                self.signal(Signal::SIGKILL);
             }
         }
     }
@@ -229,18 +228,12 @@ impl<'a> Runner<'a> {
 
     /// Those of other parents as well, as theirs have died.
     fn reap(&mut self) {
-        while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-            // Both are numbers below 256.
-            let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
-            match status {
-                WaitStatus::Exited(pid, code) if pid == self.command => {
-                    self.ended = Some(Report::Exited(number(code)));
-                }
-                WaitStatus::Signaled(pid, signal, _core) if pid == self.command => {
-                    self.ended = Some(Report::Signaled(number(signal as i32)));
-                }
-                WaitStatus::StillAlive => break,
-                _other => {}
+        while let Some((pid, end)) = sys::reap() {
+            if pid == self.command {
+                self.ended = Some(match end {
+                    End::Exited(code) => Report::Exited(code),
+                    End::Signaled(signal) => Report::Signaled(signal),
+                });
             }
         }
         // Its last words, which may have come before its end and are seen after it.
@@ -252,9 +245,15 @@ impl<'a> Runner<'a> {
     /// Asks the command to end, and all that it has started.
     fn end(&mut self, signal: Signal) {
         self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
-        if !processes::signal(signal) {
-            let _ = kill(self.command, signal);
-        }
+        self.signal(signal);
+    }
+
+    /// Sends a signal to the command and to its descendants in our session. The command itself may
+    /// have left that session.
+    fn signal(&self, signal: Signal) {
+        // Once it is reaped, its number may be another process's.
+        let command = self.ended.is_none().then_some(self.command);
+        processes::signal(signal, command);
     }
 
     fn listen(&mut self) {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
     sys::{
         signal::{SigHandler, Signal, signal},
         socket::{SockaddrIn, SockaddrIn6, connect},
@@ -132,6 +133,36 @@ pub fn connect_to(socket: BorrowedFd, address: SocketAddr) -> nix::Result<()> {
 pub fn divide() -> nix::Result<ForkResult> {
     // SAFETY: with one thread the child may do whatever this process might.
     unsafe { fork() }
+}
+
+/// How a child has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Exited(u8),
+    Signaled(u8),
+}
+
+/// Reaps one child that has ended; `None` where there is none. `nix` has no name for real-time
+/// signals, and fails on the status of a child that one has ended.
+pub fn reap() -> Option<(Pid, End)> {
+    let mut status = 0;
+    let pid = loop {
+        // SAFETY: the kernel writes one number.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+            0 => return None,
+            -1 if Errno::last() == Errno::EINTR => {}
+            -1 => return None, // ECHILD
+            pid => break Pid::from_raw(pid),
+        }
+    };
+    // Both are numbers below 256.
+    let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    // Without WUNTRACED and WCONTINUED there is no third kind.
+    Some(if libc::WIFSIGNALED(status) {
+        (pid, End::Signaled(number(libc::WTERMSIG(status))))
+    } else {
+        (pid, End::Exited(number(libc::WEXITSTATUS(status))))
+    })
 }
 
 /// Undoes what Rust's runtime has done: a program expects to be ended by SIGPIPE.

@@ -22,7 +22,7 @@ use std::{
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::{Signal, kill},
-    unistd::{Pid, geteuid},
+    unistd::{Pid, geteuid, getsid},
 };
 use support::{Denied, RUNNER, deny, run, words};
 
@@ -32,6 +32,8 @@ fn exit_codes() {
     assert_eq!(run("exit 7").status.code(), Some(7));
     assert_eq!(run("kill -KILL $$").status.code(), Some(137));
     assert_eq!(run("kill -TERM $$").status.code(), Some(143));
+    // A real-time signal.
+    assert_eq!(run("kill -34 $$").status.code(), Some(128 + 34));
 }
 
 #[test]
@@ -192,6 +194,23 @@ fn a_command_that_does_not_listen_is_killed_with_what_it_has_started() {
     assert_eq!(running.report(), "signaled 9\n");
     assert!(is_gone(running.command));
     assert!(is_gone(Pid::from_raw(child.trim().parse().unwrap())));
+}
+
+#[test]
+fn a_command_in_a_session_of_its_own_is_killed() {
+    let line = "exec setsid bash -c 'trap \"\" HUP; echo ready; read line'";
+    let mut running = Running::start(line);
+    let mut ready = String::new();
+    running.output.read_line(&mut ready).unwrap();
+    assert!(!is_in_our_session(running.command));
+    running.control.shutdown(std::net::Shutdown::Write).unwrap();
+    running.control.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(running.report(), "signaled 9\n");
+    assert!(is_gone(running.command));
+}
+
+fn is_in_our_session(pid: Pid) -> bool {
+    getsid(Some(pid)).unwrap() == getsid(None).unwrap()
 }
 
 #[test]
