@@ -20,7 +20,7 @@ use std::{
 use ::exec::{Redirect, Report, signals::IgnoredKeys};
 use nix::{sys::wait::waitpid, unistd::Pid};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixStream, unix::pipe},
     sync::{Mutex, MutexGuard},
 };
@@ -128,7 +128,8 @@ impl Running {
     async fn report(&self) -> Option<Report> {
         let stream = self.control.try_clone().and_then(UnixStream::from_std).ok()?;
         let mut line = String::new();
-        stream.take(MOST_REPORT).read_to_string(&mut line).await.ok()?;
+        // Up to the newline: nothing else may hold up the end.
+        BufReader::new(stream.take(MOST_REPORT)).read_line(&mut line).await.ok()?;
         Report::parse(&line)
     }
 

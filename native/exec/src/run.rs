@@ -24,6 +24,7 @@ use nix::{
 
 use crate::{
     child::{self, Message},
+    endpoints::Endpoints,
     processes,
     redirect::Redirect,
     report::{Failure, Report},
@@ -56,7 +57,11 @@ pub fn run(options: &Options) -> Report {
     sys::close_on_exec_from(3);
     stdio::prepare();
     let report = match Runner::start(options, control.as_ref()) {
-        Ok(mut runner) => runner.serve(),
+        Ok(mut runner) => {
+            let report = runner.serve();
+            runner.leave();
+            report
+        }
         Err(error) => Report::Failed(Failure::System, error.to_string()),
     };
     match (&report, control) {
@@ -77,8 +82,10 @@ struct Runner<'a> {
     channel: Option<OwnedFd>,
     /// `None` before the filter is there, and after the last process that has it.
     supervisor: Option<Supervisor>,
-    redirects: Vec<Redirect>,
-    trial: (Redirect, TcpListener),
+    /// `None` from the filter on, when the supervisor has them.
+    endpoints: Option<Endpoints>,
+    /// Until the trial connection was made.
+    trial: Option<(Redirect, TcpListener)>,
     /// What the kernel has refused first, when it was asked about a call.
     refused: Option<io::Error>,
     failure: Option<(Failure, String)>,
@@ -114,6 +121,10 @@ impl<'a> Runner<'a> {
         let trial = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let answers = trial.local_addr()?;
         let to = SocketAddr::new(TRIAL.into(), answers.port());
+        let tried = Redirect { to, via: answers.port() };
+        let mut redirects = options.redirects.clone();
+        redirects.push(tried);
+        let endpoints = Endpoints::new(&redirects)?;
         let (ours, theirs) = child::channel()?;
         let parent = getpid();
         let command = match sys::divide()? {
@@ -124,17 +135,14 @@ impl<'a> Runner<'a> {
                 std::process::exit(1);
             }
         };
-        let tried = Redirect { to, via: answers.port() };
-        let mut redirects = options.redirects.clone();
-        redirects.push(tried);
         Ok(Self {
             command,
             signals,
             control,
             channel: Some(ours),
             supervisor: None,
-            redirects,
-            trial: (tried, trial),
+            endpoints: Some(endpoints),
+            trial: Some((tried, trial)),
             refused: None,
             failure: None,
             ended: None,
@@ -172,9 +180,10 @@ impl<'a> Runner<'a> {
 
     fn wait(&self) -> nix::Result<Vec<Event>> {
         let sources: [(Event, Option<BorrowedFd>); 4] = [
+            // Before the calls, which are answered otherwise after it.
+            (Event::Control, self.control.map(AsFd::as_fd)),
             (Event::Call, self.supervisor.as_ref().map(Supervisor::listener)),
             (Event::Channel, self.channel.as_ref().map(AsFd::as_fd)),
-            (Event::Control, self.control.map(AsFd::as_fd)),
             (Event::Signal, Some(self.signals.as_fd())),
         ];
         let sources: Vec<_> =
@@ -245,7 +254,18 @@ impl<'a> Runner<'a> {
     /// Asks the command to end, and all that it has started.
     fn end(&mut self, signal: Signal) {
         self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
+        // The listeners may have closed with the library, and their ports are free for anybody.
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.refuse();
+        }
         self.signal(signal);
+    }
+
+    /// Lets the processes that outlive the command connect as they would without us.
+    fn leave(self) {
+        if let Some(supervisor) = self.supervisor {
+            supervisor.leave();
+        }
     }
 
     /// Sends a signal to the command and to its descendants in our session. The command itself may
@@ -260,12 +280,18 @@ impl<'a> Runner<'a> {
         let Some(channel) = &self.channel else { return };
         match child::receive(channel) {
             Ok(Message::Listener(listener, restarts)) => {
-                let redirects = std::mem::take(&mut self.redirects);
-                self.supervisor = Some(Supervisor::new(listener, redirects, restarts));
+                let Some(endpoints) = self.endpoints.take() else { return };
+                let mut supervisor = Supervisor::new(listener, endpoints, restarts);
+                if self.deadline.is_some() {
+                    supervisor.refuse();
+                }
+                self.supervisor = Some(supervisor);
             }
             Ok(Message::Tried) => {
-                if let Some(supervisor) = &mut self.supervisor {
-                    supervisor.remove(self.trial.0);
+                if let (Some(supervisor), Some((redirect, _listener))) =
+                    (&mut self.supervisor, self.trial.take())
+                {
+                    supervisor.remove(redirect);
                 }
             }
             Ok(Message::Failed(failure, problem)) => {

@@ -9,6 +9,7 @@ use std::{
 
 use nix::{
     errno::Errno,
+    fcntl::{FcntlArg, FdFlag, fcntl},
     sys::{
         signal::{SigHandler, Signal, signal},
         socket::{SockaddrIn, SockaddrIn6, connect},
@@ -129,9 +130,10 @@ pub fn connect_to(socket: BorrowedFd, address: SocketAddr) -> nix::Result<()> {
     }
 }
 
-/// Makes a process like this one. Must be called while there is one thread only.
+/// Makes a process like this one. Where there are other threads, the child may make system calls
+/// only.
 pub fn divide() -> nix::Result<ForkResult> {
-    // SAFETY: with one thread the child may do whatever this process might.
+    // SAFETY: the callers keep to that.
     unsafe { fork() }
 }
 
@@ -175,6 +177,8 @@ pub fn restore_sigpipe() -> nix::Result<()> {
 pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: it is only borrowed, for one question, and nothing closes it meanwhile.
     let theirs = unsafe { BorrowedFd::borrow_raw(number) };
+    // Before Linux 5.11 `close_on_exec_from` does nothing, and the command would inherit it.
+    fcntl(theirs, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
     // A copy, as nobody can say who else here owns the number.
     theirs.as_fd().try_clone_to_owned().ok()
 }
@@ -191,6 +195,29 @@ pub fn close_on_exec_from(first: RawFd) {
     // An older kernel than 5.11 cannot; our own ones are close-on-exec anyway.
     // SAFETY: nothing is closed here.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, first, RawFd::MAX, flag) };
+}
+
+/// Closes every other descriptor. It has the number 3 afterwards, and 0 to 2 are `/dev/null`.
+pub fn keep_only(descriptor: BorrowedFd) -> BorrowedFd<'static> {
+    const KEPT: RawFd = 3;
+    // SAFETY: numbers, and a string that ends with a zero. This process uses no other descriptor.
+    unsafe {
+        if descriptor.as_raw_fd() != KEPT {
+            libc::dup2(descriptor.as_raw_fd(), KEPT);
+        }
+        libc::syscall(libc::SYS_close_range, KEPT + 1, RawFd::MAX, 0);
+        (0..KEPT).for_each(|number| drop(libc::close(number)));
+        // The lowest free number, which is 0.
+        libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        (1..KEPT).for_each(|number| drop(libc::dup2(0, number)));
+        BorrowedFd::borrow_raw(KEPT)
+    }
+}
+
+/// Ends this process, and runs nothing else before.
+pub fn exit_at_once() -> ! {
+    // SAFETY: it does not return.
+    unsafe { libc::_exit(0) }
 }
 
 fn descriptor(result: i64) -> io::Result<OwnedFd> {
