@@ -17,7 +17,10 @@ use std::{
     sync::PoisonError,
 };
 
-use ::exec::{Redirect, Report, signals::IgnoredKeys};
+use ::exec::{
+    Redirect, Report,
+    signals::{IgnoredKeys, default_actions},
+};
 use nix::{sys::wait::waitpid, unistd::Pid};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
@@ -57,14 +60,18 @@ struct LentTerminal {
     // In this order: the terminal's keys are ours again when we can read it.
     withheld: Option<WithheldTerminal>,
     _keys: IgnoredKeys,
-    _lock: MutexGuard<'static, ()>,
+    /// Where standard input is a terminal.
+    _lock: Option<MutexGuard<'static, ()>>,
 }
 
 impl LentTerminal {
     async fn new() -> io::Result<Self> {
+        // While another command has the terminal, standard input is not one.
         let lock = TERMINAL.lock().await;
         let keys = IgnoredKeys::new();
-        Ok(Self { withheld: WithheldTerminal::if_any()?, _keys: keys, _lock: lock })
+        let withheld = WithheldTerminal::if_any()?;
+        let lock = withheld.is_some().then_some(lock);
+        Ok(Self { withheld, _keys: keys, _lock: lock })
     }
 }
 
@@ -90,6 +97,7 @@ impl Running {
                 theirs_of_control.as_fd(),
             ],
             apart: false,
+            default_actions: default_actions(),
         }
         .start()?;
         Ok(Self {

@@ -118,8 +118,7 @@ fn install() -> Result<(OwnedFd, bool), (Failure, String)> {
         .ok_or_else(|| no_seccomp(format!("{} is not supported", std::env::consts::ARCH)))?;
     // Before Linux 5.16 a filter turns on mitigations that slow the whole command down.
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
-    let killable =
-        sys::install(&mut program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
+    let killable = sys::install(&mut program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     let (listener, restarts) = match killable {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             (sys::install(&mut program, flags), true)

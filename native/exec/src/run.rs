@@ -28,7 +28,7 @@ use crate::{
     processes,
     redirect::Redirect,
     report::{Failure, Report},
-    stdio,
+    signals, stdio,
     supervisor::Supervisor,
     sys::{self, End},
 };
@@ -108,6 +108,10 @@ impl<'a> Runner<'a> {
         let mut signals = SigSet::empty();
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP] {
             signals.add(signal);
+        }
+        // Under `nohup`. A signal that is blocked would be read here although it is ignored.
+        if signals::is_ignored(Signal::SIGHUP) {
+            signals.remove(Signal::SIGHUP);
         }
         let mut blocked = signals;
         // The terminal's keys are for the command. Nothing takes these from where they wait.

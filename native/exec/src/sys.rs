@@ -206,10 +206,14 @@ pub fn keep_only(descriptor: BorrowedFd) -> BorrowedFd<'static> {
             libc::dup2(descriptor.as_raw_fd(), KEPT);
         }
         libc::syscall(libc::SYS_close_range, KEPT + 1, RawFd::MAX, 0);
-        (0..KEPT).for_each(|number| drop(libc::close(number)));
+        for number in 0..KEPT {
+            libc::close(number);
+        }
         // The lowest free number, which is 0.
         libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-        (1..KEPT).for_each(|number| drop(libc::dup2(0, number)));
+        for number in 1..KEPT {
+            libc::dup2(0, number);
+        }
         BorrowedFd::borrow_raw(KEPT)
     }
 }

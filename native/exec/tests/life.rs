@@ -256,6 +256,26 @@ fn a_signal_to_the_runner_is_the_commands() {
 }
 
 #[test]
+fn a_hangup_that_is_ignored_ends_nothing() {
+    // For longer than the command would have to end.
+    let line = "echo ready; read -t 3 line; echo done";
+    let mut runner = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh", RUNNER, "--", "bash", "-c", line])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _open = runner.stdin.take().unwrap();
+    let mut output = BufReader::new(runner.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    kill(Pid::from_raw(runner.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "done\n");
+    assert!(runner.wait().unwrap().success());
+}
+
+#[test]
 fn what_was_started_in_the_background_does_not_hold_up_the_end() {
     let start = Instant::now();
     let mut running = Running::start("sleep 60 > /dev/null & echo $!; exit 5");
@@ -332,6 +352,7 @@ fn a_command_that_is_to_end_gets_no_connection() {
 
 /// The addresses that the process connects to which outlives the command.
 const OUTLIVING: &str = "K8S_CONNECT_OUTLIVING";
+const CONNECTED: &str = "connected: ";
 
 #[test]
 fn a_process_that_outlives_the_command_connects() {
@@ -355,18 +376,19 @@ fn a_process_that_outlives_the_command_connects() {
     let mut input = runner.stdin.take().unwrap();
     assert_eq!(runner.wait().unwrap().code(), Some(6));
     let residual = residual(TEST).expect("a process that answers");
-    assert_eq!(fs::read_link(format!("/proc/{residual}/cwd")).unwrap(), Path::new("/"));
-    let descriptors = fs::read_dir(format!("/proc/{residual}/fd")).unwrap();
-    assert_eq!(descriptors.count(), 4);
-    assert_eq!(getsid(Some(residual)).unwrap(), residual);
+    let mut output = BufReader::new(runner.stdout.take().unwrap()).lines();
     input.write_all(b"\n").unwrap();
-    let mut output = String::new();
-    runner.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    assert!(output.ends_with("connected: Ok(()) Ok(())\n"), "{output}");
+    let connected = output.find_map(|line| line.unwrap().strip_prefix(CONNECTED).map(String::from));
+    assert_eq!(connected.as_deref(), Some("Ok(()) Ok(())"));
+    // It has answered, so it has done all before.
+    assert_eq!(fs::read_link(format!("/proc/{residual}/cwd")).unwrap(), Path::new("/"));
+    assert_eq!(fs::read_dir(format!("/proc/{residual}/fd")).unwrap().count(), 4);
+    assert_eq!(getsid(Some(residual)).unwrap(), residual);
+    drop(input);
     assert!(is_gone(residual));
 }
 
-/// The command: leaves a child that connects as soon as it can read a byte.
+/// The command: leaves a child that connects as soon as it can read a byte, and ends with its input.
 fn outlive(addresses: &str) -> ! {
     let (tcp, path) = addresses.split_once(' ').unwrap();
     // SAFETY: no other thread of this process does anything.
@@ -375,7 +397,8 @@ fn outlive(addresses: &str) -> ! {
     }
     std::io::stdin().read_exact(&mut [0]).unwrap();
     let (tcp, local) = (TcpStream::connect(tcp), UnixStream::connect(path));
-    println!("connected: {:?} {:?}", tcp.map(drop), local.map(drop));
+    println!("\n{CONNECTED}{:?} {:?}", tcp.map(drop), local.map(drop));
+    let _closed = std::io::stdin().read(&mut [0]);
     std::process::exit(0);
 }
 
