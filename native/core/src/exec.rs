@@ -17,10 +17,13 @@ use std::{
     sync::PoisonError,
 };
 
-use ::exec::{Redirect, Report, signals::IgnoredKeys};
+use ::exec::{
+    Redirect, Report,
+    signals::{IgnoredKeys, default_actions},
+};
 use nix::{sys::wait::waitpid, unistd::Pid};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixStream, unix::pipe},
     sync::{Mutex, MutexGuard},
 };
@@ -57,14 +60,18 @@ struct LentTerminal {
     // In this order: the terminal's keys are ours again when we can read it.
     withheld: Option<WithheldTerminal>,
     _keys: IgnoredKeys,
-    _lock: MutexGuard<'static, ()>,
+    /// Where standard input is a terminal.
+    _lock: Option<MutexGuard<'static, ()>>,
 }
 
 impl LentTerminal {
     async fn new() -> io::Result<Self> {
+        // While another command has the terminal, standard input is not one.
         let lock = TERMINAL.lock().await;
         let keys = IgnoredKeys::new();
-        Ok(Self { withheld: WithheldTerminal::if_any()?, _keys: keys, _lock: lock })
+        let withheld = WithheldTerminal::if_any()?;
+        let lock = withheld.is_some().then_some(lock);
+        Ok(Self { withheld, _keys: keys, _lock: lock })
     }
 }
 
@@ -90,6 +97,7 @@ impl Running {
                 theirs_of_control.as_fd(),
             ],
             apart: false,
+            default_actions: default_actions(),
         }
         .start()?;
         Ok(Self {
@@ -128,7 +136,8 @@ impl Running {
     async fn report(&self) -> Option<Report> {
         let stream = self.control.try_clone().and_then(UnixStream::from_std).ok()?;
         let mut line = String::new();
-        stream.take(MOST_REPORT).read_to_string(&mut line).await.ok()?;
+        // Up to the newline: nothing else may hold up the end.
+        BufReader::new(stream.take(MOST_REPORT)).read_line(&mut line).await.ok()?;
         Report::parse(&line)
     }
 

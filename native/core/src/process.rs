@@ -67,6 +67,8 @@ pub(crate) struct Spawn<'a> {
     pub descriptors: &'a [BorrowedFd<'a>],
     /// Whether it has a session of its own, and no terminal. Otherwise it is in our process group.
     pub apart: bool,
+    /// The signals that it does not ignore, whatever we do.
+    pub default_actions: SigSet,
 }
 
 impl Spawn<'_> {
@@ -89,7 +91,7 @@ impl Spawn<'_> {
         }
         attributes.set_flags(flags)?;
         attributes.set_pgroup(Pid::from_raw(0))?;
-        attributes.set_sigdefault(&SigSet::all())?;
+        attributes.set_sigdefault(&self.default_actions)?;
         attributes.set_sigmask(&SigSet::empty())?;
         let arguments = std::iter::once(self.program).chain(self.arguments.iter().copied());
         let arguments = strings(arguments.map(String::from))?;

@@ -10,11 +10,15 @@
 #[cfg(target_os = "linux")]
 mod child;
 #[cfg(target_os = "linux")]
+mod endpoints;
+#[cfg(target_os = "linux")]
 mod filter;
 #[cfg(target_os = "linux")]
 mod processes;
 mod redirect;
 mod report;
+#[cfg(target_os = "linux")]
+mod residual;
 #[cfg(target_os = "linux")]
 mod run;
 #[cfg(unix)]

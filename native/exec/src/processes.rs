@@ -38,13 +38,13 @@ pub fn descendants() -> Vec<Pid> {
     found.map(|(pid, _process)| Pid::from_raw(*pid)).collect()
 }
 
-/// Sends all of them a signal. Says whether there was one.
-pub fn signal(signal: Signal) -> bool {
-    let all = descendants();
-    for pid in &all {
-        let _ = kill(*pid, signal);
+/// Sends a signal to all of them, and to the command.
+pub fn signal(signal: Signal, command: Option<Pid>) {
+    let mut all = descendants();
+    all.extend(command.filter(|command| !all.contains(command)));
+    for pid in all {
+        let _ = kill(pid, signal);
     }
-    !all.is_empty()
 }
 
 /// `None` for one that is gone, or has ended and waits for its parent to know.

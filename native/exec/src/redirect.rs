@@ -20,6 +20,16 @@ pub struct Redirect {
 pub struct InvalidRedirect(String);
 
 impl Redirect {
+    /// The address of the listener that stands in for the pod's.
+    #[must_use]
+    pub fn endpoint(&self) -> SocketAddr {
+        let loopback: IpAddr = match self.to.ip().to_canonical() {
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        SocketAddr::new(loopback, self.via)
+    }
+
     /// Where a connection to `address` is made instead: in the same address family, as the socket
     /// takes no other.
     #[must_use]

@@ -16,21 +16,21 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{
         prctl,
-        signal::{SigSet, Signal, kill},
+        signal::{SigSet, Signal},
         signalfd::{SfdFlags, SignalFd},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
     unistd::{ForkResult, Pid, getpid},
 };
 
 use crate::{
     child::{self, Message},
+    endpoints::Endpoints,
     processes,
     redirect::Redirect,
     report::{Failure, Report},
-    stdio,
+    signals, stdio,
     supervisor::Supervisor,
-    sys,
+    sys::{self, End},
 };
 
 /// Between the request to end and the end.
@@ -57,7 +57,11 @@ pub fn run(options: &Options) -> Report {
     sys::close_on_exec_from(3);
     stdio::prepare();
     let report = match Runner::start(options, control.as_ref()) {
-        Ok(mut runner) => runner.serve(),
+        Ok(mut runner) => {
+            let report = runner.serve();
+            runner.leave();
+            report
+        }
         Err(error) => Report::Failed(Failure::System, error.to_string()),
     };
     match (&report, control) {
@@ -78,8 +82,10 @@ struct Runner<'a> {
     channel: Option<OwnedFd>,
     /// `None` before the filter is there, and after the last process that has it.
     supervisor: Option<Supervisor>,
-    redirects: Vec<Redirect>,
-    trial: (Redirect, TcpListener),
+    /// `None` from the filter on, when the supervisor has them.
+    endpoints: Option<Endpoints>,
+    /// Until the trial connection was made.
+    trial: Option<(Redirect, TcpListener)>,
     /// What the kernel has refused first, when it was asked about a call.
     refused: Option<io::Error>,
     failure: Option<(Failure, String)>,
@@ -103,6 +109,10 @@ impl<'a> Runner<'a> {
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP] {
             signals.add(signal);
         }
+        // Under `nohup`. A signal that is blocked would be read here although it is ignored.
+        if signals::is_ignored(Signal::SIGHUP) {
+            signals.remove(Signal::SIGHUP);
+        }
         let mut blocked = signals;
         // The terminal's keys are for the command. Nothing takes these from where they wait.
         blocked.add(Signal::SIGINT);
@@ -115,6 +125,10 @@ impl<'a> Runner<'a> {
         let trial = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let answers = trial.local_addr()?;
         let to = SocketAddr::new(TRIAL.into(), answers.port());
+        let tried = Redirect { to, via: answers.port() };
+        let mut redirects = options.redirects.clone();
+        redirects.push(tried);
+        let endpoints = Endpoints::new(&redirects)?;
         let (ours, theirs) = child::channel()?;
         let parent = getpid();
         let command = match sys::divide()? {
@@ -125,17 +139,14 @@ impl<'a> Runner<'a> {
                 std::process::exit(1);
             }
         };
-        let tried = Redirect { to, via: answers.port() };
-        let mut redirects = options.redirects.clone();
-        redirects.push(tried);
         Ok(Self {
             command,
             signals,
             control,
             channel: Some(ours),
             supervisor: None,
-            redirects,
-            trial: (tried, trial),
+            endpoints: Some(endpoints),
+            trial: Some((tried, trial)),
             refused: None,
             failure: None,
             ended: None,
@@ -151,12 +162,12 @@ impl<'a> Runner<'a> {
             match self.wait() {
                 Ok(events) => events.into_iter().for_each(|event| self.handle(event)),
                 Err(error) => {
-                    processes::signal(Signal::SIGKILL);
+                    self.signal(Signal::SIGKILL);
                     return Report::Failed(Failure::System, error.desc().into());
                 }
             }
             if self.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
-                processes::signal(Signal::SIGKILL);
+                self.signal(Signal::SIGKILL);
             }
         }
     }
@@ -173,9 +184,10 @@ impl<'a> Runner<'a> {
 
     fn wait(&self) -> nix::Result<Vec<Event>> {
         let sources: [(Event, Option<BorrowedFd>); 4] = [
+            // Before the calls, which are answered otherwise after it.
+            (Event::Control, self.control.map(AsFd::as_fd)),
             (Event::Call, self.supervisor.as_ref().map(Supervisor::listener)),
             (Event::Channel, self.channel.as_ref().map(AsFd::as_fd)),
-            (Event::Control, self.control.map(AsFd::as_fd)),
             (Event::Signal, Some(self.signals.as_fd())),
         ];
         let sources: Vec<_> =
@@ -229,18 +241,12 @@ impl<'a> Runner<'a> {
 
     /// Those of other parents as well, as theirs have died.
     fn reap(&mut self) {
-        while let Ok(status) = waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-            // Both are numbers below 256.
-            let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
-            match status {
-                WaitStatus::Exited(pid, code) if pid == self.command => {
-                    self.ended = Some(Report::Exited(number(code)));
-                }
-                WaitStatus::Signaled(pid, signal, _core) if pid == self.command => {
-                    self.ended = Some(Report::Signaled(number(signal as i32)));
-                }
-                WaitStatus::StillAlive => break,
-                _other => {}
+        while let Some((pid, end)) = sys::reap() {
+            if pid == self.command {
+                self.ended = Some(match end {
+                    End::Exited(code) => Report::Exited(code),
+                    End::Signaled(signal) => Report::Signaled(signal),
+                });
             }
         }
         // Its last words, which may have come before its end and are seen after it.
@@ -252,21 +258,44 @@ impl<'a> Runner<'a> {
     /// Asks the command to end, and all that it has started.
     fn end(&mut self, signal: Signal) {
         self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
-        if !processes::signal(signal) {
-            let _ = kill(self.command, signal);
+        // The listeners may have closed with the library, and their ports are free for anybody.
+        if let Some(supervisor) = &mut self.supervisor {
+            supervisor.refuse();
         }
+        self.signal(signal);
+    }
+
+    /// Lets the processes that outlive the command connect as they would without us.
+    fn leave(self) {
+        if let Some(supervisor) = self.supervisor {
+            supervisor.leave();
+        }
+    }
+
+    /// Sends a signal to the command and to its descendants in our session. The command itself may
+    /// have left that session.
+    fn signal(&self, signal: Signal) {
+        // Once it is reaped, its number may be another process's.
+        let command = self.ended.is_none().then_some(self.command);
+        processes::signal(signal, command);
     }
 
     fn listen(&mut self) {
         let Some(channel) = &self.channel else { return };
         match child::receive(channel) {
             Ok(Message::Listener(listener, restarts)) => {
-                let redirects = std::mem::take(&mut self.redirects);
-                self.supervisor = Some(Supervisor::new(listener, redirects, restarts));
+                let Some(endpoints) = self.endpoints.take() else { return };
+                let mut supervisor = Supervisor::new(listener, endpoints, restarts);
+                if self.deadline.is_some() {
+                    supervisor.refuse();
+                }
+                self.supervisor = Some(supervisor);
             }
             Ok(Message::Tried) => {
-                if let Some(supervisor) = &mut self.supervisor {
-                    supervisor.remove(self.trial.0);
+                if let (Some(supervisor), Some((redirect, _listener))) =
+                    (&mut self.supervisor, self.trial.take())
+                {
+                    supervisor.remove(redirect);
                 }
             }
             Ok(Message::Failed(failure, problem)) => {

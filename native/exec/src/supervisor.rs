@@ -12,7 +12,7 @@ use std::{
     io::IoSliceMut,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -28,7 +28,9 @@ use nix::{
 };
 
 use crate::{
+    endpoints::Endpoints,
     redirect::Redirect,
+    residual,
     sys::{self, Answer, Notification},
 };
 
@@ -40,16 +42,26 @@ const SHORTEST_V6: usize = 24;
 /// `PIDFD_THREAD` (Linux 6.9): a thread may have descriptors of its own.
 const THREAD: i32 = libc::O_EXCL;
 
-/// Knows the redirects, and has the notifications.
+/// Knows the endpoints, and has the notifications.
 pub struct Supervisor {
     listener: Arc<OwnedFd>,
-    redirects: Vec<Redirect>,
+    endpoints: Endpoints,
+    /// The calls whose sockets connect on a thread.
+    connecting: Arc<Mutex<Vec<u64>>>,
     /// Addresses mean something else in another network namespace.
     namespace: Option<u64>,
     /// A call that a signal has interrupted begins again, after we may have connected its socket.
     restarts: bool,
     /// The first thing that the kernel has refused.
     problem: Option<io::Error>,
+}
+
+/// What the listener has.
+pub enum Calls {
+    Waiting,
+    NoneNow,
+    /// The last process under the filter has ended.
+    NoMore,
 }
 
 /// What is to be done with a call.
@@ -62,9 +74,15 @@ enum Judgement {
 }
 
 impl Supervisor {
-    pub fn new(listener: OwnedFd, redirects: Vec<Redirect>, restarts: bool) -> Self {
-        let listener = Arc::new(listener);
-        Self { listener, redirects, namespace: namespace(), restarts, problem: None }
+    pub fn new(listener: OwnedFd, endpoints: Endpoints, restarts: bool) -> Self {
+        Self {
+            listener: Arc::new(listener),
+            endpoints,
+            connecting: Arc::default(),
+            namespace: namespace(),
+            restarts,
+            problem: None,
+        }
     }
 
     pub fn listener(&self) -> BorrowedFd<'_> {
@@ -78,13 +96,31 @@ impl Supervisor {
 
     /// Takes this one out.
     pub fn remove(&mut self, redirect: Redirect) {
-        self.redirects.retain(|other| *other != redirect);
+        self.endpoints.remove(redirect);
+    }
+
+    /// Refuses every redirected connection from now on.
+    pub fn refuse(&mut self) {
+        self.endpoints.close();
+    }
+
+    /// The processes that outlive the command are still under the filter: leaves their calls to a
+    /// process of their own.
+    pub fn leave(self) {
+        for id in lock(&self.connecting).drain(..) {
+            self.respond(id, Answer::Error(libc::ECONNREFUSED));
+        }
+        if !matches!(calls(self.listener(), PollTimeout::ZERO), Calls::NoMore) {
+            residual::start(self.listener());
+        }
     }
 
     /// Answers the next call. `false` means that there will be no other.
     pub fn answer(&mut self) -> bool {
-        if !self.has_calls() {
-            return false;
+        match calls(self.listener(), PollTimeout::ZERO) {
+            Calls::Waiting => {}
+            Calls::NoneNow => return true,
+            Calls::NoMore => return false,
         }
         // Its caller may have been killed since.
         let Ok(call) = sys::receive(self.listener()) else { return true };
@@ -96,20 +132,13 @@ impl Supervisor {
         true
     }
 
-    /// With the last process under the filter nothing but its end can be polled.
-    fn has_calls(&self) -> bool {
-        let mut polled = [PollFd::new(self.listener(), PollFlags::POLLIN)];
-        let _ = poll(&mut polled, PollTimeout::ZERO);
-        polled[0].revents().is_some_and(|events| events.contains(PollFlags::POLLIN))
-    }
-
     fn judge(&mut self, call: &Notification) -> Judgement {
         let address = read_address(call);
         if !sys::is_waiting(self.listener(), call.id) {
             return Judgement::Gone; // what we have read may be another process's
         }
         let destination = match address {
-            Ok(address) => address.and_then(|address| self.destination(address)),
+            Ok(address) => address.and_then(|address| self.endpoints.destination(address)),
             // A process that cannot be looked into (not dumpable) keeps its connections.
             Err(error) => {
                 self.problem.get_or_insert(error);
@@ -122,18 +151,15 @@ impl Supervisor {
             return Judgement::Gone;
         }
         match socket {
-            Ok(socket) if self.is_ours(socket.as_fd()) => Judgement::Redirect(socket, to),
-            Ok(_other_kind) => Judgement::Answer(Answer::Continue),
+            Ok(socket) if !self.is_ours(socket.as_fd()) => Judgement::Answer(Answer::Continue),
+            Ok(socket) if self.endpoints.accepts(to) => Judgement::Redirect(socket, to),
+            Ok(_refused) => Judgement::Answer(Answer::Error(libc::ECONNREFUSED)),
             Err(error) => {
                 let number = error.raw_os_error().unwrap_or(libc::EPERM);
                 self.problem.get_or_insert(error);
                 Judgement::Answer(Answer::Error(number))
             }
         }
-    }
-
-    fn destination(&self, address: SocketAddr) -> Option<SocketAddr> {
-        self.redirects.iter().find_map(|redirect| redirect.destination(address))
     }
 
     /// TCP, MPTCP included, in our own network namespace.
@@ -157,11 +183,15 @@ impl Supervisor {
             return self.respond(id, connect(socket.as_fd(), to, self.restarts));
         }
         let (listener, restarts) = (self.listener.clone(), self.restarts);
+        let connecting = self.connecting.clone();
+        lock(&connecting).push(id);
         let work = move || {
             let answer = connect(socket.as_fd(), to, restarts);
             // Our copy must not keep a socket open that its owner closes after the answer.
             drop(socket);
             let _ = sys::respond(listener.as_fd(), id, answer);
+            // Not before the answer, which the end of this process could prevent.
+            lock(&connecting).retain(|other| *other != id);
         };
         if thread::Builder::new().stack_size(64 * 1024).spawn(work).is_err() {
             self.respond(id, Answer::Error(libc::EAGAIN));
@@ -170,6 +200,22 @@ impl Supervisor {
 
     fn respond(&self, id: u64, answer: Answer) {
         let _ = sys::respond(self.listener(), id, answer);
+    }
+}
+
+fn lock(connecting: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
+    connecting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// No event means only that the caller was killed or interrupted since the last poll. That the last
+/// process under the filter has ended is an event of its own.
+pub fn calls(listener: BorrowedFd, timeout: PollTimeout) -> Calls {
+    let mut polled = [PollFd::new(listener, PollFlags::POLLIN)];
+    let _ = poll(&mut polled, timeout);
+    match polled[0].revents() {
+        Some(events) if events.contains(PollFlags::POLLIN) => Calls::Waiting,
+        Some(events) if events.contains(PollFlags::POLLHUP) => Calls::NoMore,
+        _nothing => Calls::NoneNow,
     }
 }
 

@@ -8,6 +8,8 @@ use std::{
 };
 
 use nix::{
+    errno::Errno,
+    fcntl::{FcntlArg, FdFlag, fcntl},
     sys::{
         signal::{SigHandler, Signal, signal},
         socket::{SockaddrIn, SockaddrIn6, connect},
@@ -128,10 +130,41 @@ pub fn connect_to(socket: BorrowedFd, address: SocketAddr) -> nix::Result<()> {
     }
 }
 
-/// Makes a process like this one. Must be called while there is one thread only.
+/// Makes a process like this one. Where there are other threads, the child may make system calls
+/// only.
 pub fn divide() -> nix::Result<ForkResult> {
-    // SAFETY: with one thread the child may do whatever this process might.
+    // SAFETY: the callers keep to that.
     unsafe { fork() }
+}
+
+/// How a child has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    Exited(u8),
+    Signaled(u8),
+}
+
+/// Reaps one child that has ended; `None` where there is none. `nix` has no name for real-time
+/// signals, and fails on the status of a child that one has ended.
+pub fn reap() -> Option<(Pid, End)> {
+    let mut status = 0;
+    let pid = loop {
+        // SAFETY: the kernel writes one number.
+        match unsafe { libc::waitpid(-1, &raw mut status, libc::WNOHANG) } {
+            0 => return None,
+            -1 if Errno::last() == Errno::EINTR => {}
+            -1 => return None, // ECHILD
+            pid => break Pid::from_raw(pid),
+        }
+    };
+    // Both are numbers below 256.
+    let number = |number: i32| u8::try_from(number).unwrap_or(u8::MAX);
+    // Without WUNTRACED and WCONTINUED there is no third kind.
+    Some(if libc::WIFSIGNALED(status) {
+        (pid, End::Signaled(number(libc::WTERMSIG(status))))
+    } else {
+        (pid, End::Exited(number(libc::WEXITSTATUS(status))))
+    })
 }
 
 /// Undoes what Rust's runtime has done: a program expects to be ended by SIGPIPE.
@@ -144,6 +177,8 @@ pub fn restore_sigpipe() -> nix::Result<()> {
 pub fn inherited(number: RawFd) -> Option<OwnedFd> {
     // SAFETY: it is only borrowed, for one question, and nothing closes it meanwhile.
     let theirs = unsafe { BorrowedFd::borrow_raw(number) };
+    // Before Linux 5.11 `close_on_exec_from` does nothing, and the command would inherit it.
+    fcntl(theirs, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).ok()?;
     // A copy, as nobody can say who else here owns the number.
     theirs.as_fd().try_clone_to_owned().ok()
 }
@@ -160,6 +195,33 @@ pub fn close_on_exec_from(first: RawFd) {
     // An older kernel than 5.11 cannot; our own ones are close-on-exec anyway.
     // SAFETY: nothing is closed here.
     let _ = unsafe { libc::syscall(libc::SYS_close_range, first, RawFd::MAX, flag) };
+}
+
+/// Closes every other descriptor. It has the number 3 afterwards, and 0 to 2 are `/dev/null`.
+pub fn keep_only(descriptor: BorrowedFd) -> BorrowedFd<'static> {
+    const KEPT: RawFd = 3;
+    // SAFETY: numbers, and a string that ends with a zero. This process uses no other descriptor.
+    unsafe {
+        if descriptor.as_raw_fd() != KEPT {
+            libc::dup2(descriptor.as_raw_fd(), KEPT);
+        }
+        libc::syscall(libc::SYS_close_range, KEPT + 1, RawFd::MAX, 0);
+        for number in 0..KEPT {
+            libc::close(number);
+        }
+        // The lowest free number, which is 0.
+        libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
+        for number in 1..KEPT {
+            libc::dup2(0, number);
+        }
+        BorrowedFd::borrow_raw(KEPT)
+    }
+}
+
+/// Ends this process, and runs nothing else before.
+pub fn exit_at_once() -> ! {
+    // SAFETY: it does not return.
+    unsafe { libc::_exit(0) }
 }
 
 fn descriptor(result: i64) -> io::Result<OwnedFd> {

@@ -20,9 +20,15 @@ use std::{
 use nix::{
     libc,
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    sys::socket::{
-        AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getpeername, socket,
+    sys::{
+        signal::{Signal, kill},
+        socket::{
+            AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, connect, getpeername,
+            socket,
+        },
+        wait::waitpid,
     },
+    unistd::{ForkResult, Pid, fork},
 };
 use support::{
     EPMD, IPV6, MAPPED, NODE, OTHER_POD, greeter, greeting, read, under_runner, under_runner_with,
@@ -252,5 +258,40 @@ fn under_signals() {
     }
     for _ in 0..2000 {
         assert_eq!(greeting(EPMD), Ok(EPMD.into()));
+    }
+}
+
+/// A call whose caller is killed while it waits must not end the answers to all others.
+#[test]
+fn killed_callers_stop_no_other() {
+    under_runner("killed_callers_stop_no_other", || {
+        let until = Instant::now() + Duration::from_secs(4);
+        let mut kills = 0_u32;
+        while Instant::now() < until {
+            let children: Vec<_> = (0..4).map(|_| connecting_child()).collect();
+            thread::sleep(Duration::from_micros(u64::from(kills * 37 % 3000)));
+            for child in children {
+                kill(child, Signal::SIGKILL).unwrap();
+                waitpid(child, None).unwrap();
+                kills += 1;
+            }
+            assert_eq!(greeting("127.0.0.1:1"), Err(libc::ECONNREFUSED), "after {kills} kills");
+        }
+    });
+}
+
+/// A child that connects again and again to a port without a listener.
+fn connecting_child() -> Pid {
+    let address = SockaddrIn::from("127.0.0.1:1".parse::<SocketAddrV4>().unwrap());
+    // SAFETY: the child makes system calls only.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => loop {
+            // SAFETY: numbers only.
+            let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
+            let _ = connect(socket, &address);
+            // SAFETY: it is nobody else's.
+            unsafe { libc::close(socket) };
+        },
     }
 }

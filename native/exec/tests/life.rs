@@ -7,11 +7,12 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{
             fs::{PermissionsExt, chown},
-            net::UnixStream,
+            net::{UnixListener, UnixStream},
         },
     },
     path::Path,
@@ -22,7 +23,7 @@ use std::{
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::{Signal, kill},
-    unistd::{Pid, geteuid},
+    unistd::{ForkResult, Pid, fork, geteuid, getsid},
 };
 use support::{Denied, RUNNER, deny, run, words};
 
@@ -32,6 +33,8 @@ fn exit_codes() {
     assert_eq!(run("exit 7").status.code(), Some(7));
     assert_eq!(run("kill -KILL $$").status.code(), Some(137));
     assert_eq!(run("kill -TERM $$").status.code(), Some(143));
+    // A real-time signal.
+    assert_eq!(run("kill -34 $$").status.code(), Some(128 + 34));
 }
 
 #[test]
@@ -100,6 +103,17 @@ fn the_command_has_three_descriptors() {
 }
 
 #[test]
+fn an_old_kernel_keeps_the_control_socket_from_the_command() {
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
+    let number = theirs.as_raw_fd().to_string();
+    let mut command = Command::new(RUNNER);
+    command.args(["--control", &number, "--", "test", "-e", &format!("/proc/self/fd/{number}")]);
+    deny(&mut command, Denied::CloseRange);
+    assert_eq!(command.output().unwrap().status.code(), Some(1));
+}
+
+#[test]
 fn signals_are_as_without_us() {
     let line = "grep -E '^Sig(Blk|Ign)' /proc/self/status";
     let direct = Command::new("sh").args(["-c", line]).output().unwrap();
@@ -116,11 +130,17 @@ struct Running {
 
 impl Running {
     fn start(line: &str) -> Self {
+        Self::start_with(line, None)
+    }
+
+    fn start_with(line: &str, redirect: Option<String>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let theirs = OwnedFd::from(theirs);
         fcntl(&theirs, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         let mut runner = Command::new(RUNNER)
-            .args(["--control", &theirs.as_raw_fd().to_string(), "--", "bash", "-c"])
+            .args(["--control", &theirs.as_raw_fd().to_string()])
+            .args(redirect)
+            .args(["--", "bash", "-c"])
             .arg(format!("echo $$; {line}"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -137,6 +157,12 @@ impl Running {
         let mut report = String::new();
         self.control.read_to_string(&mut report).unwrap();
         report
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        line
     }
 
     fn rest(&mut self) -> String {
@@ -195,6 +221,23 @@ fn a_command_that_does_not_listen_is_killed_with_what_it_has_started() {
 }
 
 #[test]
+fn a_command_in_a_session_of_its_own_is_killed() {
+    let line = "exec setsid bash -c 'trap \"\" HUP; echo ready; read line'";
+    let mut running = Running::start(line);
+    let mut ready = String::new();
+    running.output.read_line(&mut ready).unwrap();
+    assert!(!is_in_our_session(running.command));
+    running.control.shutdown(std::net::Shutdown::Write).unwrap();
+    running.control.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(running.report(), "signaled 9\n");
+    assert!(is_gone(running.command));
+}
+
+fn is_in_our_session(pid: Pid) -> bool {
+    getsid(Some(pid)).unwrap() == getsid(None).unwrap()
+}
+
+#[test]
 fn the_runner_takes_the_command_with_it() {
     let mut running = Running::start("read line");
     running.runner.kill().unwrap();
@@ -210,6 +253,26 @@ fn a_signal_to_the_runner_is_the_commands() {
     running.output.read_line(&mut ready).unwrap();
     kill(Pid::from_raw(running.runner.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
     assert_eq!(running.report(), "exited 4\n");
+}
+
+#[test]
+fn a_hangup_that_is_ignored_ends_nothing() {
+    // For longer than the command would have to end.
+    let line = "echo ready; read -t 3 line; echo done";
+    let mut runner = Command::new("sh")
+        .args(["-c", "trap '' HUP; exec \"$@\"", "sh", RUNNER, "--", "bash", "-c", line])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _open = runner.stdin.take().unwrap();
+    let mut output = BufReader::new(runner.stdout.take().unwrap());
+    output.read_line(&mut String::new()).unwrap();
+    kill(Pid::from_raw(runner.id().try_into().unwrap()), Signal::SIGHUP).unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "done\n");
+    assert!(runner.wait().unwrap().success());
 }
 
 #[test]
@@ -233,4 +296,120 @@ fn standard_input_passes_through() {
         .unwrap();
     runner.stdin.take().unwrap().write_all(&[0, 255, 10, 1]).unwrap();
     assert_eq!(runner.wait_with_output().unwrap().stdout, [0, 255, 10, 1]);
+}
+
+/// A shell's attempt to connect to a redirected address.
+const CONNECT: &str = "(exec 3<> /dev/tcp/127.77.0.20/4369) 2>&1 && echo connected";
+
+fn redirect_to(listener: &TcpListener) -> String {
+    format!("127.77.0.20:4369={}", listener.local_addr().unwrap().port())
+}
+
+#[test]
+fn a_redirect_without_a_listener_is_a_failure() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let redirect = redirect_to(&listener);
+    drop(listener);
+    let output = Command::new(RUNNER).args([&redirect, "--", "true"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(124));
+    assert!(words(&output).contains("no listener on 127.0.0.1:"), "{}", words(&output));
+}
+
+#[test]
+fn a_listener_that_was_replaced_gets_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let line = format!("while read line; do {CONNECT}; done");
+    let mut running = Running::start_with(&line, Some(redirect_to(&listener)));
+    let mut input = running.runner.stdin.take().unwrap();
+    input.write_all(b"\n").unwrap();
+    assert_eq!(running.line(), "connected\n");
+    drop(listener);
+    let _other = TcpListener::bind(address).unwrap();
+    input.write_all(b"\n").unwrap();
+    let refused = running.line();
+    assert!(refused.contains("Connection refused"), "{refused}");
+}
+
+#[test]
+fn a_command_that_is_to_end_gets_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for by_signal in [false, true] {
+        let line = format!("trap '{CONNECT}; exit 3' HUP TERM; {CONNECT}; read line");
+        let mut running = Running::start_with(&line, Some(redirect_to(&listener)));
+        assert_eq!(running.line(), "connected\n");
+        if by_signal {
+            let runner = Pid::from_raw(running.runner.id().try_into().unwrap());
+            kill(runner, Signal::SIGTERM).unwrap();
+        } else {
+            running.control.shutdown(std::net::Shutdown::Write).unwrap();
+        }
+        assert_eq!(running.report(), "exited 3\n");
+        let rest = running.rest();
+        assert!(rest.contains("Connection refused") && !rest.contains("connected\n"), "{rest}");
+    }
+}
+
+/// The addresses that the process connects to which outlives the command.
+const OUTLIVING: &str = "K8S_CONNECT_OUTLIVING";
+const CONNECTED: &str = "connected: ";
+
+#[test]
+fn a_process_that_outlives_the_command_connects() {
+    const TEST: &str = "a_process_that_outlives_the_command_connects";
+    if let Ok(addresses) = std::env::var(OUTLIVING) {
+        outlive(&addresses);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _local = UnixListener::bind(&path).unwrap();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut runner = Command::new(RUNNER)
+        .arg("--")
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
+        .env(OUTLIVING, format!("{} {}", tcp.local_addr().unwrap(), path.display()))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = runner.stdin.take().unwrap();
+    assert_eq!(runner.wait().unwrap().code(), Some(6));
+    let residual = residual(TEST).expect("a process that answers");
+    let mut output = BufReader::new(runner.stdout.take().unwrap()).lines();
+    input.write_all(b"\n").unwrap();
+    let connected = output.find_map(|line| line.unwrap().strip_prefix(CONNECTED).map(String::from));
+    assert_eq!(connected.as_deref(), Some("Ok(()) Ok(())"));
+    // It has answered, so it has done all before.
+    assert_eq!(fs::read_link(format!("/proc/{residual}/cwd")).unwrap(), Path::new("/"));
+    assert_eq!(fs::read_dir(format!("/proc/{residual}/fd")).unwrap().count(), 4);
+    assert_eq!(getsid(Some(residual)).unwrap(), residual);
+    drop(input);
+    assert!(is_gone(residual));
+}
+
+/// The command: leaves a child that connects as soon as it can read a byte, and ends with its input.
+fn outlive(addresses: &str) -> ! {
+    let (tcp, path) = addresses.split_once(' ').unwrap();
+    // SAFETY: no other thread of this process does anything.
+    if let ForkResult::Parent { .. } = unsafe { fork() }.unwrap() {
+        std::process::exit(6);
+    }
+    std::io::stdin().read_exact(&mut [0]).unwrap();
+    let (tcp, local) = (TcpStream::connect(tcp), UnixStream::connect(path));
+    println!("\n{CONNECTED}{:?} {:?}", tcp.map(drop), local.map(drop));
+    let _closed = std::io::stdin().read(&mut [0]);
+    std::process::exit(0);
+}
+
+/// The runner's own process that outlives it: it has the runner's program and arguments.
+fn residual(argument: &str) -> Option<Pid> {
+    let runner = fs::canonicalize(RUNNER).unwrap();
+    fs::read_dir("/proc").unwrap().find_map(|entry| {
+        let folder = entry.ok()?.path();
+        let arguments = fs::read_to_string(folder.join("cmdline")).ok()?;
+        let is_it = fs::read_link(folder.join("exe")).ok()? == runner
+            && arguments.contains(&format!("\0{argument}\0"));
+        is_it.then_some(Pid::from_raw(folder.file_name()?.to_str()?.parse().ok()?))
+    })
 }

@@ -12,7 +12,7 @@ use std::{
 
 use nix::{
     sys::{
-        signal::{Signal, kill},
+        signal::{SigSet, Signal, kill},
         wait::waitpid,
     },
     unistd::Pid,
@@ -93,6 +93,7 @@ fn spawn(command: &Command, pipes: [&PipeWriter; 3]) -> io::Result<Process> {
         environment: &command.environment,
         descriptors: &[input.as_fd(), output.as_fd(), words, status.as_fd()],
         apart: !command.terminal,
+        default_actions: SigSet::all(),
     }
     .start()?;
     Ok(Process { pid, ended: AtomicBool::new(false), alone: command.terminal })

@@ -94,6 +94,8 @@ pub enum Denied {
     Seccomp,
     /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, which is newer.
     KillableWait,
+    /// `CLOSE_RANGE_CLOEXEC`, which is newer.
+    CloseRange,
     /// What Yama forbids.
     Ptrace,
 }
@@ -114,6 +116,7 @@ pub fn deny(command: &mut Command, denied: Denied) {
     let (rules, number) = match denied {
         Denied::Seccomp => (vec![(libc::SYS_seccomp, vec![])], libc::ENOSYS),
         Denied::KillableWait => (vec![(libc::SYS_seccomp, has_flag)], libc::EINVAL),
+        Denied::CloseRange => (vec![(libc::SYS_close_range, vec![])], libc::EINVAL),
         Denied::Ptrace => (
             vec![(libc::SYS_pidfd_getfd, vec![]), (libc::SYS_process_vm_readv, vec![])],
             libc::EPERM,
