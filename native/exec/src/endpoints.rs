@@ -5,6 +5,8 @@ use std::{io, net::SocketAddr};
 
 use k8s_connect_sock_diag::{SockDiag, TcpSocket};
 
+use nix::unistd::geteuid;
+
 use crate::redirect::Redirect;
 
 pub struct Endpoints {
@@ -23,7 +25,12 @@ impl Endpoints {
             let listener = diag.listener(address)?.ok_or_else(|| {
                 io::Error::new(io::ErrorKind::NotFound, format!("no listener on {address}"))
             });
-            Ok((*redirect, listener?))
+            let listener = listener?;
+            if listener.uid != geteuid().as_raw() {
+                let problem = format!("another user listens on {address}");
+                return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+            }
+            Ok((*redirect, listener))
         };
         let all = redirects.iter().map(&mut find).collect::<io::Result<_>>()?;
         Ok(Self { diag, all, closed: false })
@@ -40,7 +47,9 @@ impl Endpoints {
         let first = self.all.iter().find(|(redirect, _listener)| redirect.endpoint() == address);
         let Some((_redirect, first)) = first.filter(|_found| !self.closed) else { return false };
         let current = self.diag.listener(address).ok().flatten();
-        current.is_some_and(|current| (current.uid, current.cookie) == (first.uid, first.cookie))
+        let same = |current: &TcpSocket| (current.uid, current.cookie) == (first.uid, first.cookie);
+        // A SYN that a full queue drops is repeated later, to whoever listens then.
+        current.is_some_and(|current| same(&current) && !current.is_full())
     }
 
     /// From now on no destination accepts a connection.

@@ -214,12 +214,16 @@ pub fn calls(listener: BorrowedFd, timeout: PollTimeout) -> Calls {
     let _ = poll(&mut polled, timeout);
     match polled[0].revents() {
         Some(events) if events.contains(PollFlags::POLLIN) => Calls::Waiting,
-        Some(events) if events.contains(PollFlags::POLLHUP) => Calls::NoMore,
+        Some(events) if events.intersects(PollFlags::POLLHUP | PollFlags::POLLNVAL) => {
+            Calls::NoMore
+        }
         _nothing => Calls::NoneNow,
     }
 }
 
 fn connect(socket: BorrowedFd, to: SocketAddr, restarts: bool) -> Answer {
+    // For the same reason a SYN that is lost is not repeated for minutes.
+    let _ = sys::limit_retransmissions(socket);
     match sys::connect_to(socket, to) {
         Ok(()) => Answer::Success,
         Err(Errno::EISCONN) if restarts && is_connected_to(socket, to) => Answer::Success,

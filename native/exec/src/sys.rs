@@ -122,6 +122,18 @@ pub fn option<T: Default>(socket: BorrowedFd, name: i32) -> io::Result<T> {
     check(result.into()).map(|_| value)
 }
 
+/// Has a SYN repeated once only (`TCP_SYNCNT`), or as often as `tcp_syn_linear_timeouts` adds.
+pub fn limit_retransmissions(socket: BorrowedFd) -> io::Result<()> {
+    let count: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&count)).map_err(io::Error::other)?;
+    let value = (&raw const count).cast();
+    // SAFETY: `value` is to as many bytes as `length` says, and outlives the call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_SYNCNT, value, length)
+    };
+    check(result.into()).map(drop)
+}
+
 /// Connects somebody's socket.
 pub fn connect_to(socket: BorrowedFd, address: SocketAddr) -> nix::Result<()> {
     match address {

@@ -33,7 +33,17 @@ pub fn raise(as_root: bool) -> Result<(), Refusal> {
         return Err(missing());
     }
     let own = if as_root { mask(&[SETGID, SETUID]) } else { 0 };
-    sys::set_capabilities(mask(&NEEDED) | own).map_err(kernel("turning on the capabilities"))
+    let all = mask(&NEEDED) | own;
+    sys::set_capabilities(all, all).map_err(kernel("turning on the capabilities"))
+}
+
+/// Keeps one that is not in effect: enough to be out of the user's reach, and nothing to use.
+///
+/// # Errors
+/// [`Refusal::Kernel`]
+pub fn keep_unused() -> Result<(), Refusal> {
+    let kept = mask(&[PERFMON]);
+    sys::set_capabilities(kept, 0).map_err(kernel("giving up the capabilities"))
 }
 
 /// Gives up all of them.
@@ -41,7 +51,7 @@ pub fn raise(as_root: bool) -> Result<(), Refusal> {
 /// # Errors
 /// [`Refusal::Kernel`]
 pub fn drop_all() -> Result<(), Refusal> {
-    sys::set_capabilities(0).map_err(kernel("giving up the capabilities"))
+    sys::set_capabilities(0, 0).map_err(kernel("giving up the capabilities"))
 }
 
 fn mask(capabilities: &[u32]) -> u64 {

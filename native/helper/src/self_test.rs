@@ -1,6 +1,6 @@
 //! Whether the programs do what they are for, tried before anybody uses them: a kernel may load a
-//! program and mean something else by a structure's member. An address of the loopback network at
-//! which nothing listens is redirected to a listener of ours, and then connected to by
+//! program and mean something else by a structure's member. A listener of ours on the loopback network is
+//! redirected to another one, and then connected to by
 //!
 //! 1. a process that has capabilities, and could be traced otherwise: must not be redirected;
 //! 2. a process without any: must be redirected;
@@ -12,22 +12,12 @@ use std::{
     collections::BTreeMap,
     io::{self, BufRead, BufReader, Read, Write},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
-    os::{
-        fd::{AsFd, AsRawFd, OwnedFd},
-        unix::net::UnixStream,
-    },
+    os::{fd::AsFd, unix::net::UnixStream},
     time::Duration,
 };
 
 use k8s_connect_wire::Refusal;
-use nix::sys::{
-    prctl,
-    signal::Signal,
-    socket::{
-        AddressFamily, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrStorage, bind,
-        getsockname, socket,
-    },
-};
+use nix::sys::{prctl, signal::Signal};
 
 use crate::{
     caller::Caller,
@@ -59,7 +49,7 @@ impl SelfTest {
     /// [`Refusal::Kernel`]
     pub fn start(caller: Caller) -> Result<Self, Refusal> {
         let failed = kernel("starting the test of the programs");
-        let capable = (!caller.by_sudo).then(|| Tester::start(|| Ok(()))).transpose();
+        let capable = (!caller.by_sudo).then(|| Tester::start(capability::keep_unused)).transpose();
         let traceable = Tester::start(|| {
             if caller.by_sudo {
                 caller.become_user()?;
@@ -85,7 +75,8 @@ impl SelfTest {
             }
             let led = self.traceable.is_led(to, via).map_err(&failed)?;
             must(led, "a process that its user may trace must be redirected")?;
-            must(!is_led(to, via), "a process that its user may not trace must not be redirected")?;
+            let led = is_led(to, via).map_err(&failed)?;
+            must(!led, "a process that its user may not trace must not be redirected")?;
         }
         hook.set(&BTreeMap::new())
     }
@@ -138,24 +129,27 @@ fn answer(mut socket: UnixStream) -> io::Result<()> {
         let (to, via) = line.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;
         let to = to.parse().map_err(|_| io::ErrorKind::InvalidData)?;
         let via = via.parse().map_err(|_| io::ErrorKind::InvalidData)?;
-        socket.write_all(&[if is_led(to, via) { LED } else { NOT_LED }])?;
+        socket.write_all(&[if is_led(to, via)? { LED } else { NOT_LED }])?;
     }
     Ok(())
 }
 
-/// Whether a connection of this process to `to` arrives at the listener.
-fn is_led(to: SocketAddr, via: u16) -> bool {
-    let Ok(stream) = TcpStream::connect_timeout(&to, TIMEOUT) else { return false };
-    stream.peer_addr().is_ok_and(|peer| peer.port() == via && peer != to)
+/// Whether a connection of this process to `to` arrives at the other listener. One that fails says
+/// nothing: its user can bring that about.
+fn is_led(to: SocketAddr, via: u16) -> io::Result<bool> {
+    let peer = TcpStream::connect_timeout(&to, TIMEOUT)?.peer_addr()?;
+    match peer {
+        _ if peer == to => Ok(false),
+        _ if peer.port() == via => Ok(true),
+        _ => Err(io::Error::other("another program answered")),
+    }
 }
 
-/// A redirect from where nothing listens to a listener of ours.
+/// A redirect from one listener of ours to another one.
 struct Trial {
     to: SocketAddr,
     target: Listener,
-    _listener: TcpListener,
-    /// Keeps the port from others.
-    _nowhere: OwnedFd,
+    _listeners: [TcpListener; 2],
 }
 
 /// Of each family that this machine has.
@@ -167,24 +161,10 @@ fn trials() -> io::Result<Vec<Trial>> {
 }
 
 impl Trial {
-    fn prepare(nowhere: IpAddr, loopback: IpAddr) -> io::Result<Self> {
-        let (reserved, to) = reserve(nowhere)?;
-        let listener = TcpListener::bind((loopback, 0))?;
-        let via = listener.local_addr()?.port();
-        let cookie = sys::cookie(listener.as_fd(), Cookie::Socket)?;
-        let target = Listener { via, cookie };
-        Ok(Self { to, target, _listener: listener, _nowhere: reserved })
+    fn prepare(from: IpAddr, loopback: IpAddr) -> io::Result<Self> {
+        let listeners = [TcpListener::bind((from, 0))?, TcpListener::bind((loopback, 0))?];
+        let [to, via] = [listeners[0].local_addr()?, listeners[1].local_addr()?];
+        let cookie = sys::cookie(listeners[1].as_fd(), Cookie::Socket)?;
+        Ok(Self { to, target: Listener { via: via.port(), cookie }, _listeners: listeners })
     }
-}
-
-/// A port that is taken, and at which nothing listens.
-fn reserve(ip: IpAddr) -> io::Result<(OwnedFd, SocketAddr)> {
-    let family = if ip.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let socket = socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(socket.as_raw_fd(), &SockaddrStorage::from(SocketAddr::new(ip, 0)))?;
-    let port = match ip {
-        IpAddr::V4(_) => getsockname::<SockaddrIn>(socket.as_raw_fd())?.port(),
-        IpAddr::V6(_) => getsockname::<SockaddrIn6>(socket.as_raw_fd())?.port(),
-    };
-    Ok((socket, SocketAddr::new(ip, port)))
 }

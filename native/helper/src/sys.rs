@@ -80,11 +80,13 @@ pub fn permitted_capabilities() -> io::Result<u64> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn set_capabilities(mask: u64) -> io::Result<()> {
+pub fn set_capabilities(permitted: u64, effective: u64) -> io::Result<()> {
     let header = CapabilityHeader { version: CAPABILITY_VERSION, pid: 0 };
-    let sets = [mask, mask >> 32].map(|half| {
-        let half = (half & 0xffff_ffff) as u32;
-        CapabilitySets { effective: half, permitted: half, inheritable: 0 }
+    let half = |mask: u64, shift: u32| (mask >> shift & 0xffff_ffff) as u32;
+    let sets = [0, 32].map(|shift| CapabilitySets {
+        effective: half(effective, shift),
+        permitted: half(permitted, shift),
+        inheritable: 0,
     });
     // SAFETY: as for `permitted_capabilities`; the kernel only reads them.
     check(unsafe { libc::syscall(libc::SYS_capset, &raw const header, sets.as_ptr()) }).map(drop)

@@ -41,9 +41,16 @@ pub struct TcpSocket {
     /// Identifies the socket for as long as the kernel runs (`SO_COOKIE`).
     pub cookie: u64,
     state: u8,
+    queue: [u32; 2],
 }
 
 impl TcpSocket {
+    /// Whether a listener has as many connections waiting as it takes: it drops the next SYN.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.queue[0] > self.queue[1]
+    }
+
     /// Whether the connection is established. Only then `uid` means anything: a closed socket
     /// reports 0.
     #[must_use]
@@ -182,6 +189,8 @@ fn read_socket(body: &[u8]) -> Option<TcpSocket> {
         uid: u32_at(body, 64)?,
         local: SocketAddr::new(address(8)?, port(4)?),
         remote: SocketAddr::new(address(24)?, port(6)?),
+        // Of a listener: `sk_ack_backlog` and `sk_max_ack_backlog`.
+        queue: [u32_at(body, 56)?, u32_at(body, 60)?],
         cookie: u64::from(u32_at(body, 44)?) | u64::from(u32_at(body, 48)?) << 32,
         state,
     })

@@ -88,6 +88,8 @@ const MAX_LEVEL: i32 = 33;
 // On the stack
 const KEY: i16 = -24;
 const TUPLE: i16 = -64;
+/// The listener's port, read once: the map may change between the check and the use.
+const PORT: i16 = -4;
 
 /// The size of a [`key`].
 pub const KEY_SIZE: u32 = 20;
@@ -130,7 +132,7 @@ pub fn connect(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
         own_socket(purpose, at),
         if v4 { look_up_listener4() } else { look_up_listener6() },
         own_listener(purpose, at),
-        one_retransmission(),
+        few_retransmissions(),
         if v4 { to_loopback4() } else { to_loopback6() },
         endings(),
     ]
@@ -297,6 +299,7 @@ fn look_up_listener6() -> Vec<Line> {
         vec![
             (StoreNumber(B32, R10, TUPLE + 28, LOOPBACK6), "to ::1"),
             (Load(B16, R1, R9, 8), "the listener's port"),
+            (Store(B16, R10, PORT, R1), "kept"),
             (Store(B16, R10, TUPLE + 34, R1), "in its place"),
             (Set(R3, 36), "the tuple's length"),
             (Place(After(LookUpMapped)), ""),
@@ -317,6 +320,7 @@ fn tuple4() -> Vec<Line> {
     vec![
         (StoreNumber(B32, R10, TUPLE + 4, LOOPBACK4), "to 127.0.0.1"),
         (Load(B16, R1, R9, 8), "the listener's port"),
+        (Store(B16, R10, PORT, R1), "kept"),
         (Store(B16, R10, TUPLE + 10, R1), "in its place"),
         (Set(R3, 12), "the tuple's length"),
     ]
@@ -373,9 +377,9 @@ fn own_listener(purpose: &Purpose, at: &Offsets) -> Vec<Line> {
     ]
 }
 
-/// A SYN that is lost all the same is repeated once, after a second, and not for two minutes: by then
-/// the port may be another user's.
-fn one_retransmission() -> Vec<Line> {
+/// A SYN that is lost all the same is repeated for a few seconds (`tcp_syn_linear_timeouts` counts on
+/// top), and not for two minutes: by then the port may be another user's.
+fn few_retransmissions() -> Vec<Line> {
     vec![
         (StoreNumber(B32, R10, TUPLE, 1), "once"),
         (Move(R1, R6), "the context"),
@@ -392,7 +396,7 @@ fn to_loopback4() -> Vec<Line> {
     vec![
         (Set(R1, LOOPBACK4), "127.0.0.1"),
         (Store(B32, R6, USER_IP4, R1), "is where to connect"),
-        (Load(B16, R1, R9, 8), "the listener's port"),
+        (Load(B16, R1, R10, PORT), "the listener's port"),
         (Store(B32, R6, USER_PORT, R1), "in its place"),
     ]
 }
@@ -412,7 +416,7 @@ fn to_loopback6() -> Vec<Line> {
             (Set(R1, LOOPBACK6), "1"),
             (Store(B32, R6, USER_IP6 + 12, R1), "the last"),
             (Place(After(RewriteMapped)), ""),
-            (Load(B16, R1, R9, 8), "the listener's port"),
+            (Load(B16, R1, R10, PORT), "the listener's port"),
             (Store(B32, R6, USER_PORT, R1), "in its place"),
         ],
     ]
