@@ -141,7 +141,7 @@ impl Running {
         Report::parse(&line)
     }
 
-    /// Asks the command to end: SIGHUP, and SIGKILL if that is in vain.
+    /// Asks the command to end: SIGHUP, and SIGKILL if it goes on.
     pub fn end(&self) {
         let _ = self.control.shutdown(std::net::Shutdown::Write);
     }
