@@ -74,8 +74,8 @@ defmodule K8sConnect.Error do
   end
 
   @doc """
-  What a program should end with that gives up because of it: 2 for wrong words, 127 and 126 as
-  a shell for a command that is not there or cannot be executed, otherwise 1.
+  The exit code of a program that gives up because of it: 2 for a usage error; 127 and 126, as a shell
+  has them, for a command that was not found or is not executable; otherwise 1.
   """
   @spec exit_code(t()) :: 1 | 2 | 126 | 127
   def exit_code(%__MODULE__{stage: stage, reason: {kind, _details}}),
