@@ -41,6 +41,7 @@ pub fn rows() -> Vec<Row> {
         Row::new("listener: map written by hand, the user's own listener", |ground| {
             written_by_hand(ground, &Who::user(), is_led_to_hand);
         }),
+        Row::new("listener: map written by hand, a port below 1024", low_port_by_hand),
         Row::new("listener: map written by hand, root's listener", |ground| {
             written_by_hand(ground, &Who::root(), is_refused);
         }),
@@ -137,6 +138,23 @@ fn written_by_hand(ground: &Ground, owner: &Who, check: fn(&str)) {
     let value = put_port(&value, PORT, 7203);
     map.write(key, &value);
     check(&user_to(ground, POD4));
+    helper.stop();
+}
+
+/// The kernel itself connects to such ports in its user's process, for a mount. With a port that a
+/// program may have, the same entry redirects.
+fn low_port_by_hand(ground: &Ground) {
+    let helper = Helper::start(ground);
+    let map = bpf::newest_map("kc_targets").expect("the helper's map");
+    let pod = &[10, 9, 0, 2];
+    let entries = map.entries();
+    let entry = entries.iter().find(|(key, _)| find(key, pod).is_some());
+    let (key, value) = entry.expect("the helper was told of it");
+    for (port, led) in [(1024, true), (1023, false), (445, false)] {
+        map.write(&put_port(key, 6443, port), value);
+        let said = user_to(ground, &format!("10.9.0.2:{port}"));
+        assert_eq!(is_led(&said), led, "{port}: {said}");
+    }
     helper.stop();
 }
 
