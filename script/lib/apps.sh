@@ -56,7 +56,7 @@ deploy() {
     manifest+=$'\n---\n'${role//app-cookie/$app-cookie}
   fi
   apply_text "$manifest"
-  as_admin rollout status "$(as_admin get statefulset,deployment "$app" --ignore-not-found -o name)" --timeout=120s || explain_app "$app"
+  as_admin rollout status "$(as_admin get statefulset,deployment "$app" --ignore-not-found -o name)" --timeout="$(stretched 120)s" || explain_app "$app"
 }
 
 # manifest_of [VARIANT]: the article's app, or what a variant makes of it: a patch, or one of its own.

@@ -20,7 +20,7 @@ forwards=(kubectl spdy kube_rs)
 connect_before() {
   script/cluster app app --replicas 2
   quietly script/cluster apply bench/cluster.yaml
-  quietly script/cluster kubectl wait --for=condition=Ready pod/bench-named --timeout=60s
+  quietly script/cluster kubectl wait --for=condition=Ready pod/bench-named --timeout="$(stretched 60)s"
 }
 connect_round() {
   figures recipe by_hand
@@ -95,7 +95,7 @@ EOF
 
 one_replica() {
   script/cluster app app
-  quietly script/cluster kubectl wait --for=delete pod/app-1 --timeout=60s
+  quietly script/cluster kubectl wait --for=delete pod/app-1 --timeout="$(stretched 60)s"
 }
 
 # Ways

@@ -4,6 +4,8 @@
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 # Built once for a machine, outside of the tree; each entry is named by a hash of its sources.
 cache=${K8S_CONNECT_CACHE:-/var/cache/k8s_connect}
+# For a slow machine: all time limits of the scripts and the cluster's node are multiplied by it.
+timeout_factor=${K8S_CONNECT_TIMEOUT_FACTOR:-1}
 # shellcheck disable=SC2034 # for script/bootstrap, which builds it, and script/test
 cargo_deny_version=0.20.2
 export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
@@ -12,6 +14,7 @@ die() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2
   exit 1
 }
+[[ $timeout_factor =~ ^[1-9][0-9]{0,2}$ ]] || die "K8S_CONNECT_TIMEOUT_FACTOR must be a whole number from 1, got: $timeout_factor"
 
 # A script's usage is the comment at its top.
 usage() { sed -n '2,/^[^#]/{s/^# \{0,1\}//p}' "$0"; }
@@ -73,9 +76,13 @@ report() {
   return "$1"
 }
 
+# stretched SECONDS: the time limit on this machine.
+stretched() { echo $(($1 * timeout_factor)); }
+
 # await SECONDS TEXT COMMAND...: asks until COMMAND says yes.
 await() {
-  local end=$((SECONDS + $1)) text=$2
+  local end text=$2
+  end=$((SECONDS + $(stretched "$1")))
   shift 2
   until "$@"; do
     [ $SECONDS -lt $end ] || die "gave up waiting: $text"

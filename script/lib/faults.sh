@@ -50,7 +50,7 @@ fault_restart() {
   in_node kill -KILL "$(< "$state/run/$1")"
   await 60 "for the next $1" restarted "$1"
   await 60 "for an answer of $1" answers "$1"
-  as_admin wait --for=condition=Ready "node/$node_name" --timeout=60s > /dev/null
+  as_admin wait --for=condition=Ready "node/$node_name" --timeout="$(stretched 60)s" > /dev/null
 }
 
 restarted() { [ ! -e "$state/restart/$1" ]; }
@@ -75,15 +75,8 @@ fault_kill() {
     # First, so that the kubelet starts no container anew.
     as_admin delete pod "$pod" --grace-period=0 --force --wait=false 2> /dev/null
   fi
-  kill -KILL "${pids[@]}"
-}
-
-# By its cgroups, in which all of its containers are.
-processes_of() {
-  local hierarchy
-  while read -r hierarchy; do
-    find "$hierarchy/$name" -path "*/pod$1/*" -name cgroup.procs -exec cat {} +
-  done < <(cgroup_hierarchies cgroup) | sort -un
+  # Those of a deleted pod may have ended by themselves by now.
+  [ ${#pids[@]} = 0 ] || kill -KILL "${pids[@]}" 2> /dev/null || true
 }
 
 beams() {

@@ -33,17 +33,6 @@ defmodule K8sConnect.ClusterTest do
 
   defp kill(pid), do: {_output, 0} = System.cmd("kill", ["-KILL", pid])
 
-  defp await(what, seconds \\ 30) do
-    deadline = System.monotonic_time(:second) + seconds
-
-    fn -> what.() end
-    |> Stream.repeatedly()
-    |> Enum.find_value(fn result ->
-      assert System.monotonic_time(:second) < deadline
-      result || Process.sleep(20) == nil
-    end)
-  end
-
   test "up twice, app, down: nothing is left, and up works again" do
     up_and_deployed()
     assert {"", 0} = cluster(["up"])
@@ -63,7 +52,7 @@ defmodule K8sConnect.ClusterTest do
   test "kill -9 of the supervisor takes the node with it, and down the rest" do
     up_and_deployed()
     kill(String.trim(File.read!(Path.join(@state, "pid"))))
-    await(fn -> not Enum.any?(left(), &match?({:process, _}, &1)) end)
+    Ground.await(fn -> not Enum.any?(left(), &match?({:process, _}, &1)) end)
 
     assert {"", 0} = cluster(["down"])
     assert left() == []
@@ -73,7 +62,7 @@ defmodule K8sConnect.ClusterTest do
   test "up clears what a killed run has left" do
     up_and_deployed()
     kill(String.trim(File.read!(Path.join(@state, "pid"))))
-    await(fn -> not Enum.any?(left(), &match?({:process, _}, &1)) end)
+    Ground.await(fn -> not Enum.any?(left(), &match?({:process, _}, &1)) end)
     up_and_deployed()
   end
 
@@ -88,7 +77,7 @@ defmodule K8sConnect.ClusterTest do
         ])
 
       {:os_pid, shell} = Port.info(port, :os_pid)
-      await(fn -> File.exists?(moment) end)
+      Ground.await(fn -> File.exists?(moment) end)
       kill(to_string(shell))
       assert_receive {^port, {:exit_status, _killed}}, 10_000
 

@@ -50,7 +50,7 @@ defmodule K8sConnect.Ground do
       for(line <- lines(File.read!("/proc/mounts")), line =~ ours, do: {:mount, line}),
       for(line <- output("ip", ["netns", "list"]), line =~ ours, do: {:namespace, line}),
       for(line <- output("ip", ["-brief", "link"]), line =~ ours, do: {:link, line}),
-      for(dir <- Path.wildcard("/sys/fs/cgroup/*/#{name}"), do: {:cgroup, dir}),
+      for(dir <- Path.wildcard("/sys/fs/cgroup/{,*/}#{name}"), do: {:cgroup, dir}),
       for(dir <- Path.wildcard(state), do: {:state, dir})
     ])
   end
@@ -110,10 +110,12 @@ defmodule K8sConnect.Ground do
   end
 
   @doc """
-  Asks until `fun` answers something true, and answers that.
+  Calls `fun` until it returns something true, and returns that. The time limit is stretched as those of
+  the scripts.
   """
   def await(fun, seconds \\ 60) do
-    deadline = System.monotonic_time(:second) + seconds
+    factor = String.to_integer(System.get_env("K8S_CONNECT_TIMEOUT_FACTOR", "1"))
+    deadline = System.monotonic_time(:second) + seconds * factor
 
     Enum.find_value(Stream.repeatedly(fun), fn value ->
       late = System.monotonic_time(:second) > deadline

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"text/template"
 	"time"
 )
@@ -115,39 +116,55 @@ func (n *node) render(source, target string) error {
 	return text.Execute(file, n)
 }
 
-// awaitContainerd dials its socket until somebody is there.
+// awaitContainerd dials its socket until it accepts.
 func (n *node) awaitContainerd() error {
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
-		if err := n.reap(false); err != nil {
-			return err
+	return n.await("containerd", 20*time.Second, func() bool {
+		connection, err := net.Dial("unix", "/run/containerd/containerd.sock")
+		if err == nil {
+			connection.Close()
 		}
-		if connection, err := net.Dial("unix", "/run/containerd/containerd.sock"); err == nil {
-			return connection.Close()
-		}
-		time.Sleep(20 * time.Millisecond) // between two questions
-	}
-	return fmt.Errorf("nothing listens after 20 s, see %s", n.path("log/containerd.log"))
+		return err == nil
+	})
 }
 
-// awaitAPI asks /readyz, as the admin, until it says 200.
+// awaitAPI asks /readyz, as the admin, until the answer is 200.
 func (n *node) awaitAPI() error {
 	client, err := n.adminClient()
 	if err != nil {
 		return err
 	}
-	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); {
+	return n.await("kube-apiserver", 60*time.Second, func() bool {
+		response, err := client.Get("https://127.0.0.1:6443/readyz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+// await polls until the program is ready, as nothing would notify us. It fails if one of the node's
+// programs ends meanwhile.
+func (n *node) await(program string, limit time.Duration, ready func() bool) error {
+	limit = stretched(limit)
+	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if err := n.reap(false); err != nil {
 			return err
 		}
-		if response, err := client.Get("https://127.0.0.1:6443/readyz"); err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
+		if ready() {
+			return nil
 		}
-		time.Sleep(20 * time.Millisecond) // between two questions; there is nothing to be notified by
 	}
-	return fmt.Errorf("not ready after 60 s, see %s", n.path("log/kube-apiserver.log"))
+	return fmt.Errorf("%s is not ready after %v, see %s", program, limit, n.path("log/"+program+".log"))
+}
+
+// stretched is the time limit on this machine: slow ones have K8S_CONNECT_TIMEOUT_FACTOR.
+func stretched(limit time.Duration) time.Duration {
+	factor, err := strconv.Atoi(os.Getenv("K8S_CONNECT_TIMEOUT_FACTOR"))
+	if err != nil {
+		return limit
+	}
+	return limit * time.Duration(factor)
 }
 
 func (n *node) adminClient() (*http.Client, error) {
@@ -166,7 +183,7 @@ func (n *node) adminClient() (*http.Client, error) {
 	}
 	// The server is the one we started, on loopback of a namespace of our own.
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}
-	return &http.Client{Timeout: time.Second, Transport: &http.Transport{TLSClientConfig: config}}, nil
+	return &http.Client{Timeout: stretched(time.Second), Transport: &http.Transport{TLSClientConfig: config}}, nil
 }
 
 func (n *node) path(name string) string { return filepath.Join(n.Dir, name) }
