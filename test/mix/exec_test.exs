@@ -40,6 +40,8 @@ defmodule Mix.K8sConnect.ExecTest do
 
   defp name(pid), do: "/proc/#{pid}/comm" |> File.read!() |> String.trim()
 
+  defp stopped?(pid), do: File.read!("/proc/#{pid}/stat") =~ ~r/\) T /
+
   describe "exit codes are the command's" do
     test "its own, a signal's, and a shell's for what cannot be run" do
       assert {_output, 0} = exec(["--", "true"])
@@ -197,6 +199,8 @@ defmodule Mix.K8sConnect.ExecTest do
         type(terminal, @suspend)
         # The shell reads again when it has shown its prompt.
         expect(terminal, ~r/Stopped.*\$ \z/s)
+        # It waits for the BEAM alone. Until the command is stopped, too, its read takes what is typed.
+        await(fn -> Enum.all?(processes("echo got"), &stopped?/1) end)
         type(terminal, "echo shell: $((40 + 2))\n")
         expect(terminal, "shell: 42")
         type(terminal, "fg\n")

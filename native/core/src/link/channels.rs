@@ -10,7 +10,7 @@ use super::{
     connection::{Connection, Ending},
     protocol,
     upgrade::Upgraded,
-    wire::{self, Form, What},
+    wire,
 };
 use crate::cluster::Cluster;
 
@@ -43,9 +43,7 @@ impl Channels {
                 .await
                 .map_err(|error| error.to_string())?
         };
-        let form = Form::Channels(wire::Channels::FORWARD);
-        let connection = Connection::new(upgraded, form, ending.clone());
-        connection.open(What::Port(port), first).await
+        Ok(Connection::single(upgraded, wire::Channels::FORWARD, ending.clone(), first))
     }
 
     /// Lets go of all that it has.

@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     PIECE, SILENCE, Stream,
-    wire::{Control, Decoder, Encoder, Form, Frame, Order, What},
+    wire::{Channels, Control, Decoder, Encoder, Form, Frame, Order, What},
 };
 
 /// Pieces that wait in a stream's queue, and in the connection's.
@@ -96,15 +96,38 @@ impl Connection {
         form: Form,
         ending: Ending,
     ) -> Self {
+        Self::start(connection, Shared::new(form), ending)
+    }
+
+    /// Speaks on a connection that has been upgraded to channels: one pair of streams, which ends with
+    /// it. The server speaks right after the upgrade, and may close then, so the streams exist before
+    /// anything is read.
+    pub fn single(
+        connection: impl AsyncRead + AsyncWrite + Send + 'static,
+        channels: Channels,
+        ending: Ending,
+        first: Bytes,
+    ) -> Stream {
+        let (events, incoming) = mpsc::channel(QUEUE);
+        let (error, data) = (channels.error.into(), channels.data.into());
+        let shared = Shared::new(Form::Channels(channels));
+        shared.insert(error, data, events);
+        let connection = Self::start(connection, shared, ending);
+        // The queue is new, so there is room. If the connection is closed already, the stream reports it.
+        let _ = connection.orders.try_send(Order::Data { stream: data, bytes: first, fin: false });
+        Stream::new(connection, error, data, incoming)
+    }
+
+    fn start(
+        connection: impl AsyncRead + AsyncWrite + Send + 'static,
+        shared: Shared,
+        ending: Ending,
+    ) -> Self {
         let (reader, writer) = tokio::io::split(connection);
         let (orders, orders_in) = mpsc::channel(QUEUE);
         let (controls, controls_in) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
-            form,
-            sinks: Mutex::default(),
-            next: tokio::sync::Mutex::new(1),
-            writing: AtomicBool::new(false),
-        });
+        let form = shared.form;
+        let shared = Arc::new(shared);
         let write = write_frames(writer, orders_in, controls_in, shared.clone());
         // The reader must not keep the writer's channel open: without handles the link is done.
         let read = read_frames(reader, controls.downgrade(), shared.clone());
@@ -131,20 +154,13 @@ impl Connection {
         Self { shared, orders, controls, ending }
     }
 
-    /// Opens a pair of streams; `first` is sent along with the request. In channels there is one pair.
+    /// Opens a pair of streams; `first` is sent along with the request.
     pub async fn open(&self, what: What, first: Bytes) -> Result<Stream, String> {
         let (events, incoming) = mpsc::channel(QUEUE);
         let mut next = self.shared.next.lock().await;
-        let (error, data) = match self.shared.form {
-            Form::Channels(channels) => (channels.error.into(), channels.data.into()),
-            Form::Spdy | Form::Tunnel => (*next, *next + 2),
-        };
+        let (error, data) = (*next, *next + 2);
         *next += 4;
-        {
-            let mut sinks = self.shared.lock();
-            sinks.insert(error, Sink { events: events.clone(), is_error: true });
-            sinks.insert(data, Sink { events, is_error: false });
-        }
+        self.shared.insert(error, data, events);
         // The stream exists before the order: if the order cannot be given, its drop cleans up.
         let stream = Stream::new(self.clone(), error, data, incoming);
         let order = Order::Open { error, data, what, first };
@@ -167,6 +183,21 @@ impl Connection {
 }
 
 impl Shared {
+    fn new(form: Form) -> Self {
+        Self {
+            form,
+            sinks: Mutex::default(),
+            next: tokio::sync::Mutex::new(1),
+            writing: AtomicBool::new(false),
+        }
+    }
+
+    fn insert(&self, error: u32, data: u32, events: mpsc::Sender<Event>) {
+        let mut sinks = self.lock();
+        sinks.insert(error, Sink { events: events.clone(), is_error: true });
+        sinks.insert(data, Sink { events, is_error: false });
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Sink>> {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner)
     }

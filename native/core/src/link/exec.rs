@@ -82,12 +82,15 @@ async fn run(
         websocket: "v5.channel.k8s.io, v4.channel.k8s.io",
     };
     let (got, _why) = protocol::upgrade(cluster, &wanted, protocol).await?;
-    let (upgraded, form) = match got {
-        Got::Spdy(upgraded) => (upgraded, Form::Spdy),
-        Got::WebSocket(upgraded, _) => (upgraded, Form::Channels(Channels::OUTPUT)),
-    };
-    let connection = Connection::new(upgraded, form, Ending::new());
-    connection.open(What::Output, Bytes::new()).await.map_err(Error::Failed)
+    match got {
+        Got::Spdy(upgraded) => {
+            let connection = Connection::new(upgraded, Form::Spdy, Ending::new());
+            connection.open(What::Output, Bytes::new()).await.map_err(Error::Failed)
+        }
+        Got::WebSocket(upgraded, _) => {
+            Ok(Connection::single(upgraded, Channels::OUTPUT, Ending::new(), Bytes::new()))
+        }
+    }
 }
 
 fn query(container: &str, command: &[&str]) -> String {

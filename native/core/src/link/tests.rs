@@ -189,17 +189,17 @@ async fn in_a_tunnel_silence_is_asked_by_spdy_as_a_web_socket_would_be_answered_
 }
 
 /// A stream in channels, its link's end, and the server's end of its connection.
-async fn channels(form: wire::Channels) -> (Stream, Ending, tokio::io::DuplexStream) {
+fn channels(channels: wire::Channels) -> (Stream, Ending, tokio::io::DuplexStream) {
     let (ours, end) = tokio::io::duplex(1 << 20);
     let ending = Ending::new();
-    let connection = Connection::new(ours, Form::Channels(form), ending.clone());
-    let stream = connection.open(What::Port(1), Bytes::from_static(b"first")).await.unwrap();
+    let first = Bytes::from_static(b"first");
+    let stream = Connection::single(ours, channels, ending.clone(), first);
     (stream, ending, end)
 }
 
 #[tokio::test]
 async fn in_channels_the_data_comes_after_the_port_and_ends_with_the_connection() {
-    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD);
     assert_eq!(sent(&mut end).await, (0x82, b"\0first".to_vec()));
     assert!(stream.writer().write(Bytes::from_static(b"more")).await);
     assert_eq!(sent(&mut end).await, (0x82, b"\0more".to_vec()));
@@ -215,7 +215,7 @@ async fn in_channels_the_data_comes_after_the_port_and_ends_with_the_connection(
 
 #[tokio::test]
 async fn in_channels_a_refusal_has_its_reason() {
-    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD);
     for bytes in [&b"\0\x11\x11"[..], b"\x01\x11\x11", b"\x01connection refused"] {
         end.write_all(&message(0x82, bytes)).await.unwrap();
     }
@@ -224,9 +224,25 @@ async fn in_channels_a_refusal_has_its_reason() {
     assert_eq!(ending.reason(), None);
 }
 
+/// Whichever of the two tasks runs first, and ends the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_channels_a_refusal_that_came_with_the_upgrade_has_its_reason() {
+    for _ in 0..200 {
+        let (ours, mut end) = tokio::io::duplex(1 << 20);
+        for bytes in [&b"\0\x11\x11"[..], b"\x01\x11\x11", b"\x01connection refused"] {
+            end.write_all(&message(0x82, bytes)).await.unwrap();
+        }
+        end.write_all(&message(0x88, b"")).await.unwrap();
+        let (first, ending) = (Bytes::from_static(b"first"), Ending::new());
+        let mut stream = Connection::single(ours, wire::Channels::FORWARD, ending.clone(), first);
+        assert_eq!(stream.read().await, Err(Refused("connection refused".into())));
+        assert_eq!(ending.reason(), None);
+    }
+}
+
 #[tokio::test]
 async fn in_channels_a_dropped_stream_is_a_closed_connection() {
-    let (stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    let (stream, ending, mut end) = channels(wire::Channels::FORWARD);
     assert!(stream.writer().write(Bytes::from_static(b"last")).await);
     drop(stream);
     assert_eq!(sent(&mut end).await.1, b"\0first");
@@ -238,7 +254,7 @@ async fn in_channels_a_dropped_stream_is_a_closed_connection() {
 
 #[tokio::test]
 async fn in_channels_a_connection_that_breaks_is_the_end_of_the_link() {
-    let (mut stream, ending, end) = channels(wire::Channels::FORWARD).await;
+    let (mut stream, ending, end) = channels(wire::Channels::FORWARD);
     drop(end);
     assert_eq!(stream.read().await, Ok(None));
     assert!(ending.reason().is_some());
@@ -246,7 +262,7 @@ async fn in_channels_a_connection_that_breaks_is_the_end_of_the_link() {
 
 #[tokio::test]
 async fn in_channels_the_end_of_the_link_is_the_end_of_the_connection() {
-    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    let (mut stream, ending, mut end) = channels(wire::Channels::FORWARD);
     ending.end("closed".into());
     assert_eq!(stream.read().await, Ok(None));
     end.read_to_end(&mut Vec::new()).await.unwrap();
@@ -254,7 +270,7 @@ async fn in_channels_the_end_of_the_link_is_the_end_of_the_connection() {
 
 #[tokio::test(start_paused = true)]
 async fn in_channels_silence_is_asked_too() {
-    let (_stream, ending, mut end) = channels(wire::Channels::FORWARD).await;
+    let (_stream, ending, mut end) = channels(wire::Channels::FORWARD);
     assert_eq!(sent(&mut end).await.0, 0x82);
     assert_eq!(sent(&mut end).await, (0x89, 1_u32.to_be_bytes().to_vec()));
     end.write_all(&message(0x8a, b"\0\0\0\x01")).await.unwrap();
@@ -264,7 +280,7 @@ async fn in_channels_silence_is_asked_too() {
 
 #[tokio::test]
 async fn in_channels_of_a_command_its_output_and_its_status() {
-    let (mut stream, _ending, mut end) = channels(wire::Channels::OUTPUT).await;
+    let (mut stream, _ending, mut end) = channels(wire::Channels::OUTPUT);
     for bytes in [&b"\x01"[..], b"\x03", b"\x01out", b"\x02err", b"\x03{}"] {
         end.write_all(&message(0x82, bytes)).await.unwrap();
     }
