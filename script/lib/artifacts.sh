@@ -9,6 +9,12 @@
 # shellcheck source=script/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
+# test/cluster/go.mod has the default version of Kubernetes, kubernetes-VERSION.mod beside it another one.
+kubernetes_versions=(1.37 1.34)
+default_kubernetes=${kubernetes_versions[0]}
+# The version to build.
+kubernetes=${K8S_CONNECT_KUBERNETES:-$default_kubernetes}
+
 rootfs_packages=dash,coreutils,sed,grep,libstdc++6,libsystemd0,libtinfo6,zlib1g
 without_docs=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
@@ -16,9 +22,10 @@ without_docs=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=
 # shellcheck disable=SC2034 # store is for script/cluster
 artifacts() {
   local sources rootfs app store_key
+  need_kubernetes "$kubernetes"
   # This file is a source of all it makes.
   sources=$(hash_of script/lib/artifacts.sh)
-  binary_key=$(printf '%s' "$sources" "$(hash_of test/cluster -not -path '*/manifests/*')" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
+  binary_key=$(printf '%s' "$sources" "$(hash_of_node)" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
   rootfs=$(printf '%s' "$sources" | sha256sum | cut -c1-16)
   app=$(printf '%s' "$rootfs" "$(hash_of test/fixtures/app)" "$(otp_and_elixir)" | sha256sum | cut -c1-16)
   store_key=$(printf '%s' "$binary_key" "$app" | sha256sum | cut -c1-16)
@@ -28,24 +35,40 @@ artifacts() {
   app_archive=$cache/app/$app/image.tar
   store=$cache/store/$store_key/containerd
 
-  cached binary "$binary_key" "Kubernetes, one binary (minutes when first built)" build_binary
+  cached binary "$binary_key" "Kubernetes $kubernetes, one binary (minutes when first built)" build_binary
   cached rootfs "$rootfs" "root file system for images" build_rootfs
   cached app "$app" "image of the app" build_app "$cache/rootfs/$rootfs/rootfs.tar"
   cached store "$store_key" "image store" build_store
+}
+
+need_kubernetes() {
+  local supported=${kubernetes_versions[*]}
+  [[ " $supported " == *" $1 "* ]] || usage_error "unsupported version of Kubernetes: $1. It can be ${supported// / or }"
+}
+
+# The mod file of the version, without its suffix.
+mod_name() { if [ "$kubernetes" = "$default_kubernetes" ]; then echo go; else echo "kubernetes-$kubernetes"; fi; }
+
+# Without the mod files of other versions, so that a change to one of them rebuilds nothing else.
+hash_of_node() {
+  local name
+  name=test/cluster/$(mod_name)
+  printf '%s' "$(hash_of test/cluster -not -path '*/manifests/*' -not -name '*.mod' -not -name '*.sum')" "$(hash_of "$name.mod" "$name.sum")"
 }
 
 # Without starting a VM.
 otp_and_elixir() { dpkg-query -W -f '${Package}=${Version} ' erlang-base elixir; }
 
 build_binary() {
-  local version package=k8s.io/component-base/version
-  version=$(sed -n 's#^\tk8s.io/kubernetes v##p' "$project/test/cluster/go.mod")
+  local version package=k8s.io/component-base/version mod_file
+  mod_file=$(mod_name).mod
+  version=$(sed -n 's#^\tk8s.io/kubernetes v##p' "$project/test/cluster/$mod_file")
   export CGO_ENABLED=0
   # Without these the cluster calls itself v0.0.0-master.
-  go build -C "$project/test/cluster" -trimpath -o "$PWD/testcluster" -ldflags \
+  go build -C "$project/test/cluster" -modfile="$mod_file" -trimpath -o "$PWD/testcluster" -ldflags \
     "-s -w -X $package.gitVersion=v$version -X $package.gitMajor=${version%%.*} -X $package.gitMinor=$(cut -d. -f2 <<< "$version")" .
   mkdir layer
-  go build -C "$project/test/cluster" -trimpath -o "$PWD/layer/pause" -ldflags '-s -w' ./pause
+  go build -C "$project/test/cluster" -modfile="$mod_file" -trimpath -o "$PWD/layer/pause" -ldflags '-s -w' ./pause
   pack layer pause.tar
   ./testcluster image registry.test/pause:1 pause.image.tar /pause pause.tar
   rm -r layer pause.tar

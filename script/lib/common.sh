@@ -112,8 +112,8 @@ cached() {
     # Also where a caller looks at the status: `set -e` is off then.
     step "$text" in_directory "$new" "$@" || return
     mv "$new" "$entry"
-    # Some kinds have an entry for each OTP or kernel.
-    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; esac
+    # Some kinds have an entry for each OTP, kernel or version of Kubernetes.
+    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; binary | store) keep=6 ;; esac
     find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n "+$((keep + 1))" | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-

@@ -40,6 +40,15 @@ defmodule K8sConnect.ScriptsTest do
     end
   end
 
+  test "a version of Kubernetes that is not supported is a usage error with those that are" do
+    for {script, words} <- [{"script/cluster", ["up"]}, {"script/test", []}],
+        {version, shown} <- [{["1.33"], "1.33"}, {[], "nothing"}] do
+      words = words ++ ["--kubernetes" | version]
+      assert {output, 2} = run(path("."), path(script), words)
+      assert output =~ "unsupported version of Kubernetes: #{shown}. It can be 1.37 or 1.34\n"
+    end
+  end
+
   test "script/vm checks the words of its commands" do
     for words <- [
           [],
