@@ -62,12 +62,12 @@ go_build() {
 }
 
 build_rootfs() {
-  local suite=$1 more=libssl3
-  # /bin and /lib are links there, of a package of their own.
-  [ "$suite" = bookworm ] || more=libssl3t64,base-files
+  local suite=$1 libssl=libssl3 merged=()
+  # In newer releases /bin and /lib are links, which are not in the packages themselves.
+  [ "$suite" = bookworm ] || libssl=libssl3t64 merged=(--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh)
   # Unpacked and not configured: no more is needed to run a release, and it takes half the time.
-  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
-    --include="$rootfs_packages,$more" "${without_docs[@]}" "$suite" rootfs.tar
+  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' "${merged[@]}" \
+    --include="$rootfs_packages,$libssl" "${without_docs[@]}" "$suite" rootfs.tar
 }
 
 build_app() {

@@ -84,14 +84,6 @@ count_lines() {
   done
 }
 
-# follow_cargo: passes its input on; cargo's own progress bar is progress, see cargo_bar.
-follow_cargo() {
-  local text
-  while IFS= read -r -d $'\r' text || [ -n "$text" ]; do
-    if [[ $text =~ \]\ ([0-9]+)/([0-9]+) ]]; then show_progress "${BASH_REMATCH[1]}" "${BASH_REMATCH[2]}"; else printf '%s' "$text"; fi
-  done
-}
-
 # quietly COMMAND...: as step, without the line.
 quietly() {
   local log
