@@ -62,11 +62,15 @@ go_build() {
 }
 
 build_rootfs() {
-  local suite=$1 libssl=libssl3 merged=()
-  # In newer releases /bin and /lib are links, which are not in the packages themselves.
-  [ "$suite" = bookworm ] || libssl=libssl3t64 merged=(--setup-hook=/usr/share/mmdebstrap/hooks/merged-usr/setup00.sh)
+  local suite=$1 libssl=libssl3 links=()
+  if [ "$suite" != bookworm ]; then
+    libssl=libssl3t64
+    # These are no longer in the packages that have files there.
+    # shellcheck disable=SC2016 # for mmdebstrap's shell
+    links=(--setup-hook='for place in bin lib lib64 sbin; do mkdir -p "$1/usr/$place" && ln -s "usr/$place" "$1/$place"; done')
+  fi
   # Unpacked and not configured: no more is needed to run a release, and it takes half the time.
-  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' "${merged[@]}" \
+  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' "${links[@]}" \
     --include="$rootfs_packages,$libssl" "${without_docs[@]}" "$suite" rootfs.tar
 }
 
