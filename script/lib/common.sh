@@ -91,12 +91,16 @@ quietly() {
   report "$(captured "$log" "$@")" "$log"
 }
 
-# Prints the exit status, so that no caller tests it: in a condition `set -e` would be off inside.
-captured() {
+# status_of COMMAND...: prints the exit status, so that no caller tests it: in a condition `set -e` would be
+# off inside. The output goes to stderr.
+status_of() {
   set +e
-  (set -e && "${@:2}") > "$1" 2>&1 < /dev/null
+  (set -e && "$@") >&2
   echo $?
 }
+
+# captured FILE COMMAND...: as status_of, with the output in FILE.
+captured() { status_of "${@:2}" 2> "$1" < /dev/null; }
 
 report() {
   [ "$1" = 0 ] || cat "$2" >&2
@@ -129,7 +133,8 @@ hash_of() {
 }
 
 # cached KIND HASH TEXT COMMAND...: prints nothing and does nothing where the entry exists; else
-# runs COMMAND in an empty folder that then becomes the entry. Keeps the last few.
+# runs COMMAND in an empty folder that then becomes the entry. Keeps the last few. No caller may test its
+# status: in a condition `set -e` is off in COMMAND too, and half an entry would be kept.
 cached() {
   local kind=$1 entry=$cache/$1/$2 text=$3 keep=3 new
   shift 3
@@ -142,8 +147,7 @@ cached() {
     new=$cache/$kind/.new
     rm -rf "$new" # of a run that failed or was killed
     mkdir "$new"
-    # Also where a caller looks at the status: `set -e` is off then.
-    step "$text" in_directory "$new" "$@" || return
+    step "$text" in_directory "$new" "$@"
     mv "$new" "$entry"
     # Some kinds have an entry for each OTP or kernel.
     case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; esac

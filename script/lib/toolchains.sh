@@ -24,7 +24,7 @@ toolchain() {
   toolchain=''
   [ "$1" != "$system_otp" ] || return 0
   key=$(printf '%s' "$suite" "$toolchain_packages" "$(declare -f build_toolchain)" | sha256sum | cut -c1-16)
-  cached toolchain "$key" "toolchain: OTP $1" build_toolchain "$suite" || return
+  cached toolchain "$key" "toolchain: OTP $1" build_toolchain "$suite"
   toolchain=$cache/toolchain/$key/root
 }
 
@@ -40,14 +40,14 @@ build_toolchain() {
 app_of() {
   local otp=$1 suite rootfs app
   [ "$otp" != "$system_otp" ] || return 0
-  toolchain "$otp" || return
+  toolchain "$otp"
   suite=$(suite_of "$otp")
   rootfs=$(printf '%s' "$suite" "$rootfs_packages" "$(declare -f build_rootfs)" | sha256sum | cut -c1-16)
   app=$(printf '%s' "$rootfs" "$toolchain" "$(hash_of test/fixtures/app)" "$(declare -f build_app)" named | sha256sum | cut -c1-16)
   # The image is built with its name.
   app_image=registry.test/app:$app
-  cached rootfs "$rootfs" "root file system for OTP $otp" build_rootfs "$suite" || return
-  cached app "$app" "image of the app, OTP $otp" build_app "$cache/rootfs/$rootfs/rootfs.tar" "$toolchain" || return
+  cached rootfs "$rootfs" "root file system for OTP $otp" build_rootfs "$suite"
+  cached app "$app" "image of the app, OTP $otp" build_app "$cache/rootfs/$rootfs/rootfs.tar" "$toolchain"
   # shellcheck disable=SC2034 # for script/cluster
   app_archive=$cache/app/$app/image.tar
 }
