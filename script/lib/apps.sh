@@ -10,7 +10,7 @@ variants=$manifests/variants
 : "${name:=}"
 
 app() {
-  local app=$1 replicas=1 otp=25 variant=''
+  local app=$1 replicas=1 otp=$system_otp variant=''
   shift
   while [ $# -gt 0 ]; do
     case $1 in
