@@ -113,7 +113,7 @@ cached() {
     step "$text" in_directory "$new" "$@" || return
     mv "$new" "$entry"
     # Some kinds have an entry for each OTP or kernel.
-    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; esac
+    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; vm-image) keep=6 ;; esac
     find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n "+$((keep + 1))" | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-
