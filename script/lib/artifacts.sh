@@ -22,6 +22,7 @@ without_docs=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=
 # shellcheck disable=SC2034 # store is for script/cluster
 artifacts() {
   local sources rootfs app store_key
+  [ -z "${K8S_CONNECT_ARTIFACTS:-}" ] || { use_artifacts "$K8S_CONNECT_ARTIFACTS"; return; }
   need_supported_system
   need_kubernetes "$kubernetes"
   # This file is a source of all it makes.
@@ -56,6 +57,15 @@ hash_of_node() {
   local name
   name=test/cluster/$(mod_name)
   printf '%s' "$(hash_of test/cluster -not -path '*/manifests/*' -not -name '*.mod' -not -name '*.sum')" "$(hash_of "$name.mod" "$name.sum")"
+}
+
+# use_artifacts FOLDER: those that another machine has built, for one that cannot. script/vm packs them.
+# shellcheck disable=SC2034 # store is for script/cluster
+use_artifacts() {
+  binary=$1/testcluster
+  store=$1/containerd
+  app_image=$(< "$1/app_image")
+  app_archive=$1/app.tar
 }
 
 # Without starting a VM.

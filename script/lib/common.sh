@@ -156,8 +156,8 @@ cached() {
     mkdir "$new"
     step "$text" in_directory "$new" "$@"
     mv "$new" "$entry"
-    # Some kinds have an entry for each OTP, kernel or version of Kubernetes.
-    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; binary | store) keep=6 ;; esac
+    # Some kinds have an entry for each OTP, kernel, suite or version of Kubernetes.
+    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; binary | store | vm-image) keep=6 ;; esac
     find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n "+$((keep + 1))" | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-

@@ -105,7 +105,7 @@ defmodule K8sConnect.VersionsTest do
         for({laptop, pod, seen} <- rows, do: row([versions[laptop], versions[pod] | seen]))
 
     before = file |> File.read!() |> String.split("\n")
-    File.write!(file, head <> Enum.join(table, "\n") <> foot)
+    File.write!(file, head <> Enum.map_join(table, &(&1 <> "\n")) <> foot)
     known = for {laptop, pod, _seen} = row <- rows, "newest" not in [laptop, pod], do: row
 
     for {laptop, pod, seen} <- known do

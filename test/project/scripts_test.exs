@@ -57,6 +57,9 @@ defmodule K8sConnect.ScriptsTest do
           ["up", "now"],
           ["up", "--kernel"],
           ["up", "--kernel", "4.19"],
+          ["up", "--suite"],
+          ["up", "--suite", "sid"],
+          ["up", "--cluster", "now"],
           ["run"],
           ["login"],
           ["login", "dev"],
@@ -65,6 +68,20 @@ defmodule K8sConnect.ScriptsTest do
         ] do
       assert {^words, {output, 2}} = {words, run(path("."), path("script/vm"), words)}
       assert output =~ "usage: script/vm"
+    end
+  end
+
+  test "script/test checks the words of its options" do
+    for words <- [
+          ["--kernel"],
+          ["--kernel", "4.19", "vm"],
+          ["--suite"],
+          ["--suite", "sid", "vm"],
+          ["--suite", "trixie", "no-such-suite"],
+          ["--kernel", "5.10", "vm"]
+        ] do
+      assert {^words, {output, 2}} = {words, run(path("."), path("script/test"), words)}
+      assert output =~ "usage: script/test"
     end
   end
 
