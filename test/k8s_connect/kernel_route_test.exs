@@ -332,11 +332,11 @@ defmodule K8sConnect.KernelRouteTest do
 
       for {address, kind} <- [{"10.200.0.2:5555", :bad_destination}, {"10.9.9.9:22", :low_port}] do
         assert {:error, %Error{stage: :helper, reason: {^kind, _}}} =
-                 Helper.claim(:other, [{address, via}], false)
+                 Helper.claim(:other, self(), [{address, via}], false)
       end
 
       # One that was right and is not any more, because its listener has gone.
-      assert Helper.claim(:stale, [{"10.9.9.9:5555", via}], false) == :ok
+      assert Helper.claim(:stale, self(), [{"10.9.9.9:5555", via}], false) == :ok
       :gen_tcp.close(listener)
       assert connect("newline-cookie").route == :kernel
       assert_received {:redirects_lost, :stale, %Error{reason: {:no_listener, %{via: ^via}}}}

@@ -199,6 +199,7 @@ defmodule Mix.K8sConnect.ExecTest do
         type(terminal, @suspend)
         # The shell reads again when it has shown its prompt.
         expect(terminal, ~r/Stopped.*\$ \z/s)
+
         # It waits for the BEAM alone. Until the command is stopped, too, its read takes what is typed.
         await(fn -> Enum.all?(processes("echo got"), &stopped?/1) end)
         type(terminal, "echo shell: $((40 + 2))\n")

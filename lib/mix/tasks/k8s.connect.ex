@@ -91,6 +91,8 @@ defmodule Mix.Tasks.K8s.Connect do
       `get` on pods/portforward and not `create`
     * `--timeout MS` - for each request to the API server, and for a login plugin before it, 15000
       unless given
+    * `--connect-timeout MS` - for the whole connection setup, 60000 unless given; no limit where a login
+      plugin can ask on the terminal
     * `--yes` - connects to a context that is protected without asking, see below
     * `--json` - what was asked for, or the error, as an object on standard output
     * `--verbose` - also the steps of the protocols, with their times
