@@ -76,8 +76,32 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~ "(throw) :boom"
     assert {output, 1} = connect("app-0 --rpc 'exit(:boom)'")
     assert output =~ "(exit) :boom"
+    assert {output, 1} = connect("app-0 --rpc 'Process.exit(self(), :kill)'")
+    assert output =~ "(exit) killed"
     assert {output, 1} = connect("app-0 --rpc '1 +'")
     assert output =~ "TokenMissingError"
+  end
+
+  test "--rpc shows a value as its node does: without redacted fields" do
+    code = """
+    defmodule Redacted do
+      @derive {Inspect, except: [:secret]}
+      defstruct [:name, :secret]
+    end
+    struct(Redacted, name: "shown", secret: "hidden")
+    """
+
+    assert {output, 0} = run(path("."), "mix", ["k8s.connect", "app-0", "--rpc", code], env())
+
+    assert output =~ ~s(#Redacted<name: "shown", ...>)
+    refute output =~ "hidden"
+  end
+
+  test "several connections in one mix do" do
+    words = ~w(do k8s.connect app-0 --no-wait + k8s.connect newline-cookie --no-wait + run -e)
+    code = "IO.inspect(length(K8sConnect.connections()), label: \"connections\")"
+    assert {output, 0} = run(path("."), "mix", words ++ [code], env())
+    assert output =~ "connections: 2"
   end
 
   test "failures are sentences with an exit code, and no stack trace" do
@@ -115,7 +139,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
     assert json.(["app-0", "--rpc", "node()", "--json"], 0) =~ ~r/{'result': ':"app@10[^"]*"'}/
     assert json.(~w(app-0 --no-wait --json), 0) =~ ~r/'connection': .*'node': 'app@10/
-    assert json.(["--json"], 2) =~ "'pods': [{"
+    assert json.(["--json"], 0) =~ "'pods': [{"
     error = json.(~w(no-such-pod --json), 1)
     assert error =~ "'stage': 'target'"
     assert error =~ "'kind': 'no_such_pod'"
@@ -145,11 +169,59 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     end
   end
 
+  test "config/runtime.exs protects a context, and has to be readable" do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    File.mkdir_p!(Path.join(directory, "config"))
+
+    File.write!(Path.join(directory, "mix.exs"), """
+    defmodule Protected.MixProject do
+      use Mix.Project
+      def project, do: [app: :protected, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
+    end
+    """)
+
+    runtime = Path.join(directory, "config/runtime.exs")
+    File.write!(runtime, "import Config\nconfig :k8s_connect, protect: [\"test*\"]\n")
+    words = ["k8s.connect", "app-0", "--rpc", "node()"]
+    assert {output, 1} = run(directory, "mix", words, env())
+    assert output =~ ~s(context "testcluster" is protected by "test*")
+
+    File.write!(runtime, "import Config\nconfig :k8s_connect, protekt: [\"test*\"]\n")
+    assert {output, 2} = run(directory, "mix", words, env())
+    assert output =~ "unknown key :protekt in config :k8s_connect"
+
+    File.write!(runtime, "raise \"no such variable\"")
+    assert {output, 2} = run(directory, "mix", words, env())
+    assert output =~ "could not read config/runtime.exs: no such variable"
+  end
+
+  test "what Mix prints is not on standard output" do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    dependency = Path.join(directory, "dependency")
+    File.mkdir_p!(Path.join(dependency, "lib"))
+    File.write!(Path.join(dependency, "lib/dependency.ex"), "defmodule Dependency do\nend\n")
+
+    project = fn app, deps ->
+      """
+      defmodule #{app}.MixProject do
+        use Mix.Project
+        def project, do: [app: :#{Macro.underscore(app)}, version: "0.1.0", deps: #{deps}]
+      end
+      """
+    end
+
+    File.write!(Path.join(dependency, "mix.exs"), project.("Dependency", "[]"))
+    deps = "[{:dependency, path: \"dependency\"}, {:k8s_connect, path: #{inspect(path("."))}}]"
+    File.write!(Path.join(directory, "mix.exs"), project.("Depending", deps))
+    words = ["k8s.connect", "app-0", "--rpc", "1 + 1"]
+    assert {"2\n", 0} = System.cmd("mix", words, cd: directory, env: env())
+  end
+
   test "without a target it lists the pods that look like nodes" do
-    assert {output, 2} = connect("")
+    assert {output, 0} = connect("")
     assert output =~ "app-0  Running"
     refute output =~ "pending"
-    assert output =~ "no target was given"
+    assert output =~ "mix k8s.connect sts/app"
   end
 
   test "a project that does not compile connects all the same", %{} do

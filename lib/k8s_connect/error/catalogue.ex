@@ -52,6 +52,16 @@ defmodule K8sConnect.Error.Catalogue do
      nil}
   end
 
+  def entry(:options, :bad_configuration, %{file: file, problem: problem}) do
+    {"could not read #{file}: #{bare(problem)}. It may protect contexts, so it has to be read",
+     {"See the whole error with", "mix app.config"}}
+  end
+
+  def entry(:options, :remsh_in_iex, %{}) do
+    {"--remsh cannot be used in iex -S mix: two shells would read from one terminal",
+     {"Without IEx", "mix k8s.connect TARGET --remsh"}}
+  end
+
   def entry(:options, :bad_option, %{option: option, value: value, expected: expected}),
     do: {"option #{inspect(option)} must be #{expected}, got #{inspect(value)}", nil}
 
@@ -997,6 +1007,8 @@ defmodule K8sConnect.Error.Catalogue do
       options: [
         not_a_keyword: %{value: "a map"},
         unknown_option: %{option: :namspace, known: [:context, :namespace]},
+        bad_configuration: %{file: "config/runtime.exs", problem: "undefined variable x"},
+        remsh_in_iex: %{},
         unknown_configuration: %{key: :protected, known: [:namespace, :protect]},
         bad_option: %{option: :timeout, value: 0, expected: "a positive number of milliseconds"},
         no_target: %{},
