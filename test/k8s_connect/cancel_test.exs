@@ -30,18 +30,27 @@ defmodule K8sConnect.CancelTest do
       :net_kernel.start(name, %{name_domain: :longnames, dist_listen: false, hidden: true})
   end
 
-  defp suspended(fun) do
-    :ok = :sys.suspend(:net_kernel)
+  # As with a slow name lookup: net_kernel is inside of a callback, and answers nobody.
+  defp busy(fun) do
+    test = self()
+
+    wait = fn state ->
+      send(test, :busy)
+      receive do: (:go_on -> state)
+    end
+
+    spawn(fn -> :sys.replace_state(:net_kernel, wait, :infinity) end)
+    assert_receive :busy
     fun.()
   after
-    :sys.resume(:net_kernel)
+    send(:net_kernel, :go_on)
   end
 
   describe "while net_kernel is busy" do
     test "an attempt ends with its deadline, and other connections stay" do
       other = connect!("newline-cookie")
 
-      suspended(fn ->
+      busy(fn ->
         {time, result} = :timer.tc(fn -> K8sConnect.connect("app-0", connect_timeout: 1_000) end)
         assert {:error, %Error{stage: :connect, reason: {:timeout, details}}} = result
         assert %{ms: 1000, target: "app-0"} = details
@@ -58,7 +67,7 @@ defmodule K8sConnect.CancelTest do
     test "an attempt without a deadline says what it waits for" do
       start_node(:"me@127.0.0.1")
 
-      suspended(fn ->
+      busy(fn ->
         assert {:error, %Error{reason: {:net_kernel_busy, _details}} = error} =
                  K8sConnect.connect("app-0", connect_timeout: :infinity)
 
@@ -71,7 +80,7 @@ defmodule K8sConnect.CancelTest do
     test "an attempt ends with its caller, and by disconnect" do
       start_node(:"me@127.0.0.1")
 
-      suspended(fn ->
+      busy(fn ->
         caller = spawn(fn -> K8sConnect.connect("app-0") end)
         await(fn -> sessions() != [] end)
         Process.exit(caller, :kill)

@@ -4,25 +4,18 @@ defmodule Mix.K8sConnect.Project do
   # does not compile can connect all the same. `iex -S mix` starts the project anyway.
 
   alias K8sConnect.Error
-  alias Mix.K8sConnect.{Console, Progress, Shell}
+  alias Mix.K8sConnect.{Console, Shell}
 
   @doc """
-  Loads it. What Mix prints meanwhile goes to standard error: standard output is for results.
+  Loads it.
   """
   @spec load() :: :ok
   def load do
-    shell = Mix.shell()
-    Mix.shell(Progress)
-
-    try do
-      if Shell.iex?() do
-        Mix.Task.run("app.start")
-      else
-        Mix.Task.run("loadpaths")
-        configure()
-      end
-    after
-      Mix.shell(shell)
+    if Shell.iex?() do
+      Mix.Task.run("app.start")
+    else
+      Mix.Task.run("loadpaths")
+      configure()
     end
 
     :ok

@@ -72,6 +72,7 @@ async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Liste
     let ip = session.ip.ok_or_else(|| no_listener("the pod has no address".into()))?;
     let route = Route {
         link: session.link.clone(),
+        links: session.links(),
         ip,
         port: session.node.port,
         names: session.node.names.clone(),

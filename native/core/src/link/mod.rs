@@ -27,6 +27,8 @@ pub use stream::{Refused, Stream, Writer};
 pub(crate) use upgrade::failed;
 use wire::{Form, What};
 
+use crate::cluster::{self, Cluster};
+
 /// The size of the pieces that data is read and sent in. Larger ones cost latency, smaller ones
 /// a frame header and a system call more often.
 pub const PIECE: usize = 32 * 1024;
@@ -88,6 +90,31 @@ impl Link {
     #[must_use]
     pub fn closed_by(&self) -> Option<String> {
         self.ending.reason()
+    }
+}
+
+/// Makes links to one pod.
+#[derive(Clone)]
+pub struct Links {
+    cluster: Arc<Cluster>,
+    pod: Arc<str>,
+    protocol: Protocol,
+}
+
+impl Links {
+    /// Of a pod in the cluster's namespace.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>, pod: &str, protocol: Protocol) -> Self {
+        Self { cluster, pod: pod.into(), protocol }
+    }
+
+    /// One more link; `port` is the one that is wanted first.
+    ///
+    /// # Errors
+    /// The API server's answer.
+    pub async fn link(&self, port: u16) -> Result<Link, cluster::Error> {
+        let (link, _what) = protocol::link(&self.cluster, &self.pod, port, self.protocol).await?;
+        Ok(link)
     }
 }
 
