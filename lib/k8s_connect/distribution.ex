@@ -82,6 +82,12 @@ defmodule K8sConnect.Distribution do
   def set_cookie(node, cookie), do: Cookies.put(node, to_atom(cookie))
 
   @doc """
+  The nodes with a cookie of `set_cookie/2`.
+  """
+  @spec nodes() :: [node()]
+  def nodes, do: Cookies.nodes()
+
+  @doc """
   Gives `node` the cookie back that it had before `set_cookie/2`: its own, or that of every other node.
   """
   @spec restore_cookie(node()) :: :ok

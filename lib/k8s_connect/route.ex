@@ -293,6 +293,12 @@ defmodule K8sConnect.Route do
   end
 
   defp do_run({:leave, nodes, used}) do
+    # Of a predecessor that was killed.
+    for node <- Distribution.nodes() -- nodes do
+      Distribution.disconnect(node)
+      Distribution.restore_cookie(node)
+    end
+
     for route <- [:vm, :kernel, :exec], route not in used, do: module(route).leave()
     if nodes == [], do: Distribution.stop()
   end

@@ -142,7 +142,9 @@ defmodule K8sConnect.KernelRouteTest do
     assert length(own_ports) == 2 and length(their_ports) == 2 and
              own_ports -- their_ports == own_ports
 
-    listener = "K8sConnect.Route.attached(#{node}) |> elem(1) |> K8sConnect.Native.refused()"
+    listener =
+      "K8sConnect.Route.attached(#{node}) |> elem(1) |> Map.fetch!(:listener) |> K8sConnect.Native.refused()"
+
     assert PlainNode.eval(theirs, listener) == "0"
 
     for port <- their_ports do
@@ -161,7 +163,7 @@ defmodule K8sConnect.KernelRouteTest do
       assert PlainNode.eval(theirs, code) =~ ~r/{:error, :(closed|econnreset)}/
     end
 
-    {:kernel, own} = Route.attached(ours.node)
+    {:kernel, %{listener: own}} = Route.attached(ours.node)
     assert Native.refused(own) == 2
     # One leaves, the other stays.
     PlainNode.stop(theirs)

@@ -23,6 +23,12 @@ defmodule K8sConnect.Distribution.Cookies do
   end
 
   @doc """
+  The nodes whose cookies were set and not restored.
+  """
+  @spec nodes() :: [node()]
+  def nodes, do: Map.keys(:persistent_term.get(@before, %{}))
+
+  @doc """
   Undoes `put/2`.
   """
   @spec restore(node()) :: :ok
