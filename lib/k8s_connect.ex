@@ -53,7 +53,7 @@ defmodule K8sConnect do
     * `:cookie`, `:cookie_file` - the cookie, or a file that holds it, where the pod's spec does not
       lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
     * `:cookie_from` - `:spec`, the default, or `:exec`: the running node's own, by a command in its
-      container, which needs the verb `create` on `pods/exec`.
+      container, which needs the verbs `get` and `create` on `pods/exec`.
     * `:owner` - a local process: the connection ends with it. If there is a connection to the pod
       already, it keeps the owner that it has.
     * `:connect_timeout` - milliseconds for the whole of it, or `:infinity`; 60 000 unless given, and
@@ -61,7 +61,8 @@ defmodule K8sConnect do
     * `:protocol` - what is spoken on the way to the pod: `:spdy`; `:websocket`, SPDY inside of a
       WebSocket where the server can do that; `:v4`, a WebSocket (`v4.channel.k8s.io`) for each stream;
       or `:auto`, the default: SPDY, and a WebSocket where something in between refuses it, or the Role
-      has `get` on `pods/portforward` and not `create`. What has worked is remembered for each cluster.
+      has `get` on `pods/portforward` and not `create`, which is enough up to Kubernetes 1.34. What has
+      worked is remembered for each cluster.
     * `:route` - `:vm`, from inside of this BEAM; `:kernel`, by the pod's own address and for every
       program of this user, which needs the helper (`mix help k8s.helper`); `:exec`, by that address for
       what `exec/2` runs, while this BEAM does not connect itself; or `:auto`, the default: the

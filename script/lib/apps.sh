@@ -10,7 +10,7 @@ variants=$manifests/variants
 : "${name:=}"
 
 app() {
-  local app=$1 replicas=1 otp=25 variant=''
+  local app=$1 replicas=1 otp=$system_otp variant=''
   shift
   while [ $# -gt 0 ]; do
     case $1 in
@@ -23,6 +23,7 @@ app() {
   [[ $app =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || usage_error "not a name for an app: $app"
   [[ $replicas =~ ^[0-9]{1,3}$ ]] || usage_error "--replicas needs a number, got: $replicas"
   suite_of "$otp" > /dev/null
+  kubernetes=$(its_kubernetes)
   artifacts
   case $variant in
     erlang | distroless | rabbitmq) image_of "$variant" ;;
@@ -75,6 +76,7 @@ manifest_of() {
 apply() {
   local manifest
   [ -f "$1" ] || usage_error "there is no file $1"
+  kubernetes=$(its_kubernetes)
   artifacts
   need_running
   import_app_image

@@ -2,12 +2,18 @@
 # What a cluster is made of, each part built once and kept by the hash of its sources:
 #
 #   binary   the Kubernetes node in one file            test/cluster
-#   rootfs   a Debian that a release can run on         mmdebstrap
+#   rootfs   what a release can run on, of this system  mmdebstrap
 #   app      the image of the article's app             test/fixtures/app
 #   store    a containerd root with all images in it    binary + rootfs + app
 #
 # shellcheck source=script/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# test/cluster/go.mod has the default version of Kubernetes, kubernetes-VERSION.mod beside it another one.
+kubernetes_versions=(1.37 1.34)
+default_kubernetes=${kubernetes_versions[0]}
+# The version to build.
+kubernetes=${K8S_CONNECT_KUBERNETES:-$default_kubernetes}
 
 rootfs_packages=dash,coreutils,sed,grep,libstdc++6,libsystemd0,libtinfo6,zlib1g
 without_docs=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
@@ -16,10 +22,13 @@ without_docs=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=
 # shellcheck disable=SC2034 # store is for script/cluster
 artifacts() {
   local sources rootfs app store_key
+  [ -z "${K8S_CONNECT_ARTIFACTS:-}" ] || { use_artifacts "$K8S_CONNECT_ARTIFACTS"; return; }
+  need_supported_system
+  need_kubernetes "$kubernetes"
   # This file is a source of all it makes.
   sources=$(hash_of script/lib/artifacts.sh)
-  binary_key=$(printf '%s' "$sources" "$(hash_of test/cluster -not -path '*/manifests/*')" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
-  rootfs=$(printf '%s' "$sources" | sha256sum | cut -c1-16)
+  binary_key=$(printf '%s' "$sources" "$(hash_of_node)" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
+  rootfs=$(printf '%s' "$sources" "$system_suite" | sha256sum | cut -c1-16)
   app=$(printf '%s' "$rootfs" "$(hash_of test/fixtures/app)" "$(otp_and_elixir)" | sha256sum | cut -c1-16)
   store_key=$(printf '%s' "$binary_key" "$app" | sha256sum | cut -c1-16)
 
@@ -28,10 +37,35 @@ artifacts() {
   app_archive=$cache/app/$app/image.tar
   store=$cache/store/$store_key/containerd
 
-  cached binary "$binary_key" "Kubernetes, one binary (minutes when first built)" build_binary
-  cached rootfs "$rootfs" "root file system for images" build_rootfs
+  cached binary "$binary_key" "Kubernetes $kubernetes, one binary (minutes when first built)" build_binary
+  # A release needs the C library of the system that has made it.
+  cached rootfs "$rootfs" "root file system for images" build_rootfs "$system_suite"
   cached app "$app" "image of the app" build_app "$cache/rootfs/$rootfs/rootfs.tar"
   cached store "$store_key" "image store" build_store
+}
+
+need_kubernetes() {
+  local supported=${kubernetes_versions[*]}
+  [[ " $supported " == *" $1 "* ]] || usage_error "unsupported version of Kubernetes: $1. It can be ${supported// / or }"
+}
+
+# The mod file of the version, without its suffix.
+mod_name() { if [ "$kubernetes" = "$default_kubernetes" ]; then echo go; else echo "kubernetes-$kubernetes"; fi; }
+
+# Without the mod files of other versions, so that a change to one of them rebuilds nothing else.
+hash_of_node() {
+  local name
+  name=test/cluster/$(mod_name)
+  printf '%s' "$(hash_of test/cluster -not -path '*/manifests/*' -not -name '*.mod' -not -name '*.sum')" "$(hash_of "$name.mod" "$name.sum")"
+}
+
+# use_artifacts FOLDER: those that another machine has built, for one that cannot. script/vm packs them.
+# shellcheck disable=SC2034 # store is for script/cluster
+use_artifacts() {
+  binary=$1/testcluster
+  store=$1/containerd
+  app_image=$(< "$1/app_image")
+  app_archive=$1/app.tar
 }
 
 # Without starting a VM.
@@ -39,25 +73,37 @@ otp_and_elixir() { dpkg-query -W -f '${Package}=${Version} ' erlang-base elixir;
 
 build_binary() {
   local version package=k8s.io/component-base/version
-  version=$(sed -n 's#^\tk8s.io/kubernetes v##p' "$project/test/cluster/go.mod")
+  version=$(sed -n 's#^\tk8s.io/kubernetes v##p' "$project/test/cluster/$(mod_name).mod")
   export CGO_ENABLED=0
   # Without these the cluster calls itself v0.0.0-master.
-  go build -C "$project/test/cluster" -trimpath -o "$PWD/testcluster" -ldflags \
+  go_build -o "$PWD/testcluster" -ldflags \
     "-s -w -X $package.gitVersion=v$version -X $package.gitMajor=${version%%.*} -X $package.gitMinor=$(cut -d. -f2 <<< "$version")" .
   mkdir layer
-  go build -C "$project/test/cluster" -trimpath -o "$PWD/layer/pause" -ldflags '-s -w' ./pause
+  go_build -o "$PWD/layer/pause" -ldflags '-s -w' ./pause
   pack layer pause.tar
   ./testcluster image registry.test/pause:1 pause.image.tar /pause pause.tar
   rm -r layer pause.tar
 }
 
+# go_build ARGUMENT... PACKAGE: with a line for each package that it compiles. Under sudo git does not
+# trust a clone that belongs to somebody else.
+go_build() {
+  local common=(-C "$project/test/cluster" -modfile="$(mod_name).mod" -buildvcs=false -trimpath) stale
+  stale=$(go list "${common[@]}" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "${@: -1}" | wc -l)
+  go build "${common[@]}" -v "$@" 2>&1 | count_lines "$stale"
+}
+
 build_rootfs() {
-  local suite=${1:-bookworm} more=libssl3
-  # /bin and /lib are links there, of a package of their own.
-  [ "$suite" = bookworm ] || more=libssl3t64,base-files
+  local suite=$1 libssl=libssl3 links=()
+  if [ "$suite" != bookworm ]; then
+    libssl=libssl3t64
+    # These are no longer in the packages that have files there.
+    # shellcheck disable=SC2016 # for mmdebstrap's shell
+    links=(--setup-hook='for place in bin lib lib64 sbin; do mkdir -p "$1/usr/$place" && ln -s "usr/$place" "$1/$place"; done')
+  fi
   # Unpacked and not configured: no more is needed to run a release, and it takes half the time.
-  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' \
-    --include="$rootfs_packages,$more" "${without_docs[@]}" "$suite" rootfs.tar
+  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' "${links[@]}" \
+    --include="$rootfs_packages,$libssl" "${without_docs[@]}" "$suite" rootfs.tar
 }
 
 build_app() {

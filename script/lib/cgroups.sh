@@ -4,9 +4,9 @@
 # script/cluster's.
 : "${name:=}" "${state:=}"
 
-# The controllers that up has enabled in the root cgroup, until the last cluster is down. In /run: they
-# last until the next boot, too.
-enabled_by_us=/run/k8s_connect-controllers
+# The controllers that were not enabled in the root cgroup before the first cluster. In /run: they last
+# until the next boot, too.
+disabled_before=/run/k8s_connect-controllers
 
 # kubelet and runc use cgroup2 alone if it is mounted there, and all of v1 otherwise.
 pod_hierarchies() {
@@ -52,24 +52,27 @@ kubelet_controllers=(cpuset cpu io memory hugetlb pids)
 # enable CGROUP: for the children of CGROUP.
 enable() {
   local controller
-  for controller in $(disabled "$1"); do
+  for controller in $(disabled "$1" "${kubelet_controllers[@]}"); do
     echo "+$controller" > "$1/cgroup.subtree_control" ||
       die "could not enable the cgroup controller $controller in $1. In a container, first move its processes to a cgroup below $1"
   done
 }
 
+# disabled CGROUP CONTROLLER...
 disabled() {
   local controller enabled available
   enabled=$(< "$1/cgroup.subtree_control")
   available=$(< "$1/cgroup.controllers")
-  for controller in "${kubelet_controllers[@]}"; do
+  for controller in "${@:2}"; do
     [[ " $available " != *" $controller "* || " $enabled " == *" $controller "* ]] || echo "$controller"
   done
 }
 
-# Recorded first: an up that is killed is cleaned up, too.
+# Recorded first: an up that is killed is cleaned up, too. All of them: runc enables whatever there is.
 enable_in_root() {
-  disabled "$1" >> "$enabled_by_us"
+  local available
+  read -ra available < "$1/cgroup.controllers"
+  disabled "$1" "${available[@]}" >> "$disabled_before"
   enable "$1"
 }
 
@@ -77,11 +80,11 @@ enable_in_root() {
 disable_in_root() {
   local controller
   lock_controllers
-  if [ -e "$enabled_by_us" ] && ! compgen -G '/var/lib/k8s_connect/*/pki' > /dev/null; then
+  if [ -e "$disabled_before" ] && ! compgen -G '/var/lib/k8s_connect/*/pki' > /dev/null; then
     while read -r controller; do
       echo "-$controller" > /sys/fs/cgroup/cgroup.subtree_control || true
-    done < <(sort -u "$enabled_by_us") 2> /dev/null
-    rm "$enabled_by_us"
+    done < <(sort -u "$disabled_before") 2> /dev/null
+    rm "$disabled_before"
   fi
   exec 7>&-
 }

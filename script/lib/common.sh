@@ -8,7 +8,11 @@ cache=${K8S_CONNECT_CACHE:-/var/cache/k8s_connect}
 timeout_factor=${K8S_CONNECT_TIMEOUT_FACTOR:-1}
 # shellcheck disable=SC2034 # for script/bootstrap, which builds it, and script/test
 cargo_deny_version=0.20.2
-export PATH=$PATH:/usr/local/go/bin:/usr/sbin:/sbin
+# The user who is here, by sudo too; Rust is installed in this user's home, and sudo resets PATH.
+user_home=$(getent passwd "${SUDO_UID:-$(id -u)}" | cut -d: -f6)
+export PATH=$PATH:/usr/local/go/bin:$user_home/.cargo/bin:/usr/sbin:/sbin
+# shellcheck source=script/lib/system.sh
+source "$project/script/lib/system.sh"
 
 die() {
   printf '%s: %s\n' "${0##*/}" "$*" >&2
@@ -25,17 +29,27 @@ usage_error() {
   exit 2
 }
 
-need_root() { [ "$(id -u)" = 0 ] || die "$1 needs root. Try: sudo $0 ${*:2}"; }
+# need_root SENTENCE ARGUMENT...: the sentence says what needs root, and why.
+need_root() { [ "$(id -u)" = 0 ] || die "permission denied: $1. Try: sudo$(printf ' %q' "$0" "${@:2}")"; }
 
-# need_packages PACKAGE...: installs those that are missing.
-need_packages() {
+# missing_packages PACKAGE...: those that are not installed, in one line.
+missing_packages() {
   local package missing=()
   for package in "$@"; do
     [[ $(dpkg-query -W -f '${Status}' "$package" 2> /dev/null) == *' installed' ]] || missing+=("$package")
   done
-  [ ${#missing[@]} -gt 0 ] || return 0
-  need_root "installing packages (${missing[*]})"
-  step "packages" install_packages "${missing[@]}"
+  echo "${missing[*]}"
+}
+
+# need_packages PACKAGE...: installs those that are missing.
+need_packages() {
+  local missing
+  missing=$(missing_packages "$@")
+  [ -n "$missing" ] || return 0
+  [ "$(id -u)" = 0 ] ||
+    die "permission denied: installing packages needs root, and some are missing. Try: sudo apt-get install --no-install-recommends $missing"
+  # shellcheck disable=SC2086 # words
+  step "packages" install_packages $missing
 }
 
 install_packages() {
@@ -48,12 +62,29 @@ seconds_since() { awk -v a="$1" -v b="$EPOCHREALTIME" 'BEGIN { printf "%.1f", b 
 
 # step TEXT COMMAND...: one line with the time it took; the output is shown only if it fails.
 step() {
-  local start=$EPOCHREALTIME log status
+  local start=$EPOCHREALTIME log status step_text=$1 step_terminal='' line
   log=$(mktemp)
+  # A name, and not a descriptor: daemons that a step starts would keep it open.
+  [ ! -t 2 ] || step_terminal=$(tty <&2) || step_terminal=''
   printf '%-52s' "$1" >&2
   status=$(captured "$log" "${@:2}")
+  [ -z "$step_terminal" ] || printf '\r\e[K%-52s' "$1" >&2
   printf '%7s s%s\n' "$(seconds_since "$start")" "$([ "$status" = 0 ] || echo "  FAILED ($status)")" >&2
   report "$status" "$log"
+}
+
+# show_progress DONE TOTAL: beside the text of the running step, on a terminal.
+show_progress() {
+  [ -z "${step_terminal:-}" ] || [ "$2" = 0 ] || printf '\r%-52s%3d %%  %d of %d' "$step_text" $(($1 * 100 / $2)) "$1" "$2" > "$step_terminal"
+}
+
+# count_lines TOTAL: passes its input on; each line is progress.
+count_lines() {
+  local line count=0
+  while IFS= read -r line; do
+    printf '%s\n' "$line"
+    show_progress $((count += 1)) "$1"
+  done
 }
 
 # quietly COMMAND...: as step, without the line.
@@ -63,12 +94,16 @@ quietly() {
   report "$(captured "$log" "$@")" "$log"
 }
 
-# Prints the exit status, so that no caller tests it: in a condition `set -e` would be off inside.
-captured() {
+# status_of COMMAND...: prints the exit status, so that no caller tests it: in a condition `set -e` would be
+# off inside. The output goes to stderr.
+status_of() {
   set +e
-  (set -e && "${@:2}") > "$1" 2>&1 < /dev/null
+  (set -e && "$@") >&2
   echo $?
 }
+
+# captured FILE COMMAND...: as status_of, with the output in FILE.
+captured() { status_of "${@:2}" 2> "$1" < /dev/null; }
 
 report() {
   [ "$1" = 0 ] || cat "$2" >&2
@@ -90,18 +125,28 @@ await() {
   done
 }
 
+# as_user COMMAND...: what a user builds stays that user's where root was asked for by sudo.
+as_user() {
+  if [ "$(id -u)" = 0 ] && [ "${SUDO_UID:-0}" = "$(stat -c %u "$project")" ] && [ "${SUDO_UID:-0}" != 0 ]; then
+    setpriv --reuid="$SUDO_UID" --regid="$SUDO_GID" --init-groups env HOME="$user_home" "$@"
+  else
+    "$@"
+  fi
+}
+
 # hash_of PATH...: of the contents and names of all files there, as 16 hex digits.
 hash_of() {
   (cd "$project" && find "$@" -type f -print0 | sort -z | xargs -0 sha256sum | sha256sum | cut -c1-16)
 }
 
 # cached KIND HASH TEXT COMMAND...: prints nothing and does nothing where the entry exists; else
-# runs COMMAND in an empty folder that then becomes the entry. Keeps the last few.
+# runs COMMAND in an empty folder that then becomes the entry. Keeps the last few. No caller may test its
+# status: in a condition `set -e` is off in COMMAND too, and half an entry would be kept.
 cached() {
   local kind=$1 entry=$cache/$1/$2 text=$3 keep=3 new
   shift 3
   [ ! -d "$entry" ] || { touch "$entry" 2> /dev/null || true; return; }
-  need_root "building $kind in $cache"
+  need_root "building $kind needs root, to write to $cache and for mounts"
   mkdir -p "$cache/$kind"
   exec 8> "$cache/$kind/.lock"
   flock 8
@@ -109,11 +154,10 @@ cached() {
     new=$cache/$kind/.new
     rm -rf "$new" # of a run that failed or was killed
     mkdir "$new"
-    # Also where a caller looks at the status: `set -e` is off then.
-    step "$text" in_directory "$new" "$@" || return
+    step "$text" in_directory "$new" "$@"
     mv "$new" "$entry"
-    # Some kinds have an entry for each OTP or kernel.
-    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; esac
+    # Some kinds have an entry for each OTP, kernel, suite or version of Kubernetes.
+    case $kind in rootfs | app | toolchain | vm-kernel) keep=16 ;; binary | store | vm-image) keep=6 ;; esac
     find "$cache/$kind" -mindepth 1 -maxdepth 1 -type d -printf '%T@ %p\n' | sort -rn | tail -n "+$((keep + 1))" | cut -d' ' -f2- | xargs -r rm -rf
   fi
   exec 8>&-

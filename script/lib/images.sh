@@ -11,7 +11,7 @@ rabbitmq_packages=rabbitmq-server,dash,coreutils,sed,grep,hostname
 image_of() {
   local variant=$1 key
   key=$(printf '%s' "$variant" "$rootfs_packages" "$rabbitmq_packages" "$(hash_of script/lib/images.sh test/fixtures/plain)" "$(declare -f build_rootfs)" \
-    "$(otp_and_elixir)" | sha256sum | cut -c1-16)
+    "$system_suite" "$(otp_and_elixir)" | sha256sum | cut -c1-16)
   app_image=registry.test/$variant:$key
   cached app "$key" "image: $variant" "build_${variant}_image"
   # shellcheck disable=SC2034 # for script/cluster
@@ -35,7 +35,7 @@ build_distroless_image() {
 }
 
 build_plain() {
-  build_rootfs bookworm
+  build_rootfs "$system_suite"
   mkdir -p layer/node release
   (cd release && "$project/test/fixtures/plain/release")
   tar -xzf release/plain.tar.gz -C layer/node
@@ -45,7 +45,7 @@ build_plain() {
 }
 
 build_rabbitmq_image() {
-  rootfs_packages=$rabbitmq_packages build_rootfs
+  rootfs_packages=$rabbitmq_packages build_rootfs "$system_suite"
   "$binary" image "$app_image" image.tar "/usr/lib/rabbitmq/bin/rabbitmq-server" rootfs.tar
   rm rootfs.tar
 }

@@ -1,20 +1,23 @@
 # shellcheck shell=bash
 # What a VM is made of, each part built once and kept by the hash of its sources:
 #
-#   vm-image    a disk with Debian 12 and systemd, without a kernel    mmdebstrap
+#   vm-image    a disk with Debian and systemd, without a kernel       mmdebstrap
 #   vm-kernel   Debian's kernel: vmlinuz, initrd, a disk of modules    apt-get download
 #
-# and how it is started, and given commands.
+# and, for each VM that is to have a cluster, a disk with the project and the parts of the cluster; and how
+# a VM is started, and given commands.
 #
-# shellcheck source=script/lib/artifacts.sh
-source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
+# shellcheck source=script/lib/toolchains.sh
+source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
 
 # script/vm's.
-: "${name:=}" "${state:=}"
+: "${name:=}" "${state:=}" "${kernel:=}" "${suite:=}" "${cluster:=}"
 
 vm_tools=(qemu-system-x86 mmdebstrap cpio kmod)
 vm_packages=systemd,systemd-sysv,dbus,libpam-systemd,systemd-container,udev,kmod,login,passwd,util-linux,mount
 vm_packages+=,sudo,iproute2,nftables,iptables,procps,libcap2-bin,bpftool,strace
+# For script/cluster and its laptop.
+vm_cluster_packages=containerd,runc,containernetworking-plugins,$toolchain_packages
 vm_uids=(dev:4300 ops:4301)
 # Modules for devices that the VM does not have, which are most of them.
 vm_without=(sound drivers/{gpu,media,infiniband,iio,staging,scsi,isdn,hwmon,usb,nvme,mmc,mtd} drivers/net/{ethernet,wireless,can,usb,phy})
@@ -30,26 +33,37 @@ kernel_suite() {
   esac
 }
 
+# The kernel that a Debian comes with.
+kernel_of() {
+  case $1 in
+    bookworm) echo 6.1 ;;
+    trixie) echo 6.12 ;;
+    *) usage_error "--suite can be bookworm or trixie, not $1" ;;
+  esac
+}
+
 # Sets vm_image and vm_kernel, and builds what is missing.
 vm_artifacts() {
-  local suite image kernel
-  suite=$(kernel_suite "$1")
+  local packages=$vm_packages${cluster:+,$vm_cluster_packages} from image_key kernel_key
+  from=$(kernel_suite "$kernel")
   need_packages "${vm_tools[@]}"
-  image=$(printf '%s' "$vm_packages" "${vm_uids[*]}" "$(declare -f build_vm_image settle_vm)" | sha256sum | cut -c1-16)
-  kernel=$(printf '%s' "$suite" "${vm_without[*]}" "$(hash_of script/lib/vm-init)" \
+  image_key=$(printf '%s' "$suite" "$packages" "${vm_uids[*]}" "$(declare -f build_vm_image settle_vm settle_cluster)" | sha256sum | cut -c1-16)
+  kernel_key=$(printf '%s' "$from" "${vm_without[*]}" "$(hash_of script/lib/vm-init)" \
     "$(declare -f build_vm_kernel download_kernel make_initrd)" | sha256sum | cut -c1-16)
-  cached vm-image "$image" "disk of the VM" build_vm_image
-  cached vm-kernel "$kernel" "kernel $1" build_vm_kernel "$suite"
-  vm_image=$cache/vm-image/$image
-  vm_kernel=$cache/vm-kernel/$kernel
+  cached vm-image "$image_key" "disk of the VM, $suite${cluster:+, for a cluster}" build_vm_image "$packages"
+  cached vm-kernel "$kernel_key" "kernel $kernel" build_vm_kernel "$from"
+  vm_image=$cache/vm-image/$image_key
+  vm_kernel=$cache/vm-kernel/$kernel_key
 }
 
 build_vm_image() {
-  mmdebstrap --mode=root --variant=minbase --include="$vm_packages" "${without_docs[@]}" bookworm root
+  mmdebstrap --mode=root --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' \
+    --include="$1" "${without_docs[@]}" "$suite" root
   rm -rf root/var/lib/apt/lists/* root/var/cache/apt/*
   settle_vm root
+  [ -z "$cluster" ] || settle_cluster root
   # Sparse: it takes what is in it.
-  mke2fs -q -t ext4 -O ^has_journal -d root disk.img 2G
+  mke2fs -q -t ext4 -O ^has_journal -d root disk.img 8G
   rm -rf root
 }
 
@@ -72,6 +86,43 @@ settle_vm() {
     fstrim.timer dpkg-db-backup.timer serial-getty@ttyS0.service; do
     ln -sf /dev/null "$units/$unit"
   done
+}
+
+# The project's disk, and time limits for an emulated processor.
+settle_cluster() {
+  local root=$1
+  echo '/dev/vdc /srv ext4 defaults 0 0' >> "$root/etc/fstab"
+  printf '%s\n' K8S_CONNECT_ARTIFACTS=/srv/artifacts K8S_CONNECT_TIMEOUT_FACTOR=10 >> "$root/etc/environment"
+  echo 'Defaults env_keep += "K8S_CONNECT_*"' >> "$root/etc/sudoers.d/dev"
+  # The cluster starts its own.
+  ln -sf /dev/null "$root/etc/systemd/system/containerd.service"
+}
+
+# The VM has no Go, no Rust and no network to build the parts of the cluster and the native files.
+make_project_disk() {
+  [ -d "$project/$native_files" ] || die "no native files in $project/$native_files. Try: mix compile"
+  artifacts
+  step "$name: disk with the project" fill_project_disk "$state/root"
+}
+
+native_files=_build/dev/lib/k8s_connect/priv/native
+
+fill_project_disk() {
+  local root=$1
+  mkdir -p "$root"/{artifacts,k8s_connect/"$native_files"}
+  (cd "$project" && cp -a config lib mix.exs script test "$root/k8s_connect/")
+  cp -a "$project/$native_files"/* "$root/k8s_connect/$native_files/"
+  link "$binary" "$root/artifacts/testcluster"
+  link "$app_archive" "$root/artifacts/app.tar"
+  link "$store" "$root/artifacts/containerd"
+  echo "$app_image" > "$root/artifacts/app_image"
+  mke2fs -q -t ext4 -O ^has_journal -d "$root" "$state/project.img" 2G
+  rm -rf "$root"
+}
+
+# link FROM TO: a copy where the file system is another one.
+link() {
+  cp -al "$1" "$2" 2> /dev/null || { rm -rf "$2"; cp -a "$1" "$2"; }
 }
 
 # The packages are unpacked only: their scripts are for a machine that boots by itself.
@@ -143,16 +194,21 @@ accelerator() {
 }
 
 start_emulator() {
-  local accelerated=(-accel "tcg,thread=multi,tb-size=512" -cpu "max,la57=off")
+  local accelerated=(-accel "tcg,thread=multi,tb-size=512" -cpu "max,la57=off") memory=2G project_disk=()
+  if [ -n "$cluster" ]; then
+    memory=6G
+    project_disk=(-drive "file=$state/project.img,format=raw,if=virtio,cache=unsafe,snapshot=on")
+  fi
   [ "$(accelerator)" != KVM ] || accelerated=(-accel kvm -cpu host)
   # The first file is the input of root's console, the second its output.
   mkfifo "$state/hvc0.in"
   : > "$state/hvc0.out"
-  qemu-system-x86_64 -daemonize -pidfile "$state/pid" "${accelerated[@]}" -smp 2 -m 2G -nic none -display none -monitor none -no-reboot \
+  qemu-system-x86_64 -daemonize -pidfile "$state/pid" "${accelerated[@]}" -smp 2 -m "$memory" -nic none -display none -monitor none -no-reboot \
     -kernel "$vm_kernel/vmlinuz" -initrd "$vm_kernel/initrd.gz" \
     -append "console=ttyS0 rw quiet loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog systemd.show_status=no" \
     -drive "file=$vm_image/disk.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
     -drive "file=$vm_kernel/modules.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
+    "${project_disk[@]}" \
     -virtfs "local,path=$state/share,mount_tag=share,security_model=none,id=share" \
     -serial "file:$state/console.log" \
     -device virtio-serial-pci -chardev "pipe,id=hvc0,path=$state/hvc0" -device virtconsole,chardev=hvc0 \

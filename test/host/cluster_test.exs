@@ -37,8 +37,15 @@ defmodule K8sConnect.ClusterTest do
     up_and_deployed()
     assert {"", 0} = cluster(["up"])
     assert {status, 0} = cluster(["status"])
-    assert status =~ "life is up"
+    assert [_all, version] = Regex.run(~r/^life is up: Kubernetes (1\.\d+),/, status)
     assert status =~ "app-0"
+
+    # Nothing is built for that.
+    [other] = ["1.37", "1.34"] -- [version]
+    assert {output, 1} = cluster(["up", "--kubernetes", other])
+    assert output =~ "life runs Kubernetes #{version}, not #{other}. Try: script/cluster down"
+    refute output =~ "one binary"
+    assert {"", 0} = cluster(["up", "--kubernetes", version])
 
     assert {"", 0} = cluster(["down"])
     assert left() == []

@@ -68,7 +68,7 @@ defmodule K8sConnect.ProductionTest do
         :stderr_to_stdout,
         cd: path("."),
         args: arguments,
-        env: [{'K8S_CONNECT_CLUSTER', 'life'}, {'MIX_ENV', 'dev'}]
+        env: [{~c"K8S_CONNECT_CLUSTER", ~c"life"}, {~c"MIX_ENV", ~c"dev"}]
       ])
 
     shown = Terminal.expect(port, ~r/end it with: kill \d+/)

@@ -149,7 +149,7 @@ defmodule K8sConnect.VariantsTest do
   test "the cookie of the running node needs a right of its own" do
     words = ["mix", "k8s.connect", "file-cookie-0", "--cookie-from", "exec", "--rpc", "node()"]
     assert {output, 1} = laptop(words)
-    assert output =~ ~s(- {apiGroups: [""], resources: [pods/exec], verbs: [create]})
+    assert output =~ ~s(- {apiGroups: [""], resources: [pods/exec], verbs: [get, create]})
 
     {_output, 0} = cluster(~w(kubectl create role exec --verb=create --resource=pods/exec))
 

@@ -98,14 +98,14 @@ defmodule K8sConnect.VersionsTest do
   defp document(rows) do
     file = path("guides/versions.md")
     versions = Map.new(there(), &{&1, version(&1)})
-    [head, foot] = file |> File.read!() |> String.split(~r/^\|.*\|$/ms)
+    [head, foot] = file |> File.read!() |> String.split(~r/^\| laptop .*?\|$(?!\n\|)/ms, parts: 2)
 
     table =
       ["| laptop | pod | `net_kernel` untouched |", "|---|---|---|"] ++
         for({laptop, pod, seen} <- rows, do: row([versions[laptop], versions[pod] | seen]))
 
     before = file |> File.read!() |> String.split("\n")
-    File.write!(file, head <> Enum.join(table, "\n") <> foot)
+    File.write!(file, head <> Enum.map_join(table, &(&1 <> "\n")) <> foot)
     known = for {laptop, pod, _seen} = row <- rows, "newest" not in [laptop, pod], do: row
 
     for {laptop, pod, seen} <- known do

@@ -176,16 +176,30 @@ defmodule K8sConnect.DoctorClusterTest do
     assert %{permissions: :warning, handshake: :ok, route: :ok} = layers(report)
     assert check(report, :permissions, "get pods/portforward").status == :warning
 
-    # By a WebSocket, as this server is older than 1.35.
-    report = assert_sound(examine("app-0", as("getter")))
-    assert %{permissions: :warning, handshake: :ok, route: :ok} = layers(report)
-    assert check(report, :permissions, "create pods/portforward").status == :warning
-    assert check(report, :permissions, "Role").command =~ "[create, get]}  # missing: create\n"
-    assert check(report, :node, "link").fact =~ "inside a WebSocket"
+    assert_get_only(assert_sound(examine("app-0", as("getter"))), get_is_enough?())
 
     report = assert_sound(examine("app-0", as("getter", protocol: :spdy)))
-    assert %{permissions: :warning, node: :failed, handshake: :skipped} = layers(report)
-    assert check(report, :node, "link").why =~ "may not create pods/portforward"
+    assert %{node: :failed, handshake: :skipped} = layers(report)
+    assert check(report, :node, "link").why =~ "verb create on pods/portforward is missing"
+  end
+
+  # Before Kubernetes 1.35 it connects, by a WebSocket.
+  defp assert_get_only(report, get_is_enough?) do
+    assert check(report, :permissions, "Role").command =~ "[get, create]}  # missing: create\n"
+    create = check(report, :permissions, "create pods/portforward")
+    link = check(report, :node, "link")
+
+    if get_is_enough? do
+      assert %{permissions: :warning, handshake: :ok, route: :ok} = layers(report)
+      assert create.status == :warning
+      assert create.why =~ "On this server a WebSocket needs `get` only"
+      assert link.fact =~ "inside a WebSocket"
+    else
+      assert %{permissions: :failed, node: :failed, handshake: :skipped} = layers(report)
+      assert create.status == :failed
+      assert create.why =~ "from Kubernetes 1.35 on a WebSocket does, too"
+      assert link.why =~ "verb create on pods/portforward is missing"
+    end
   end
 
   test "the cookie from the running node takes one more right" do
@@ -194,7 +208,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert check(report, :permissions, "create pods/exec").status == :failed
 
     assert check(report, :permissions, "Role").command =~
-             "[pods/exec], verbs: [create]}  # missing"
+             "[pods/exec], verbs: [get, create]}  # missing: get, create"
   end
 
   test "a Secret that may not be read is a warning, and then the connection's failure" do

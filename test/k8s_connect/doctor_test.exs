@@ -139,10 +139,11 @@ defmodule K8sConnect.DoctorTest do
     assert command == "kubectl logs p -n n -c c --previous"
   end
 
-  test "versions of Kubernetes" do
-    assert Permissions.minor("v1.34.4") == 34
-    assert Permissions.minor("v1.9.0-eks-1") == 9
-    assert Permissions.minor("v2.0.0") == 0
+  test "the versions of Kubernetes on which get is enough for a WebSocket" do
+    for version <- ["v1.34.4", "v1.9.0-eks-1"], do: assert(Permissions.get_is_enough?(version))
+
+    for version <- ["v1.35.0", "v1.37.2", "v1.100.0", "v2.0.0", "unknown"],
+        do: refute(Permissions.get_is_enough?(version))
   end
 
   @rights [
@@ -183,20 +184,20 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "which right a link takes depends on the server" do
-    rights =
-      for {verb, allowed} <- [{"create", false}, {"get", true}],
-          do: %{
-            verb: verb,
-            resource: "pods/portforward",
-            allowed: allowed,
-            need: :needed,
-            why: ""
-          }
+  test "which verb a port-forward and an exec need depends on the server" do
+    need = fn resource, may_get?, version ->
+      rights =
+        for {verb, allowed} <- [{"get", may_get?}, {"create", false}],
+            do: %{verb: verb, resource: resource, allowed: allowed, need: :needed, why: ""}
 
-    need = fn version -> hd(Permissions.judge(rights, version)).need end
-    assert need.(34) == :helps
-    assert need.(35) == :needed
+      List.last(Permissions.judge(rights, version)).need
+    end
+
+    for resource <- ["pods/portforward", "pods/exec"] do
+      assert need.(resource, true, "v1.34.4") == :helps
+      assert need.(resource, false, "v1.34.4") == :needed
+      assert need.(resource, true, "v1.35.0") == :needed
+    end
   end
 
   test "what is public has no hosts, users or secrets of anybody" do

@@ -73,14 +73,26 @@ defmodule K8sConnect.ErrorTest do
     {:cluster, :forbidden_both_ways,
      %{resource: "pods/portforward", namespace: "shop", message: "no."},
      [
-       "may not create pods/portforward",
-       "\"shop\"",
-       "nor get it",
-       "no (403). See",
+       "permission denied: verbs get and create on pods/portforward are missing",
+       "\"shop\" (403): no. SPDY needs create",
+       "[pods/portforward], verbs: [get, create]}",
+       "mix k8s.doctor -n shop"
+     ]},
+    {:cluster, :forbidden,
+     %{
+       verb: "create",
+       resource: "pods/portforward",
+       namespace: "shop",
+       message: "it is forbidden: "
+     },
+     [
+       "permission denied: verb create on pods/portforward is missing",
+       "\"shop\" (403): it is forbidden. SPDY needs create. A WebSocket needs get, and from Kubernetes 1.35 on",
+       "[pods/portforward], verbs: [get, create]}",
        "mix k8s.doctor -n shop"
      ]},
     {:cluster, :forbidden_both_ways, %{resource: "pods/exec", namespace: "shop", message: "no."},
-     ["create pods/exec", "\"shop\"", "verbs: [create]", "--cookie-file"]},
+     ["verbs get and create on pods/exec", "\"shop\"", "verbs: [get, create]", "--cookie-file"]},
     {:cluster, :no_upgrade,
      %{
        server: "https://s",
@@ -187,7 +199,7 @@ defmodule K8sConnect.ErrorTest do
     {:cookie, :not_there, %{pod: "p", problem: "no sh."}, ["\"p\": no sh.", "--cookie-file"]},
     {:cluster, :forbidden,
      %{verb: "create", resource: "pods/exec", namespace: "n", message: "no"},
-     ["pods/exec", "\"n\"", "[pods/exec], verbs: [create]", "--cookie-file"]},
+     ["verb create on pods/exec", "\"n\"", "[pods/exec], verbs: [get, create]", "--cookie-file"]},
     {:outlet, :no_socket, %{directory: "/t", problem: "denied"}, ["/t: denied", "export TMPDIR"]},
     {:outlet, :no_listener, %{address: "::1", problem: "no."}, ["listen on ::1: no. See"]},
     {:outlet, :target_is_server, %{address: "10.0.0.1:6443"}, ["10.0.0.1:6443", "cluster-info"]},

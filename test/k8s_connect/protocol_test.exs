@@ -3,6 +3,7 @@ defmodule K8sConnect.ProtocolTest do
   # this test starts there, to the real API server.
   use ExUnit.Case, async: false
 
+  import K8sConnect.Laptop, only: [get_is_enough?: 0]
   import K8sConnect.Tmp
 
   alias K8sConnect.{Connection, Error, Gateway}
@@ -121,19 +122,48 @@ defmodule K8sConnect.ProtocolTest do
   end
 
   describe "a Role" do
-    test "with get only leads to a WebSocket, each time", %{tmp_dir: tmp_dir} do
+    test "with get only leads to a WebSocket each time, and from Kubernetes 1.35 on misses create",
+         %{tmp_dir: tmp_dir} do
       getter = new_user("getter", tmp_dir)
 
-      for _ <- 1..2 do
-        assert link(getter) =~ ~r/^#{@tunnel}, as SPDY was refused: 403 .*cannot create/
+      if get_is_enough?() do
+        for _ <- 1..2 do
+          assert link(getter) =~ ~r/^#{@tunnel}, as SPDY was refused: 403 .*cannot create/
+        end
+
+        assert link([protocol: :websocket] ++ getter) == @tunnel
+        assert link([protocol: :v4] ++ getter) =~ "v4.channel.k8s.io"
+      else
+        assert missing_create("pods/portforward", getter) =~
+                 "User \"getter\" cannot create resource"
+
+        # The answer to a WebSocket does not name the verb.
+        for protocol <- [:websocket, :v4] do
+          missing_create("pods/portforward", [protocol: protocol] ++ getter)
+        end
       end
     end
 
-    test "of pods/exec with get only leads to a WebSocket, too", %{tmp_dir: tmp_dir} do
-      assert link([cookie_from: :exec] ++ as("exec-getter", tmp_dir)) =~ "SPDY/3.1 through"
+    test "of pods/exec with get only does the same", %{tmp_dir: tmp_dir} do
+      getter = [cookie_from: :exec] ++ as("exec-getter", tmp_dir)
+
+      if get_is_enough?(),
+        do: assert(link(getter) =~ "SPDY/3.1 through"),
+        else: missing_create("pods/exec", getter)
+
       error = failure([cookie_from: :exec] ++ user("dev"))
       assert {:forbidden_both_ways, %{resource: "pods/exec"}} = error.reason
-      assert Exception.message(error) =~ "resources: [pods/exec], verbs: [create]"
+      assert Exception.message(error) =~ "resources: [pods/exec], verbs: [get, create]"
+    end
+
+    defp missing_create(resource, options) do
+      error = failure(options)
+      assert {:forbidden, %{verb: "create", resource: ^resource}} = error.reason
+      message = Exception.message(error)
+      assert message =~ "permission denied"
+      assert message =~ "verb create on #{resource} is missing in namespace \"default\""
+      assert message =~ "resources: [#{resource}], verbs: [get, create]}"
+      message
     end
 
     test "with create only is enough", %{tmp_dir: tmp_dir} do

@@ -323,7 +323,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
       :stderr_to_stdout,
       cd: path("."),
       args: ["k8s.connect", "app-0", "--hold"],
-      env: [{'MIX_ENV', 'dev'}]
+      env: [{~c"MIX_ENV", ~c"dev"}]
     ])
   end
 

@@ -88,7 +88,7 @@ defmodule K8sConnect.Ground do
       :stderr_to_stdout,
       cd: path("."),
       args: ["laptop" | words],
-      env: [{'K8S_CONNECT_CLUSTER', String.to_charlist(name)}, {'MIX_ENV', 'dev'}]
+      env: [{~c"K8S_CONNECT_CLUSTER", String.to_charlist(name)}, {~c"MIX_ENV", ~c"dev"}]
     ])
   end
 

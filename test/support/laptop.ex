@@ -97,6 +97,15 @@ defmodule K8sConnect.Laptop do
   end
 
   @doc """
+  Whether the API server takes a WebSocket by the verb `get` alone, as it does before Kubernetes 1.35.
+  """
+  def get_is_enough? do
+    {version, 0} = System.cmd("kubectl", ~w(get --raw /version))
+    [_all, minor] = Regex.run(~r/"minor": "(\d+)"/, version)
+    String.to_integer(minor) < 35
+  end
+
+  @doc """
   The cookie of the article's app.
   """
   def cookie do

@@ -8,6 +8,14 @@ defmodule K8sConnect.Terminal do
   """
   def open(words, env \\ []) do
     # `script` gives the command a terminal and passes on what we write.
+    port = start(words, env)
+    {:os_pid, pid} = Port.info(port, :os_pid)
+    # A failed test may leave a stopped job, which no end of input ends.
+    ExUnit.Callbacks.on_exit(fn -> hang_up(pid) end)
+    port
+  end
+
+  defp start(words, env) do
     Port.open({:spawn_executable, System.find_executable("script")}, [
       :binary,
       :exit_status,
@@ -18,6 +26,12 @@ defmodule K8sConnect.Terminal do
           do: {to_charlist(name), to_charlist(value)}
         )
     ])
+  end
+
+  # Unless another process has its number by now.
+  defp hang_up(pid) do
+    with {:ok, "script\n"} <- File.read("/proc/#{pid}/comm"),
+         do: System.cmd("kill", ["-HUP", "#{pid}"], stderr_to_stdout: true)
   end
 
   @doc """

@@ -14,3 +14,14 @@ refusal() { "$@" 2>&1 < /dev/null | tr -d '\0' | grep -aoE '"refusal":\{?"[a-z0-
 
 # programs: how many connect programs are attached, to any cgroup.
 programs() { sudo bpftool cgroup tree /sys/fs/cgroup | grep -cE 'inet[46]_connect' || true; }
+
+# counted COMMAND...: runs the checks, and prints their number as the other test runners do.
+counted() {
+  local report failed
+  report=$(mktemp)
+  { "$@" 2>&1 || echo "FAILED the checks ended with $?"; } | tee "$report"
+  failed=$(grep -c ^FAILED "$report" || true)
+  echo "$(grep -cE '^(ok|FAILED) ' "$report") tests, $failed failures"
+  rm "$report"
+  [ "$failed" = 0 ]
+}

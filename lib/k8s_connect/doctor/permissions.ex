@@ -12,6 +12,10 @@ defmodule K8sConnect.Doctor.Permissions do
 
   @source "SelfSubjectAccessReview"
 
+  # Why the two verbs of pods/portforward and pods/exec are needed.
+  @websocket "a WebSocket, for gateways that refuse SPDY"
+  @create "SPDY needs `create`, and from Kubernetes 1.35 on a WebSocket does, too"
+
   @impl true
   def checks do
     [
@@ -45,9 +49,8 @@ defmodule K8sConnect.Doctor.Permissions do
 
     case Native.call(:survey_rights, [access.survey, asked]) do
       {:ok, allowed} ->
-        version = minor(context.server.version)
         rights = Enum.zip_with(wanted, allowed, &Map.put(&1, :allowed, &2))
-        rights = judge(rights, version)
+        rights = judge(rights, context.server.version)
         found = Map.take(context, [:read])
         {Enum.map(rights, &finding(&1, context)), Map.put(found, :rights, rights)}
 
@@ -76,13 +79,8 @@ defmodule K8sConnect.Doctor.Permissions do
         "an owner, a Service or labels as a TARGET"
       ),
       right("watch", "pods", :helps, "waiting for a pod"),
-      right("create", "pods/portforward", :needed, "the link to the pod is opened by POST"),
-      right(
-        "get",
-        "pods/portforward",
-        :helps,
-        "a link by WebSocket, which gateways need that let no other through"
-      )
+      right("get", "pods/portforward", :helps, @websocket),
+      right("create", "pods/portforward", :needed, @create)
     ] ++ cookie(context)
   end
 
@@ -98,8 +96,17 @@ defmodule K8sConnect.Doctor.Permissions do
   defp named?(target, %{labels: nil}), do: target =~ ~r"^((pod|pods|po)/)?[^/]+$"
   defp named?(_target, _wish), do: false
 
-  defp cookie(%{wish: %{cookie: :exec}}),
-    do: [right("create", "pods/exec", :needed, "--cookie-from exec runs a command in the pod")]
+  defp cookie(%{wish: %{cookie: :exec}}) do
+    [
+      right("get", "pods/exec", :helps, @websocket),
+      right(
+        "create",
+        "pods/exec",
+        :needed,
+        "--cookie-from exec runs a command in the pod. " <> @create
+      )
+    ]
+  end
 
   defp cookie(%{wish: %{cookie: :spec}, read: {:ok, pod}}) do
     for {kind, name} <- pod.refers_to,
@@ -115,30 +122,26 @@ defmodule K8sConnect.Doctor.Permissions do
     do: %{verb: verb, resource: resource, name: nil, need: need, why: why}
 
   @doc false
-  # A link takes one of two rights, where it has two forms; and from 1.35 on a GET that is upgraded is
-  # checked for `create`, too.
-  @spec judge([map()], non_neg_integer()) :: [map()]
+  # On an old server the right to `get` is enough for a WebSocket, and `create` is for SPDY only.
+  @spec judge([map()], String.t()) :: [map()]
   def judge(rights, version) do
-    may? = Map.new(rights, &{{&1.verb, &1.resource}, &1.allowed})
-    get_alone? = may?[{"get", "pods/portforward"}] and not may?[{"create", "pods/portforward"}]
-    Enum.map(rights, &judge_one(&1, get_alone? and version < 35))
+    may_get = for %{verb: "get", allowed: true, resource: resource} <- rights, do: resource
+    Enum.map(rights, &judge_one(&1, get_is_enough?(version) and &1.resource in may_get))
   end
 
-  defp judge_one(%{verb: "create", resource: "pods/portforward"} = right, true),
-    do: %{
-      right
-      | need: :helps,
-        why: "a link by POST; one by WebSocket goes without it, up to 1.34"
-    }
+  defp judge_one(%{verb: "create"} = right, true),
+    do: %{right | need: :helps, why: "SPDY. On this server a WebSocket needs `get` only"}
 
   defp judge_one(right, _get_is_enough?), do: right
 
   @doc false
-  @spec minor(String.t()) :: non_neg_integer()
-  def minor(version) do
+  # From 1.35 on the API server authorizes the GET of a WebSocket for `create`, too: its feature gate
+  # AuthorizePodWebsocketUpgradeCreatePermission. A version that cannot be read counts as a new one.
+  @spec get_is_enough?(String.t()) :: boolean()
+  def get_is_enough?(version) do
     case Regex.run(~r/^v1\.(\d+)/, version) do
-      [_all, minor] -> String.to_integer(minor)
-      nil -> 0
+      [_all, minor] -> String.to_integer(minor) < 35
+      nil -> false
     end
   end
 

@@ -14,7 +14,12 @@ defmodule K8sConnect.Error.Catalogue do
   @helper "/usr/local/libexec/k8s_connect_helper"
 
   # What `cookie_from: :exec` needs.
-  @exec_rule ~s(- {apiGroups: [""], resources: [pods/exec], verbs: [create]})
+  @exec_rule ~s(- {apiGroups: [""], resources: [pods/exec], verbs: [get, create]})
+  @portforward_rule ~s(- {apiGroups: [""], resources: [pods/portforward], verbs: [get, create]})
+
+  # From 1.35 on the API server authorizes the GET of a WebSocket for `create`, too: its feature gate
+  # AuthorizePodWebsocketUpgradeCreatePermission.
+  @verbs "SPDY needs create. A WebSocket needs get, and from Kubernetes 1.35 on create as well"
 
   @type entry :: {says :: String.t(), next()}
   @type next :: {words :: String.t(), command :: String.t()} | String.t() | nil
@@ -215,21 +220,23 @@ defmodule K8sConnect.Error.Catalogue do
      {"Then check with", whoami(context)}}
   end
 
-  def entry(:cluster, :forbidden, %{resource: "pods/exec"} = details) do
-    {"may not read the cookie from the running node: no right to create pods/exec in namespace " <>
-       "#{inspect(details.namespace)} (403). Ask for one more line in the Role: #{@exec_rule}",
-     {"Or pass the cookie in a file", "mix k8s.connect TARGET --cookie-file PATH"}}
-  end
+  def entry(:cluster, :forbidden, %{resource: "pods/exec", verb: verb} = details),
+    do: exec_forbidden("verb #{verb} on pods/exec is missing", details)
 
   def entry(:cluster, :forbidden, %{message: message} = details) do
-    if message =~ "cannot impersonate" do
-      {"may not act as whom the kubeconfig names (403): #{bare(message)}. Ask for the verb impersonate, or take as: out " <>
-         "of the user's entry", {"Look at it with", "kubectl config view --minify"}}
-    else
-      %{verb: verb, resource: resource, namespace: namespace} = details
+    %{verb: verb, resource: resource, namespace: namespace} = details
 
-      {"may not #{verb} #{resource} in namespace #{inspect(namespace)} (403): #{bare(message)}. Is it the right " <>
-         "namespace?", role(details)}
+    cond do
+      message =~ "cannot impersonate" ->
+        {"may not act as whom the kubeconfig names (403): #{bare(message)}. Ask for the verb impersonate, or take as: out " <>
+           "of the user's entry", {"Look at it with", "kubectl config view --minify"}}
+
+      resource == "pods/portforward" ->
+        portforward_forbidden("verb #{verb} on pods/portforward is missing", details)
+
+      true ->
+        {"may not #{verb} #{resource} in namespace #{inspect(namespace)} (403): #{bare(message)}. Is it the right " <>
+           "namespace?", role(details)}
     end
   end
 
@@ -367,14 +374,10 @@ defmodule K8sConnect.Error.Catalogue do
   end
 
   def entry(:cluster, :forbidden_both_ways, %{resource: "pods/exec"} = details),
-    do: entry(:cluster, :forbidden, details)
+    do: exec_forbidden("verbs get and create on pods/exec are missing", details)
 
-  def entry(:cluster, :forbidden_both_ways, details) do
-    %{resource: resource, namespace: namespace, message: message} = details
-
-    {"may not create #{resource} in namespace #{inspect(namespace)} (by SPDY), nor get it (by a WebSocket): " <>
-       "#{bare(message)} (403)", role(details)}
-  end
+  def entry(:cluster, :forbidden_both_ways, details),
+    do: portforward_forbidden("verbs get and create on pods/portforward are missing", details)
 
   def entry(:cluster, :no_upgrade, %{server: server, pod: pod, answers: answers} = details) do
     {"no connection to pod #{inspect(pod)} can be made through #{server}: " <>
@@ -922,6 +925,17 @@ defmodule K8sConnect.Error.Catalogue do
   defp whoami(context), do: "kubectl auth whoami --context #{context}"
 
   # The doctor looks at a Secret only where there is a pod that refers to it.
+  defp portforward_forbidden(missing, %{namespace: namespace, message: message} = details) do
+    {"permission denied: #{missing} in namespace #{inspect(namespace)} (403): #{bare(message)}. #{@verbs}. Ask for " <>
+       "this line in the Role: #{@portforward_rule}", role(details)}
+  end
+
+  defp exec_forbidden(missing, %{namespace: namespace}) do
+    {"permission denied: could not read the cookie from the running node, as #{missing} in namespace " <>
+       "#{inspect(namespace)} (403). #{@verbs}. Ask for this line in the Role: #{@exec_rule}",
+     {"Or pass the cookie in a file", "mix k8s.connect TARGET --cookie-file PATH"}}
+  end
+
   defp role(%{namespace: namespace} = details) do
     words = Enum.reject(["mix k8s.doctor", details[:target], "-n", namespace], &is_nil/1)
     {"See what is missing, as a Role to ask for, with", Enum.join(words, " ")}
@@ -966,7 +980,8 @@ defmodule K8sConnect.Error.Catalogue do
   defp said(words), do: ": " <> bare(words)
 
   # Text from outside brings its own full stop or none.
-  defp bare(text), do: String.trim_trailing(text, ".")
+  # The API server ends with a colon where it has no reason to add.
+  defp bare(text), do: text |> String.trim_trailing(": ") |> String.trim_trailing(".")
 
   defp choose_context([]), do: {"See what there is with", "kubectl config view"}
 
@@ -1075,6 +1090,12 @@ defmodule K8sConnect.Error.Catalogue do
             "users \"lead\" is forbidden: User \"dev\" cannot impersonate resource \"users\""
         },
         forbidden: %{verb: "create", resource: "pods/exec", namespace: "shop", message: "no"},
+        forbidden: %{
+          verb: "get",
+          resource: "pods/portforward",
+          namespace: "shop",
+          message: "pods \"app-0\" is forbidden: User \"dev\" cannot get resource"
+        },
         plugin_not_found: %{
           program: "aws",
           path: "/usr/local/bin:/usr/bin",

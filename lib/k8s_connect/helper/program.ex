@@ -126,7 +126,7 @@ defmodule K8sConnect.Helper.Program do
 
   defp spawn_port(executable, arguments) do
     # In a BEAM under `sudo iex` they are of that sudo, and not of one that runs the helper.
-    env = [{'SUDO_UID', false}, {'SUDO_GID', false}]
+    env = [{~c"SUDO_UID", false}, {~c"SUDO_GID", false}]
     options = [:binary, :exit_status, packet: 4, args: arguments, env: env]
     {:ok, Port.open({:spawn_executable, executable}, options)}
   rescue

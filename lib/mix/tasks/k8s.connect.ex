@@ -84,11 +84,11 @@ defmodule Mix.Tasks.K8s.Connect do
       tell it
     * `--cookie-file PATH` - a file with the cookie, where the pod's spec does not lead to it
     * `--cookie-from exec` - the cookie from the running node itself, by a command in its container;
-      needs `- {apiGroups: [""], resources: [pods/exec], verbs: [create]}` in the Role
+      needs `- {apiGroups: [""], resources: [pods/exec], verbs: [get, create]}` in the Role
     * `--protocol NAME` - what is spoken on the way to the pod: `spdy`; `websocket`, SPDY inside of a
       WebSocket where the server can do that; `v4`, a WebSocket (v4.channel.k8s.io) for each stream; or
       `auto`, the default: SPDY, and a WebSocket where something in between refuses it, or the Role has
-      `get` on pods/portforward and not `create`
+      `get` on pods/portforward and not `create`, which is enough up to Kubernetes 1.34
     * `--timeout MS` - for each request to the API server, and for a login plugin before it, 15000
       unless given
     * `--connect-timeout MS` - for the whole connection setup, 60000 unless given; no limit where a login

@@ -44,7 +44,7 @@ pub fn login(cluster: &Cluster) -> String {
 /// The API server, as it answers.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// Its version, as `v1.34.4`.
+    /// Its version, as `v1.37.2`.
     pub version: String,
     /// The first answer, with TCP and TLS if they had to be opened.
     pub first: Duration,

@@ -155,11 +155,24 @@ enum Asked {
 }
 
 impl Asked {
-    /// A Role knows a request by its method.
+    /// The verb that the API server authorizes the request by: it is named by the method.
     fn verb(self) -> &'static str {
         match self {
             Self::Spdy => "create",
             Self::WebSocket => "get",
+        }
+    }
+
+    /// The verb that an API server misses, where it answers 403 with this message.
+    ///
+    /// From Kubernetes 1.35 on it authorizes a GET of `portforward` or `exec` for `create`, too
+    /// (`AuthorizePodWebsocketUpgradeCreatePermission`; `ensureAuthorizedForVerb` in
+    /// `pkg/registry/core/pod/rest/authorize.go`). That check does not name its verb, as the one for the method
+    /// does: `User "dev" cannot get resource "pods/portforward"`.
+    fn missing_verb(self, message: &str) -> &'static str {
+        match self {
+            Self::WebSocket if message.contains("cannot get resource") => "get",
+            Self::Spdy | Self::WebSocket => "create",
         }
     }
 
@@ -198,19 +211,14 @@ async fn ask(
 
 /// What it means that none of these was taken.
 fn refused(cluster: &Cluster, wanted: &Wanted, answers: &[(Asked, No)]) -> Error {
-    let namespace = cluster.namespace().to_owned();
-    match answers {
-        [(asked, No::Forbidden(message))] => Error::Forbidden {
-            verb: asked.verb(),
-            resource: wanted.resource,
-            namespace,
-            message: message.clone(),
-        },
-        [(_, No::Forbidden(message)), (_, No::Forbidden(_))] => Error::ForbiddenBothWays {
-            resource: wanted.resource,
-            namespace,
-            message: message.clone(),
-        },
+    let (namespace, resource) = (cluster.namespace().to_owned(), wanted.resource);
+    match missing_verbs(answers)[..] {
+        [(verb, message)] => {
+            Error::Forbidden { verb, resource, namespace, message: message.into() }
+        }
+        [(_create, message), _get] => {
+            Error::ForbiddenBothWays { resource, namespace, message: message.into() }
+        }
         _ => {
             let told =
                 |(asked, no): &(Asked, No)| format!("{} was answered with {no}", asked.name());
@@ -222,6 +230,21 @@ fn refused(cluster: &Cluster, wanted: &Wanted, answers: &[(Asked, No)]) -> Error
             }
         }
     }
+}
+
+/// The verbs that the API server misses, each once, with its words: `create` before `get`. The answer to SPDY
+/// is the one that names `create`.
+fn missing_verbs(answers: &[(Asked, No)]) -> Vec<(&'static str, &str)> {
+    let mut missing = Vec::with_capacity(2);
+    for asked in [Asked::Spdy, Asked::WebSocket] {
+        for (other, no) in answers {
+            if let (true, No::Forbidden(message)) = (asked == *other, no) {
+                missing.push((asked.missing_verb(message), message.as_str()));
+            }
+        }
+    }
+    missing.dedup_by_key(|(verb, _message)| *verb);
+    missing
 }
 
 /// Where SPDY was refused and a WebSocket has worked, and how it was refused.
@@ -248,5 +271,51 @@ fn remember(cluster: &Cluster, why: &str) {
 fn forget(cluster: &Cluster) {
     if let (Some(fingerprint), Some(clusters)) = (cluster.fingerprint(), memory().as_mut()) {
         clusters.remove(&fingerprint);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NO_CREATE: &str =
+        "pods \"app-0\" is forbidden: User \"dev\" cannot create resource \"pods/portforward\"";
+    const NO_GET: &str =
+        "pods \"app-0\" is forbidden: User \"dev\" cannot get resource \"pods/portforward\"";
+    // Of Kubernetes 1.35 and newer, where `get` is allowed and `create` is not.
+    const UNNAMED: &str = "pods \"app-0\" is forbidden: ";
+
+    fn missing(answers: &[(Asked, &str)]) -> Vec<(&'static str, String)> {
+        let forbidden = |message: &&str| No::Forbidden((*message).to_owned());
+        let answers: Vec<_> = answers.iter().map(|(asked, no)| (*asked, forbidden(no))).collect();
+        let missing = missing_verbs(&answers);
+        missing.into_iter().map(|(verb, message)| (verb, message.to_owned())).collect()
+    }
+
+    #[test]
+    fn the_verb_that_is_missing_is_in_the_answer() {
+        use Asked::{Spdy, WebSocket};
+        let create = ("create", NO_CREATE.to_owned());
+        let get = ("get", NO_GET.to_owned());
+        assert_eq!(missing(&[(Spdy, NO_CREATE)]), [create.clone()]);
+        assert_eq!(missing(&[(WebSocket, NO_GET)]), [get.clone()]);
+        assert_eq!(missing(&[(WebSocket, UNNAMED)]), [("create", UNNAMED.to_owned())]);
+        let both = [(Spdy, NO_CREATE), (WebSocket, NO_GET)];
+        assert_eq!(missing(&both), [create.clone(), get.clone()]);
+        let both = [(WebSocket, NO_GET), (Spdy, NO_CREATE)];
+        assert_eq!(missing(&both), [create.clone(), get]);
+        // `create` is asked for twice, and SPDY's answer names it.
+        assert_eq!(missing(&[(Spdy, NO_CREATE), (WebSocket, UNNAMED)]), [create.clone()]);
+        assert_eq!(missing(&[(WebSocket, UNNAMED), (Spdy, NO_CREATE)]), [create]);
+    }
+
+    #[test]
+    fn a_gateway_that_refuses_one_form_does_not_hide_the_missing_verb_of_the_other() {
+        let gateway = || No::Refused("400 Bad Request".into());
+        let no_get = || No::Forbidden(NO_GET.into());
+        let answers = [(Asked::Spdy, gateway()), (Asked::WebSocket, no_get())];
+        assert_eq!(missing_verbs(&answers), [("get", NO_GET)]);
+        let answers = [(Asked::Spdy, gateway()), (Asked::WebSocket, gateway())];
+        assert_eq!(missing_verbs(&answers), []);
     }
 }

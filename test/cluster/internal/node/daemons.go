@@ -37,6 +37,8 @@ func (n *node) startServers() error {
 		"--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--anonymous-auth=false",
 		"--client-ca-file="+pki+"/ca.crt", "--requestheader-client-ca-file="+pki+"/ca.crt",
+		// From 1.37 on it has to be said that not every client may speak for others; here nobody has this name.
+		"--requestheader-allowed-names=front-proxy-client",
 		"--tls-cert-file="+pki+"/apiserver.crt", "--tls-private-key-file="+pki+"/apiserver.key",
 		"--kubelet-client-certificate="+pki+"/apiserver-kubelet.crt", "--kubelet-client-key="+pki+"/apiserver-kubelet.key",
 		"--kubelet-certificate-authority="+pki+"/ca.crt", "--kubelet-preferred-address-types=InternalIP",
