@@ -44,13 +44,13 @@ kernel_of() {
 
 # Sets vm_image and vm_kernel, and builds what is missing.
 vm_artifacts() {
-  local packages=$vm_packages${cluster:+,$vm_cluster_packages} from image_key kernel_key
+  local include=$vm_packages${cluster:+,$vm_cluster_packages} from image_key kernel_key
   from=$(kernel_suite "$kernel")
   need_packages "${vm_tools[@]}"
-  image_key=$(printf '%s' "$suite" "$packages" "${vm_uids[*]}" "$(declare -f build_vm_image settle_vm settle_cluster)" | sha256sum | cut -c1-16)
+  image_key=$(printf '%s' "$suite" "$include" "${vm_uids[*]}" "$(declare -f build_vm_image settle_vm settle_cluster)" | sha256sum | cut -c1-16)
   kernel_key=$(printf '%s' "$from" "${vm_without[*]}" "$(hash_of script/lib/vm-init)" \
     "$(declare -f build_vm_kernel download_kernel make_initrd)" | sha256sum | cut -c1-16)
-  cached vm-image "$image_key" "disk of the VM, $suite${cluster:+, for a cluster}" build_vm_image "$packages"
+  cached vm-image "$image_key" "disk of the VM, $suite${cluster:+, for a cluster}" build_vm_image "$include"
   cached vm-kernel "$kernel_key" "kernel $kernel" build_vm_kernel "$from"
   vm_image=$cache/vm-image/$image_key
   vm_kernel=$cache/vm-kernel/$kernel_key

@@ -276,6 +276,8 @@ fn forget(cluster: &Cluster) {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     const NO_CREATE: &str =
@@ -297,15 +299,15 @@ mod tests {
         use Asked::{Spdy, WebSocket};
         let create = ("create", NO_CREATE.to_owned());
         let get = ("get", NO_GET.to_owned());
-        assert_eq!(missing(&[(Spdy, NO_CREATE)]), [create.clone()]);
-        assert_eq!(missing(&[(WebSocket, NO_GET)]), [get.clone()]);
+        assert_eq!(missing(&[(Spdy, NO_CREATE)]), from_ref(&create));
+        assert_eq!(missing(&[(WebSocket, NO_GET)]), from_ref(&get));
         assert_eq!(missing(&[(WebSocket, UNNAMED)]), [("create", UNNAMED.to_owned())]);
         let both = [(Spdy, NO_CREATE), (WebSocket, NO_GET)];
         assert_eq!(missing(&both), [create.clone(), get.clone()]);
         let both = [(WebSocket, NO_GET), (Spdy, NO_CREATE)];
         assert_eq!(missing(&both), [create.clone(), get]);
         // `create` is asked for twice, and SPDY's answer names it.
-        assert_eq!(missing(&[(Spdy, NO_CREATE), (WebSocket, UNNAMED)]), [create.clone()]);
+        assert_eq!(missing(&[(Spdy, NO_CREATE), (WebSocket, UNNAMED)]), from_ref(&create));
         assert_eq!(missing(&[(WebSocket, UNNAMED), (Spdy, NO_CREATE)]), [create]);
     }
 
