@@ -316,6 +316,12 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert await_end(terminal) == 0
   end
 
+  test "iex -S mix k8s.connect --remsh is refused: both shells would read from the terminal" do
+    terminal = open("iex -S mix k8s.connect app-0 --remsh", env())
+    expect(terminal, "--remsh cannot be used in iex -S mix")
+    assert await_end(terminal) == 2
+  end
+
   defp start_holding do
     Port.open({:spawn_executable, System.find_executable("mix")}, [
       :binary,
