@@ -32,10 +32,12 @@ defmodule K8sConnect do
   Connects to the node in a pod.
 
   `target` is a pod (`"app-0"`), or something that has pods, of which the first ready one is taken:
-  `"sts/app"`, `"deploy/web"`, `"svc/app"`. With the option `:selector` it may be `nil`.
+  `"sts/app"`, `"deploy/web"`, `"svc/app"`; or a name from `config :k8s_connect, targets:
+  [prod: [context: "prod", target: "sts/app"]]`. With the option `:selector` it may be `nil`.
 
   Connecting twice to one pod gives the same connection. It belongs to the VM and not to the
-  caller; it ends with `disconnect/1`, with `Node.disconnect/1`, or with the node.
+  caller; it ends with `disconnect/1`, with `Node.disconnect/1`, or with the node. An attempt ends with
+  its caller.
 
   ## Options
 
@@ -52,8 +54,10 @@ defmodule K8sConnect do
       lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
     * `:cookie_from` - `:spec`, the default, or `:exec`: the running node's own, by a command in its
       container, which needs the verbs `get` and `create` on `pods/exec`.
-    * `:link` - whether the connection ends with the calling process; it does not unless this is
-      `true`. Where the connection is there already, its first caller has decided.
+    * `:owner` - a local process: the connection ends with it. If there is a connection to the pod
+      already, it keeps the owner that it has.
+    * `:connect_timeout` - milliseconds for the whole of it, or `:infinity`; 60 000 unless given, and
+      `:infinity` with `:interactive`.
     * `:protocol` - what is spoken on the way to the pod: `:spdy`; `:websocket`, SPDY inside of a
       WebSocket where the server can do that; `:v4`, a WebSocket (`v4.channel.k8s.io`) for each stream;
       or `:auto`, the default: SPDY, and a WebSocket where something in between refuses it, or the Role

@@ -1,7 +1,9 @@
 defmodule K8sConnect.Distribution do
   @moduledoc false
-  # The local node: the one that is alive, as it is; otherwise one of our own, hidden, not
+  # The local node. One that is alive is used as it is; otherwise one is started, hidden, not
   # listening, and without epmd, so that nobody can connect to this machine because of us.
+
+  alias K8sConnect.Distribution.Cookies
 
   @own {__MODULE__, :own_node}
 
@@ -33,22 +35,37 @@ defmodule K8sConnect.Distribution do
   end
 
   @doc """
-  Stops the node that `ensure/1` has started; does nothing where it has not.
+  Stops the node that `ensure/1` has started, unless it has other connections.
   """
   @spec stop() :: :ok
   def stop do
-    # Not in the state of a process: who started it may have been killed since.
+    # Not in the state of a process: the one that started it may have been killed.
     name = Node.self()
-    if own?() and :net_kernel.stop() == :ok, do: await_no_node(name, 5_000), else: :ok
+
+    if own?() and Node.list(:connected) == [] and :net_kernel.stop() == :ok,
+      do: await(5_000, fn -> Node.self() != name end),
+      else: :ok
   end
 
-  # The VM takes the name back a moment after `net_kernel` has ended, and tells nobody.
-  defp await_no_node(name, tries) do
-    if Node.self() == name and tries > 0 do
-      Process.sleep(1)
-      await_no_node(name, tries - 1)
-    else
+  @doc """
+  Closes the connection to `node`.
+  """
+  @spec disconnect(node()) :: :ok
+  def disconnect(node) do
+    if Node.disconnect(node) == true,
+      do: await(1_000, fn -> node not in Node.list(:connected) end),
+      else: :ok
+  end
+
+  # The VM changes both a moment after the call, and notifies nobody.
+  defp await(0, _fun), do: :ok
+
+  defp await(tries, fun) do
+    if fun.() do
       :ok
+    else
+      Process.sleep(1)
+      await(tries - 1, fun)
     end
   end
 
@@ -59,16 +76,22 @@ defmodule K8sConnect.Distribution do
   def own?, do: Node.alive?() and :persistent_term.get(@own, nil) == Node.self()
 
   @doc """
-  Sets the cookie for `node` and for no other.
+  Sets the cookie for `node` and for no other node.
   """
-  @spec set_cookie(node(), binary()) :: true
-  def set_cookie(node, cookie), do: Node.set_cookie(node, to_atom(cookie))
+  @spec set_cookie(node(), binary()) :: :ok
+  def set_cookie(node, cookie), do: Cookies.put(node, to_atom(cookie))
 
   @doc """
-  Leaves `node` with the cookie that every other node has.
+  The nodes with a cookie of `set_cookie/2`.
   """
-  @spec forget_cookie(node()) :: true
-  def forget_cookie(node), do: not Node.alive?() or Node.set_cookie(node, Node.get_cookie())
+  @spec nodes() :: [node()]
+  def nodes, do: Cookies.nodes()
+
+  @doc """
+  Gives `node` the cookie back that it had before `set_cookie/2`: its own, or that of every other node.
+  """
+  @spec restore_cookie(node()) :: :ok
+  def restore_cookie(node), do: Cookies.restore(node)
 
   @doc """
   A name for the local node: of the kind that `node` has, long or short, as another kind makes the

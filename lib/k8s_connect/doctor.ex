@@ -61,7 +61,7 @@ defmodule K8sConnect.Doctor do
   @doc """
   Examines the way to `target`, which may be `nil`: then the layers from the pod on are left out.
 
-  The options are those of `K8sConnect.connect/2` but for `:link` and `:progress`. It asks the API
+  The options are those of `K8sConnect.connect/2` without `:owner`, `:connect_timeout` and `:progress`. It asks the API
   server, opens a link to the pod, and connects to the node by each route that there is, for a moment;
   a connection that is there already is used, and left as it is.
   """
@@ -96,6 +96,7 @@ defmodule K8sConnect.Doctor do
 
   # What the checks find out is added to it, under the name of what they give.
   defp context(target, options) do
+    {target, options} = Options.named(target, options)
     asked = %{asked: target, options: options}
 
     case Options.connect(target || "none", Keyword.drop(options, [:selector])) do

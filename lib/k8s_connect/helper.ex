@@ -4,8 +4,8 @@ defmodule K8sConnect.Helper do
   # and the set of redirects that it is given: all that sessions have claimed.
   #
   # It is started with the first claim and ended with the last. One that dies, or does not answer, is
-  # started again and given the whole set; after three deaths in a minute the claims are lost, and who
-  # made them gets `{:redirects_lost, key, error}`. What a helper held in the kernel has gone with it
+  # started again and given the whole set; after three deaths in a minute the claims are lost, and their
+  # owners get `{:redirects_lost, key, error}`. What a helper held in the kernel has gone with it
   # each time. A claim that the helper refuses is lost alone; the others stay.
 
   use GenServer
@@ -24,12 +24,12 @@ defmodule K8sConnect.Helper do
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Redirects the user's connections, until the calling process releases `key` or dies. Of two claims
-  to one address the newer one counts while it lasts. With `sudo` the helper is run by `sudo`.
+  Redirects the user's connections, until `key` is released or `owner` dies. Of two claims to one
+  address the newer one counts while it lasts. With `sudo` the helper is run by `sudo`.
   """
-  @spec claim(term(), [redirect()], boolean()) :: :ok | {:error, Error.t()}
-  def claim(key, redirects, sudo) do
-    GenServer.call(__MODULE__, {:claim, key, redirects, sudo}, :infinity)
+  @spec claim(term(), pid(), [redirect()], boolean()) :: :ok | {:error, Error.t()}
+  def claim(key, owner, redirects, sudo) do
+    GenServer.call(__MODULE__, {:claim, key, owner, redirects, sudo}, :infinity)
   end
 
   @doc """
@@ -48,7 +48,7 @@ defmodule K8sConnect.Helper do
   # claims: the newest first; error: why one was last lost
 
   @impl true
-  def handle_call({:claim, key, redirects, sudo}, {owner, _tag}, state) do
+  def handle_call({:claim, key, owner, redirects, sudo}, _from, state) do
     monitor = Process.monitor(owner)
     claim = %{key: key, owner: owner, monitor: monitor, redirects: redirects, sudo: sudo}
     state = settle(%{state | claims: [claim | state.claims]}, [claim])

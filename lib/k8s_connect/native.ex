@@ -61,11 +61,11 @@ defmodule K8sConnect.Native do
   @spec close(session()) :: :ok
   def close(_session), do: :erlang.nif_error(:nif_not_loaded)
 
-  @typedoc "Two ports on the loopback that lead to a pod; they end with the process that made them."
+  @typedoc "Two ports on the loopback that lead to a pod; they close with their owner."
   @type listener :: reference()
 
-  @spec listen(reference(), session(), boolean()) :: :ok
-  def listen(_reference, _session, _visible), do: :erlang.nif_error(:nif_not_loaded)
+  @spec listen(reference(), session(), owner :: pid(), visible :: boolean()) :: :ok
+  def listen(_reference, _session, _owner, _visible), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec unlisten(listener()) :: :ok
   def unlisten(_listener), do: :erlang.nif_error(:nif_not_loaded)

@@ -6,15 +6,18 @@ defmodule K8sConnect.Options do
   alias K8sConnect.Error
 
   @default_timeout 15_000
+  @default_connect_timeout 60_000
   @api [:kubeconfig, :context, :namespace, :timeout, :interactive]
   # Where Kubernetes mounts it in a pod.
   @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
-             [:link, :progress, :protocol] ++
+             [:owner, :connect_timeout, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
              [:yes, :confirm, :verbose]
-  @booleans [:interactive, :link, :sudo, :visible, :yes, :verbose]
+  # What only the configuration has; `:service_account` is for tests.
+  @configuration [:targets, :protect, :net_kernel, :service_account]
+  @booleans [:interactive, :sudo, :visible, :yes, :verbose]
   @routes [:auto, :vm, :kernel, :exec]
   @protocols [:auto, :spdy, :websocket, :v4]
 
@@ -34,7 +37,8 @@ defmodule K8sConnect.Options do
           target: map(),
           cookie: (() -> binary() | nil),
           cookie_source: String.t() | nil,
-          link: boolean(),
+          owner: pid() | nil,
+          connect_timeout: timeout(),
           route: K8sConnect.Route.Behaviour.options(),
           progress: (tuple() -> term()),
           yes: boolean(),
@@ -46,7 +50,7 @@ defmodule K8sConnect.Options do
   """
   @spec api(keyword()) :: {:ok, api()} | {:error, Error.t()}
   def api(options) do
-    with :ok <- check(options, @api) do
+    with :ok <- check(options, @api), :ok <- check_configuration() do
       {:ok, defaults() |> Keyword.take(@api) |> Keyword.merge(options) |> to_api()}
     end
   end
@@ -57,6 +61,8 @@ defmodule K8sConnect.Options do
   @spec connect(String.t() | nil, keyword()) :: {:ok, connect()} | {:error, Error.t()}
   def connect(target, options) do
     with :ok <- check(options, @connect),
+         :ok <- check_configuration(),
+         {target, options} = named(target, options),
          options = Keyword.merge(defaults(target, options), options),
          :ok <- check(options, @connect),
          :ok <- check_target(target, options),
@@ -80,12 +86,43 @@ defmodule K8sConnect.Options do
          # In a function, which no report shows the inside of.
          cookie: fn -> cookie end,
          cookie_source: source,
-         link: options[:link] || false,
+         owner: options[:owner],
+         connect_timeout: connect_timeout(options),
          route: route(options),
          progress: options[:progress] || fn _step -> :ok end,
          yes: options[:yes] || false,
          confirm: options[:confirm] || fn _context -> false end
        }}
+    end
+  end
+
+  @doc """
+  Replaces the name of a configured target by the target and its options. Options that are given win.
+  """
+  @spec named(String.t() | nil, keyword()) :: {String.t() | nil, keyword()}
+  def named(nil, options), do: {nil, options}
+
+  def named(target, options) do
+    targets = Application.get_env(:k8s_connect, :targets, [])
+
+    case Enum.find(targets, fn {name, _settings} -> Atom.to_string(name) == target end) do
+      nil ->
+        {target, options}
+
+      {_name, settings} ->
+        {target, settings} = Keyword.pop(settings, :target)
+        {target, Keyword.merge(settings, options)}
+    end
+  end
+
+  # A misspelled key would silently protect nothing.
+  defp check_configuration do
+    known = @connect ++ @configuration
+    keys = Keyword.keys(Application.get_all_env(:k8s_connect))
+
+    case Enum.find(keys, &(&1 not in known)) do
+      nil -> :ok
+      key -> failed(:unknown_configuration, %{key: key, known: Enum.sort(known)})
     end
   end
 
@@ -114,6 +151,12 @@ defmodule K8sConnect.Options do
       service_account: Application.get_env(:k8s_connect, :service_account, @service_account),
       interactive: options[:interactive] || false
     }
+  end
+
+  # Somebody who logs in takes the time that it takes.
+  defp connect_timeout(options) do
+    default = if options[:interactive], do: :infinity, else: @default_connect_timeout
+    options[:connect_timeout] || default
   end
 
   defp cookie(options) do
@@ -209,6 +252,8 @@ defmodule K8sConnect.Options do
   end
 
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
+  defp valid?(:connect_timeout, value), do: value == :infinity or valid?(:timeout, value)
+  defp valid?(:owner, value), do: is_pid(value) and node(value) == node()
   defp valid?(option, value) when option in @booleans, do: is_boolean(value)
   defp valid?(:route, value), do: value in @routes
   defp valid?(:protocol, value), do: value in @protocols
@@ -224,6 +269,8 @@ defmodule K8sConnect.Options do
   defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
+  defp expected(:connect_timeout), do: "a positive number of milliseconds, or :infinity"
+  defp expected(:owner), do: "a local pid"
   defp expected(option) when option in @booleans, do: "true or false"
   defp expected(:route), do: ":auto, :vm, :kernel or :exec"
   defp expected(:protocol), do: ":auto, :spdy, :websocket or :v4"

@@ -1,11 +1,13 @@
 defmodule K8sConnect.Route do
   @moduledoc false
-  # How a node's address leads to its pod. There are three routes: from inside of this BEAM, without
-  # any privilege (`Route.VM`), by the kernel, for every program of this user (`Route.Kernel`), and for
-  # one command (`Route.Exec`), where this BEAM does not connect itself.
+  # How a node's address leads to its pod. There are three routes: from inside of this VM, without
+  # any privilege (`Route.VM`); by the kernel, for every program of this user (`Route.Kernel`); and for
+  # one command (`Route.Exec`), where this VM does not connect itself.
   #
-  # One process serves all nodes on all of them. It makes this BEAM a node where it is none and takes that
-  # back with the last of them, sets the cookie of each, and lets go of a node when its session dies.
+  # One process keeps the table of attached nodes, each with its owner, and a queue of jobs. A job
+  # changes what all nodes share: the local node, its cookies, `net_kernel`, the table of hosts. Jobs run
+  # one at a time, each in a process of its own and with a time limit, so a `net_kernel` that does not
+  # answer fails the job that asks it and nothing else.
 
   use GenServer
 
@@ -14,12 +16,20 @@ defmodule K8sConnect.Route do
   alias K8sConnect.Route.Behaviour
 
   @type options :: Behaviour.options()
+  @type route :: :vm | :kernel | :exec
+
+  # `:net_kernel.start/2` and calls of `net_kernel` have no limits of their own.
+  @job_timeout 10_000
+  # A supervisor waits for 5 seconds.
+  @stop_timeout 4_000
+
+  defstruct nodes: %{}, queue: :queue.new(), job: nil
 
   @doc """
-  The routes to try, in this order, and why: the kernel's is taken by itself only where an admin
-  has installed the helper.
+  The routes to try in order, and the reason. `:auto` prefers the kernel route only if an admin has
+  installed the helper.
   """
-  @spec choose(options()) :: {[:vm | :kernel | :exec], String.t()}
+  @spec choose(options()) :: {[route()], String.t()}
   def choose(%{route: :vm}), do: {[:vm], "vm, as asked for"}
   def choose(%{route: :kernel}), do: {[:kernel], "kernel, as asked for"}
 
@@ -36,28 +46,27 @@ defmodule K8sConnect.Route do
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Makes the node of `connection` reachable by its route, until the calling process dies or detaches
-  it; `session` is the native one. Where the route is lost before that, the calling process gets
-  `{:route_lost, error}`.
+  Makes the node of `connection` reachable by its route, until `owner` dies or detaches it.
   """
-  @spec attach(Connection.t(), reference(), (() -> binary()), options()) ::
+  @spec attach(Connection.t(), pid(), reference(), (() -> binary()), options()) ::
           :ok | {:error, Error.t()}
-  def attach(connection, session, cookie, options) do
-    with {:ok, prepared} <- module(connection.route).prepare(connection, session, options) do
-      request = {:attach, connection.node, connection.route, prepared, cookie}
-      GenServer.call(__MODULE__, request, :infinity)
+  def attach(%{node: node, route: route} = connection, owner, native_session, cookie, options) do
+    with :ok <- GenServer.call(__MODULE__, {:reserve, node, owner}),
+         {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do
+      # The job has the time limit.
+      GenServer.call(__MODULE__, {:attach, node, route, prepared, cookie}, :infinity)
     end
   end
 
   @doc """
-  Connects to a node that was attached.
+  Connects to a node that is attached.
   """
   @spec connect(Connection.t(), options()) :: boolean()
   def connect(connection, options),
     do: module(connection.route).connect(connection.node, options) == true
 
   @doc """
-  What a person should know of the way to a node that was attached; `nil` where that is nothing.
+  What other programs need to find a node that is attached; `nil` if they need nothing.
   """
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{route: :kernel} = connection), do: Route.Kernel.note(connection)
@@ -65,15 +74,15 @@ defmodule K8sConnect.Route do
   def note(%{route: :vm}), do: nil
 
   @doc """
-  Takes the calling process's nodes off their route; open connections to them are closed.
+  Detaches the calling process's nodes and closes open connections to them. Returns when that is done.
   """
   @spec detach() :: :ok
   def detach, do: GenServer.call(__MODULE__, :detach, :infinity)
 
   @doc """
-  What the route of `node` keeps about it.
+  The route of `node` and what it keeps about it.
   """
-  @spec attached(node()) :: {:vm | :kernel | :exec, term()} | nil
+  @spec attached(node()) :: {route(), term()} | nil
   def attached(node), do: GenServer.call(__MODULE__, {:attached, node})
 
   @impl true
@@ -81,44 +90,44 @@ defmodule K8sConnect.Route do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ok = Route.VM.new()
-    # Where another one of us was killed, it has left its work in this BEAM.
-    {:ok, leave(%{nodes: %{}})}
+    # If this process was killed before, its changes are still in this VM.
+    {:ok, enqueue(%__MODULE__{}, :leave)}
   end
 
-  # nodes: node => {owner, monitor, route, attached}
+  # nodes: node => %{owner: pid, monitor: reference, attached: {route, term} | nil}
 
   @impl true
-  def handle_call({:attach, node, route, prepared, cookie}, {owner, _tag}, state) do
-    with :ok <- check_free(node, state),
-         :ok <- ensure_distribution(route, node),
-         {:ok, attached} <- module(route).attach(node, prepared) do
-      if connects?(route), do: Distribution.set_cookie(node, cookie.())
-      entry = {owner, Process.monitor(owner), route, attached}
-      {:reply, :ok, put_in(state.nodes[node], entry)}
-    else
-      {:error, error} -> {:reply, {:error, error}, leave(state)}
+  def handle_call({:reserve, node, owner}, _from, state) do
+    case check_free(node, owner, state) do
+      :ok -> {:reply, :ok, reserve(node, owner, state)}
+      {:error, error} -> {:reply, {:error, error}, state}
     end
   end
 
-  def handle_call(:detach, {owner, _tag}, state), do: {:reply, :ok, let_go_of(owner, state)}
+  def handle_call({:attach, node, route, prepared, cookie}, from, state),
+    do: {:noreply, enqueue(state, {:attach, from, node, route, prepared, cookie})}
 
-  def handle_call({:attached, node}, _from, state) do
-    with {_owner, _monitor, route, attached} <- state.nodes[node] do
-      {:reply, {route, attached}, state}
-    else
-      nil -> {:reply, nil, state}
-    end
-  end
+  def handle_call(:detach, {owner, _tag} = from, state),
+    do: {:noreply, owner |> detach_all(state) |> enqueue({:reply, from})}
+
+  def handle_call({:attached, node}, _from, state),
+    do: {:reply, with(%{attached: attached} <- state.nodes[node], do: attached), state}
 
   @impl true
-  def handle_info({:DOWN, _monitor, :process, owner, _reason}, state) do
-    {:noreply, let_go_of(owner, state)}
+  def handle_info(
+        {:DOWN, monitor, :process, _job, reason},
+        %{job: {_pid, monitor, timer, job}} = state
+      ) do
+    Process.cancel_timer(timer)
+    result = with {:done, result} <- reason, do: result, else: (_killed -> timed_out(job))
+    {:noreply, job |> finish(result, %{state | job: nil}) |> next()}
   end
 
-  def handle_info({:redirects_lost, node, error}, state) do
-    with {owner, _monitor, :kernel, _attached} <- state.nodes[node],
-         do: send(owner, {:route_lost, error})
+  def handle_info({:DOWN, _monitor, :process, owner, _reason}, state),
+    do: {:noreply, detach_all(owner, state)}
 
+  def handle_info({:job_timeout, pid}, %{job: {pid, _monitor, _timer, _job}} = state) do
+    Process.exit(pid, :kill)
     {:noreply, state}
   end
 
@@ -126,49 +135,181 @@ defmodule K8sConnect.Route do
 
   @impl true
   def terminate(_reason, state) do
-    Enum.each(state.nodes, &let_go/1)
-    leave(%{nodes: %{}})
+    with {pid, _monitor, _timer, _job} <- state.job, do: Process.exit(pid, :kill)
+
+    jobs =
+      for {node, %{attached: {route, attached}}} <- state.nodes,
+          do: {:detach, node, route, attached}
+
+    {pid, monitor} = spawn_monitor(fn -> Enum.each(jobs ++ [{:leave, [], []}], &run/1) end)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^pid, _reason} -> :ok
+    after
+      @stop_timeout -> Process.exit(pid, :kill)
+    end
   end
 
-  # Two clusters may have pods of one address, and so nodes of one name.
-  defp check_free(node, state) do
-    taken? = is_map_key(state.nodes, node) or node in Node.list(:connected)
-    if taken?, do: {:error, Error.new(:route, {:node_taken, %{node: node}})}, else: :ok
+  # The table
+
+  # Two clusters may have pods with one address, and so nodes with one name.
+  defp check_free(node, owner, state) do
+    cond do
+      node == Node.self() ->
+        {:error, Error.new(:route, {:own_name, %{node: node}})}
+
+      match?(%{^node => %{owner: ^owner}}, state.nodes) ->
+        :ok
+
+      is_map_key(state.nodes, node) or node in Node.list(:connected) ->
+        {:error, Error.new(:route, {:node_taken, %{node: node}})}
+
+      true ->
+        :ok
+    end
   end
 
-  # Whether this BEAM itself connects to the node.
+  defp reserve(node, owner, state) do
+    if is_map_key(state.nodes, node) do
+      state
+    else
+      entry = %{owner: owner, monitor: Process.monitor(owner), attached: nil}
+      put_in(state.nodes[node], entry)
+    end
+  end
+
+  defp detach_all(owner, state) do
+    {gone, kept} = Enum.split_with(state.nodes, fn {_node, entry} -> entry.owner == owner end)
+    for {_node, %{monitor: monitor}} <- gone, do: Process.demonitor(monitor, [:flush])
+
+    jobs =
+      for {node, %{attached: {route, attached}}} <- gone, do: {:detach, node, route, attached}
+
+    # The attach job of a node without one may be running.
+    jobs = if gone == [], do: [], else: jobs ++ [:leave]
+    Enum.reduce(jobs, %{state | nodes: Map.new(kept)}, &enqueue(&2, &1))
+  end
+
+  # The queue
+
+  defp enqueue(state, job), do: next(%{state | queue: :queue.in(job, state.queue)})
+
+  defp next(%{job: nil} = state) do
+    case :queue.out(state.queue) do
+      {:empty, _queue} -> state
+      {{:value, job}, queue} -> begin(job, %{state | queue: queue})
+    end
+  end
+
+  defp next(state), do: state
+
+  defp begin({:reply, from}, state) do
+    GenServer.reply(from, :ok)
+    next(state)
+  end
+
+  # Which routes are unused is decided when the jobs before it are done.
+  defp begin(:leave, state) do
+    attached = for {node, %{attached: {route, _attached}}} <- state.nodes, do: {node, route}
+    {nodes, routes} = Enum.unzip(attached)
+    start({:leave, nodes, Enum.uniq(routes)}, state)
+  end
+
+  # Its owner has died or detached meanwhile.
+  defp begin({:attach, from, node, route, prepared, _cookie}, state)
+       when not is_map_key(state.nodes, node) do
+    GenServer.reply(from, {:error, Error.new(:connect, {:lost, %{node: node}})})
+    start({:detach, node, route, prepared}, state)
+  end
+
+  defp begin(job, state), do: start(job, state)
+
+  defp start(job, state) do
+    {pid, monitor} = spawn_monitor(fn -> exit({:done, run(job)}) end)
+    timer = Process.send_after(self(), {:job_timeout, pid}, @job_timeout)
+    %{state | job: {pid, monitor, timer, job}}
+  end
+
+  defp finish({:attach, from, node, route, _prepared, _cookie}, {:ok, attached}, state) do
+    case state.nodes do
+      %{^node => _entry} ->
+        GenServer.reply(from, :ok)
+        put_in(state.nodes[node].attached, {route, attached})
+
+      _owner_is_gone ->
+        GenServer.reply(from, {:error, Error.new(:connect, {:lost, %{node: node}})})
+        %{state | queue: :queue.in_r({:detach, node, route, attached}, state.queue)}
+    end
+  end
+
+  defp finish({:attach, from, _node, _route, _prepared, _cookie}, {:error, error}, state) do
+    GenServer.reply(from, {:error, error})
+    state
+  end
+
+  defp finish(_job, _result, state), do: state
+
+  # The error of a killed job
+  defp timed_out(job) do
+    :logger.warning(
+      "k8s_connect: net_kernel did not answer for #{div(@job_timeout, 1000)} s (#{elem(job, 0)})"
+    )
+
+    {:error, Error.new(:route, {:net_kernel_busy, %{seconds: div(@job_timeout, 1000)}})}
+  end
+
+  # Jobs, in a process of their own. A report of a crash could show a cookie, so none leaves here.
+
+  defp run(job) do
+    do_run(job)
+  catch
+    _kind, reason -> {:error, Error.new(:route, {:job_failed, %{problem: problem(reason)}})}
+  end
+
+  defp problem(reason) when is_exception(reason), do: inspect(reason.__struct__)
+  defp problem({reason, _call}), do: problem(reason)
+  defp problem(reason) when is_atom(reason), do: inspect(reason)
+  defp problem(_reason), do: "a crash"
+
+  defp do_run({:attach, _from, node, route, prepared, cookie}) do
+    with :ok <- ensure_distribution(route, node),
+         {:ok, attached} <- module(route).attach(node, prepared) do
+      if connects?(route), do: Distribution.set_cookie(node, cookie.())
+      {:ok, attached}
+    else
+      {:error, error} ->
+        module(route).detach(node, prepared)
+        {:error, error}
+    end
+  end
+
+  defp do_run({:detach, node, route, attached}) do
+    module(route).detach(node, attached)
+
+    if connects?(route) do
+      Distribution.disconnect(node)
+      Distribution.restore_cookie(node)
+    end
+  end
+
+  defp do_run({:leave, nodes, used}) do
+    # Of a predecessor that was killed.
+    for node <- Distribution.nodes() -- nodes do
+      Distribution.disconnect(node)
+      Distribution.restore_cookie(node)
+    end
+
+    for route <- [:vm, :kernel, :exec], route not in used, do: module(route).leave()
+    if nodes == [], do: Distribution.stop()
+  end
+
+  # Whether this VM itself connects to the node.
   defp connects?(route), do: route != :exec
 
   defp ensure_distribution(:exec, _node), do: :ok
 
   defp ensure_distribution(_route, node) do
     with {:error, reason} <- Distribution.ensure(node), do: {:error, Error.new(:route, reason)}
-  end
-
-  defp let_go_of(owner, state) do
-    {mine, others} =
-      Enum.split_with(state.nodes, fn {_node, entry} -> elem(entry, 0) == owner end)
-
-    Enum.each(mine, &let_go/1)
-    leave(%{state | nodes: Map.new(others)})
-  end
-
-  defp let_go({node, {_owner, monitor, route, attached}}) do
-    Process.demonitor(monitor, [:flush])
-    module(route).detach(node, attached)
-
-    if connects?(route) do
-      Node.disconnect(node)
-      Distribution.forget_cookie(node)
-    end
-  end
-
-  # Each route's last node, and the last node of all.
-  defp leave(%{nodes: nodes} = state) do
-    used = for {_node, {_owner, _monitor, route, _attached}} <- nodes, do: route
-    for route <- [:vm, :kernel, :exec], route not in used, do: module(route).leave()
-    if nodes == %{}, do: Distribution.stop()
-    state
   end
 
   defp module(:vm), do: Route.VM

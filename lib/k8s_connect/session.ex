@@ -1,18 +1,19 @@
 defmodule K8sConnect.Session do
   @moduledoc false
-  # One pod's connection, from wish to end: attaching → up → gone. It belongs to the VM and not to
-  # its caller, who gets `{reference, {:step, name, detail, ms}}` on the way and one
-  # `{reference, {:ok, connection} | {:error, error}}`.
+  # One pod's connection: attaching → connecting → up → gone. It belongs to the VM and not to its caller,
+  # who gets `{reference, {:step, name, detail, ms}}` for each step and one
+  # `{reference, {:ok, connection} | {:error, error}}`. Nothing blocks here, so a session can be ended in
+  # every state: by its caller's end, by `disconnect/1`, by its deadline, by the end of the application.
   #
-  # The native session it holds ends with this process, whatever ends it; so do the route and the
-  # distribution, which watch it.
+  # The native session ends with this process, however that ends; so do the route and the connector.
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Connection, Distribution, Error, Native, Route, Sessions}
+  alias K8sConnect.{Connection, Connector, Distribution, Error, Native, Route, Sessions}
 
   @enforce_keys [:caller, :reference, :options, :start]
-  defstruct @enforce_keys ++ [:attach, :closed, :native, :connection]
+  defstruct @enforce_keys ++
+              [:monitor, :step, :attach, :closed, :native, :probed, :connector, :connection]
 
   @typep data :: %__MODULE__{}
 
@@ -24,7 +25,7 @@ defmodule K8sConnect.Session do
   def start_link(arguments), do: :gen_statem.start_link(__MODULE__, arguments, [])
 
   @doc """
-  Ends the connection and waits until nothing of it is left.
+  Ends the connection and returns when nothing of it is left.
   """
   @spec disconnect(pid()) :: :ok
   def disconnect(session) do
@@ -36,6 +37,13 @@ defmodule K8sConnect.Session do
     end
   end
 
+  @doc """
+  What a session is registered by: names and contexts repeat from cluster to cluster, the uid of a pod
+  does not.
+  """
+  @spec key(Connection.t()) :: {String.t(), node()}
+  def key(connection), do: {connection.uid, connection.node}
+
   @impl true
   def callback_mode, do: :state_functions
 
@@ -43,24 +51,25 @@ defmodule K8sConnect.Session do
   def init({caller, reference, options}) do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
-    _monitor = if options.link, do: Process.monitor(caller)
+    if owner = options.owner, do: Process.monitor(owner)
 
     data = %__MODULE__{
       caller: caller,
+      monitor: Process.monitor(caller),
       reference: reference,
       options: options,
       start: System.monotonic_time(:millisecond)
     }
 
-    {:ok, :attaching, data, {:next_event, :internal, :attach}}
+    deadline = {{:timeout, :deadline}, options.connect_timeout, options.connect_timeout}
+    {:ok, :attaching, data, [deadline, {:next_event, :internal, :attach}]}
   end
 
-  # attaching: the native side looks for the pod, its cookie and its node
+  # attaching: the native side finds the pod, its cookie and its node
 
   @spec attaching(:gen_statem.event_type(), term(), data()) :: term()
   def attaching(:internal, :attach, %{options: options} = data) do
     reference = make_ref()
-
     api = Native.with_environment(options.api)
 
     case Native.start(:attach, [reference, api, options.target]) do
@@ -73,59 +82,99 @@ defmodule K8sConnect.Session do
     end
   end
 
-  def attaching(:info, {attach, {:step, _name, _detail, _ms} = step}, %{attach: attach} = data) do
-    tell(data, step)
-    :keep_state_and_data
+  def attaching(:info, {attach, {:step, name, _detail, _ms} = step}, %{attach: attach} = data) do
+    notify(data, step)
+    {:keep_state, %{data | step: name}}
   end
 
   def attaching(:info, {attach, {:trace, _, _, _, _} = trace}, %{attach: attach} = data) do
-    tell(data, trace)
+    notify(data, trace)
     :keep_state_and_data
   end
 
-  def attaching(:info, {attach, {:error, {stage, reason}}}, %{attach: attach} = data) do
-    fail(Error.new(stage, reason), data)
-  end
+  def attaching(:info, {attach, {:error, {stage, reason}}}, %{attach: attach} = data),
+    do: fail(Error.new(stage, reason), data)
 
   def attaching(:info, {attach, {:ok, found}}, %{attach: attach} = data) do
     closed = make_ref()
     :ok = Native.closed(closed, found.session)
     connection = connection(found, data.options)
-    data = %{data | native: found.session, connection: connection, closed: closed}
-    {routes, _why} = Route.choose(data.options.route)
 
-    with :ok <- claim(data.connection),
-         {:ok, cookie} <- cookie(found, data.options),
-         {:ok, data} <- attach(routes, data, cookie),
-         :ok <- connect(data) do
-      up(data)
-    else
-      {:exists, connection} -> answer({:ok, connection}, data)
-      {:error, error} when not found.probed -> if_named_wrong(error, data)
+    data = %{
+      data
+      | native: found.session,
+        probed: found.probed,
+        connection: connection,
+        closed: closed
+    }
+
+    case cookie(found, data.options) do
+      {:ok, cookie} -> {:next_state, :connecting, %{data | connector: connector(cookie, data)}}
       {:error, error} -> fail(error, data)
     end
   end
 
-  def attaching({:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
-  def attaching(:cast, :disconnect, data), do: {:stop, :normal, data}
+  def attaching(type, event, data), do: not_up(type, event, data)
 
-  def attaching(:info, {:DOWN, _, :process, caller, _}, %{caller: caller} = data),
-    do: {:stop, :normal, data}
+  # connecting: the connector attaches the node to a route and connects
 
-  def attaching(_type, _event, _data), do: :keep_state_and_data
+  @spec connecting(:gen_statem.event_type(), term(), data()) :: term()
+  def connecting(
+        :info,
+        {:DOWN, monitor, :process, pid, end_},
+        %{connector: {pid, monitor}} = data
+      ) do
+    data = %{data | connector: nil}
+
+    case end_ do
+      {:connector, {:ok, connection}} -> up(%{data | connection: connection})
+      {:connector, {:exists, connection}} -> answer({:ok, connection}, data)
+      {:connector, {:error, error}} -> retry_or_fail(error, data)
+      reason -> fail(Error.new(:connect, {:session_died, %{problem: problem(reason)}}), data)
+    end
+  end
+
+  def connecting(:info, {closed, {:ok, reason}}, %{closed: closed} = data),
+    do: fail(Error.new(:node, {:link_closed, %{reason: reason}}), data)
+
+  def connecting(type, event, data), do: not_up(type, event, data)
+
+  # Both states before it is up
+
+  defp not_up({:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
+  defp not_up(:cast, :disconnect, data), do: {:stop, :normal, data}
+
+  defp not_up({:timeout, :deadline}, ms, data) do
+    details = %{ms: ms, step: data.step, target: data.options.target.target}
+    fail(Error.new(:connect, {:timeout, details}), data)
+  end
+
+  # Nobody waits for the connection any more.
+  defp not_up(:info, {:DOWN, _, :process, pid, _}, %{caller: caller, options: options} = data)
+       when pid == caller or pid == options.owner,
+       do: {:stop, :normal, data}
+
+  defp not_up(_type, _event, _data), do: :keep_state_and_data
 
   # up: until the node, the link or the user ends it
 
   @spec up(:gen_statem.event_type(), term(), data()) :: term()
   def up(:cast, :disconnect, data), do: {:stop, :normal, data}
 
-  def up({:call, from}, :connection, data) do
-    {:keep_state_and_data, {:reply, from, data.connection}}
+  def up({:call, from}, :connection, data),
+    do: {:keep_state_and_data, {:reply, from, data.connection}}
+
+  # This VM is not connected itself.
+  def up(:internal, :tick, %{connection: %{route: :exec}}), do: :keep_state_and_data
+
+  def up(:internal, :tick, %{connection: %{node: node}}) do
+    session = self()
+    spawn(fn -> :gen_statem.cast(session, {:tick_every, interval(node)}) end)
+    :keep_state_and_data
   end
 
-  # This BEAM is not connected itself.
-  def up(:internal, :tick, %{connection: %{route: :exec}}), do: :keep_state_and_data
-  def up(:internal, :tick, data), do: {:keep_state_and_data, ticks(data.connection.node)}
+  def up(:cast, {:tick_every, nil}, _data), do: :keep_state_and_data
+  def up(:cast, {:tick_every, interval}, _data), do: {:keep_state_and_data, tick(interval)}
 
   def up({:timeout, :tick}, interval, data) do
     node = data.connection.node
@@ -134,7 +183,7 @@ defmodule K8sConnect.Session do
     {:keep_state_and_data, tick(interval)}
   end
 
-  def up(:info, {:DOWN, _, :process, caller, _}, %{caller: caller} = data),
+  def up(:info, {:DOWN, _, :process, owner, _}, %{options: %{owner: owner}} = data),
     do: {:stop, :normal, data}
 
   def up(:info, {:nodedown, node}, %{connection: %{node: node}} = data),
@@ -145,9 +194,9 @@ defmodule K8sConnect.Session do
 
   def up(:info, {closed, _reason}, %{closed: closed} = data), do: {:stop, :normal, data}
 
-  # Nobody waits for an answer any more, and the loss alone would not tell why.
-  def up(:info, {:route_lost, error}, data) do
-    :logger.error("k8s_connect: lost ~ts: ~ts", [data.connection.node, Exception.message(error)])
+  # Nobody waits for a result any more, and the loss alone would not tell why.
+  def up(:info, {:redirects_lost, node, error}, %{connection: %{node: node}} = data) do
+    :logger.error("k8s_connect: lost ~ts: ~ts", [node, Exception.message(error)])
     {:stop, :normal, data}
   end
 
@@ -156,86 +205,79 @@ defmodule K8sConnect.Session do
   @impl true
   def terminate(_reason, _state, data), do: release(data)
 
-  # All of it goes with this process, by itself; here it is waited for.
-  defp release(%{native: nil}), do: :ok
-
+  # All of it ends with this process anyway; here it is waited for.
   defp release(data) do
-    detach()
-    Native.close(data.native)
-    Sessions.leave()
+    with {pid, monitor} <- data.connector do
+      Process.demonitor(monitor, [:flush])
+      Process.exit(pid, :kill)
+    end
+
+    if data.native do
+      detach()
+      Native.close(data.native)
+    end
+
+    Sessions.unregister()
     :ok
   end
 
   defp detach do
     Route.detach()
   catch
-    # It is gone itself, and whoever takes its place begins with nothing.
+    # It has ended itself, and its successor starts with an empty table.
     :exit, _reason -> :ok
   end
 
-  # Reports and crash logs show neither the native session nor what a cookie was given as.
+  # Reports and crash logs show neither the native session nor the options, which may hold a cookie.
   @impl true
-  def format_status(_reason, [_dictionary, state, data]) do
-    {state, Map.take(data, [:connection])}
+  def format_status(status) do
+    Map.replace_lazy(status, :data, fn
+      %__MODULE__{} = data -> Map.take(data, [:connection])
+      other -> other
+    end)
   end
 
   defp up(data) do
+    Process.demonitor(data.monitor, [:flush])
     if data.connection.route != :exec, do: Node.monitor(data.connection.node, true)
     true = Sessions.up(key(data.connection), data.connection)
     note = Route.note(data.connection)
-    if note, do: tell(data, {:step, "host", note, now(data)})
-    tell(data, {:step, "connected", to(data.connection), now(data)})
-    tell(data, {:ok, data.connection})
-    {:next_state, :up, %{data | options: nil}, {:next_event, :internal, :tick}}
+    if note, do: notify(data, {:step, "host", note, now(data)})
+    notify(data, {:step, "connected", to(data.connection), now(data)})
+    notify(data, {:ok, data.connection})
+    # Nothing of the options is needed any more, and there may be a cookie in them.
+    data = %{data | options: Map.take(data.options, [:owner])}
+    no_deadline = {{:timeout, :deadline}, :infinity, nil}
+    {:next_state, :up, data, [no_deadline, {:next_event, :internal, :tick}]}
   end
 
   defp to(%{route: :exec, node: node, pod: pod}), do: "to pod #{pod}; its node is #{node}"
   defp to(%{node: node}), do: "to #{node}"
 
-  # A node drops another that is silent for its own net_ticktime, and each ticks by its own, which
-  # nobody tells the other. Where the two differ we make the traffic.
-  defp ticks(node) do
+  # A node drops another that is silent for its own net_ticktime, and each ticks by its own. Where the two
+  # differ we make the traffic: the interval in milliseconds, or nil.
+  defp interval(node) do
     asked =
       catch_noconnection(fn -> :erpc.call(node, :net_kernel, :get_net_ticktime, [], 5_000) end)
 
-    case {ticktime(asked), ticktime()} do
-      {same, same} -> []
-      {nil, _ours} -> []
-      {theirs, ours} -> [tick(min(theirs, ours) * 250)]
+    case {ticktime(asked), ticktime(:net_kernel.get_net_ticktime())} do
+      {same, same} -> nil
+      {nil, _ours} -> nil
+      {theirs, ours} -> min(theirs, ours) * 250
     end
   end
 
-  # The node is gone already then, and its nodedown is on the way.
+  # The node is gone then, and its nodedown is on the way.
   defp catch_noconnection(fun) do
     fun.()
   catch
     :error, {:erpc, _reason} -> nil
   end
 
-  defp ticktime, do: ticktime(:net_kernel.get_net_ticktime())
   defp ticktime({:ongoing_change_to, seconds}), do: seconds
   defp ticktime(seconds), do: seconds
 
   defp tick(interval), do: {{:timeout, :tick}, interval, interval}
-
-  # Connecting twice to one pod is one connection: the other session's, once it is up.
-  defp claim(connection) do
-    case Sessions.claim(key(connection)) do
-      :ok ->
-        :ok
-
-      {:taken, session} ->
-        try do
-          {:exists, :gen_statem.call(session, :connection)}
-        catch
-          # It did not come up, or has ended: the place is free, or soon will be.
-          :exit, _reason -> claim(connection)
-        end
-    end
-  end
-
-  # A pod is its uid: names and contexts repeat from cluster to cluster.
-  defp key(connection), do: {connection.uid, connection.node}
 
   defp connection(found, options) do
     %Connection{
@@ -253,82 +295,62 @@ defmodule K8sConnect.Session do
     }
   end
 
-  # The first route that works. That one was passed over is told, and is no error.
-  defp attach([route | others], data, cookie) do
-    connection = %{data.connection | route: route}
+  defp connector(cookie, data) do
+    %{caller: caller, reference: reference, start: start} = data
 
-    case Route.attach(connection, data.native, cookie, data.options.route) do
-      :ok ->
-        {:ok, %{data | connection: connection}}
-
-      {:error, error} when others == [] ->
-        {:error, error}
-
-      {:error, error} ->
-        why = "#{hd(others)}, as #{route} does not work: #{Exception.message(error)}"
-        tell(data, {:step, "route", why, now(data)})
-        attach(others, data, cookie)
-    end
+    Connector.start(%{
+      session: self(),
+      native_session: data.native,
+      connection: data.connection,
+      cookie: cookie,
+      route: data.options.route,
+      notify: fn name, detail ->
+        send(
+          caller,
+          {reference, {:step, name, detail, System.monotonic_time(:millisecond) - start}}
+        )
+      end
+    })
   end
 
+  # In a function: a report does not show what is inside.
   defp cookie(_found, %{route: %{route: :exec}}), do: {:ok, fn -> nil end}
 
   defp cookie(found, options) do
     case options.cookie.() || Native.cookie(found.session) do
       nil -> {:error, Error.new(:cookie, {:not_found, Map.take(found, [:pod, :namespace])})}
-      # In a function, which no report shows the inside of.
       cookie -> {:ok, fn -> cookie end}
     end
   end
 
-  # The way is known to be open and the node to be there: unless the link has just ended, or the node
-  # says so itself, what is left is the cookie.
-  defp connect(%{connection: connection, closed: closed} = data) do
-    if Route.connect(connection, data.options.route) do
-      :ok
+  # The name was read from the pod's spec and may be wrong: now the node itself is asked.
+  defp retry_or_fail(error, %{probed: false} = data) do
+    if named_wrong?(error) do
+      release(data)
+      data = put_in(data.options.target.trust, false)
+      {:next_state, :attaching, %{data | native: nil}, {:next_event, :internal, :attach}}
     else
-      receive do
-        {^closed, {:ok, reason}} -> {:error, Error.new(:node, {:link_closed, %{reason: reason}})}
-      after
-        0 -> {:error, refusal(data)}
-      end
+      fail(error, data)
     end
   end
 
-  defp refusal(%{connection: connection} = data) do
-    case Native.call(:refusal, [data.native, Atom.to_string(Node.self())]) do
-      {:error, %Error{stage: :node, reason: {:link_closed, _details}} = error} ->
-        error
+  defp retry_or_fail(error, data), do: fail(error, data)
 
-      {:error, %Error{stage: :node, reason: {:rejected, _details}} = error} ->
-        error
-
-      _no_word_of_it ->
-        details = %{node: connection.node, source: connection.cookie_source}
-        Error.new(:connect, {:refused, details})
-    end
-  end
-
-  # The pod's spec told the name, and that may be what was wrong: now the node is asked itself.
-  defp if_named_wrong(%Error{stage: :connect}, data), do: once_more(data)
-  defp if_named_wrong(%Error{reason: {:host_elsewhere, _details}}, data), do: once_more(data)
-  defp if_named_wrong(error, data), do: fail(error, data)
-
-  defp once_more(data) do
-    release(data)
-    data = put_in(data.options.target.trust, false)
-    {:keep_state, %{data | native: nil}, {:next_event, :internal, :attach}}
-  end
+  defp named_wrong?(%Error{stage: :connect}), do: true
+  defp named_wrong?(%Error{reason: {:host_elsewhere, _details}}), do: true
+  defp named_wrong?(_error), do: false
 
   defp fail(error, data), do: answer({:error, error}, data)
 
   defp answer(result, data) do
     release(data)
-    tell(data, result)
-    {:stop, :normal, %{data | native: nil}}
+    notify(data, result)
+    {:stop, :normal, %{data | native: nil, connector: nil}}
   end
 
-  defp tell(data, message), do: send(data.caller, {data.reference, message})
+  defp problem(reason), do: inspect(reason, limit: 5)
+
+  defp notify(data, message), do: send(data.caller, {data.reference, message})
 
   defp now(data), do: System.monotonic_time(:millisecond) - data.start
 end

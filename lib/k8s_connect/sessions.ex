@@ -22,26 +22,26 @@ defmodule K8sConnect.Sessions do
   def start(session), do: DynamicSupervisor.start_child(@supervisor, session)
 
   @doc """
-  Takes the place of `key` for the calling session, or says whose it is.
+  Registers `key` for `session`, or returns the session that has it.
   """
-  @spec claim(term()) :: :ok | {:taken, pid()}
-  def claim(key) do
-    if :ets.insert_new(@table, {key, self(), nil}),
+  @spec register(term(), pid()) :: :ok | {:taken, pid()}
+  def register(key, session) do
+    if :ets.insert_new(@table, {key, session, nil}),
       do: :ok,
-      else: owner(key, :ets.lookup(@table, key))
+      else: taken(key, session, :ets.lookup(@table, key))
   end
 
   @doc """
-  Says that the calling session is up.
+  Marks the calling session as up.
   """
   @spec up(term(), Connection.t()) :: true
   def up(key, connection), do: :ets.insert(@table, {key, self(), connection})
 
   @doc """
-  Gives up the calling session's place.
+  Removes what the calling session has registered.
   """
-  @spec leave() :: true
-  def leave, do: :ets.match_delete(@table, {:_, self(), :_})
+  @spec unregister() :: true
+  def unregister, do: :ets.match_delete(@table, {:_, self(), :_})
 
   @doc """
   Those that are up; none where the application does not run.
@@ -55,15 +55,18 @@ defmodule K8sConnect.Sessions do
     ArgumentError -> []
   end
 
-  defp owner(key, [{key, session, _connection}]) do
-    if Process.alive?(session) do
-      {:taken, session}
+  # After a failed attempt of its own.
+  defp taken(_key, session, [{_same, session, _connection}]), do: :ok
+
+  defp taken(key, session, [{key, other, _connection}]) do
+    if Process.alive?(other) do
+      {:taken, other}
     else
-      :ets.match_delete(@table, {key, session, :_})
-      claim(key)
+      :ets.match_delete(@table, {key, other, :_})
+      register(key, session)
     end
   end
 
-  # It has left in the meantime.
-  defp owner(key, []), do: claim(key)
+  # It was unregistered in the meantime.
+  defp taken(key, session, []), do: register(key, session)
 end

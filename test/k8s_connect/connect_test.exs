@@ -191,8 +191,8 @@ for {name, protocol, cycles, bytes} <- [
             do: assert_received({:step, ^name, _detail, _ms})
       end
 
-      test "link: true ends it with its caller" do
-        task = Task.async(fn -> connect("app-0", link: true) end)
+      test ":owner ends it" do
+        task = Task.async(fn -> connect("app-0", owner: self()) end)
         Task.await(task)
         await(&nothing_left?/0)
       end

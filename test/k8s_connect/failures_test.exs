@@ -20,6 +20,7 @@ defmodule K8sConnect.FailuresTest do
   @kernel "test/k8s_connect/kernel_route_test.exs"
   @helper "test/mix/helper_task_test.exs"
   @command "test/mix/connect_task_test.exs"
+  @cancel "test/k8s_connect/cancel_test.exs"
   @variants "test/host/variants_test.exs"
   @faults "test/host/faults_test.exs"
   @exec "test/mix/exec_test.exs"
@@ -90,6 +91,12 @@ defmodule K8sConnect.FailuresTest do
     {:route, :name_kind} => {@kernel, ":name_kind"},
     {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
     {:route, :blocked} => {@helper, "the connection does not arrive"},
+    {:options, :bad_configuration} => {@command, "could not read config/runtime.exs"},
+    {:options, :unknown_configuration} => {@command, "unknown key"},
+    {:options, :remsh_in_iex} => {@command, "--remsh cannot be used"},
+    {:route, :own_name} => {@cancel, ":own_name"},
+    {:route, :net_kernel_busy} => {@cancel, ":net_kernel_busy"},
+    {:connect, :timeout} => {@cancel, ":timeout"},
     {:connect, :lost} => {@faults, "lost the connection"},
     {:exec, :not_found} => {@exec, "could not run no-such-command"},
     {:exec, :not_executable} => {@exec, "could not run /etc/passwd"},
@@ -106,6 +113,7 @@ defmodule K8sConnect.FailuresTest do
   @unmet %{
     "only a fault of the library's own leads to it" => [
       native: :task_died,
+      route: :job_failed,
       helper: :unreadable,
       helper: :too_many_redirects,
       helper: :twice,

@@ -142,7 +142,9 @@ defmodule K8sConnect.KernelRouteTest do
     assert length(own_ports) == 2 and length(their_ports) == 2 and
              own_ports -- their_ports == own_ports
 
-    listener = "K8sConnect.Route.attached(#{node}) |> elem(1) |> K8sConnect.Native.refused()"
+    listener =
+      "K8sConnect.Route.attached(#{node}) |> elem(1) |> Map.fetch!(:listener) |> K8sConnect.Native.refused()"
+
     assert PlainNode.eval(theirs, listener) == "0"
 
     for port <- their_ports do
@@ -161,7 +163,7 @@ defmodule K8sConnect.KernelRouteTest do
       assert PlainNode.eval(theirs, code) =~ ~r/{:error, :(closed|econnreset)}/
     end
 
-    {:kernel, own} = Route.attached(ours.node)
+    {:kernel, %{listener: own}} = Route.attached(ours.node)
     assert Native.refused(own) == 2
     # One leaves, the other stays.
     PlainNode.stop(theirs)
@@ -332,11 +334,11 @@ defmodule K8sConnect.KernelRouteTest do
 
       for {address, kind} <- [{"10.200.0.2:5555", :bad_destination}, {"10.9.9.9:22", :low_port}] do
         assert {:error, %Error{stage: :helper, reason: {^kind, _}}} =
-                 Helper.claim(:other, [{address, via}], false)
+                 Helper.claim(:other, self(), [{address, via}], false)
       end
 
       # One that was right and is not any more, because its listener has gone.
-      assert Helper.claim(:stale, [{"10.9.9.9:5555", via}], false) == :ok
+      assert Helper.claim(:stale, self(), [{"10.9.9.9:5555", via}], false) == :ok
       :gen_tcp.close(listener)
       assert connect("newline-cookie").route == :kernel
       assert_received {:redirects_lost, :stale, %Error{reason: {:no_listener, %{via: ^via}}}}

@@ -116,6 +116,37 @@ defmodule K8sConnect.OptionsTest do
     assert {:ok, %{api: %{namespace: "other"}}} = Options.connect("app-0", namespace: "other")
   end
 
+  test "a name from the configuration is a target with options, and what is given wins" do
+    targets = [prod: [context: "prod", namespace: "shop", target: "sts/app"]]
+    Application.put_env(:k8s_connect, :targets, targets)
+    on_exit(fn -> Application.delete_env(:k8s_connect, :targets) end)
+    assert {:ok, options} = Options.connect("prod", namespace: "other")
+    assert options.target.target == "sts/app"
+    assert %{context: "prod", namespace: "other"} = options.api
+    assert {:ok, %{target: %{target: "app-0"}}} = Options.connect("app-0", [])
+  end
+
+  test "an unknown key in the configuration is an error" do
+    Application.put_env(:k8s_connect, :protekt, ["prod"])
+    on_exit(fn -> Application.delete_env(:k8s_connect, :protekt) end)
+    assert {:error, %{reason: {:unknown_configuration, details}}} = Options.connect("app-0", [])
+    assert %{key: :protekt} = details
+    assert {:error, %{reason: {:unknown_configuration, _details}}} = Options.api([])
+  end
+
+  test "a login on the terminal has no deadline unless one is given" do
+    timeout = fn options ->
+      {:ok, checked} = Options.connect("app-0", options)
+      checked.connect_timeout
+    end
+
+    assert timeout.([]) == 60_000
+    assert timeout.(interactive: true) == :infinity
+    assert timeout.(interactive: true, connect_timeout: 5) == 5
+    assert {:error, _error} = Options.connect("app-0", connect_timeout: 0)
+    assert {:error, _error} = Options.connect("app-0", owner: :me)
+  end
+
   test "refuses values of another kind" do
     for value <- [:prod, "", 1, 'prod', "\xff"], do: assert(reason(context: value) == :bad_option)
 

@@ -347,7 +347,7 @@ defmodule K8sConnect.PluginTest do
     assert_gone(files)
     Enum.each(files, &File.rm!/1)
 
-    options = [kubeconfig: kubeconfig, timeout: 60_000, link: true]
+    options = [kubeconfig: kubeconfig, timeout: 60_000]
     caller = spawn(fn -> K8sConnect.connect("app-0", options) end)
     Laptop.await(fn -> Enum.all?(files, &File.exists?/1) end)
     Process.exit(caller, :kill)

@@ -88,17 +88,6 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert Enum.sort(options) == [sudo: true, visible: true]
   end
 
-  test "a name from the configuration, and the command line wins" do
-    Application.put_env(:k8s_connect, :targets,
-      prod: [context: "prod", namespace: "shop", target: "sts/app"]
-    )
-
-    on_exit(fn -> Application.delete_env(:k8s_connect, :targets) end)
-    assert {:ok, {:connect, "sts/app", options, :default}} = parse("prod -n other")
-    assert Enum.sort(options) == [context: "prod", namespace: "other"]
-    assert {:ok, {:connect, "app-0", [], :default}} = parse("app-0")
-  end
-
   test "results and errors for programs" do
     assert {:ok, {:connect, "app-0", [], :default}, :json} = parse("app-0 --json")
     assert {:error, error, :json} = parse("app-0 --json --frob")

@@ -71,13 +71,29 @@ defmodule Mix.Tasks.K8s.ConnectTest do
   test "--rpc of what raises, throws or exits there" do
     assert {output, 1} = connect("app-0 --rpc 'raise(\"boom\")'")
     assert output =~ ~r/on app@10\.244\.1\.\d+, and this came of it: \*\* \(RuntimeError\) boom/
-    assert output =~ "Code.eval_string/1"
+    assert output =~ ":elixir.eval_forms"
     assert {output, 1} = connect("app-0 --rpc 'throw(:boom)'")
     assert output =~ "(throw) :boom"
     assert {output, 1} = connect("app-0 --rpc 'exit(:boom)'")
     assert output =~ "(exit) :boom"
+    assert {output, 1} = connect("app-0 --rpc 'Process.exit(self(), :kill)'")
+    assert output =~ "(exit) killed"
     assert {output, 1} = connect("app-0 --rpc '1 +'")
     assert output =~ "TokenMissingError"
+  end
+
+  test "--rpc shows a value as its node does, which knows its structs" do
+    code = "defmodule Known do defstruct [:name] end; struct(Known, name: 1)"
+    assert {output, 0} = run(path("."), "mix", ["k8s.connect", "app-0", "--rpc", code], env())
+    assert output =~ "%Known{name: 1}"
+    refute output =~ "__struct__"
+  end
+
+  test "several connections in one mix do" do
+    words = ~w(do k8s.connect app-0 --no-wait + k8s.connect newline-cookie --no-wait + run -e)
+    code = "IO.inspect(length(K8sConnect.connections()), label: \"connections\")"
+    assert {output, 0} = run(path("."), "mix", words ++ [code], env())
+    assert output =~ "connections: 2"
   end
 
   test "failures are sentences with an exit code, and no stack trace" do
@@ -115,7 +131,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
     assert json.(["app-0", "--rpc", "node()", "--json"], 0) =~ ~r/{'result': ':"app@10[^"]*"'}/
     assert json.(~w(app-0 --no-wait --json), 0) =~ ~r/'connection': .*'node': 'app@10/
-    assert json.(["--json"], 2) =~ "'pods': [{"
+    assert json.(["--json"], 0) =~ "'pods': [{"
     error = json.(~w(no-such-pod --json), 1)
     assert error =~ "'stage': 'target'"
     assert error =~ "'kind': 'no_such_pod'"
@@ -145,11 +161,37 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     end
   end
 
+  test "config/runtime.exs protects a context, and has to be readable" do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    File.mkdir_p!(Path.join(directory, "config"))
+
+    File.write!(Path.join(directory, "mix.exs"), """
+    defmodule Protected.MixProject do
+      use Mix.Project
+      def project, do: [app: :protected, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
+    end
+    """)
+
+    runtime = Path.join(directory, "config/runtime.exs")
+    File.write!(runtime, "import Config\nconfig :k8s_connect, protect: [\"test*\"]\n")
+    words = ["k8s.connect", "app-0", "--rpc", "node()"]
+    assert {output, 1} = run(directory, "mix", words, env())
+    assert output =~ ~s(context "testcluster" is protected by "test*")
+
+    File.write!(runtime, "import Config\nconfig :k8s_connect, protekt: [\"test*\"]\n")
+    assert {output, 2} = run(directory, "mix", words, env())
+    assert output =~ "unknown key :protekt in config :k8s_connect"
+
+    File.write!(runtime, "raise \"no such variable\"")
+    assert {output, 2} = run(directory, "mix", words, env())
+    assert output =~ "could not read config/runtime.exs: no such variable"
+  end
+
   test "without a target it lists the pods that look like nodes" do
-    assert {output, 2} = connect("")
+    assert {output, 0} = connect("")
     assert output =~ "app-0  Running"
     refute output =~ "pending"
-    assert output =~ "no target was given"
+    assert output =~ "mix k8s.connect sts/app"
   end
 
   test "a project that does not compile connects all the same", %{} do
@@ -272,6 +314,12 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     expect(terminal, ~r/\[:"app@10\.244\.1\.\d+"\]/)
     type(terminal, "System.halt(0)\r")
     assert await_end(terminal) == 0
+  end
+
+  test "iex -S mix k8s.connect --remsh is refused: both shells would read from the terminal" do
+    terminal = open("iex -S mix k8s.connect app-0 --remsh", env())
+    expect(terminal, "--remsh cannot be used in iex -S mix")
+    assert await_end(terminal) == 2
   end
 
   defp start_holding do

@@ -76,7 +76,7 @@ defmodule K8sConnect.Doctor.Handshake do
     options =
       Keyword.drop(options, only)
       # It was confirmed before the first request.
-      |> Keyword.merge(route: route, link: true, selector: nil, yes: true)
+      |> Keyword.merge(route: route, owner: self(), selector: nil, yes: true)
       |> Keyword.put_new(:node, name)
 
     K8sConnect.connect("pod/" <> pod.name, options)

@@ -52,6 +52,21 @@ defmodule K8sConnect.Error.Catalogue do
      nil}
   end
 
+  def entry(:options, :unknown_configuration, %{key: key, known: known}) do
+    {"unknown key #{inspect(key)} in config :k8s_connect. The keys are #{Enum.map_join(known, ", ", &inspect/1)}",
+     nil}
+  end
+
+  def entry(:options, :bad_configuration, %{file: file, problem: problem}) do
+    {"could not read #{file}: #{bare(problem)}. It may protect contexts, so it has to be read",
+     {"See the whole error with", "mix app.config"}}
+  end
+
+  def entry(:options, :remsh_in_iex, %{}) do
+    {"--remsh cannot be used in iex -S mix: two shells would read from one terminal",
+     {"Without IEx", "mix k8s.connect TARGET --remsh"}}
+  end
+
   def entry(:options, :bad_option, %{option: option, value: value, expected: expected}),
     do: {"option #{inspect(option)} must be #{expected}, got #{inspect(value)}", nil}
 
@@ -750,7 +765,25 @@ defmodule K8sConnect.Error.Catalogue do
        "the same addresses", {"End that first", "Node.disconnect(#{inspect(node)})"}}
   end
 
+  def entry(:route, :own_name, %{node: node}) do
+    {"the node in the pod has the name of the local node, #{node}: a VM cannot connect to its own name",
+     {"Start the local node with another name", "iex --name me@127.0.0.1 -S mix"}}
+  end
+
+  def entry(:route, :net_kernel_busy, %{seconds: seconds}) do
+    {"timed out after #{seconds} s waiting for net_kernel, which is busy with another connection or a name lookup",
+     "Try again when that is done"}
+  end
+
+  def entry(:route, :job_failed, %{problem: problem}),
+    do: {"internal error while changing the local node: #{bare(problem)}", report()}
+
   # The connection
+
+  def entry(:connect, :timeout, %{ms: ms, step: step, target: target}) do
+    {"timed out after #{ms} ms connecting to #{target || "the pod"}#{after_step(step)}",
+     {"Allow more time", "mix k8s.connect TARGET --connect-timeout #{2 * ms}"}}
+  end
 
   def entry(:connect, :refused, %{node: node, source: source}) do
     {"node #{node} was reached and did not let us in: the cookie from #{bare(source)} is not its own. Pass the " <>
@@ -844,6 +877,9 @@ defmodule K8sConnect.Error.Catalogue do
     {"could not start a shell on this terminal: #{bare(problem)}",
      {"Evaluate without one", "mix k8s.connect TARGET --rpc 'node()'"}}
   end
+
+  defp after_step(nil), do: ""
+  defp after_step(step), do: "; the last completed step is #{step}"
 
   defp report, do: "Please report it, with what was printed before"
 
@@ -986,6 +1022,9 @@ defmodule K8sConnect.Error.Catalogue do
       options: [
         not_a_keyword: %{value: "a map"},
         unknown_option: %{option: :namspace, known: [:context, :namespace]},
+        bad_configuration: %{file: "config/runtime.exs", problem: "undefined variable x"},
+        remsh_in_iex: %{},
+        unknown_configuration: %{key: :protected, known: [:namespace, :protect]},
         bad_option: %{option: :timeout, value: 0, expected: "a positive number of milliseconds"},
         no_target: %{},
         target_and_selector: %{target: "app-0"},
@@ -1200,9 +1239,13 @@ defmodule K8sConnect.Error.Catalogue do
         blocked: %{address: "10.244.1.8:4369", problem: "timed out"},
         unknown_net_kernel: %{otp: "40"},
         no_distribution: %{name: "rem-me-x1@127.0.0.1", problem: "not allowed"},
-        node_taken: %{node: :"app@10.244.1.8"}
+        node_taken: %{node: :"app@10.244.1.8"},
+        own_name: %{node: :"app@10.244.1.8"},
+        net_kernel_busy: %{seconds: 5},
+        job_failed: %{problem: "badarg"}
       ],
       connect: [
+        timeout: %{ms: 60_000, step: "link", target: "app-0"},
         refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
         session_died: %{problem: "killed"},
         lost: %{node: :"app@10.244.1.8"}

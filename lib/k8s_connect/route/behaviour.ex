@@ -1,11 +1,11 @@
 defmodule K8sConnect.Route.Behaviour do
   @moduledoc false
-  # What a route does for one node. `prepare` and `connect` are called by the node's session, the rest
-  # by the process of `K8sConnect.Route`.
+  # What a route does for one node. The session's connector calls `prepare` and `connect`, and they may
+  # take their time. The jobs of `K8sConnect.Route` call the rest, one at a time.
 
   alias K8sConnect.{Connection, Error}
 
-  @typedoc "What a route was asked for with."
+  @typedoc "The options that select a route."
   @type options :: %{
           route: :auto | :vm | :kernel | :exec,
           sudo: boolean(),
@@ -13,28 +13,29 @@ defmodule K8sConnect.Route.Behaviour do
         }
 
   @doc """
-  What can be said and done before the node is attached. The answer goes to `c:attach/2`.
+  Opens what this node alone needs; all of it ends with the process `owner`. The result is passed to
+  `c:attach/2`.
   """
-  @callback prepare(Connection.t(), session :: reference(), options()) ::
+  @callback prepare(Connection.t(), owner :: pid(), native_session :: reference(), options()) ::
               {:ok, term()} | {:error, Error.t()}
 
   @doc """
-  Makes the node's address lead to its pod. The answer goes to `c:detach/2`.
+  Changes the VM so that the node's address leads to its pod. The result is passed to `c:detach/2`.
   """
   @callback attach(node(), prepared :: term()) :: {:ok, term()} | {:error, Error.t()}
 
   @doc """
-  Takes that back.
+  Undoes `c:attach/2` and `c:prepare/4`.
   """
   @callback detach(node(), attached :: term()) :: term()
 
   @doc """
-  Called when no node is left on this route.
+  Undoes what was changed for all nodes, after the last one has been detached.
   """
   @callback leave() :: term()
 
   @doc """
-  Connects, always as a hidden node unless it was asked to be visible.
+  Connects the local node, as a hidden node unless `visible` is true.
   """
   @callback connect(node(), options()) :: boolean() | :ignored
 end

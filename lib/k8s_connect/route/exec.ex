@@ -12,10 +12,10 @@ defmodule K8sConnect.Route.Exec do
   alias K8sConnect.Route.Kernel.Hosts
 
   @impl true
-  def prepare(connection, session, %{visible: visible}) do
+  def prepare(connection, owner, session, %{visible: visible}) do
     with :ok <- check_system(),
          {:ok, _address} <- address(connection),
-         do: {:ok, %{session: session, visible: visible}}
+         do: Native.call(:listen, [session, owner, visible])
   end
 
   @doc """
@@ -34,8 +34,7 @@ defmodule K8sConnect.Route.Exec do
   end
 
   @impl true
-  def attach(_node, %{session: session, visible: visible}),
-    do: Native.call(:listen, [session, visible])
+  def attach(_node, prepared), do: {:ok, prepared}
 
   @impl true
   def detach(_node, %{listener: listener}), do: Native.unlisten(listener)

@@ -16,13 +16,23 @@ defmodule K8sConnect.Route.Kernel do
   @timeout 1_000
 
   @impl true
-  def prepare(%{node: node} = connection, session, options) do
+  def prepare(%{node: node} = connection, owner, session, options) do
     with :ok <- check_system(),
          {:ok, address} <- address(connection),
          :ok <- check_kind(node),
-         {:ok, named} <- check_host(node, address) do
-      asked = Map.take(options, [:sudo, :visible])
-      {:ok, Map.merge(asked, %{session: session, address: address, named: named})}
+         {:ok, named} <- check_host(node, address),
+         {:ok, %{listener: listener, redirects: redirects}} <-
+           Native.call(:listen, [session, owner, options.visible]) do
+      prepared = %{listener: listener, address: address, named: named}
+
+      with :ok <- Helper.claim(node, owner, redirects, options.sudo),
+           :ok <- check_open(redirects) do
+        {:ok, prepared}
+      else
+        {:error, error} ->
+          detach(node, prepared)
+          {:error, error}
+      end
     end
   end
 
@@ -39,25 +49,14 @@ defmodule K8sConnect.Route.Kernel do
   end
 
   @impl true
-  def attach(node, %{session: session, sudo: sudo, visible: visible} = prepared) do
-    with {:ok, %{listener: listener, redirects: redirects}} <-
-           Native.call(:listen, [session, visible]) do
-      if prepared.named, do: Hosts.put(node, host(node), prepared.address)
-
-      with :ok <- Helper.claim(node, redirects, sudo),
-           :ok <- check_open(redirects) do
-        {:ok, listener}
-      else
-        {:error, error} ->
-          detach(node, listener)
-          {:error, error}
-      end
-    end
+  def attach(node, prepared) do
+    if prepared.named, do: Hosts.put(node, host(node), prepared.address)
+    {:ok, prepared}
   end
 
   # In this order: while a redirect has no listener, connections to the pod's address are refused.
   @impl true
-  def detach(node, listener) do
+  def detach(node, %{listener: listener}) do
     Hosts.remove(node)
     Helper.release(node)
     Native.unlisten(listener)

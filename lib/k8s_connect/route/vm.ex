@@ -21,40 +21,43 @@ defmodule K8sConnect.Route.VM do
 
   # The socket takes one connection, and is made before, so that its failure has a reason.
   @impl true
-  def prepare(_connection, session, %{visible: false}) do
+  def prepare(_connection, owner, session, %{visible: false}) do
     with {:ok, path} <- Native.call(:dial, [session, socket_directory()]),
-         do: {:ok, %{session: session, path: path}}
+         do: {:ok, %{owner: owner, session: session, path: path, listener: nil}}
   end
 
-  def prepare(_connection, _session, %{visible: true}) do
+  def prepare(_connection, _owner, _session, %{visible: true}) do
     {:error, Error.new(:route, {:always_hidden, %{}})}
   end
 
   @impl true
-  def attach(node, %{session: session, path: path}) do
+  def attach(node, prepared) do
     case NetKernel.install(Carrier) do
       :ok ->
-        Table.put(node, path)
-        {:ok, nil}
+        Table.put(node, prepared.path)
+        {:ok, prepared}
+
+      {:error, {:unknown_net_kernel, _details} = reason} ->
+        if Distribution.same_kind?(node) and Epmd.install(),
+          do: listen(node, prepared),
+          else: {:error, Error.new(:route, reason)}
 
       {:error, reason} ->
-        if Distribution.same_kind?(node) and Epmd.install(),
-          do: listen(node, session),
-          else: {:error, Error.new(:route, reason)}
+        {:error, Error.new(:route, reason)}
     end
   end
 
   # The connection comes from `:inet_tcp_dist`; the listener makes it a hidden one.
-  defp listen(node, session) do
+  defp listen(node, %{owner: owner, session: session} = prepared) do
     with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
-           Native.call(:listen, [session, false]) do
+           Native.call(:listen, [session, owner, false]) do
       Table.put(node, port)
-      {:ok, listener}
+      {:ok, %{prepared | listener: listener}}
     end
   end
 
   @impl true
-  def detach(node, listener) do
+  def detach(node, %{listener: listener}) do
     Table.bury(node)
     if listener, do: Native.unlisten(listener)
   end

@@ -6,6 +6,18 @@ defmodule Mix.K8sConnect.Bridge do
   #
   # The I/O protocol: https://www.erlang.org/doc/apps/stdlib/io_protocol.html
 
+  # Requests with nothing to call in them.
+  @passed [
+    :put_chars,
+    :get_chars,
+    :get_line,
+    :get_password,
+    :get_geometry,
+    :getopts,
+    :terminal_state,
+    :shell_history
+  ]
+
   @doc """
   Starts the shell, from inside of the process that shows it, as `:group` calls it; answers the
   shell's process.
@@ -39,8 +51,12 @@ defmodule Mix.K8sConnect.Bridge do
         :ok
 
       {:io_request, from, reference, request} ->
-        # The answer goes straight to who asks.
-        send(shown_by, {:io_request, from, reference, there(request, node)})
+        # The reply goes straight to the process that asks.
+        case there(request, node) do
+          {:ok, request} -> send(shown_by, {:io_request, from, reference, request})
+          :refused -> send(from, {:io_reply, reference, {:error, :request}})
+        end
+
         loop(shown_by, node)
 
       other ->
@@ -49,15 +65,38 @@ defmodule Mix.K8sConnect.Bridge do
     end
   end
 
+  # What a request names is called on the node that asks, or not at all: nothing of its choice runs here.
+  # Only what formats a text does, which the other side's `:io.format` leaves to the group leader.
+  defp there({:put_chars, encoding, :io_lib, function, [format, arguments]}, _node)
+       when function in [:format, :fwrite],
+       do: {:ok, {:put_chars, encoding, :io_lib, function, [format, arguments]}}
+
+  defp there({:put_chars, _encoding, _module, _function, _arguments}, _node), do: :refused
+  defp there({:put_chars, _module, _function, _arguments}, _node), do: :refused
+
   defp there({:get_until, encoding, prompt, module, function, arguments}, node) do
-    {:get_until, encoding, prompt, __MODULE__, :parse, [node, module, function, arguments]}
+    arguments = [node, module, function, arguments]
+    {:ok, {:get_until, encoding, prompt, __MODULE__, :parse, arguments}}
   end
 
-  defp there({:setopts, options}, node) do
-    {:setopts, for(option <- options, do: option_there(option, node))}
+  defp there({:get_until, prompt, module, function, arguments}, node),
+    do: there({:get_until, :latin1, prompt, module, function, arguments}, node)
+
+  defp there({:requests, requests}, node) when is_list(requests) do
+    requests = Enum.map(requests, &there(&1, node))
+
+    if :refused in requests,
+      do: :refused,
+      else: {:ok, {:requests, for({:ok, request} <- requests, do: request)}}
   end
 
-  defp there(request, _node), do: request
+  defp there({:setopts, options}, node) when is_list(options),
+    do: {:ok, {:setopts, for(option <- options, do: option_there(option, node))}}
+
+  defp there(request, _node) do
+    kind = if is_tuple(request) and request != {}, do: elem(request, 0), else: request
+    if kind in @passed, do: {:ok, request}, else: :refused
+  end
 
   defp option_there({:expand_fun, fun}, node) when is_function(fun, 1),
     do: {:expand_fun, fn text -> :erpc.call(node, :erlang, :apply, [fun, [text]]) end}

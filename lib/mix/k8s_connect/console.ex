@@ -43,20 +43,21 @@ defmodule Mix.K8sConnect.Console do
   @doc """
   The pods that could be a target, and how to name one.
   """
-  @spec list(keyword(), Options.format()) :: no_return()
+  @spec list(keyword(), Options.format()) :: :ok
   def list(options, format) do
     options = Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout, :interactive])
 
     case K8sConnect.pods(options) do
       {:ok, pods} ->
         pods |> Enum.filter(& &1.beam) |> show_pods(format)
-        fail(Error.new(:options, {:no_target, %{}}), :text)
+        say("To connect, name a pod, or its owner, as in: mix k8s.connect sts/app")
 
       {:error, error} ->
         fail(error, format)
     end
   end
 
+  defp show_pods([], :text), do: say("no pods that look like Erlang nodes")
   defp show_pods(pods, :text), do: Enum.each(pods, &IO.puts("#{&1.name}  #{&1.phase}"))
 
   defp show_pods(pods, :json) do
@@ -168,13 +169,22 @@ defmodule Mix.K8sConnect.Console do
     :error, {:erpc, _reason} -> :ok
   end
 
-  # Evaluated there: what the expression names is the node's.
+  # Evaluated and shown there: modules, structs and what their fields hide are the node's.
+  @evaluate """
+  {value, _binding} = Code.eval_string(expression)
+  inspect(value, pretty: true, limit: :infinity, printable_limit: :infinity)
+  """
+
   defp rpc(expression, node, format) do
-    {value, _binding} = :erpc.call(node, Code, :eval_string, [expression])
-    result(inspect(value, pretty: true, limit: :infinity, printable_limit: :infinity), format)
+    {shown, _binding} =
+      :erpc.call(node, Code, :eval_string, [@evaluate, [expression: expression]])
+
+    result(shown, format)
   catch
     :error, {:exception, reason, stacktrace} -> raised(:error, reason, stacktrace, node, format)
     :exit, {:exception, reason} -> raised(:exit, reason, [], node, format)
+    # The process that evaluates was killed by another one there.
+    :exit, {:signal, reason} -> raised(:exit, reason, [], node, format)
     :throw, value -> raised(:throw, value, [], node, format)
     :error, {:erpc, _reason} -> fail(Error.new(:connect, {:lost, %{node: node}}), format)
   end

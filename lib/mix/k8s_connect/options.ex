@@ -15,6 +15,7 @@ defmodule Mix.K8sConnect.Options do
     cookie_file: :string,
     cookie_from: :string,
     timeout: :integer,
+    connect_timeout: :integer,
     protocol: :string,
     route: :string,
     sudo: :boolean,
@@ -85,7 +86,7 @@ defmodule Mix.K8sConnect.Options do
          {:ok, command} <- command(modes, command),
          :ok <- check_exec(options, format),
          {:ok, targets} <- targets(words, options) do
-      {:ok, {:exec, Enum.map(targets, &named(&1, options)), command}}
+      {:ok, {:exec, Enum.map(targets, &{&1, options}), command}}
     end
   end
 
@@ -120,7 +121,6 @@ defmodule Mix.K8sConnect.Options do
          {:ok, options} <- choices(options),
          {:ok, target} <- target(words, options),
          {:ok, mode} <- mode(modes) do
-      {target, options} = named(target, options)
       {:ok, what(target, options, mode)}
     end
   end
@@ -143,7 +143,6 @@ defmodule Mix.K8sConnect.Options do
          {:ok, options} <- choices(options),
          {:ok, target} <- target(words, options),
          {:ok, format} <- format(for {format, true} <- formats, do: format) do
-      {target, options} = named(target, options)
       {:ok, target, options, format}
     end
   end
@@ -204,20 +203,4 @@ defmodule Mix.K8sConnect.Options do
   defp mode(wait: false), do: {:ok, :return}
   defp mode([_one]), do: {:ok, :default}
   defp mode(_several), do: {:error, "--rpc, --remsh, --hold and --no-wait exclude each other"}
-
-  # `config :k8s_connect, targets: [prod: [...]]`; what is given on the command line wins.
-  defp named(nil, options), do: {nil, options}
-
-  defp named(target, options) do
-    targets = Application.get_env(:k8s_connect, :targets, [])
-
-    case Enum.find(targets, fn {name, _settings} -> Atom.to_string(name) == target end) do
-      nil ->
-        {target, options}
-
-      {_name, settings} ->
-        {target, settings} = Keyword.pop(settings, :target)
-        {target, Keyword.merge(settings, options)}
-    end
-  end
 end

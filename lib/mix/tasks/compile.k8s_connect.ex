@@ -197,8 +197,8 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     Enum.flat_map(
       [
         "Cargo.{toml,lock}",
-        "{core,exec,helper,nif}/{Cargo.toml,build.rs}",
-        "{core,exec,helper,nif}/src/**/*.rs"
+        "*/{Cargo.toml,build.rs}",
+        "*/src/**/*.rs"
       ],
       &Path.wildcard(Path.join(@native, &1))
     )

@@ -19,7 +19,7 @@ defmodule Mix.Tasks.K8s.Connect do
 
   TARGET is a pod (`app-0`, `pod/app-0`), its owner (`sts/app`, `deploy/web`), a Service (`svc/app`),
   or a name from the configuration. Of several pods the first ready one is taken. Without a target
-  the pods that look like Erlang nodes are listed.
+  it lists the pods that look like Erlang nodes.
 
   ## What happens then
 
@@ -91,6 +91,8 @@ defmodule Mix.Tasks.K8s.Connect do
       `get` on pods/portforward and not `create`, which is enough up to Kubernetes 1.34
     * `--timeout MS` - for each request to the API server, and for a login plugin before it, 15000
       unless given
+    * `--connect-timeout MS` - for the whole connection setup, 60000 unless given; no limit where a login
+      plugin can ask on the terminal
     * `--yes` - connects to a context that is protected without asking, see below
     * `--json` - what was asked for, or the error, as an object on standard output
     * `--verbose` - also the steps of the protocols, with their times
@@ -119,8 +121,7 @@ defmodule Mix.Tasks.K8s.Connect do
 
   Steps with their milliseconds and errors go to standard error; what was asked for goes to standard
   output. The first step says what is about to be connected: context / namespace / target / route.
-  Exit codes: 0 success; 1 the connection failed or was lost, or the expression raised; 2 usage error, or
-  no target. With `--exec`: the command's exit code. With `--json` standard output has
+  Exit codes: 0 success; 1 the connection failed or was lost, or the expression raised; 2 usage error. With `--exec`: the command's exit code. With `--json` standard output has
   `{"connection": …}`, `{"result": "…"}` of `--rpc`, or `{"pods": […]}`, and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
 
   But for `iex -S mix`, which starts it, the project is not compiled first: one that does not compile
@@ -130,18 +131,21 @@ defmodule Mix.Tasks.K8s.Connect do
 
   use Mix.Task
 
-  alias Mix.K8sConnect.{Console, Options, Shell}
+  alias K8sConnect.Error
+  alias Mix.K8sConnect.{Console, Options, Project, Shell}
 
   @impl true
   def run(arguments) do
-    # Whoever starts IEx by it wants the project; otherwise it may be one that does not compile.
-    Mix.Task.run(if Shell.iex?(), do: "app.start", else: "loadpaths")
+    # `mix do` may have another one.
+    Mix.Task.reenable("k8s.connect")
+    Project.load()
 
     case Options.parse(arguments) do
       {:ok, {:list, options}, format} ->
         Console.list([interactive: Shell.asks?()] ++ options, format)
 
       {:ok, {:connect, target, options, mode}, format} ->
+        check_mode(mode, format)
         with_connection(target, options, format, &Console.run(mode, &1, format))
 
       {:ok, {:exec, targets, command}, format} ->
@@ -151,6 +155,15 @@ defmodule Mix.Tasks.K8s.Connect do
         Console.fail(error, format)
     end
   end
+
+  # Both shells would read from the one terminal.
+  defp check_mode(:remsh, format) do
+    if Shell.iex?(),
+      do: Console.fail(Error.new(:options, {:remsh_in_iex, %{}}), format),
+      else: :ok
+  end
+
+  defp check_mode(_mode, _format), do: :ok
 
   defp exec([], command, connections, _format),
     do: connections |> Enum.reverse() |> Console.exec(command)

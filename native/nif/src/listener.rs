@@ -1,6 +1,6 @@
 //! Listeners as the BEAM holds them: a resource that closes with its owner, whatever ends the owner.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use k8s_connect_core::{
     Error,
@@ -10,10 +10,7 @@ use rustler::{
     Atom, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource, ResourceArc, types::atom,
 };
 
-use crate::{
-    reply::{self, Caller},
-    session::Session,
-};
+use crate::{reply, session::Session};
 
 /// `None` once it is closed.
 struct Held(Mutex<Option<Listener>>);
@@ -41,17 +38,16 @@ struct Listening {
 }
 
 /// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback in place of the
-/// pod's epmd and node. They close with the calling process.
+/// pod's epmd and node. They close with the process `owner`.
 #[rustler::nif]
 fn listen(
     env: Env,
     reference: Reference,
     session: ResourceArc<Session>,
+    owner: LocalPid,
     visible: bool,
 ) -> NifResult<Atom> {
-    let caller = Arc::new(Caller::new(env, reference));
-    let owner = caller.pid();
-    reply::spawn_with(&caller, async move { open(&session, visible, owner).await })
+    reply::spawn(env, reference, async move { open(&session, visible, owner).await })
 }
 
 /// Closes the ports and all their connections.
@@ -76,6 +72,7 @@ async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Liste
     let ip = session.ip.ok_or_else(|| no_listener("the pod has no address".into()))?;
     let route = Route {
         link: session.link.clone(),
+        links: session.links(),
         ip,
         port: session.node.port,
         names: session.node.names.clone(),

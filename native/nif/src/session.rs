@@ -13,7 +13,7 @@ use k8s_connect_core::{
     cluster::Cluster,
     config::Access,
     cookie::Cookie,
-    link::Link,
+    link::{Link, Links, Protocol},
     node::{self, Node},
     outlet::one_shot::OneShot,
 };
@@ -28,6 +28,7 @@ pub struct Session {
     pod: String,
     namespace: String,
     cookie: Option<Cookie>,
+    protocol: Protocol,
     /// Kept for its idle connections, which another session may use, and dropped with the link.
     cluster: Mutex<Option<Arc<Cluster>>>,
 }
@@ -95,6 +96,7 @@ pub async fn attach(
         pod: pod.clone(),
         namespace: cluster.namespace().into(),
         cookie,
+        protocol: wish.protocol,
         cluster: kept,
     });
     if session.monitor(None, &owner).is_none() {
@@ -118,6 +120,11 @@ pub async fn attach(
 }
 
 impl Session {
+    /// Makes more links to the pod, as long as the session lasts.
+    pub fn links(&self) -> Option<Links> {
+        Some(Links::new(self.cluster()?, &self.pod, self.protocol))
+    }
+
     /// The cluster, as long as the session lasts.
     pub fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()

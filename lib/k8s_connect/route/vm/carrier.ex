@@ -38,6 +38,12 @@ defmodule K8sConnect.Route.VM.Carrier do
   def accept(_listen), do: exit(:not_supported)
   def accept_connection(_acceptor, _socket, _me, _allowed, _time), do: exit(:not_supported)
 
+  # `:net_kernel.setopts/2` with `:new` asks each module about its listener.
+  def setopts(:undefined, _options), do: :ok
+  def setopts(socket, options), do: :inet_tcp_dist.setopts(socket, options)
+  def getopts(:undefined, _options), do: {:ok, []}
+  def getopts(socket, options), do: :inet_tcp_dist.getopts(socket, options)
+
   # The check that the node's name is of our own kind, long or short, is made by
   # `:inet_tcp_dist.setup/5` and by nobody else; no protocol needs it.
   def setup(node, _type, me, _long_or_short, setup_time) do

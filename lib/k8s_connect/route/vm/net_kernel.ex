@@ -10,7 +10,10 @@ defmodule K8sConnect.Route.VM.NetKernel do
   @size 5
   @module_index 4
 
-  @type problem :: {:unknown_net_kernel, %{otp: String.t()}}
+  # A slow name lookup of another connection keeps it busy (OTP 25).
+  @timeout 5_000
+
+  @type problem :: {:unknown_net_kernel | :net_kernel_busy, map()}
 
   @doc """
   Puts `module` first; does nothing where it is.
@@ -35,7 +38,7 @@ defmodule K8sConnect.Route.VM.NetKernel do
   @spec installed?(module()) :: boolean()
   def installed?(module) do
     with pid when is_pid(pid) <- Process.whereis(:net_kernel),
-         state = :sys.get_state(pid),
+         state = :sys.get_state(pid, @timeout),
          {:ok, index} <- find(state) do
       Enum.any?(elem(state, index), &(elem(&1, @module_index) == module))
     else
@@ -45,13 +48,13 @@ defmodule K8sConnect.Route.VM.NetKernel do
 
   defp change(fun) do
     # Looked at first and from outside: nothing of ours may fail inside of net_kernel.
-    with {:ok, index} <- find(:sys.get_state(:net_kernel)) do
-      :sys.replace_state(:net_kernel, fn state ->
-        put_elem(state, index, fun.(elem(state, index)))
-      end)
-
+    with {:ok, index} <- find(:sys.get_state(:net_kernel, @timeout)) do
+      change = fn state -> put_elem(state, index, fun.(elem(state, index))) end
+      :sys.replace_state(:net_kernel, change, @timeout)
       :ok
     end
+  catch
+    :exit, {:timeout, _call} -> {:error, {:net_kernel_busy, %{seconds: div(@timeout, 1000)}}}
   end
 
   defp check_allowed do

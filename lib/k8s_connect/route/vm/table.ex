@@ -1,13 +1,13 @@
 defmodule K8sConnect.Route.VM.Table do
   @moduledoc false
-  # The nodes that are on this route, and the tombstones of those that were. Owned and written by
-  # the route's process, read by `net_kernel` and by what dials.
+  # The nodes that are on this route, and the tombstones of those that were. Written by the jobs of
+  # `K8sConnect.Route`, read by `net_kernel` and by the processes that connect.
 
   @table __MODULE__
 
   @spec new() :: :ok
   def new do
-    @table = :ets.new(@table, [:named_table, :protected, read_concurrency: true])
+    @table = :ets.new(@table, [:named_table, :public, read_concurrency: true])
     :ok
   end
 

@@ -109,7 +109,10 @@ impl Transport {
             let spare = copy(&request);
             let answer = self.with_login(request).await?;
             let pause = if answer.status() == StatusCode::TOO_MANY_REQUESTS {
-                pause(&answer).filter(|pause| Instant::now() + *pause < deadline)
+                pause(&answer).filter(|pause| {
+                    // The server may ask for more than a clock can hold.
+                    Instant::now().checked_add(*pause).is_some_and(|then| then < deadline)
+                })
             } else {
                 None
             };

@@ -1,30 +1,42 @@
 //! One upgraded connection, and the streams in it.
 //!
-//! Two tasks own it: one reads frames and hands them to their streams, one writes. There is no flow
-//! control here, so a stream that is not read holds up its neighbours once its queue is full. When
-//! either task ends, the connection is closed and every stream ends.
+//! Two tasks own it: one reads frames and hands them to their streams, one writes. The protocols have no
+//! flow control that we could use, so a stream that is not read holds up the others when its queue is
+//! full. It is reset after [`STREAM_TIMEOUT`], unless it is the only one. When either task ends, the
+//! connection is closed and every stream ends.
 
 use std::{
     collections::HashMap,
+    pin::pin,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf},
-    sync::{mpsc, watch},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        watch,
+    },
+    time::Instant,
 };
 
 use super::{
-    PIECE, SILENCE, Stream,
+    PIECE, Stream,
+    liveness::{Action, KEEPALIVE_INTERVAL, Liveness},
     wire::{Channels, Control, Decoder, Encoder, Form, Frame, Order, What},
 };
 
 /// Pieces that wait in a stream's queue, and in the connection's.
 const QUEUE: usize = 16;
+/// How long a stream with a full queue may hold up the others.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(5);
+/// Answers to pings that wait to be sent. A peer that asks for more and takes none is broken.
+const MAX_ANSWERS: usize = 64;
 
 /// A handle. Dropping the last one and the last stream closes the connection.
 #[derive(Clone)]
@@ -40,8 +52,12 @@ struct Shared {
     sinks: Mutex<HashMap<u32, Sink>>,
     /// Held while a stream is opened: ids must rise on the wire.
     next: tokio::sync::Mutex<u32>,
-    /// Whether bytes of ours wait for the peer to take them: then it cannot answer a ping either.
-    writing: AtomicBool,
+    /// Since when bytes of ours wait for the peer to take them.
+    blocked: Mutex<Option<Instant>>,
+    /// Answers that wait to be sent.
+    answers: AtomicUsize,
+    /// Whether the peer takes no new streams any more.
+    going_away: AtomicBool,
 }
 
 /// Where the frames of a stream go. A TCP connection has two streams: its data and its error text.
@@ -49,7 +65,17 @@ struct Shared {
 struct Sink {
     events: mpsc::Sender<Event>,
     is_error: bool,
+    /// The two streams.
+    pair: Pair,
 }
+
+#[derive(Clone, Copy)]
+struct Pair {
+    error: u32,
+    data: u32,
+}
+
+const GOING_AWAY: &str = "the API server is closing the connection";
 
 pub enum Event {
     Data(Bytes),
@@ -157,6 +183,9 @@ impl Connection {
     /// Opens a pair of streams; `first` is sent along with the request.
     pub async fn open(&self, what: What, first: Bytes) -> Result<Stream, String> {
         let (events, incoming) = mpsc::channel(QUEUE);
+        if self.shared.going_away.load(Ordering::Relaxed) {
+            return Err(GOING_AWAY.into());
+        }
         let mut next = self.shared.next.lock().await;
         let (error, data) = (*next, *next + 2);
         *next += 4;
@@ -188,14 +217,29 @@ impl Shared {
             form,
             sinks: Mutex::default(),
             next: tokio::sync::Mutex::new(1),
-            writing: AtomicBool::new(false),
+            blocked: Mutex::default(),
+            answers: AtomicUsize::new(0),
+            going_away: AtomicBool::new(false),
         }
     }
 
     fn insert(&self, error: u32, data: u32, events: mpsc::Sender<Event>) {
-        let mut sinks = self.lock();
-        sinks.insert(error, Sink { events: events.clone(), is_error: true });
-        sinks.insert(data, Sink { events, is_error: false });
+        let (mut sinks, pair) = (self.lock(), Pair { error, data });
+        sinks.insert(error, Sink { events: events.clone(), is_error: true, pair });
+        sinks.insert(data, Sink { events, is_error: false, pair });
+    }
+
+    /// Whether these are the only streams.
+    fn is_alone(&self, pair: Pair) -> bool {
+        self.lock().keys().all(|stream| [pair.error, pair.data].contains(stream))
+    }
+
+    fn set_blocked(&self, since: Option<Instant>) {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner) = since;
+    }
+
+    fn blocked(&self) -> Option<Instant> {
+        *self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<u32, Sink>> {
@@ -214,34 +258,49 @@ where
 {
     let mut input = BytesMut::with_capacity(2 * PIECE);
     let mut decoder = Decoder::new(shared.form);
-    let (mut ping, mut asked) = (1, false);
+    let mut liveness = Liveness::new(Instant::now());
+    // One timer, which is set anew when it fires and not with each read.
+    let mut timer = pin!(tokio::time::sleep(KEEPALIVE_INTERVAL));
+    let mut ping = 1;
     loop {
         input.reserve(PIECE);
-        match tokio::time::timeout(SILENCE, reader.read_buf(&mut input)).await {
-            Ok(Ok(0)) => return Err("the API server closed the connection".into()),
-            Ok(Ok(_)) => asked = false,
-            Ok(Err(error)) => return Err(format!("the connection broke: {error}")),
-            Err(_) if asked && !shared.writing.load(Ordering::Relaxed) => {
-                return Err(format!("no answer to a ping for {} s", SILENCE.as_secs()));
-            }
-            Err(_) => {
-                let Some(controls) = controls.upgrade() else { return Ok(()) };
-                let _ = controls.send(Control::Ping(ping));
-                ping += 2;
-                asked = true;
+        tokio::select! {
+            biased;
+            read = reader.read_buf(&mut input) => match read {
+                Ok(0) => return Err("the API server closed the connection".into()),
+                Ok(_) => liveness.heard(Instant::now()),
+                Err(error) => return Err(format!("the connection broke: {error}")),
+            },
+            () = &mut timer => {
+                let now = Instant::now();
+                match liveness.next(now, shared.blocked()) {
+                    Action::WaitUntil(then) => timer.as_mut().reset(then),
+                    Action::Ping => {
+                        let Some(controls) = controls.upgrade() else { return Ok(()) };
+                        let _ = controls.send(Control::Ping(ping));
+                        ping += 2;
+                        timer.as_mut().reset(now + KEEPALIVE_INTERVAL);
+                    }
+                    Action::Lost(reason) => return Err(reason),
+                }
+                continue;
             }
         }
         while let Some(frame) = decoder.next(&mut input)? {
             match frame {
                 Frame::Data { stream, bytes, fin } => {
-                    deliver(stream, bytes, fin, &shared).await;
+                    deliver(stream, bytes, fin, &controls, &shared).await;
                 }
                 Frame::Reset(stream) => end(stream, &shared).await,
                 Frame::Answer(answer) => {
+                    if shared.answers.fetch_add(1, Ordering::Relaxed) == MAX_ANSWERS {
+                        return Err("the API server sends pings and takes no answers".into());
+                    }
                     if let Some(controls) = controls.upgrade() {
-                        let _ = controls.send(answer);
+                        let _ = controls.send(Control::Answer(answer));
                     }
                 }
+                Frame::GoingAway => shared.going_away.store(true, Ordering::Relaxed),
                 Frame::Closed(_) if matches!(shared.form, Form::Channels(_)) => return Ok(()),
                 Frame::Closed(reason) => {
                     return Err(format!("the API server closed the connection: {reason}"));
@@ -249,10 +308,19 @@ where
                 Frame::Ignored => {}
             }
         }
+        if shared.going_away.load(Ordering::Relaxed) && shared.lock().is_empty() {
+            return Err(GOING_AWAY.into());
+        }
     }
 }
 
-async fn deliver(stream: u32, bytes: Bytes, fin: bool, shared: &Shared) {
+async fn deliver(
+    stream: u32,
+    bytes: Bytes,
+    fin: bool,
+    controls: &mpsc::WeakUnboundedSender<Control>,
+    shared: &Shared,
+) {
     let Some(sink) = shared.lock().get(&stream).cloned() else { return };
     if !bytes.is_empty() {
         let event = if sink.is_error {
@@ -261,10 +329,41 @@ async fn deliver(stream: u32, bytes: Bytes, fin: bool, shared: &Shared) {
             Event::Data(bytes)
         };
         // An error here means that nobody reads the stream any more; its drop has reset it.
-        let _ = sink.events.send(event).await;
+        if let Err(TrySendError::Full(event)) = sink.events.try_send(event)
+            && !wait_for_room(&sink, event, shared).await
+        {
+            reset(sink.pair, controls, shared);
+        }
     }
     if fin {
         end(stream, shared).await;
+    }
+}
+
+/// Whether the stream was read in time.
+async fn wait_for_room(sink: &Sink, event: Event, shared: &Shared) -> bool {
+    loop {
+        match tokio::time::timeout(STREAM_TIMEOUT, sink.events.reserve()).await {
+            Ok(Ok(room)) => {
+                room.send(event);
+                return true;
+            }
+            Ok(Err(_)) => return true, // nobody reads it any more
+            Err(_) if shared.is_alone(sink.pair) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Ends a stream on both sides; its reader sees the end after what is in the queue.
+fn reset(pair: Pair, controls: &mpsc::WeakUnboundedSender<Control>, shared: &Shared) {
+    {
+        let mut sinks = shared.lock();
+        sinks.remove(&pair.error);
+        sinks.remove(&pair.data);
+    }
+    if let Some(controls) = controls.upgrade() {
+        let _ = controls.send(Control::Reset(pair.data));
     }
 }
 
@@ -295,6 +394,9 @@ where
                 while let Ok(order) = orders.try_recv() {
                     encoder.order(order);
                 }
+                if matches!(control, Control::Answer(_)) {
+                    shared.answers.fetch_sub(1, Ordering::Relaxed);
+                }
                 encoder.control(&control);
             }
             Some(order) = orders.recv() => encoder.order(order),
@@ -306,13 +408,13 @@ where
         {
             encoder.order(order);
         }
-        shared.writing.store(true, Ordering::Relaxed);
+        shared.set_blocked(Some(Instant::now()));
         let written = async {
             writer.write_all(encoder.bytes()).await?;
             writer.flush().await
         };
         written.await.map_err(|error| format!("the connection broke: {error}"))?;
-        shared.writing.store(false, Ordering::Relaxed);
+        shared.set_blocked(None);
         encoder.clear();
     }
 }

@@ -3,7 +3,7 @@
 //! Of what a server and all that is between may take, a link is one of three: SPDY on one connection,
 //! the same inside of a WebSocket, or a WebSocket for each stream. Which one is seen by nobody else.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 mod channels;
 mod connection;
 pub mod exec;
+mod liveness;
 pub mod protocol;
 pub mod spdy;
 mod stream;
@@ -26,11 +27,11 @@ pub use stream::{Refused, Stream, Writer};
 pub(crate) use upgrade::failed;
 use wire::{Form, What};
 
+use crate::cluster::{self, Cluster};
+
 /// The size of the pieces that data is read and sent in. Larger ones cost latency, smaller ones
 /// a frame header and a system call more often.
 pub const PIECE: usize = 32 * 1024;
-/// Silence after which we ask with a ping, and silence after that which means death.
-const SILENCE: Duration = Duration::from_secs(10);
 
 /// A way to a pod. Dropping the last handle and the last stream closes it, and so does the end of one
 /// of its connections that comes by itself: then every stream ends, and [`Link::closed`] says why.
@@ -89,6 +90,31 @@ impl Link {
     #[must_use]
     pub fn closed_by(&self) -> Option<String> {
         self.ending.reason()
+    }
+}
+
+/// Makes links to one pod.
+#[derive(Clone)]
+pub struct Links {
+    cluster: Arc<Cluster>,
+    pod: Arc<str>,
+    protocol: Protocol,
+}
+
+impl Links {
+    /// Of a pod in the cluster's namespace.
+    #[must_use]
+    pub fn new(cluster: Arc<Cluster>, pod: &str, protocol: Protocol) -> Self {
+        Self { cluster, pod: pod.into(), protocol }
+    }
+
+    /// One more link; `port` is the one that is wanted first.
+    ///
+    /// # Errors
+    /// The API server's answer.
+    pub async fn link(&self, port: u16) -> Result<Link, cluster::Error> {
+        let (link, _what) = protocol::link(&self.cluster, &self.pod, port, self.protocol).await?;
+        Ok(link)
     }
 }
 

@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -114,12 +116,99 @@ async fn a_ping_is_answered() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn silence_is_asked_and_then_taken_for_death() {
+async fn two_pings_without_an_answer_end_the_connection() {
     let (link, mut peer) = pair();
+    let start = tokio::time::Instant::now();
+    for id in [1, 3] {
+        let mut ping = BytesMut::new();
+        spdy::put_ping(&mut ping, id);
+        peer.expect(&ping).await;
+    }
+    assert_eq!(link.closed().await, "no answer to 2 pings for 18 s");
+    assert!(start.elapsed() < Duration::from_secs(20));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_takes_nothing_ends_the_connection() {
+    // The duplex holds 1 MiB.
+    let (link, _peer) = pair();
+    let stream = link.open(1, Bytes::new()).await.unwrap();
+    let start = tokio::time::Instant::now();
+    let writer = stream.writer();
+    while writer.write(Bytes::from(vec![0; PIECE])).await {}
+    assert_eq!(link.closed().await, "timed out after 40 s sending data");
+    assert!(start.elapsed() <= Duration::from_secs(41));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_nobody_reads_is_reset_for_its_neighbours() {
+    let (link, mut peer) = pair();
+    let mut slow = link.open(1, Bytes::new()).await.unwrap();
+    let mut other = link.open(2, Bytes::new()).await.unwrap();
+    peer.expect_open(1, 1, b"").await;
+    peer.expect_open(5, 2, b"").await;
+    for _ in 0..20 {
+        peer.send(3, false, b"data").await;
+    }
+    peer.send(7, false, b"fine").await;
+    let start = tokio::time::Instant::now();
+    assert_eq!(other.read().await, Ok(Some(Bytes::from_static(b"fine"))));
+    assert!(start.elapsed() < Duration::from_secs(6));
+    peer.expect(&reset(3)).await;
+    // What was in the queue is not lost.
+    let mut pieces = 0;
+    while slow.read().await.unwrap().is_some() {
+        pieces += 1;
+    }
+    assert_eq!(pieces, 16);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_stream_has_all_the_time() {
+    let (link, mut peer) = pair();
+    let mut slow = link.open(1, Bytes::new()).await.unwrap();
+    peer.expect_open(1, 1, b"").await;
+    for _ in 0..20 {
+        peer.send(3, false, b"data").await;
+    }
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    for _ in 0..20 {
+        assert_eq!(slow.read().await, Ok(Some(Bytes::from_static(b"data"))));
+    }
+}
+
+#[tokio::test]
+async fn pings_whose_answers_are_not_taken_end_the_connection() {
+    let (ours, mut end) = tokio::io::duplex(1);
+    let link = Link::spdy(ours, Form::Spdy);
     let mut ping = BytesMut::new();
-    spdy::put_ping(&mut ping, 1);
-    peer.expect(&ping).await;
-    assert!(link.closed().await.contains("no answer to a ping"));
+    spdy::put_ping(&mut ping, 2);
+    let mut closed = std::pin::pin!(link.closed());
+    for _ in 0..1000 {
+        tokio::select! {
+            reason = &mut closed => {
+                assert!(reason.contains("takes no answers"), "{reason}");
+                return;
+            }
+            _ = end.write_all(&ping) => {}
+        }
+    }
+    panic!("it takes any number of pings");
+}
+
+#[tokio::test]
+async fn after_goaway_the_open_streams_go_on_and_no_other_is_opened() {
+    let (link, mut peer) = pair();
+    let mut stream = link.open(1, Bytes::new()).await.unwrap();
+    peer.expect_open(1, 1, b"").await;
+    peer.end.write_all(b"\x80\x03\0\x07\0\0\0\x08\0\0\0\x01\0\0\0\0").await.unwrap();
+    peer.send(3, false, b"still").await;
+    assert_eq!(stream.read().await, Ok(Some(Bytes::from_static(b"still"))));
+    assert!(link.open(2, Bytes::new()).await.is_err());
+    peer.send(1, true, b"").await;
+    peer.send(3, true, b"").await;
+    assert_eq!(stream.read().await, Ok(None));
+    assert_eq!(link.closed().await, "the API server is closing the connection");
 }
 
 #[tokio::test]
@@ -185,7 +274,7 @@ async fn in_a_tunnel_silence_is_asked_by_spdy_as_a_web_socket_would_be_answered_
     let mut ping = BytesMut::new();
     spdy::put_ping(&mut ping, 1);
     assert_eq!(sent(&mut end).await, (0x82, ping.to_vec()));
-    assert!(link.closed().await.contains("no answer to a ping"));
+    assert!(link.closed().await.contains("no answer to 2 pings"));
 }
 
 /// A stream in channels, its link's end, and the server's end of its connection.
@@ -275,7 +364,7 @@ async fn in_channels_silence_is_asked_too() {
     assert_eq!(sent(&mut end).await, (0x89, 1_u32.to_be_bytes().to_vec()));
     end.write_all(&message(0x8a, b"\0\0\0\x01")).await.unwrap();
     assert_eq!(sent(&mut end).await.0, 0x89);
-    assert!(ending.wait().await.contains("no answer to a ping"));
+    assert!(ending.wait().await.contains("no answer to 2 pings"));
 }
 
 #[tokio::test]

@@ -54,7 +54,14 @@ pub enum What {
 pub enum Control {
     Reset(u32),
     Ping(u32),
-    Pong(Bytes),
+    Answer(Answer),
+}
+
+/// An answer to a ping of the peer's.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer {
+    Spdy(u32),
+    WebSocket(Bytes),
 }
 
 /// What came in.
@@ -66,8 +73,10 @@ pub enum Frame {
         fin: bool,
     },
     Reset(u32),
-    /// Something that is to be answered, and how.
-    Answer(Control),
+    /// A ping, and its answer.
+    Answer(Answer),
+    /// The peer takes no new streams.
+    GoingAway,
     /// The peer ends the connection.
     Closed(String),
     Ignored,
@@ -155,14 +164,15 @@ fn next_spdy(decoder: &mut spdy::Decoder, input: &mut BytesMut) -> Result<Option
             Frame::Data { stream, bytes: Bytes::new(), fin: true }
         }
         spdy::Frame::Reset { stream, .. } => Frame::Reset(stream),
-        spdy::Frame::Ping { id } if id % 2 == 0 => Frame::Answer(Control::Ping(id)),
+        spdy::Frame::Ping { id } if id % 2 == 0 => Frame::Answer(Answer::Spdy(id)),
+        spdy::Frame::Goaway => Frame::GoingAway,
         _ => Frame::Ignored,
     }))
 }
 
 fn of_control(frame: websocket::Frame) -> Frame {
     match frame {
-        websocket::Frame::Ping(bytes) => Frame::Answer(Control::Pong(bytes)),
+        websocket::Frame::Ping(bytes) => Frame::Answer(Answer::WebSocket(bytes)),
         websocket::Frame::Close(reason) => Frame::Closed(reason),
         websocket::Frame::Pong | websocket::Frame::Data { .. } => Frame::Ignored,
     }
@@ -226,7 +236,10 @@ impl Encoder {
 
     pub fn control(&mut self, control: &Control) {
         match (self.form, control) {
-            (_, Control::Pong(bytes)) => websocket::put(&mut self.out, Kind::Pong, &[bytes]),
+            (_, Control::Answer(Answer::WebSocket(bytes))) => {
+                websocket::put(&mut self.out, Kind::Pong, &[bytes]);
+            }
+            (_, Control::Answer(Answer::Spdy(id))) => spdy::put_ping(&mut self.plain, *id),
             (Form::Channels(_), Control::Ping(id)) => {
                 websocket::put(&mut self.out, Kind::Ping, &[&id.to_be_bytes()]);
             }

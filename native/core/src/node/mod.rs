@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
+use tokio::time::{Instant, timeout, timeout_at};
 use tracing::field::Empty;
 
 use crate::link::{Link, Refused, Stream};
@@ -13,8 +14,10 @@ pub mod handshake;
 pub mod name;
 pub mod port;
 
-/// A node that answers takes milliseconds; one that takes longer than this does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// For a whole answer, of epmd or of a node: they take milliseconds, and a pod may send one byte at a time.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Names that an epmd may know.
+const MAX_NAMES: usize = 64;
 
 /// Why no node could be found behind a link.
 #[derive(Debug, Error)]
@@ -231,11 +234,15 @@ async fn find(
     if wanted.is_none() {
         arrived?;
         let mut known = vec![entry.name.clone()];
-        for other in epmd.rest() {
-            if shake(link, other).await.is_ok() {
-                known.push(other.name.clone());
+        // Neighbours that do not answer in time do not count.
+        let alive = async {
+            for other in epmd.rest() {
+                if shake(link, other).await.is_ok() {
+                    known.push(other.name.clone());
+                }
             }
-        }
+        };
+        let _ = timeout(TIMEOUT, alive).await;
         if known.len() > 1 {
             return Err(Error::SeveralNodes { known });
         }
@@ -274,6 +281,7 @@ async fn first_alive(
 /// epmd's answer, as far as it has come, and how far it has been looked at.
 struct Epmd {
     stream: Stream,
+    deadline: Instant,
     names: epmd::Names,
     seen: Vec<epmd::Entry>,
     looked_at: usize,
@@ -282,11 +290,12 @@ struct Epmd {
 impl Epmd {
     async fn ask(link: &Link) -> Result<Self, Error> {
         tracing::debug!(name: "epmd", asked = "NAMES_REQ", port = epmd::PORT);
+        let deadline = Instant::now() + TIMEOUT;
         let stream = link
             .open(epmd::PORT, epmd::NAMES)
             .await
             .map_err(|reason| Error::LinkClosed { reason })?;
-        Ok(Self { stream, names: epmd::Names::default(), seen: Vec::new(), looked_at: 0 })
+        Ok(Self { stream, deadline, names: epmd::Names::default(), seen: Vec::new(), looked_at: 0 })
     }
 
     /// The next node that fits; the answer is read no further than that.
@@ -299,7 +308,7 @@ impl Epmd {
                     return Ok(entry.clone());
                 }
             }
-            match within(self.stream.read()).await {
+            match timeout_at(self.deadline, self.stream.read()).await.ok() {
                 None => return Err(Error::EpmdSilent),
                 Some(Err(Refused(message))) => {
                     return Err(Error::NoEpmd { message, tried: vec![] });
@@ -341,6 +350,9 @@ impl Epmd {
 
     fn take(&mut self) -> Result<(), Error> {
         while let Some(entry) = self.names.next_entry().map_err(|seen| Error::EpmdJunk { seen })? {
+            if self.seen.len() == MAX_NAMES {
+                return Err(Error::EpmdJunk { seen: format!("more than {MAX_NAMES} names") });
+            }
             tracing::debug!(name: "epmd", node = entry.name, port = entry.port);
             self.seen.push(entry);
         }
@@ -388,12 +400,13 @@ async fn shake_as(
     send_name: Bytes,
 ) -> Result<handshake::Challenge, Error> {
     let node = || entry.name.clone();
+    let deadline = Instant::now() + TIMEOUT;
     let span = tracing::debug_span!("handshake", port = entry.port, name = Empty, flags = Empty);
     let mut stream =
         link.open(entry.port, send_name).await.map_err(|reason| Error::LinkClosed { reason })?;
     let mut reader = handshake::Reader::default();
     loop {
-        match within(stream.read()).await {
+        match timeout_at(deadline, stream.read()).await.ok() {
             None => return Err(Error::HandshakeSilent { node: node() }),
             Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
             Some(Err(Refused(message))) => {
@@ -410,10 +423,6 @@ async fn shake_as(
             return Ok(challenge);
         }
     }
-}
-
-async fn within<T>(answer: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(PATIENCE, answer).await.ok()
 }
 
 #[cfg(test)]

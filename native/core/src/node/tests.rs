@@ -50,3 +50,56 @@ async fn a_visitor_that_was_asked_for_is_among_the_names() {
     let names: Vec<_> = node.unwrap().names.into_iter().map(|entry| entry.name).collect();
     assert_eq!(names, ["rem-1-app", "app", "worker"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_byte_by_byte_has_one_time_limit() {
+    let start = Instant::now();
+    let (link, mut peer) = pair();
+    let drip = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        peer.send(3, false, b"\0\0\x11\x11").await;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            peer.send(3, false, b"x").await;
+        }
+    };
+    tokio::select! {
+        node = probe(&link, None, || None) => assert!(matches!(node, Err(Error::EpmdSilent))),
+        () = drip => {}
+    }
+    assert!(start.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_byte_by_byte_has_one_time_limit() {
+    let start = Instant::now();
+    let (link, mut peer) = pair();
+    let drip = async {
+        peer.expect_open(1, 5555, &handshake::send_name()).await;
+        peer.send(3, false, b"\0\x03sok\0\xffN").await;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            peer.send(3, false, b"x").await;
+        }
+    };
+    tokio::select! {
+        node = at(&link, 5555) => assert!(matches!(node, Err(Error::HandshakeSilent { .. }))),
+        () = drip => {}
+    }
+    assert!(start.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
+async fn an_epmd_with_too_many_names_is_none() {
+    let (link, mut peer) = pair();
+    let pod = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        let mut answer = b"\0\0\x11\x11".to_vec();
+        for number in 0..65 {
+            answer.extend(format!("name n{number} at port 5555\n").bytes());
+        }
+        peer.send(3, false, &answer).await;
+    };
+    let (node, ()) = tokio::join!(probe(&link, Some("none"), || None), pod);
+    assert!(matches!(node, Err(Error::EpmdJunk { seen }) if seen == "more than 64 names"));
+}

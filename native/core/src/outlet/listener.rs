@@ -17,11 +17,15 @@ use bytes::Bytes;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::{AbortHandle, JoinSet},
 };
 
 use super::{hidden::Filters, owner::Owner, pump::pump};
-use crate::{link::Link, node::epmd};
+use crate::{
+    link::{Link, Links},
+    node::epmd,
+};
 
 /// Connections at once, at each of the two ports. Others wait until one of them ends.
 const CONNECTIONS: usize = 64;
@@ -36,8 +40,11 @@ const BACK_OFF: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(1
 
 /// What a listener stands for.
 pub struct Route {
-    /// The link to the pod. Connections share it, and it stays open as long as they do.
+    /// The link to the pod. The first program has it, and it stays open as long as that has it.
     pub link: Link,
+    /// Makes a link for each program beside the first: one that reads slowly must not hold up the others.
+    /// `None` has them share the first.
+    pub links: Option<Links>,
     /// The pod's address.
     pub ip: IpAddr,
     /// The node's port, at that address as on the pod's loopback.
@@ -73,11 +80,13 @@ impl Listener {
     where
         C: FnMut(&TcpStream) -> bool + Send + 'static,
     {
-        let Route { link, ip, port, names, visible } = route;
+        let Route { link, links, ip, port, names, visible } = route;
         let ((epmd, epmd_port), (node, node_port)) = (bind(ip)?, bind(ip)?);
         let names: Arc<[epmd::Entry]> = names.into();
         let tell = move |client| tell(client, names.clone());
-        let carry = move |client| carry(client, link.clone(), port, visible);
+        let shared = Arc::new(Semaphore::new(1));
+        let carry =
+            move |client| carry(client, link.clone(), links.clone(), shared.clone(), port, visible);
 
         let refused = Arc::new(AtomicU64::new(0));
         let [epmd_check, node_check] = checks;
@@ -176,7 +185,23 @@ where
 }
 
 /// The node's side.
-async fn carry(client: TcpStream, link: Link, port: u16, visible: bool) {
+async fn carry(
+    client: TcpStream,
+    link: Link,
+    links: Option<Links>,
+    shared: Arc<Semaphore>,
+    port: u16,
+    visible: bool,
+) {
+    let first = shared.try_acquire();
+    let link = match links {
+        Some(links) if first.is_err() => match links.link(port).await {
+            Ok(link) => link,
+            // The program sees its connection closed.
+            Err(_) => return,
+        },
+        _ => link,
+    };
     let Ok(stream) = link.open(port, Bytes::new()).await else { return };
     // The stream keeps the link; this handle would too.
     drop(link);

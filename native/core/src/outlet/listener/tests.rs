@@ -15,7 +15,7 @@ const EPMD: usize = 0;
 fn route(link: Link, visible: bool) -> Route {
     let entry = |name: &str, port| epmd::Entry { name: name.into(), port };
     let names = vec![entry("app", 9100), entry("worker", 9101)];
-    Route { link, ip: "10.9.9.9".parse().unwrap(), port: 9100, names, visible }
+    Route { link, links: None, ip: "10.9.9.9".parse().unwrap(), port: 9100, names, visible }
 }
 
 fn listener(visible: bool) -> (Listener, Peer) {

@@ -1,0 +1,80 @@
+defmodule K8sConnect.Distribution.Cookies do
+  @moduledoc false
+  # Cookies of single nodes, which `auth` keeps in a table of exceptions from the default cookie. OTP has no
+  # call that reads or removes an exception: both are done in the table itself, found by its shape in
+  # the state of `auth` (-record(state, {our_cookie, other_cookies}), kernel/src/auth.erl, OTP 25 to 29).
+
+  # In the VM and not in a process: whoever has set a cookie may be killed.
+  @before __MODULE__
+  @timeout 5_000
+
+  @doc """
+  Sets the cookie of `node`.
+  """
+  @spec put(node(), atom()) :: :ok
+  def put(node, cookie) do
+    before = :persistent_term.get(@before, %{})
+
+    if not is_map_key(before, node),
+      do: :persistent_term.put(@before, Map.put(before, node, exception(node)))
+
+    true = Node.set_cookie(node, cookie)
+    :ok
+  end
+
+  @doc """
+  The nodes whose cookies were set and not restored.
+  """
+  @spec nodes() :: [node()]
+  def nodes, do: Map.keys(:persistent_term.get(@before, %{}))
+
+  @doc """
+  Undoes `put/2`.
+  """
+  @spec restore(node()) :: :ok
+  def restore(node) do
+    {before, others} = Map.pop(:persistent_term.get(@before, %{}), node)
+    # They are lost with the local node.
+    if before && Node.alive?(), do: restore(node, before)
+    :persistent_term.put(@before, others)
+  end
+
+  defp restore(node, {:exception, cookie}), do: Node.set_cookie(node, cookie)
+
+  defp restore(node, :default) do
+    with {:ok, table} <- table() do
+      :sys.replace_state(
+        :auth,
+        fn state ->
+          :ets.delete(table, node)
+          state
+        end,
+        @timeout
+      )
+    end
+  end
+
+  # Pinned to the default of today, which is all that OTP has a call for.
+  defp restore(node, :unknown), do: Node.set_cookie(node, Node.get_cookie())
+
+  defp exception(node) do
+    with {:ok, table} <- table() do
+      case :ets.lookup(table, node) do
+        [{^node, cookie}] -> {:exception, cookie}
+        [] -> :default
+      end
+    else
+      :unknown -> :unknown
+    end
+  end
+
+  defp table do
+    with auth when is_pid(auth) <- Process.whereis(:auth),
+         {:state, _default, table} <- :sys.get_state(auth, @timeout),
+         ^auth <- :ets.info(table, :owner) do
+      {:ok, table}
+    else
+      _another_shape -> :unknown
+    end
+  end
+end

@@ -1,0 +1,48 @@
+defmodule K8sConnect.Route.Kernel.HostsTest do
+  # The table belongs to the VM.
+  use ExUnit.Case, async: false
+
+  alias K8sConnect.Route.Kernel.Hosts
+
+  @address {10, 244, 1, 8}
+
+  setup do
+    before = :inet_db.res_option(:lookup)
+
+    on_exit(fn ->
+      Hosts.clear()
+      :inet_db.del_host(@address)
+      :inet_db.set_lookup(before)
+    end)
+  end
+
+  defp names, do: for({:host, @address, names} <- :inet_db.get_rc(), do: names)
+
+  test "a host is found, and the table is as before afterwards" do
+    before = :inet_db.res_option(:lookup)
+    Hosts.put(:"a@app-0.app", "app-0.app", @address)
+    assert {:ok, @address} = :inet.getaddr(~c"app-0.app", :inet)
+    assert hd(:inet_db.res_option(:lookup)) == :file
+    Hosts.remove(:"a@app-0.app")
+    assert names() == []
+    assert :inet_db.res_option(:lookup) == before
+  end
+
+  test "names that somebody else has put in stay" do
+    :inet_db.add_host(@address, [~c"theirs"])
+    Hosts.put(:"a@app-0.app", "app-0.app", @address)
+    assert {:ok, @address} = :inet.getaddr(~c"theirs", :inet)
+    Hosts.put(:"b@app-0.app", "app-0.app", @address)
+    Hosts.remove(:"a@app-0.app")
+    assert {:ok, @address} = :inet.getaddr(~c"app-0.app", :inet)
+    Hosts.remove(:"b@app-0.app")
+    assert names() == [[~c"theirs"]]
+  end
+
+  test "an order of lookups that somebody else has set meanwhile stays" do
+    Hosts.put(:"a@app-0.app", "app-0.app", @address)
+    :inet_db.set_lookup([:native, :file])
+    Hosts.clear()
+    assert :inet_db.res_option(:lookup) == [:native, :file]
+  end
+end
