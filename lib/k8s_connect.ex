@@ -105,7 +105,7 @@ defmodule K8sConnect do
         Sessions.start({Session, {self(), reference, Map.delete(options, :progress)}})
 
       reference
-      |> await(Process.monitor(session), options.progress)
+      |> await(Process.monitor(session), options)
       |> about(options.target.target)
     end
   end
@@ -148,10 +148,7 @@ defmodule K8sConnect do
   def disconnect(%Connection{node: node}), do: disconnect(node)
 
   def disconnect(node) when is_atom(node) do
-    for {session, connection} <- Sessions.list(),
-        connection.node == node,
-        do: Session.disconnect(session)
-
+    for session <- Sessions.of(node), do: Session.disconnect(session)
     :ok
   end
 
@@ -183,15 +180,15 @@ defmodule K8sConnect do
   @spec connections() :: [Connection.t()]
   def connections, do: for({_session, connection} <- Sessions.list(), do: connection)
 
-  defp await(reference, monitor, progress) do
+  defp await(reference, monitor, %{progress: progress} = options) do
     receive do
       {^reference, {:step, _name, _detail, _ms} = step} ->
         progress.(step)
-        await(reference, monitor, progress)
+        await(reference, monitor, options)
 
       {^reference, {:trace, _name, _detail, _us, _took} = trace} ->
         progress.(trace)
-        await(reference, monitor, progress)
+        await(reference, monitor, options)
 
       {^reference, {:ok, connection}} ->
         Process.demonitor(monitor, [:flush])
@@ -200,6 +197,10 @@ defmodule K8sConnect do
       {^reference, {:error, error}} ->
         # Nothing is left of the attempt when its failure is told.
         receive do: ({:DOWN, ^monitor, :process, _session, _reason} -> {:error, error})
+
+      # Ended by disconnect/1, by its owner, or with the application.
+      {:DOWN, ^monitor, :process, _session, reason} when reason in [:normal, :shutdown] ->
+        {:error, Error.new(:connect, {:lost, %{node: options.target.target || "the pod"}})}
 
       {:DOWN, ^monitor, :process, _session, reason} ->
         {:error, Error.new(:connect, {:session_died, %{problem: inspect(reason, limit: 5)}})}

@@ -10,7 +10,8 @@ defmodule K8sConnect.Connector do
   @type job :: %{
           session: pid(),
           native_session: Native.session(),
-          connection: Connection.t(),
+          # Without a route until one has been found to work.
+          connection: %Connection{},
           cookie: (() -> binary()),
           route: Route.options(),
           notify: (String.t(), String.t() -> term())
@@ -23,7 +24,10 @@ defmodule K8sConnect.Connector do
   Starts the steps. The calling process gets `{:DOWN, monitor, :process, pid, {:connector, result}}`.
   """
   @spec start(job()) :: {pid(), reference()}
-  def start(job), do: :erlang.spawn_opt(fn -> exit({:connector, run(job)}) end, [:link, :monitor])
+  def start(job) do
+    {_pid, _monitor} =
+      :erlang.spawn_opt(fn -> exit({:connector, run(job)}) end, [:link, :monitor])
+  end
 
   defp run(%{connection: connection} = job) do
     {routes, _why} = Route.choose(job.route)

@@ -52,7 +52,8 @@ defmodule K8sConnect.Distribution do
   """
   @spec disconnect(node()) :: :ok
   def disconnect(node) do
-    if Node.disconnect(node) == true,
+    # With a net_kernel that is busy, the call takes as long as that is.
+    if node in Node.list(:connected) and Node.disconnect(node) == true,
       do: await(1_000, fn -> node not in Node.list(:connected) end),
       else: :ok
   end
@@ -111,11 +112,15 @@ defmodule K8sConnect.Distribution do
     kind =
       if String.ends_with?(Atom.to_string(name), "localhost"), do: :shortnames, else: :longnames
 
+    # Before it is alive: this process may be killed.
+    :persistent_term.put(@own, name)
+
     case :net_kernel.start(name, %{name_domain: kind, dist_listen: false, hidden: true}) do
       {:ok, _pid} ->
-        :persistent_term.put(@own, Node.self())
+        :ok
 
       {:error, reason} ->
+        _ = :persistent_term.erase(@own)
         # Somebody else may have been faster.
         if Node.alive?(), do: :ok, else: refused(name, reason)
     end

@@ -54,7 +54,7 @@ defmodule K8sConnect.Route do
     with :ok <- GenServer.call(__MODULE__, {:reserve, node, owner}),
          {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do
       # The job has the time limit.
-      GenServer.call(__MODULE__, {:attach, node, route, prepared, cookie}, :infinity)
+      GenServer.call(__MODULE__, {:attach, node, owner, route, prepared, cookie}, :infinity)
     end
   end
 
@@ -104,11 +104,11 @@ defmodule K8sConnect.Route do
     end
   end
 
-  def handle_call({:attach, node, route, prepared, cookie}, from, state),
-    do: {:noreply, enqueue(state, {:attach, from, node, route, prepared, cookie})}
+  def handle_call({:attach, node, owner, route, prepared, cookie}, from, state),
+    do: {:noreply, enqueue(state, {:attach, from, {node, owner}, route, prepared, cookie})}
 
   def handle_call(:detach, {owner, _tag} = from, state),
-    do: {:noreply, owner |> detach_all(state) |> enqueue({:reply, from})}
+    do: {:noreply, owner |> detach_all(state) |> enqueue({:reply, from, :ok})}
 
   def handle_call({:attached, node}, _from, state),
     do: {:reply, with(%{attached: attached} <- state.nodes[node], do: attached), state}
@@ -118,8 +118,15 @@ defmodule K8sConnect.Route do
         {:DOWN, monitor, :process, _job, reason},
         %{job: {_pid, monitor, timer, job}} = state
       ) do
-    Process.cancel_timer(timer)
-    result = with {:done, result} <- reason, do: result, else: (_killed -> timed_out(job))
+    _ = Process.cancel_timer(timer)
+
+    result =
+      case {reason, job} do
+        {{:done, result}, _job} -> result
+        {:owner_gone, {:attach, _, {node, _}, _, _, _}} -> {:error, lost(node)}
+        {_killed, _job} -> timed_out(job)
+      end
+
     {:noreply, job |> finish(result, %{state | job: nil}) |> next()}
   end
 
@@ -185,7 +192,10 @@ defmodule K8sConnect.Route do
     jobs =
       for {node, %{attached: {route, attached}}} <- gone, do: {:detach, node, route, attached}
 
-    # The attach job of a node without one may be running.
+    # Nobody waits for the result of an attach that runs; its end undoes it.
+    with {pid, _monitor, _timer, {:attach, _from, {_node, ^owner}, _, _, _}} <- state.job,
+         do: Process.exit(pid, :owner_gone)
+
     jobs = if gone == [], do: [], else: jobs ++ [:leave]
     Enum.reduce(jobs, %{state | nodes: Map.new(kept)}, &enqueue(&2, &1))
   end
@@ -203,8 +213,8 @@ defmodule K8sConnect.Route do
 
   defp next(state), do: state
 
-  defp begin({:reply, from}, state) do
-    GenServer.reply(from, :ok)
+  defp begin({:reply, from, result}, state) do
+    GenServer.reply(from, result)
     next(state)
   end
 
@@ -215,14 +225,19 @@ defmodule K8sConnect.Route do
     start({:leave, nodes, Enum.uniq(routes)}, state)
   end
 
-  # Its owner has died or detached meanwhile.
-  defp begin({:attach, from, node, route, prepared, _cookie}, state)
-       when not is_map_key(state.nodes, node) do
-    GenServer.reply(from, {:error, Error.new(:connect, {:lost, %{node: node}})})
-    start({:detach, node, route, prepared}, state)
+  defp begin({:attach, from, {node, owner}, route, prepared, _cookie} = job, state) do
+    if owner?(node, owner, state) do
+      start(job, state)
+    else
+      GenServer.reply(from, {:error, lost(node)})
+      start({:detach, node, route, prepared}, state)
+    end
   end
 
   defp begin(job, state), do: start(job, state)
+
+  # It may have died or detached meanwhile, and the name may be another session's.
+  defp owner?(node, owner, state), do: match?(%{^node => %{owner: ^owner}}, state.nodes)
 
   defp start(job, state) do
     {pid, monitor} = spawn_monitor(fn -> exit({:done, run(job)}) end)
@@ -230,24 +245,30 @@ defmodule K8sConnect.Route do
     %{state | job: {pid, monitor, timer, job}}
   end
 
-  defp finish({:attach, from, node, route, _prepared, _cookie}, {:ok, attached}, state) do
-    case state.nodes do
-      %{^node => _entry} ->
+  defp finish({:attach, from, {node, owner}, route, prepared, _cookie}, result, state) do
+    case {owner?(node, owner, state), result} do
+      {true, {:ok, attached}} ->
         GenServer.reply(from, :ok)
         put_in(state.nodes[node].attached, {route, attached})
 
-      _owner_is_gone ->
-        GenServer.reply(from, {:error, Error.new(:connect, {:lost, %{node: node}})})
-        %{state | queue: :queue.in_r({:detach, node, route, attached}, state.queue)}
+      {false, {:ok, attached}} ->
+        undo({:detach, node, route, attached}, from, lost(node), state)
+
+      # It may have done a part of its work.
+      {_owner, {:error, error}} ->
+        undo({:detach, node, route, prepared}, from, error, state)
     end
   end
 
-  defp finish({:attach, from, _node, _route, _prepared, _cookie}, {:error, error}, state) do
-    GenServer.reply(from, {:error, error})
-    state
+  defp finish(_job, _result, state), do: state
+
+  # The reply comes when nothing of the attempt is left.
+  defp undo(detach, from, error, state) do
+    queue = :queue.in_r({:reply, from, {:error, error}}, state.queue)
+    %{state | queue: :queue.in_r(detach, queue)}
   end
 
-  defp finish(_job, _result, state), do: state
+  defp lost(node), do: Error.new(:connect, {:lost, %{node: node}})
 
   # The error of a killed job
   defp timed_out(job) do
@@ -271,15 +292,11 @@ defmodule K8sConnect.Route do
   defp problem(reason) when is_atom(reason), do: inspect(reason)
   defp problem(_reason), do: "a crash"
 
-  defp do_run({:attach, _from, node, route, prepared, cookie}) do
+  defp do_run({:attach, _from, {node, _owner}, route, prepared, cookie}) do
     with :ok <- ensure_distribution(route, node),
          {:ok, attached} <- module(route).attach(node, prepared) do
       if connects?(route), do: Distribution.set_cookie(node, cookie.())
       {:ok, attached}
-    else
-      {:error, error} ->
-        module(route).detach(node, prepared)
-        {:error, error}
     end
   end
 

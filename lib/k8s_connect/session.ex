@@ -51,7 +51,7 @@ defmodule K8sConnect.Session do
   def init({caller, reference, options}) do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
-    if owner = options.owner, do: Process.monitor(owner)
+    _monitor = if owner = options.owner, do: Process.monitor(owner)
 
     data = %__MODULE__{
       caller: caller,
@@ -137,6 +137,10 @@ defmodule K8sConnect.Session do
   def connecting(:info, {closed, {:ok, reason}}, %{closed: closed} = data),
     do: fail(Error.new(:node, {:link_closed, %{reason: reason}}), data)
 
+  # If the route of the connection turns out to be another one, it does not matter.
+  def connecting(:info, {:redirects_lost, _key, _error}, _data),
+    do: {:keep_state_and_data, :postpone}
+
   def connecting(type, event, data), do: not_up(type, event, data)
 
   # Both states before it is up
@@ -195,7 +199,8 @@ defmodule K8sConnect.Session do
   def up(:info, {closed, _reason}, %{closed: closed} = data), do: {:stop, :normal, data}
 
   # Nobody waits for a result any more, and the loss alone would not tell why.
-  def up(:info, {:redirects_lost, node, error}, %{connection: %{node: node}} = data) do
+  def up(:info, {:redirects_lost, _key, error}, %{connection: %{route: :kernel}} = data) do
+    node = data.connection.node
     :logger.error("k8s_connect: lost ~ts: ~ts", [node, Exception.message(error)])
     {:stop, :normal, data}
   end
@@ -274,8 +279,10 @@ defmodule K8sConnect.Session do
     :error, {:erpc, _reason} -> nil
   end
 
-  defp ticktime({:ongoing_change_to, seconds}), do: seconds
-  defp ticktime(seconds), do: seconds
+  defp ticktime({:ongoing_change_to, seconds}), do: ticktime(seconds)
+  defp ticktime(seconds) when is_integer(seconds) and seconds > 0, do: seconds
+  # The pod may answer anything.
+  defp ticktime(_other), do: nil
 
   defp tick(interval), do: {{:timeout, :tick}, interval, interval}
 

@@ -44,6 +44,16 @@ defmodule K8sConnect.Sessions do
   def unregister, do: :ets.match_delete(@table, {:_, self(), :_})
 
   @doc """
+  The sessions of a node, up or about to be.
+  """
+  @spec of(node()) :: [pid()]
+  def of(node) do
+    for {{_uid, ^node}, session, _connection} <- :ets.tab2list(@table), do: session
+  rescue
+    ArgumentError -> []
+  end
+
+  @doc """
   Those that are up; none where the application does not run.
   """
   @spec list() :: [{pid(), Connection.t()}]

@@ -23,14 +23,16 @@ defmodule K8sConnect.Route.Kernel do
          {:ok, named} <- check_host(node, address),
          {:ok, %{listener: listener, redirects: redirects}} <-
            Native.call(:listen, [session, owner, options.visible]) do
-      prepared = %{listener: listener, address: address, named: named}
+      # Another session may still have a claim for a node of this name.
+      key = {node, owner}
+      prepared = %{listener: listener, key: key, address: address, named: named}
 
-      with :ok <- Helper.claim(node, owner, redirects, options.sudo),
+      with :ok <- Helper.claim(key, owner, redirects, options.sudo),
            :ok <- check_open(redirects) do
         {:ok, prepared}
       else
         {:error, error} ->
-          detach(node, prepared)
+          release(prepared)
           {:error, error}
       end
     end
@@ -54,11 +56,15 @@ defmodule K8sConnect.Route.Kernel do
     {:ok, prepared}
   end
 
-  # In this order: while a redirect has no listener, connections to the pod's address are refused.
   @impl true
-  def detach(node, %{listener: listener}) do
+  def detach(node, prepared) do
     Hosts.remove(node)
-    Helper.release(node)
+    release(prepared)
+  end
+
+  # In this order: while a redirect has no listener, connections to the pod's address are refused.
+  defp release(%{key: key, listener: listener}) do
+    Helper.release(key)
     Native.unlisten(listener)
   end
 

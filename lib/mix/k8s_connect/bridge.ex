@@ -67,9 +67,10 @@ defmodule Mix.K8sConnect.Bridge do
 
   # What a request names is called on the node that asks, or not at all: nothing of its choice runs here.
   # Only what formats a text does, which the other side's `:io.format` leaves to the group leader.
-  defp there({:put_chars, encoding, :io_lib, function, [format, arguments]}, _node)
-       when function in [:format, :fwrite],
-       do: {:ok, {:put_chars, encoding, :io_lib, function, [format, arguments]}}
+  defp there({:put_chars, encoding, :io_lib, function, arguments}, _node)
+       when function in [:format, :fwrite] and length(arguments) == 2
+       when function == :write and length(arguments) == 1,
+       do: {:ok, {:put_chars, encoding, :io_lib, function, arguments}}
 
   defp there({:put_chars, _encoding, _module, _function, _arguments}, _node), do: :refused
   defp there({:put_chars, _module, _function, _arguments}, _node), do: :refused
@@ -82,7 +83,7 @@ defmodule Mix.K8sConnect.Bridge do
   defp there({:get_until, prompt, module, function, arguments}, node),
     do: there({:get_until, :latin1, prompt, module, function, arguments}, node)
 
-  defp there({:requests, requests}, node) when is_list(requests) do
+  defp there({:requests, requests}, node) when length(requests) >= 0 do
     requests = Enum.map(requests, &there(&1, node))
 
     if :refused in requests,
@@ -90,16 +91,26 @@ defmodule Mix.K8sConnect.Bridge do
       else: {:ok, {:requests, for({:ok, request} <- requests, do: request)}}
   end
 
-  defp there({:setopts, options}, node) when is_list(options),
-    do: {:ok, {:setopts, for(option <- options, do: option_there(option, node))}}
+  defp there({:setopts, options}, node) when length(options) >= 0,
+    do: {:ok, {:setopts, Enum.flat_map(options, &option_there(&1, node))}}
 
   defp there(request, _node) do
     kind = if is_tuple(request) and request != {}, do: elem(request, 0), else: request
     if kind in @passed, do: {:ok, request}, else: :refused
   end
 
+  # A function is called where it is from.
   defp option_there({:expand_fun, fun}, node) when is_function(fun, 1),
-    do: {:expand_fun, fn text -> :erpc.call(node, :erlang, :apply, [fun, [text]]) end}
+    do: [expand_fun: fn text -> :erpc.call(node, :erlang, :apply, [fun, [text]]) end]
 
-  defp option_there(option, _node), do: option
+  defp option_there({:expand_fun, fun}, node) when is_function(fun, 2) do
+    [
+      expand_fun: fn text, options ->
+        :erpc.call(node, :erlang, :apply, [fun, [text, options]])
+      end
+    ]
+  end
+
+  defp option_there({:expand_fun, _fun}, _node), do: []
+  defp option_there(option, _node), do: [option]
 end

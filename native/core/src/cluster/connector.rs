@@ -18,11 +18,6 @@ use crate::proxy::{Dialer, Proxy};
 
 /// The kernel's own question to a silent peer, and the time between repeats.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
-/// How long data that was sent may stay unacknowledged: a connection that is cut while we send has no
-/// silence to notice. The kernel's own limit is a quarter of an hour.
-#[cfg(target_os = "linux")]
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Connections that are kept for the next request.
 pub(crate) type Http = HttpClient<HttpsConnector<Dialer>, Body>;
 
@@ -38,8 +33,6 @@ pub(crate) fn http(config: &Config, proxy: Option<&Proxy>) -> kube::Result<Http>
     http.set_keepalive(Some(idle));
     http.set_keepalive_interval(Some(interval));
     http.set_keepalive_retries(Some(retries));
-    #[cfg(target_os = "linux")]
-    http.set_tcp_user_timeout(Some(USER_TIMEOUT));
 
     let dialer = match proxy {
         None => Dialer::direct(http),

@@ -371,7 +371,10 @@ async fn end(stream: u32, shared: &Shared) {
     let sink = shared.lock().remove(&stream);
     if let Some(sink) = sink {
         let event = if sink.is_error { Event::ErrorEnd } else { Event::DataEnd };
-        let _ = sink.events.send(event).await;
+        // If it is not read in time, it ends without this event.
+        if let Err(TrySendError::Full(event)) = sink.events.try_send(event) {
+            wait_for_room(&sink, event, shared).await;
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 use tracing::field::Empty;
 
 use crate::link::{Link, Refused, Stream};
@@ -234,15 +234,13 @@ async fn find(
     if wanted.is_none() {
         arrived?;
         let mut known = vec![entry.name.clone()];
-        // Neighbours that do not answer in time do not count.
-        let alive = async {
-            for other in epmd.rest() {
-                if shake(link, other).await.is_ok() {
-                    known.push(other.name.clone());
-                }
+        // One that is silent does not count; those that there was no time to ask do.
+        let deadline = Instant::now() + 2 * TIMEOUT;
+        for other in epmd.rest() {
+            if !matches!(timeout_at(deadline, shake(link, other)).await, Ok(Err(_))) {
+                known.push(other.name.clone());
             }
-        };
-        let _ = timeout(TIMEOUT, alive).await;
+        }
         if known.len() > 1 {
             return Err(Error::SeveralNodes { known });
         }
@@ -290,11 +288,11 @@ struct Epmd {
 impl Epmd {
     async fn ask(link: &Link) -> Result<Self, Error> {
         tracing::debug!(name: "epmd", asked = "NAMES_REQ", port = epmd::PORT);
-        let deadline = Instant::now() + TIMEOUT;
         let stream = link
             .open(epmd::PORT, epmd::NAMES)
             .await
             .map_err(|reason| Error::LinkClosed { reason })?;
+        let deadline = Instant::now() + TIMEOUT;
         Ok(Self { stream, deadline, names: epmd::Names::default(), seen: Vec::new(), looked_at: 0 })
     }
 
@@ -400,10 +398,10 @@ async fn shake_as(
     send_name: Bytes,
 ) -> Result<handshake::Challenge, Error> {
     let node = || entry.name.clone();
-    let deadline = Instant::now() + TIMEOUT;
     let span = tracing::debug_span!("handshake", port = entry.port, name = Empty, flags = Empty);
     let mut stream =
         link.open(entry.port, send_name).await.map_err(|reason| Error::LinkClosed { reason })?;
+    let deadline = Instant::now() + TIMEOUT;
     let mut reader = handshake::Reader::default();
     loop {
         match timeout_at(deadline, stream.read()).await.ok() {
