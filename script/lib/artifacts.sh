@@ -85,12 +85,12 @@ build_binary() {
   rm -r layer pause.tar
 }
 
-# go_build ARGUMENT... PACKAGE: with a line for each package that it compiles. Under sudo git does not
-# trust a clone that belongs to somebody else.
+# go_build ARGUMENT... PACKAGE: with progress, by the packages that are not in Go's cache. Under sudo git
+# does not trust a clone that belongs to somebody else, hence -buildvcs.
 go_build() {
   local common=(-C "$project/test/cluster" -modfile="$(mod_name).mod" -buildvcs=false -trimpath) stale
   stale=$(go list "${common[@]}" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "${@: -1}" | wc -l)
-  go build "${common[@]}" -v "$@" 2>&1 | count_lines "$stale"
+  go build "${common[@]}" -v "$@" 2>&1 | count_packages "$stale"
 }
 
 build_rootfs() {

@@ -78,12 +78,12 @@ show_progress() {
   [ -z "${step_terminal:-}" ] || [ "$2" = 0 ] || printf '\r%-52s%3d %%  %d of %d' "$step_text" $(($1 * 100 / $2)) "$1" "$2" > "$step_terminal"
 }
 
-# count_lines TOTAL: passes its input on; each line is progress.
-count_lines() {
+# count_packages TOTAL: counts the lines that `go build -v` prints for packages, which are one word each, and
+# passes the others on.
+count_packages() {
   local line count=0
   while IFS= read -r line; do
-    printf '%s\n' "$line"
-    show_progress $((count += 1)) "$1"
+    if [[ $line == *' '* ]]; then printf '%s\n' "$line"; else show_progress $((count += 1)) "$1"; fi
   done
 }
 
