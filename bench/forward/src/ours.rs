@@ -30,6 +30,7 @@ pub async fn run(pod: &str, ports: &[&str]) -> Done {
     let mut listeners = Vec::new();
     for to in ports {
         let route = Route {
+            links: None,
             link: link.clone(),
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: to.parse()?,
