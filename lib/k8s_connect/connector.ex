@@ -4,7 +4,7 @@ defmodule K8sConnect.Connector do
   # the same pod, the route, and the handshake. They run in a process of their own, which the session can
   # kill at any time: what they open ends with the session.
 
-  alias K8sConnect.{Connection, Error, Native, Route, Session, Sessions}
+  alias K8sConnect.{Connection, Error, Native, Route, Sessions}
 
   @typedoc "What a session knows when it starts its connector."
   @type job :: %{
@@ -40,7 +40,7 @@ defmodule K8sConnect.Connector do
 
   # Connecting twice to one pod gives one connection.
   defp register(connection, session) do
-    case Sessions.register(Session.key(connection), session) do
+    case Sessions.register(Sessions.key(connection), session) do
       :ok ->
         :ok
 

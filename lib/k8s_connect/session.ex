@@ -37,13 +37,6 @@ defmodule K8sConnect.Session do
     end
   end
 
-  @doc """
-  What a session is registered by: names and contexts repeat from cluster to cluster, the uid of a pod
-  does not.
-  """
-  @spec key(Connection.t()) :: {String.t(), node()}
-  def key(connection), do: {connection.uid, connection.node}
-
   @impl true
   def callback_mode, do: :state_functions
 
@@ -245,7 +238,7 @@ defmodule K8sConnect.Session do
   defp up(data) do
     Process.demonitor(data.monitor, [:flush])
     if data.connection.route != :exec, do: Node.monitor(data.connection.node, true)
-    true = Sessions.up(key(data.connection), data.connection)
+    true = Sessions.up(Sessions.key(data.connection), data.connection)
     note = Route.note(data.connection)
     if note, do: notify(data, {:step, "host", note, now(data)})
     notify(data, {:step, "connected", to(data.connection), now(data)})

@@ -22,6 +22,13 @@ defmodule K8sConnect.Sessions do
   def start(session), do: DynamicSupervisor.start_child(@supervisor, session)
 
   @doc """
+  What a session is registered by: names and contexts repeat from cluster to cluster, the uid of a pod
+  does not.
+  """
+  @spec key(Connection.t() | %Connection{}) :: {String.t(), node()}
+  def key(connection), do: {connection.uid, connection.node}
+
+  @doc """
   Registers `key` for `session`, or returns the session that has it.
   """
   @spec register(term(), pid()) :: :ok | {:taken, pid()}

@@ -71,6 +71,8 @@ impl Liveness {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);

@@ -239,7 +239,6 @@ impl Encoder {
             (_, Control::Answer(Answer::WebSocket(bytes))) => {
                 websocket::put(&mut self.out, Kind::Pong, &[bytes]);
             }
-            (_, Control::Answer(Answer::Spdy(id))) => spdy::put_ping(&mut self.plain, *id),
             (Form::Channels(_), Control::Ping(id)) => {
                 websocket::put(&mut self.out, Kind::Ping, &[&id.to_be_bytes()]);
             }
@@ -248,7 +247,9 @@ impl Encoder {
                 websocket::put(&mut self.out, Kind::Close, &[&1000_u16.to_be_bytes()]);
             }
             // In the tunnel a WebSocket's ping would be answered halfway.
-            (_, Control::Ping(id)) => spdy::put_ping(&mut self.plain, *id),
+            (_, Control::Ping(id) | Control::Answer(Answer::Spdy(id))) => {
+                spdy::put_ping(&mut self.plain, *id);
+            }
             (_, Control::Reset(stream)) => spdy::put_reset(&mut self.plain, *stream),
         }
     }
