@@ -9,7 +9,8 @@ timeout_factor=${K8S_CONNECT_TIMEOUT_FACTOR:-1}
 # shellcheck disable=SC2034 # for script/bootstrap, which builds it, and script/test
 cargo_deny_version=0.20.2
 # The user who is here, by sudo too; Rust is installed in this user's home, and sudo resets PATH.
-user_home=$(getent passwd "${SUDO_UID:-$(id -u)}" | cut -d: -f6)
+# A user id may have no account.
+user_home=$(getent passwd "${SUDO_UID:-$(id -u)}" | cut -d: -f6) || user_home=/nonexistent
 export PATH=$PATH:/usr/local/go/bin:$user_home/.cargo/bin:/usr/sbin:/sbin
 # shellcheck source=script/lib/system.sh
 source "$project/script/lib/system.sh"

@@ -98,7 +98,7 @@ defmodule K8sConnect.VersionsTest do
   defp document(rows) do
     file = path("guides/versions.md")
     versions = Map.new(there(), &{&1, version(&1)})
-    [head, foot] = file |> File.read!() |> String.split(~r/^\| laptop .*?\|$(?!\n\|)/ms, parts: 2)
+    [head, foot] = file |> File.read!() |> String.split(~r/^\| laptop .*?\|\n(?!\|)/ms, parts: 2)
 
     table =
       ["| laptop | pod | `net_kernel` untouched |", "|---|---|---|"] ++

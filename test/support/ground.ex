@@ -50,7 +50,9 @@ defmodule K8sConnect.Ground do
       for(line <- lines(File.read!("/proc/mounts")), line =~ ours, do: {:mount, line}),
       for(line <- output("ip", ["netns", "list"]), line =~ ours, do: {:namespace, line}),
       for(line <- output("ip", ["-brief", "link"]), line =~ ours, do: {:link, line}),
-      for(dir <- Path.wildcard("/sys/fs/cgroup/{,*/}#{name}"), do: {:cgroup, dir}),
+      # With cgroup v2 at the top, with v1 in each hierarchy.
+      for(dir <- Path.wildcard("/sys/fs/cgroup/#{name}"), do: {:cgroup, dir}),
+      for(dir <- Path.wildcard("/sys/fs/cgroup/*/#{name}"), do: {:cgroup, dir}),
       for(dir <- Path.wildcard(state), do: {:state, dir})
     ])
   end
