@@ -150,7 +150,7 @@ defmodule K8sConnect.ClusterTest do
     for words <- [["up"], ["down"], ["laptop", "true"]] do
       user = ["--reuid=4200", "--clear-groups", Path.join(tmp_dir, "script/cluster")]
       assert {output, 1} = run("/", "setpriv", user ++ words, @env)
-      assert output =~ "a cluster needs root. Try: sudo"
+      assert output =~ "a cluster needs root for its namespaces, mounts and cgroups. Try: sudo"
     end
 
     assert left() == []
