@@ -11,7 +11,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
 
 # script/vm's.
-: "${name:=}" "${state:=}" "${kernel:=}" "${suite:=}" "${cluster:=}"
+: "${name:=}" "${state:=}" "${kernel:=}" "${suite:=}" "${cgroup:=}" "${cluster:=}"
 
 vm_tools=(qemu-system-x86 mmdebstrap cpio kmod)
 vm_packages=systemd,systemd-sysv,dbus,libpam-systemd,systemd-container,udev,kmod,login,passwd,util-linux,mount
@@ -39,6 +39,16 @@ kernel_of() {
     bookworm) echo 6.1 ;;
     trixie) echo 6.12 ;;
     *) usage_error "--suite can be bookworm or trixie, not $1" ;;
+  esac
+}
+
+# What systemd reads on the kernel's command line.
+cgroup_words() {
+  case $1 in
+    v2) ;;
+    hybrid) echo systemd.unified_cgroup_hierarchy=0 ;;
+    v1) echo systemd.unified_cgroup_hierarchy=0 systemd.legacy_systemd_cgroup_controller=1 ;;
+    *) usage_error "--cgroup can be v1, v2 or hybrid, not $1" ;;
   esac
 }
 
@@ -205,7 +215,7 @@ start_emulator() {
   : > "$state/hvc0.out"
   qemu-system-x86_64 -daemonize -pidfile "$state/pid" "${accelerated[@]}" -smp 2 -m "$memory" -nic none -display none -monitor none -no-reboot \
     -kernel "$vm_kernel/vmlinuz" -initrd "$vm_kernel/initrd.gz" \
-    -append "console=ttyS0 rw quiet loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog systemd.show_status=no" \
+    -append "console=ttyS0 rw quiet loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog systemd.show_status=no $(cgroup_words "$cgroup")" \
     -drive "file=$vm_image/disk.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
     -drive "file=$vm_kernel/modules.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
     "${project_disk[@]}" \

@@ -59,6 +59,8 @@ defmodule K8sConnect.ScriptsTest do
           ["up", "--kernel", "4.19"],
           ["up", "--suite"],
           ["up", "--suite", "sid"],
+          ["up", "--cgroup", "v3"],
+          ["up", "--suite", "trixie", "--cgroup", "v1"],
           ["up", "--cluster", "now"],
           ["run"],
           ["login"],
