@@ -130,7 +130,7 @@ defmodule K8sConnect.Session do
   def connecting(:info, {closed, {:ok, reason}}, %{closed: closed} = data),
     do: fail(Error.new(:node, {:link_closed, %{reason: reason}}), data)
 
-  # If the route of the connection turns out to be another one, it does not matter.
+  # Judged in `up`: the connector may still fall back to a route without redirects.
   def connecting(:info, {:redirects_lost, _key, _error}, _data),
     do: {:keep_state_and_data, :postpone}
 

@@ -178,6 +178,10 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 1} = run(directory, "mix", words, env())
     assert output =~ ~s(context "testcluster" is protected by "test*")
 
+    # The doctor connects, too.
+    assert {output, _code} = run(directory, "mix", ["k8s.doctor", "app-0"], env())
+    assert output =~ ~s(context "testcluster" is protected by "test*")
+
     File.write!(runtime, "import Config\nconfig :k8s_connect, protekt: [\"test*\"]\n")
     assert {output, 2} = run(directory, "mix", words, env())
     assert output =~ "unknown key :protekt in config :k8s_connect"
@@ -185,6 +189,8 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     File.write!(runtime, "raise \"no such variable\"")
     assert {output, 2} = run(directory, "mix", words, env())
     assert output =~ "could not read config/runtime.exs: no such variable"
+    assert {output, 2} = System.cmd("mix", words ++ ["--json"], cd: directory, env: env())
+    assert output =~ ~s("kind":"bad_configuration")
   end
 
   test "without a target it lists the pods that look like nodes" do

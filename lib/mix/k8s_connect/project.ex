@@ -4,25 +4,25 @@ defmodule Mix.K8sConnect.Project do
   # does not compile can connect all the same. `iex -S mix` starts the project anyway.
 
   alias K8sConnect.Error
-  alias Mix.K8sConnect.{Console, Shell}
+  alias Mix.K8sConnect.{Console, Options, Shell}
 
   @doc """
-  Loads it.
+  Loads it, and ends the task with the error of a configuration that cannot be read.
   """
-  @spec load() :: :ok
-  def load do
+  @spec load(Options.format()) :: :ok
+  def load(format) do
     if Shell.iex?() do
       Mix.Task.run("app.start")
     else
       Mix.Task.run("loadpaths")
-      configure()
+      configure(format)
     end
 
     :ok
   end
 
   # Of `config/runtime.exs`, as `mix app.config` reads it after it has compiled: it may protect contexts.
-  defp configure do
+  defp configure(format) do
     file = Path.join(Path.dirname(Mix.Project.config()[:config_path]), "runtime.exs")
 
     if File.regular?(file) do
@@ -32,6 +32,6 @@ defmodule Mix.K8sConnect.Project do
   rescue
     exception ->
       details = %{file: "config/runtime.exs", problem: Exception.message(exception)}
-      Console.fail(Error.new(:options, {:bad_configuration, details}), :text)
+      Console.fail(Error.new(:options, {:bad_configuration, details}), format)
   end
 end

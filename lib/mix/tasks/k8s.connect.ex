@@ -138,9 +138,10 @@ defmodule Mix.Tasks.K8s.Connect do
   def run(arguments) do
     # `mix do` may have another one.
     Mix.Task.reenable("k8s.connect")
-    Project.load()
+    {_result, _parsed, format} = parsed = Options.parse(arguments)
+    Project.load(format)
 
-    case Options.parse(arguments) do
+    case parsed do
       {:ok, {:list, options}, format} ->
         Console.list([interactive: Shell.asks?()] ++ options, format)
 

@@ -51,15 +51,18 @@ defmodule Mix.Tasks.K8s.Doctor do
   use Mix.Task
 
   alias K8sConnect.Doctor
-  alias Mix.K8sConnect.{Console, Options, Report}
+  alias Mix.K8sConnect.{Console, Options, Project, Report}
 
   @impl true
   def run(arguments) do
-    Mix.Task.run("loadpaths")
-
     case Options.examination(arguments) do
-      {:ok, target, options, format} -> examine(target, options, format)
-      {:error, sentence} -> Console.fail(sentence <> "\nSee: mix help k8s.doctor", 2)
+      {:ok, target, options, format} ->
+        # It connects, too, and the configuration may protect the context.
+        Project.load(if format == :json, do: :json, else: :text)
+        examine(target, options, format)
+
+      {:error, sentence} ->
+        Console.fail(sentence <> "\nSee: mix help k8s.doctor", 2)
     end
   end
 
