@@ -19,6 +19,7 @@ defmodule K8sConnect do
     Command,
     Connection,
     Error,
+    Group,
     Native,
     Options,
     Pod,
@@ -28,6 +29,22 @@ defmodule K8sConnect do
     Sessions
   }
 
+  @typedoc """
+  A connection, or what stands for it: the name of a supervised one, its process, or what `connect_all/2` has
+  returned.
+  """
+  @type server :: Connection.t() | GenServer.server()
+
+  @typedoc """
+  What a process gets that has subscribed, as `{:k8s_connect, reference, event}`. `attempt` counts from 1 after
+  each loss and begins in `delay` milliseconds. `{:down, nil}` is an end that was asked for.
+  """
+  @type event ::
+          {:up, Connection.t()}
+          | {:reconnecting, reason :: Error.t(), attempt :: pos_integer(),
+             delay :: non_neg_integer()}
+          | {:down, Error.t() | nil}
+
   @doc """
   Connects to the node in a pod.
 
@@ -36,8 +53,8 @@ defmodule K8sConnect do
   [prod: [context: "prod", target: "sts/app"]]`. With the option `:selector` it may be `nil`.
 
   Connecting twice to one pod gives the same connection. It belongs to the VM and not to the
-  caller; it ends with `disconnect/1`, with `Node.disconnect/1`, or with the node. An attempt ends with
-  its caller.
+  caller. It ends with `disconnect/1` or `Node.disconnect/1`; when it is lost, it is restored: to the same pod, or
+  to one that replaces it. An attempt ends with its caller.
 
   ## Options
 
@@ -54,6 +71,9 @@ defmodule K8sConnect do
       lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
     * `:cookie_from` - `:spec`, the default, or `:exec`: the running node's own, by a command in its
       container, which needs the verbs `get` and `create` on `pods/exec`.
+    * `:reconnect` - whether a lost connection is restored: `true`, the default, until it is ended; `false`; or
+      `[max_attempts: number, deadline: milliseconds]`, both counted from each loss. The route `:exec` never does.
+      See the [guide](keeping-a-connection.md).
     * `:owner` - a local process: the connection ends with it. If there is a connection to the pod
       already, it keeps the owner that it has.
     * `:connect_timeout` - milliseconds for the whole of it, or `:infinity`; 60 000 unless given, and
@@ -97,17 +117,30 @@ defmodule K8sConnect do
          {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
          :ok <- Protection.check(place.context, options) do
       options.progress.(first_step(place, options))
-      options = pin(options, place.context)
+      options = confirmed(options, place.context)
       {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-      reference = make_ref()
 
-      {:ok, session} =
-        Sessions.start({Session, {self(), reference, Map.delete(options, :progress)}})
-
-      reference
-      |> await(Process.monitor(session), options)
+      case reconnecting(place, options) do
+        nil -> start(options)
+        connection -> await_up(connection, options.connect_timeout)
+      end
       |> about(options.target.target)
     end
+  end
+
+  defp start(options) do
+    reference = make_ref()
+    arguments = %{caller: self(), reference: reference, options: Map.delete(options, :progress)}
+    {:ok, session} = Sessions.start({Session, arguments})
+    await(reference, Process.monitor(session), options)
+  end
+
+  # It was lost, and is about to be back.
+  defp reconnecting(place, %{target: %{target: target, labels: labels}}) do
+    Enum.find(connections(), fn connection ->
+      connection.state == :reconnecting and connection.target == (target || labels) and
+        connection.context == place.context and connection.namespace == place.namespace
+    end)
   end
 
   # A right may be one for this pod's Secret only.
@@ -117,9 +150,11 @@ defmodule K8sConnect do
 
   defp about(result, _target), do: result
 
-  # The one that was confirmed: another may be the current one by now.
-  defp pin(options, "in-cluster"), do: options
-  defp pin(options, context), do: put_in(options.api.context, context)
+  # This context and no other, which may be the current one by now.
+  defp confirmed(options, "in-cluster"), do: %{options | confirmed: true}
+
+  defp confirmed(options, context),
+    do: put_in(%{options | confirmed: true}.api.context, context)
 
   # What is about to be connected, before anything is sent.
   defp first_step(place, options) do
@@ -141,16 +176,222 @@ defmodule K8sConnect do
   end
 
   @doc """
-  Ends a connection, given by itself or by its node. When this returns nothing of it is left.
-  Where there is no such connection, that is so already.
-  """
-  @spec disconnect(Connection.t() | node()) :: :ok
-  def disconnect(%Connection{node: node}), do: disconnect(node)
+  Connects to every running pod of a target, and follows it: a pod that comes is connected to, the connection to
+  one that goes is ended.
 
-  def disconnect(node) when is_atom(node) do
-    for session <- Sessions.of(node), do: Session.disconnect(session)
-    :ok
+      iex> {:ok, group} = K8sConnect.connect_all("sts/app")
+      iex> for connection <- K8sConnect.connections(group), do: connection.node
+      [:"app@10.244.1.2", :"app@10.244.1.3"]
+
+  Returns when each of the pods is connected, or has failed for good: `status/1` has the failures. One watch of
+  the API server serves all of them. `disconnect/1` with the group ends all of it. Takes the options of
+  `connect/2`, and `:name`.
+
+  ## Errors
+
+  `{:error, error}` if the pods cannot be listed, or if there are some and none could be connected.
+  """
+  @spec connect_all(String.t() | nil, keyword()) :: {:ok, pid()} | {:error, Error.t()}
+  def connect_all(target, options \\ []) do
+    {name, options} = Keyword.pop(options, :name)
+
+    with {:ok, options} <- Options.connect(target, options),
+         {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
+         :ok <- Protection.check(place.context, options) do
+      options.progress.(first_step(place, options))
+      options = confirmed(options, place.context)
+      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+      arguments = %{name: name, options: Map.delete(options, :progress)}
+
+      with {:ok, group} <- Sessions.start({Group, arguments}), do: await_all(group, options)
+    end
   end
+
+  defp await_all(group, options) do
+    case Group.await(group, options.connect_timeout) do
+      {:ok, [], [{_pod, error} | _more]} ->
+        disconnect(group)
+        {:error, error}
+
+      {:ok, _connections, _failed} ->
+        {:ok, group}
+
+      {:error, error} ->
+        {:error, error}
+    end
+  catch
+    :exit, {:timeout, _call} ->
+      details = %{
+        ms: options.connect_timeout,
+        step: nil,
+        target: options.target.target || options.target.labels
+      }
+
+      disconnect(group)
+      {:error, Error.new(:connect, {:timeout, details})}
+  end
+
+  @doc """
+  Keeps a connection in a supervision tree.
+
+      children = [
+        {K8sConnect, target: "sts/app", name: MyApp.Prod}
+      ]
+
+  Options are those of `connect/2`, and
+
+    * `:target` - as for `connect/2`.
+    * `:name` - what the connection is known by, for `node!/1`, `subscribe/1` and the others.
+    * `:all` - `true` connects to every running pod of the target, as `connect_all/2` does.
+
+  Starting does not wait for the connection, and does not fail with it: attempts are repeated with backoff, as
+  after a loss. An error that another attempt would repeat is logged, and ends the process with
+  `{:shutdown, error}`; it is not restarted then, as its restart is `:transient`. `await_up/2` waits.
+
+  A protected context needs `yes: true`.
+  """
+  @spec child_spec(keyword()) :: Supervisor.child_spec()
+  def child_spec(options) do
+    %{
+      id: options[:name] || __MODULE__,
+      start: {__MODULE__, :start_link, [options]},
+      restart: :transient
+    }
+  end
+
+  @doc """
+  Starts a connection that is linked to the caller; see `child_spec/1`.
+  """
+  @spec start_link(keyword()) :: GenServer.on_start()
+  def start_link(options) do
+    {own, options} = Keyword.split(options, [:target, :name, :all])
+
+    with {:ok, options} <- Options.connect(own[:target], options) do
+      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+      options = Map.delete(options, :progress)
+
+      if own[:all],
+        do: Group.start_link(%{name: own[:name], options: options}),
+        else: Session.start_link(%{name: local(own[:name]), options: options})
+    end
+  end
+
+  defp local(name) when is_atom(name) and name != nil, do: {:local, name}
+  defp local(name), do: name
+
+  @doc """
+  Ends a connection, given by itself, its node, its name or its process. When this returns nothing of it is left.
+  It does nothing if there is no such connection.
+  """
+  @spec disconnect(server() | node()) :: :ok
+  def disconnect(%Connection{session: session}), do: Session.disconnect(session)
+  def disconnect(pid) when is_pid(pid), do: Session.disconnect(pid)
+
+  def disconnect(name) do
+    sessions = if is_atom(name), do: Sessions.of(name), else: []
+
+    case {sessions, GenServer.whereis(name)} do
+      {[], pid} when is_pid(pid) -> Session.disconnect(pid)
+      {sessions, _pid} -> Enum.each(sessions, &Session.disconnect/1)
+    end
+  end
+
+  @doc """
+  The node that is connected now: after a pod was replaced it usually has another name.
+
+  Raises a `K8sConnect.Error` while the connection is not up.
+  """
+  @spec node!(server()) :: node()
+  def node!(server) do
+    case status(server) do
+      %{state: :up, connection: %{node: node}} ->
+        node
+
+      status ->
+        details = %{target: status[:target], state: status[:state]}
+        raise status[:error] || Error.new(:connect, {:not_up, details})
+    end
+  end
+
+  @doc """
+  Waits until the connection is up.
+
+  ## Errors
+
+  `{:error, error}` if it is not after `timeout` milliseconds, or if it has ended.
+  """
+  @spec await_up(server(), timeout()) :: {:ok, Connection.t()} | {:error, Error.t()}
+  def await_up(server, timeout \\ 60_000) do
+    :gen_statem.call(process(server), :await_up, timeout)
+  catch
+    :exit, {:timeout, _call} ->
+      {:error, Error.new(:connect, {:timeout, %{ms: timeout, step: nil, target: target(server)}})}
+
+    :exit, _ended ->
+      {:error, ended(server)}
+  end
+
+  @doc """
+  What is known of a connection:
+
+    * `:state` - `:connecting`, `:up`, `:reconnecting`, or `:down` if there is none.
+    * `:target` - what is connected to.
+    * `:connection` - the `t:K8sConnect.Connection.t/0`, or the last one; `nil` before the first.
+    * `:since` - when it came to this state.
+    * `:attempts` - attempts since the loss.
+    * `:reconnects` - how often it was lost and came back.
+    * `:error` - why it was lost, or why the last attempt has failed; `nil` when it is up.
+
+  For what `connect_all/2` has returned: `:state` is `:all`, `:connections` has those of the pods, `:pods` is how
+  many there are, and `:failed` has the errors of pods that could not be connected, by name.
+  """
+  @spec status(server()) :: map()
+  def status(server) do
+    :gen_statem.call(process(server), :status)
+  catch
+    :exit, _ended ->
+      %{state: :down, target: target(server), connection: nil, error: ended(server)}
+  end
+
+  @doc """
+  The `status/1` of each connection.
+  """
+  @spec status() :: [map()]
+  def status, do: for(%{session: session} <- connections(), do: status(session))
+
+  @doc """
+  Has the calling process told what happens to a connection, as `t:event/0`, beginning with what it is now.
+
+      iex> reference = K8sConnect.subscribe(connection)
+      iex> receive do: ({:k8s_connect, ^reference, {:up, connection}} -> connection.node)
+      :"app@10.244.1.2"
+
+  Raises a `K8sConnect.Error` if it has ended.
+  """
+  @spec subscribe(server()) :: reference()
+  def subscribe(server) do
+    :gen_statem.call(process(server), {:subscribe, self()})
+  catch
+    :exit, _ended -> raise ended(server)
+  end
+
+  @doc """
+  Ends a subscription.
+  """
+  @spec unsubscribe(server(), reference()) :: :ok
+  def unsubscribe(server, reference) do
+    :gen_statem.call(process(server), {:unsubscribe, reference})
+  catch
+    :exit, _ended -> :ok
+  end
+
+  defp process(%Connection{session: session}), do: session
+  defp process(server), do: server
+
+  defp target(%Connection{target: target}), do: target
+  defp target(server), do: inspect(server)
+
+  defp ended(server), do: Error.new(:connect, {:not_up, %{target: target(server), state: :down}})
 
   @doc """
   Runs a command, and what it starts, for which the pod's address leads to the pod; for nobody else.
@@ -175,10 +416,16 @@ defmodule K8sConnect do
   def exec(connections, command), do: connections |> List.wrap() |> Command.run(command)
 
   @doc """
-  The connections that are up.
+  The connections, those that are reconnecting included: see their `:state`.
   """
   @spec connections() :: [Connection.t()]
   def connections, do: for({_session, connection} <- Sessions.list(), do: connection)
+
+  @doc """
+  The connections of what `connect_all/2` has returned.
+  """
+  @spec connections(server()) :: [Connection.t()]
+  def connections(group), do: Map.get(status(group), :connections, [])
 
   defp await(reference, monitor, %{progress: progress} = options) do
     receive do
@@ -200,7 +447,8 @@ defmodule K8sConnect do
 
       # Ended by disconnect/1, by its owner, or with the application.
       {:DOWN, ^monitor, :process, _session, reason} when reason in [:normal, :shutdown] ->
-        {:error, Error.new(:connect, {:lost, %{node: options.target.target || "the pod"}})}
+        details = %{node: options.target.target || "the pod", reason: nil}
+        {:error, Error.new(:connect, {:lost, details})}
 
       {:DOWN, ^monitor, :process, _session, reason} ->
         {:error, Error.new(:connect, {:session_died, %{problem: inspect(reason, limit: 5)}})}

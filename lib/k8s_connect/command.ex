@@ -38,7 +38,7 @@ defmodule K8sConnect.Command do
   defp attached(%{node: node, route: :exec}) do
     case Route.attached(node) do
       {:exec, %{redirects: redirects}} -> {:ok, redirects}
-      _gone -> {:error, Error.new(:connect, {:lost, %{node: node}})}
+      _gone -> {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
     end
   end
 
@@ -101,10 +101,10 @@ defmodule K8sConnect.Command do
     {:error, Error.new(:exec, {kind, Map.put(details, :problem, problem)})}
   end
 
-  defp lost(node, {:shutdown, {:link_closed, reason}}),
+  defp lost(node, {:shutdown, %Error{reason: {:link_closed, %{reason: reason}}}}),
     do: Error.new(:exec, {:link_closed, %{node: node, reason: reason}})
 
-  defp lost(node, _reason), do: Error.new(:connect, {:lost, %{node: node}})
+  defp lost(node, _reason), do: Error.new(:connect, {:lost, %{node: node, reason: nil}})
 
   # What this BEAM has read of its standard input, and will. Its bytes are the command's, whatever they
   # mean: as latin1 they stay what they are.

@@ -49,6 +49,12 @@ defmodule K8sConnect.Native do
   @spec attach(reference(), map(), map()) :: :ok
   def attach(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
 
+  @spec reattach(reference(), session()) :: :ok
+  def reattach(_reference, _session), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec watch(reference(), map(), map()) :: :ok
+  def watch(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
+
   @spec dial(reference(), session(), String.t()) :: :ok
   def dial(_reference, _session, _directory), do: :erlang.nif_error(:nif_not_loaded)
 

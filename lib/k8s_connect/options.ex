@@ -12,11 +12,11 @@ defmodule K8sConnect.Options do
   @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
-             [:owner, :connect_timeout, :progress, :protocol] ++
+             [:owner, :connect_timeout, :reconnect, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
              [:yes, :confirm, :verbose]
   # What only the configuration has; `:service_account` is for tests.
-  @configuration [:targets, :protect, :net_kernel, :service_account]
+  @configuration [:targets, :protect, :net_kernel, :log, :service_account]
   @booleans [:interactive, :sudo, :visible, :yes, :verbose]
   @routes [:auto, :vm, :kernel, :exec]
   @protocols [:auto, :spdy, :websocket, :v4]
@@ -39,9 +39,11 @@ defmodule K8sConnect.Options do
           cookie_source: String.t() | nil,
           owner: pid() | nil,
           connect_timeout: timeout(),
+          reconnect: K8sConnect.Reconnect.policy(),
           route: K8sConnect.Route.Behaviour.options(),
           progress: (tuple() -> term()),
           yes: boolean(),
+          confirmed: boolean(),
           confirm: (String.t() -> boolean())
         }
 
@@ -81,16 +83,22 @@ defmodule K8sConnect.Options do
            # There the node is the one to ask for its name: nobody connects to it and finds it wrong.
            trust: options[:route] != :exec,
            verbose: options[:verbose] || false,
-           protocol: options[:protocol] || :auto
+           protocol: options[:protocol] || :auto,
+           # Of a reconnect: the pod that it must be, and what owned the one before.
+           wait: false,
+           uid: nil,
+           controller: nil
          },
          # In a function, which no report shows the inside of.
          cookie: fn -> cookie end,
          cookie_source: source,
          owner: options[:owner],
          connect_timeout: connect_timeout(options),
+         reconnect: options[:route] != :exec and Keyword.get(options, :reconnect, true),
          route: route(options),
          progress: options[:progress] || fn _step -> :ok end,
          yes: options[:yes] || false,
+         confirmed: false,
          confirm: options[:confirm] || fn _context -> false end
        }}
     end

@@ -74,10 +74,10 @@ defmodule K8sConnect.Route do
   def note(%{route: :vm}), do: nil
 
   @doc """
-  Detaches the calling process's nodes and closes open connections to them. Returns when that is done.
+  Detaches the nodes of `owner` and closes open connections to them. Returns when that is done.
   """
-  @spec detach() :: :ok
-  def detach, do: GenServer.call(__MODULE__, :detach, :infinity)
+  @spec detach(pid()) :: :ok
+  def detach(owner), do: GenServer.call(__MODULE__, {:detach, owner}, :infinity)
 
   @doc """
   The route of `node` and what it keeps about it.
@@ -98,6 +98,8 @@ defmodule K8sConnect.Route do
 
   @impl true
   def handle_call({:reserve, node, owner}, _from, state) do
+    state = detach_dead(node, state)
+
     case check_free(node, owner, state) do
       :ok -> {:reply, :ok, reserve(node, owner, state)}
       {:error, error} -> {:reply, {:error, error}, state}
@@ -107,7 +109,7 @@ defmodule K8sConnect.Route do
   def handle_call({:attach, node, owner, route, prepared, cookie}, from, state),
     do: {:noreply, enqueue(state, {:attach, from, {node, owner}, route, prepared, cookie})}
 
-  def handle_call(:detach, {owner, _tag} = from, state),
+  def handle_call({:detach, owner}, from, state),
     do: {:noreply, owner |> detach_all(state) |> enqueue({:reply, from, :ok})}
 
   def handle_call({:attached, node}, _from, state),
@@ -173,6 +175,15 @@ defmodule K8sConnect.Route do
 
       true ->
         :ok
+    end
+  end
+
+  # Its end is known to its session, which starts the next, and may not be known here yet.
+  defp detach_dead(node, state) do
+    with %{^node => %{owner: owner}} <- state.nodes, false <- Process.alive?(owner) do
+      detach_all(owner, state)
+    else
+      _free_or_alive -> state
     end
   end
 
@@ -268,7 +279,7 @@ defmodule K8sConnect.Route do
     %{state | queue: :queue.in_r(detach, queue)}
   end
 
-  defp lost(node), do: Error.new(:connect, {:lost, %{node: node}})
+  defp lost(node), do: Error.new(:connect, {:lost, %{node: node, reason: nil}})
 
   # The error of a killed job
   defp timed_out(job) do

@@ -1,19 +1,51 @@
 defmodule K8sConnect.Session do
   @moduledoc false
-  # One pod's connection: attaching → connecting → up → gone. It belongs to the VM and not to its caller,
-  # who gets `{reference, {:step, name, detail, ms}}` for each step and one
-  # `{reference, {:ok, connection} | {:error, error}}`. Nothing blocks here, so a session can be ended in
-  # every state: by its caller's end, by `disconnect/1`, by its deadline, by the end of the application.
+  # One target's connection, for as long as it is wanted:
   #
-  # The native session ends with this process, however that ends; so do the route and the connector.
+  #   connecting ──► up ──► reconnecting ──► up … ──► the end of this process
+  #
+  # | from | on | to |
+  # |---|---|---|
+  # | connecting | the node is connected | up |
+  # | connecting | an error, its deadline, the end of its caller | the end |
+  # | up | the node or the port-forward connection is lost | reconnecting |
+  # | reconnecting | the node is connected: this pod's or that of one that replaces it | up |
+  # | reconnecting | an error that another attempt would repeat, or the limit of `:reconnect` | the end |
+  # | any | `disconnect/1`, `Node.disconnect/1`, the end of its owner | the end |
+  #
+  # A session of a supervision tree begins with attempts that are repeated, as in reconnecting.
+  #
+  # Everything that blocks is done by a `K8sConnect.PodConnection`, one after the other. It can be killed in
+  # every state, and what it has opened ends with it.
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Connection, Connector, Distribution, Error, Native, Route, Sessions}
+  alias K8sConnect.{Error, Events, PodConnection, Reconnect, Route, Sessions}
 
-  @enforce_keys [:caller, :reference, :options, :start]
-  defstruct @enforce_keys ++
-              [:monitor, :step, :attach, :closed, :native, :probed, :connector, :connection]
+  # What tells why a connection was lost comes a moment after the loss.
+  @announce_after 500
+  @retry_timeout 5_000
+
+  defstruct [
+    :options,
+    :caller,
+    :reference,
+    :monitor,
+    :owner,
+    :start,
+    :step,
+    :pod_connection,
+    :connection,
+    :error,
+    :since,
+    lost_at: nil,
+    attempts: 0,
+    reconnects: 0,
+    announced: true,
+    final_since: nil,
+    subscribers: %{},
+    waiters: []
+  ]
 
   @typep data :: %__MODULE__{}
 
@@ -21,7 +53,14 @@ defmodule K8sConnect.Session do
     %{id: __MODULE__, start: {__MODULE__, :start_link, [arguments]}, restart: :temporary}
   end
 
-  @spec start_link({pid(), reference(), map()}) :: :gen_statem.start_ret()
+  @doc """
+  Starts a session. With a `:caller`, that process gets `{reference, event}` for each step, and one
+  `{reference, {:ok, connection} | {:error, error}}`; the attempt ends with it, and with an error.
+  """
+  @spec start_link(map()) :: :gen_statem.start_ret()
+  def start_link(%{name: name} = arguments) when name != nil,
+    do: :gen_statem.start_link(name, __MODULE__, arguments, [])
+
   def start_link(arguments), do: :gen_statem.start_link(__MODULE__, arguments, [])
 
   @doc """
@@ -41,316 +80,352 @@ defmodule K8sConnect.Session do
   def callback_mode, do: :state_functions
 
   @impl true
-  def init({caller, reference, options}) do
+  def init(%{options: options} = arguments) do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
+    caller = arguments[:caller]
     _monitor = if owner = options.owner, do: Process.monitor(owner)
 
     data = %__MODULE__{
-      caller: caller,
-      monitor: Process.monitor(caller),
-      reference: reference,
       options: options,
-      start: System.monotonic_time(:millisecond)
+      caller: caller,
+      reference: arguments[:reference],
+      monitor: if(caller, do: Process.monitor(caller)),
+      owner: options.owner,
+      start: now(),
+      since: DateTime.utc_now()
     }
 
-    deadline = {{:timeout, :deadline}, options.connect_timeout, options.connect_timeout}
-    {:ok, :attaching, data, [deadline, {:next_event, :internal, :attach}]}
+    deadline =
+      if caller, do: [{{:timeout, :deadline}, options.connect_timeout, options.connect_timeout}]
+
+    {:ok, :connecting, attempt(data, arguments[:wait] || false), List.wrap(deadline)}
   end
 
-  # attaching: the native side finds the pod, its cookie and its node
+  # connecting
 
-  @spec attaching(:gen_statem.event_type(), term(), data()) :: term()
-  def attaching(:internal, :attach, %{options: options} = data) do
-    reference = make_ref()
-    api = Native.with_environment(options.api)
-
-    case Native.start(:attach, [reference, api, options.target]) do
-      :ok ->
-        _ = if options.route.route != :exec, do: Distribution.preload()
-        {:keep_state, %{data | attach: reference}}
-
-      {:error, error} ->
-        fail(error, data)
-    end
-  end
-
-  def attaching(:info, {attach, {:step, name, _detail, _ms} = step}, %{attach: attach} = data) do
+  @spec connecting(:gen_statem.event_type(), term(), data()) :: term()
+  def connecting(:info, {pid, {:step, name, _, _} = step}, %{pod_connection: {pid, _}} = data) do
     notify(data, step)
     {:keep_state, %{data | step: name}}
   end
 
-  def attaching(:info, {attach, {:trace, _, _, _, _} = trace}, %{attach: attach} = data) do
+  def connecting(:info, {pid, {:trace, _, _, _, _} = trace}, %{pod_connection: {pid, _}} = data) do
     notify(data, trace)
     :keep_state_and_data
   end
 
-  def attaching(:info, {attach, {:error, {stage, reason}}}, %{attach: attach} = data),
-    do: fail(Error.new(stage, reason), data)
-
-  def attaching(:info, {attach, {:ok, found}}, %{attach: attach} = data) do
-    closed = make_ref()
-    :ok = Native.closed(closed, found.session)
-    connection = connection(found, data.options)
-
-    data = %{
-      data
-      | native: found.session,
-        probed: found.probed,
-        connection: connection,
-        closed: closed
-    }
-
-    case cookie(found, data.options) do
-      {:ok, cookie} -> {:next_state, :connecting, %{data | connector: connector(cookie, data)}}
-      {:error, error} -> fail(error, data)
+  def connecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
+    case {result(reason), data.caller} do
+      {result, nil} -> retry(error(result, data), %{data | lost_at: data.start, announced: false})
+      {{:exists, connection}, _caller} -> answer({:ok, connection}, data)
+      {result, _caller} -> answer({:error, error(result, data)}, data)
     end
   end
 
-  def attaching(type, event, data), do: not_up(type, event, data)
-
-  # connecting: the connector attaches the node to a route and connects
-
-  @spec connecting(:gen_statem.event_type(), term(), data()) :: term()
-  def connecting(
-        :info,
-        {:DOWN, monitor, :process, pid, end_},
-        %{connector: {pid, monitor}} = data
-      ) do
-    data = %{data | connector: nil}
-
-    case end_ do
-      {:connector, {:ok, connection}} -> up(%{data | connection: connection})
-      {:connector, {:exists, connection}} -> answer({:ok, connection}, data)
-      {:connector, {:error, error}} -> retry_or_fail(error, data)
-      reason -> fail(Error.new(:connect, {:session_died, %{problem: problem(reason)}}), data)
-    end
-  end
-
-  def connecting(:info, {closed, {:ok, reason}}, %{closed: closed} = data),
-    do: fail(Error.new(:node, {:link_closed, %{reason: reason}}), data)
-
-  # Judged in `up`: the connector may still fall back to a route without redirects.
-  def connecting(:info, {:redirects_lost, _key, _error}, _data),
-    do: {:keep_state_and_data, :postpone}
-
-  def connecting(type, event, data), do: not_up(type, event, data)
-
-  # Both states before it is up
-
-  defp not_up({:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
-  defp not_up(:cast, :disconnect, data), do: {:stop, :normal, data}
-
-  defp not_up({:timeout, :deadline}, ms, data) do
+  def connecting({:timeout, :deadline}, ms, data) do
     details = %{ms: ms, step: data.step, target: data.options.target.target}
-    fail(Error.new(:connect, {:timeout, details}), data)
+    answer({:error, Error.new(:connect, {:timeout, details})}, data)
   end
 
   # Nobody waits for the connection any more.
-  defp not_up(:info, {:DOWN, _, :process, pid, _}, %{caller: caller, options: options} = data)
-       when pid == caller or pid == options.owner,
-       do: {:stop, :normal, data}
+  def connecting(:info, {:DOWN, monitor, :process, _, _}, %{monitor: monitor} = data),
+    do: {:stop, :normal, data}
 
-  defp not_up(_type, _event, _data), do: :keep_state_and_data
+  def connecting(type, event, data), do: any(:connecting, type, event, data)
 
-  # up: until the node, the link or the user ends it
+  # up
 
   @spec up(:gen_statem.event_type(), term(), data()) :: term()
-  def up(:cast, :disconnect, data), do: {:stop, :normal, data}
-
   def up({:call, from}, :connection, data),
     do: {:keep_state_and_data, {:reply, from, data.connection}}
 
-  # This VM is not connected itself.
-  def up(:internal, :tick, %{connection: %{route: :exec}}), do: :keep_state_and_data
+  def up({:call, from}, :await_up, data),
+    do: {:keep_state_and_data, {:reply, from, {:ok, data.connection}}}
 
-  def up(:internal, :tick, %{connection: %{node: node}}) do
-    session = self()
-    spawn(fn -> :gen_statem.cast(session, {:tick_every, interval(node)}) end)
-    :keep_state_and_data
+  def up(:info, {pid, {:lost, error}}, %{pod_connection: {pid, _}} = data), do: lost(error, data)
+
+  def up(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
+    case result(reason) do
+      :disconnected ->
+        ended(nil, data)
+
+      result ->
+        error = error(result, data)
+        {:next_state, :reconnecting, data, actions} = lost(error, data)
+
+        with {:next_state, state, data, more} <- retry(error, data),
+             do: {:next_state, state, data, actions ++ more}
+    end
   end
 
-  def up(:cast, {:tick_every, nil}, _data), do: :keep_state_and_data
-  def up(:cast, {:tick_every, interval}, _data), do: {:keep_state_and_data, tick(interval)}
+  def up(type, event, data), do: any(:up, type, event, data)
 
-  def up({:timeout, :tick}, interval, data) do
-    node = data.connection.node
-    # An answer is traffic in both directions; nothing waits for it.
-    spawn(fn -> catch_noconnection(fn -> :erpc.call(node, :erlang, :node, []) end) end)
-    {:keep_state_and_data, tick(interval)}
+  # reconnecting: by the pod connection that there is, or by another
+
+  @spec reconnecting(:gen_statem.event_type(), term(), data()) :: term()
+  def reconnecting({:timeout, :attempt}, _number, data),
+    do: {:keep_state, attempt(data, true)}
+
+  def reconnecting({:timeout, :announce}, _after, %{announced: true}), do: :keep_state_and_data
+  def reconnecting({:timeout, :announce}, _after, data), do: {:keep_state, announce(data, 1, 0)}
+
+  def reconnecting({:timeout, :deadline}, _ms, data), do: ended(data.error, data)
+
+  def reconnecting(:info, {pid, {:lost, error}}, %{pod_connection: {pid, _}} = data),
+    do: {:keep_state, %{data | error: error}}
+
+  def reconnecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
+    case result(reason) do
+      :disconnected -> ended(nil, data)
+      result -> retry(error(result, data), data)
+    end
   end
 
-  def up(:info, {:DOWN, _, :process, owner, _}, %{options: %{owner: owner}} = data),
-    do: {:stop, :normal, data}
+  def reconnecting(type, event, data), do: any(:reconnecting, type, event, data)
 
-  def up(:info, {:nodedown, node}, %{connection: %{node: node}} = data),
-    do: {:stop, :normal, data}
+  # All states
 
-  def up(:info, {closed, {:ok, reason}}, %{closed: closed} = data),
-    do: {:stop, {:shutdown, {:link_closed, reason}}, data}
+  defp any(_state, :info, {pid, {:up, connection}}, %{pod_connection: {pid, _}} = data),
+    do: connected(connection, data)
 
-  def up(:info, {closed, _reason}, %{closed: closed} = data), do: {:stop, :normal, data}
+  # What makes a new pod when this one is gone
+  defp any(_state, :info, {pid, {:controller, controller}}, %{pod_connection: {pid, _}} = data),
+    do: {:keep_state, put_in(data.options.target.controller, controller)}
 
-  # Nobody waits for a result any more, and the loss alone would not tell why.
-  def up(:info, {:redirects_lost, _key, error}, %{connection: %{route: :kernel}} = data) do
-    node = data.connection.node
-    :logger.error("k8s_connect: lost ~ts: ~ts", [node, Exception.message(error)])
-    {:stop, :normal, data}
+  defp any(_state, {:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
+
+  defp any(_state, {:call, from}, :await_up, data),
+    do: {:keep_state, %{data | waiters: [from | data.waiters]}}
+
+  defp any(state, {:call, from}, :status, data),
+    do: {:keep_state_and_data, {:reply, from, status(state, data)}}
+
+  defp any(state, {:call, from}, {:subscribe, pid}, data) do
+    reference = Process.monitor(pid)
+    data = put_in(data.subscribers[reference], pid)
+    if event = current(state, data), do: send(pid, {:k8s_connect, reference, event})
+    {:keep_state, data, {:reply, from, reference}}
   end
 
-  def up(_type, _event, _data), do: :keep_state_and_data
+  defp any(_state, {:call, from}, {:unsubscribe, reference}, data) do
+    Process.demonitor(reference, [:flush])
+    {:keep_state, unsubscribe(reference, data), {:reply, from, :ok}}
+  end
+
+  defp any(_state, :cast, :disconnect, data), do: ended(nil, data)
+
+  defp any(_state, :info, {:DOWN, _, :process, owner, _}, %{owner: owner} = data),
+    do: ended(nil, data)
+
+  defp any(_state, :info, {:DOWN, reference, :process, _pid, _reason}, data),
+    do: {:keep_state, unsubscribe(reference, data)}
+
+  defp any(_state, _type, _event, _data), do: :keep_state_and_data
 
   @impl true
-  def terminate(_reason, _state, data), do: release(data)
-
-  # All of it ends with this process anyway; here it is waited for.
-  defp release(data) do
-    with {pid, monitor} <- data.connector do
-      Process.demonitor(monitor, [:flush])
-      Process.exit(pid, :kill)
-    end
-
-    if data.native do
-      detach()
-      Native.close(data.native)
-    end
-
-    Sessions.unregister()
+  def terminate(_reason, _state, data) do
+    _data = release(data)
     :ok
   end
 
-  defp detach do
-    Route.detach()
+  # Reports and crash logs do not show the options, which may hold a cookie.
+  @impl true
+  def format_status(status) do
+    Map.replace_lazy(status, :data, fn
+      %__MODULE__{} = data -> Map.take(data, [:connection, :error, :attempts, :reconnects])
+      other -> other
+    end)
+  end
+
+  # Transitions
+
+  defp connected(connection, data) do
+    if data.monitor, do: Process.demonitor(data.monitor, [:flush])
+    true = Sessions.up(Sessions.key(connection), connection)
+    notify(data, {:ok, connection})
+    for from <- data.waiters, do: :gen_statem.reply(from, {:ok, connection})
+    data = if data.announced, do: data, else: announce(data, 1, 0)
+    Events.up(data.subscribers, connection, data.connection)
+
+    data = %{
+      data
+      | options: pin(data.options, connection),
+        caller: nil,
+        monitor: nil,
+        reconnects: data.reconnects + if(data.connection, do: 1, else: 0),
+        connection: connection,
+        error: nil,
+        lost_at: nil,
+        attempts: 0,
+        final_since: nil,
+        waiters: [],
+        since: DateTime.utc_now()
+    }
+
+    {:next_state, :up, data, no_timeouts()}
+  end
+
+  # The kubeconfig's current context may be another one by the next attempt, and the terminal is a shell's.
+  defp pin(options, %{context: context, namespace: namespace}) do
+    api = %{options.api | namespace: namespace, interactive: false}
+    api = if context == "in-cluster", do: api, else: %{api | context: context}
+    %{options | api: api, confirmed: true}
+  end
+
+  defp lost(error, data) do
+    connection = %{data.connection | state: :reconnecting}
+    true = Sessions.up(Sessions.key(connection), connection)
+
+    data = %{
+      data
+      | connection: connection,
+        error: error,
+        lost_at: now(),
+        announced: false,
+        since: DateTime.utc_now()
+    }
+
+    announce = {{:timeout, :announce}, @announce_after, nil}
+    {:next_state, :reconnecting, data, [announce | deadline(data)]}
+  end
+
+  defp retry(error, data) do
+    data = %{kill(data) | error: error}
+    next = data.attempts + 1
+    elapsed = now() - data.lost_at
+
+    data = %{data | final_since: Reconnect.final?(error) && (data.final_since || now())}
+
+    if final?(error, data) or not Reconnect.allowed?(data.options.reconnect, next, elapsed) do
+      ended(error, data)
+    else
+      delay = Reconnect.delay(next, Sessions.reconnecting(data.connection))
+      data = announce(data, next, delay)
+      {:next_state, :reconnecting, data, [{{:timeout, :attempt}, delay, next}]}
+    end
+  end
+
+  defp final?(error, %{final_since: since}) when is_integer(since),
+    do: now() - since >= Reconnect.patience(error)
+
+  # Not the pod that it must be
+  defp final?(%Error{reason: {:replaced, _details}}, data), do: data.options.target.uid != nil
+  defp final?(_error, _data), do: false
+
+  defp deadline(%{options: %{reconnect: [_ | _] = reconnect}}) do
+    case reconnect[:deadline] do
+      nil -> []
+      ms -> [{{:timeout, :deadline}, ms, ms}]
+    end
+  end
+
+  defp deadline(_data), do: []
+
+  defp no_timeouts,
+    do: for(name <- [:deadline, :announce, :attempt], do: {{:timeout, name}, :infinity, nil})
+
+  # The end: `error` is nil if that is what was asked for.
+  defp ended(error, data) do
+    data = release(data)
+    if data.caller == nil, do: Events.down(data.subscribers, data.connection, error, target(data))
+    reply = {:error, error || Error.new(:connect, {:lost, %{node: target(data), reason: nil}})}
+    for from <- data.waiters, do: :gen_statem.reply(from, reply)
+    {:stop, if(error, do: {:shutdown, error}, else: :normal), %{data | waiters: []}}
+  end
+
+  defp answer(result, data) do
+    data = release(data)
+    notify(data, result)
+    {:stop, :normal, data}
+  end
+
+  # The first time for a loss also to the log.
+  defp announce(data, attempt, delay) do
+    if not data.announced, do: Events.lost(data.connection, data.error, target(data))
+    Events.reconnecting(data.subscribers, data.error, attempt, delay)
+    %{data | announced: true}
+  end
+
+  defp attempt(data, wait) do
+    options = if wait, do: with_short_timeout(data.options, data.error), else: data.options
+    job = %{session: self(), options: options, wait: wait, start: data.start}
+    %{data | pod_connection: PodConnection.start(job), attempts: data.attempts + 1}
+  end
+
+  # A request that was sent before the network came back is repeated by the kernel after seconds only. A plugin
+  # takes the time that it takes.
+  defp with_short_timeout(options, %Error{reason: {:plugin_too_slow, _details}}), do: options
+
+  defp with_short_timeout(options, _error),
+    do: update_in(options.api.timeout_ms, &min(&1, @retry_timeout))
+
+  # What the pod connection has opened ends with it.
+  defp kill(%{pod_connection: nil} = data), do: data
+
+  defp kill(%{pod_connection: {pid, monitor}} = data) do
+    Process.demonitor(monitor, [:flush])
+    Process.unlink(pid)
+    Process.exit(pid, :kill)
+    Sessions.unregister_pending(self())
+    %{data | pod_connection: nil}
+  end
+
+  # The same, and returns when nothing of it is left.
+  defp release(data) do
+    with {pid, _monitor} <- data.pod_connection, do: Process.exit(pid, :kill) && detach(pid)
+    data = kill(data)
+    Sessions.unregister(self())
+    data
+  end
+
+  defp detach(pid) do
+    Route.detach(pid)
   catch
     # It has ended itself, and its successor starts with an empty table.
     :exit, _reason -> :ok
   end
 
-  # Reports and crash logs show neither the native session nor the options, which may hold a cookie.
-  @impl true
-  def format_status(status) do
-    Map.replace_lazy(status, :data, fn
-      %__MODULE__{} = data -> Map.take(data, [:connection])
-      other -> other
-    end)
-  end
+  # What others see
 
-  defp up(data) do
-    Process.demonitor(data.monitor, [:flush])
-    if data.connection.route != :exec, do: Node.monitor(data.connection.node, true)
-    true = Sessions.up(Sessions.key(data.connection), data.connection)
-    note = Route.note(data.connection)
-    if note, do: notify(data, {:step, "host", note, now(data)})
-    notify(data, {:step, "connected", to(data.connection), now(data)})
-    notify(data, {:ok, data.connection})
-    # Nothing of the options is needed any more, and there may be a cookie in them.
-    data = %{data | options: Map.take(data.options, [:owner])}
-    no_deadline = {{:timeout, :deadline}, :infinity, nil}
-    {:next_state, :up, data, [no_deadline, {:next_event, :internal, :tick}]}
-  end
+  defp current(:up, data), do: {:up, data.connection}
 
-  defp to(%{route: :exec, node: node, pod: pod}), do: "to pod #{pod}; its node is #{node}"
-  defp to(%{node: node}), do: "to #{node}"
+  defp current(:reconnecting, %{announced: true} = data),
+    do: {:reconnecting, data.error, data.attempts + 1, 0}
 
-  # A node drops another that is silent for its own net_ticktime, and each ticks by its own. Where the two
-  # differ we make the traffic: the interval in milliseconds, or nil.
-  defp interval(node) do
-    asked =
-      catch_noconnection(fn -> :erpc.call(node, :net_kernel, :get_net_ticktime, [], 5_000) end)
+  defp current(_state, _data), do: nil
 
-    case {ticktime(asked), ticktime(:net_kernel.get_net_ticktime())} do
-      {same, same} -> nil
-      {nil, _ours} -> nil
-      {theirs, ours} -> min(theirs, ours) * 250
-    end
-  end
-
-  # The node is gone then, and its nodedown is on the way.
-  defp catch_noconnection(fun) do
-    fun.()
-  catch
-    :error, {:erpc, _reason} -> nil
-  end
-
-  defp ticktime({:ongoing_change_to, seconds}), do: ticktime(seconds)
-  defp ticktime(seconds) when is_integer(seconds) and seconds > 0, do: seconds
-  # The pod may answer anything.
-  defp ticktime(_other), do: nil
-
-  defp tick(interval), do: {{:timeout, :tick}, interval, interval}
-
-  defp connection(found, options) do
-    %Connection{
-      # The native side has checked that it is a name that a node can have.
-      node: String.to_atom(found.node),
-      pod: found.pod,
-      uid: found.uid,
-      namespace: found.namespace,
-      context: found.context,
-      others: found.others,
-      ip: found.ip,
-      # Until one has been found to work.
-      route: nil,
-      cookie_source: found.cookie_source || options.cookie_source
+  defp status(state, data) do
+    %{
+      state: state,
+      target: target(data),
+      connection: data.connection,
+      since: data.since,
+      attempts: if(state == :up, do: 0, else: data.attempts),
+      reconnects: data.reconnects,
+      error: data.error
     }
   end
 
-  defp connector(cookie, data) do
-    %{caller: caller, reference: reference, start: start} = data
+  defp target(%{options: %{target: target}}), do: target.target || target.labels
 
-    Connector.start(%{
-      session: self(),
-      native_session: data.native,
-      connection: data.connection,
-      cookie: cookie,
-      route: data.options.route,
-      notify: fn name, detail ->
-        send(
-          caller,
-          {reference, {:step, name, detail, System.monotonic_time(:millisecond) - start}}
-        )
-      end
-    })
-  end
+  defp unsubscribe(reference, data),
+    do: %{data | subscribers: Map.delete(data.subscribers, reference)}
 
-  # In a function: a report does not show what is inside.
-  defp cookie(_found, %{route: %{route: :exec}}), do: {:ok, fn -> nil end}
+  defp result({:pod_connection, result}), do: result
+  defp result(reason), do: {:died, reason}
 
-  defp cookie(found, options) do
-    case options.cookie.() || Native.cookie(found.session) do
-      nil -> {:error, Error.new(:cookie, {:not_found, Map.take(found, [:pod, :namespace])})}
-      cookie -> {:ok, fn -> cookie end}
-    end
-  end
+  defp error({:error, error}, _data), do: error
+  defp error({:exists, %{node: node}}, _data), do: Error.new(:route, {:node_taken, %{node: node}})
 
-  # The name was read from the pod's spec and may be wrong: now the node itself is asked.
-  defp retry_or_fail(error, %{probed: false} = data) do
-    if named_wrong?(error) do
-      release(data)
-      data = put_in(data.options.target.trust, false)
-      {:next_state, :attaching, %{data | native: nil}, {:next_event, :internal, :attach}}
-    else
-      fail(error, data)
-    end
-  end
+  defp error(:disconnected, data),
+    do: Error.new(:connect, {:lost, %{node: target(data), reason: :disconnect}})
 
-  defp retry_or_fail(error, data), do: fail(error, data)
+  defp error({:died, reason}, _data),
+    do: Error.new(:connect, {:session_died, %{problem: inspect(reason, limit: 5)}})
 
-  defp named_wrong?(%Error{stage: :connect}), do: true
-  defp named_wrong?(%Error{reason: {:host_elsewhere, _details}}), do: true
-  defp named_wrong?(_error), do: false
-
-  defp fail(error, data), do: answer({:error, error}, data)
-
-  defp answer(result, data) do
-    release(data)
-    notify(data, result)
-    {:stop, :normal, %{data | native: nil, connector: nil}}
-  end
-
-  defp problem(reason), do: inspect(reason, limit: 5)
-
+  defp notify(%{caller: nil}, _message), do: :ok
   defp notify(data, message), do: send(data.caller, {data.reference, message})
 
-  defp now(data), do: System.monotonic_time(:millisecond) - data.start
+  defp now, do: System.monotonic_time(:millisecond)
 end

@@ -1,8 +1,7 @@
 defmodule K8sConnect.Sessions do
   @moduledoc false
-  # The sessions that there are, by what they are connected to: `{key, session, connection | nil}`,
-  # `nil` until it is up. An entry counts for as long as its process lives, so a killed session
-  # needs nobody to clean up after it.
+  # The sessions, by what they are connected to: `{key, session, connection | nil}`, `nil` until it is up. An
+  # entry counts for as long as its process lives, so a killed session needs nobody to clean up after it.
 
   alias K8sConnect.Connection
 
@@ -39,16 +38,28 @@ defmodule K8sConnect.Sessions do
   end
 
   @doc """
-  Marks the calling session as up.
+  Stores the connection of the calling session, by this key alone.
   """
   @spec up(term(), Connection.t()) :: true
-  def up(key, connection), do: :ets.insert(@table, {key, self(), connection})
+  def up(key, connection) do
+    :ets.insert(@table, {key, self(), connection})
+    # Those of pods that it was connected to before.
+    others = {{:"$1", self(), :_}, [{:"=/=", :"$1", {:const, key}}], [true]}
+    _count = :ets.select_delete(@table, [others])
+    true
+  end
 
   @doc """
-  Removes what the calling session has registered.
+  Removes what `session` has registered.
   """
-  @spec unregister() :: true
-  def unregister, do: :ets.match_delete(@table, {:_, self(), :_})
+  @spec unregister(pid()) :: true
+  def unregister(session), do: :ets.match_delete(@table, {:_, session, :_})
+
+  @doc """
+  Removes what `session` has registered without getting a connection.
+  """
+  @spec unregister_pending(pid()) :: true
+  def unregister_pending(session), do: :ets.match_delete(@table, {:_, session, nil})
 
   @doc """
   The sessions of a node, up or about to be.
@@ -61,7 +72,21 @@ defmodule K8sConnect.Sessions do
   end
 
   @doc """
-  Those that are up; none where the application does not run.
+  How many sessions are reconnecting to the same cluster as that of `connection`.
+  """
+  @spec reconnecting(Connection.t() | nil) :: pos_integer()
+  def reconnecting(nil), do: 1
+
+  def reconnecting(%{context: context}) do
+    same = fn {_session, connection} ->
+      connection.state == :reconnecting and connection.context == context
+    end
+
+    max(1, Enum.count(list(), same))
+  end
+
+  @doc """
+  Those that have, or had, a connection; none if the application does not run.
   """
   @spec list() :: [{pid(), Connection.t()}]
   def list do

@@ -413,6 +413,11 @@ defmodule K8sConnect.Error.Catalogue do
      {"Choose one with", "mix k8s.connect TARGET --container #{List.first(known)}"}}
   end
 
+  def entry(:target, :workload_deleted, %{target: target, namespace: namespace}) do
+    {"#{target} in namespace #{inspect(namespace)} was deleted, and its pods with it",
+     {"See what is there with", "kubectl get pods -n #{namespace}"}}
+  end
+
   def entry(:target, :replaced, %{pod: pod, namespace: namespace}) do
     {"pod #{inspect(pod)} in namespace #{inspect(namespace)} was replaced by another one of the same name " <>
        "meanwhile", {"Connect again, to the new one", "mix k8s.connect #{pod} -n #{namespace}"}}
@@ -794,9 +799,15 @@ defmodule K8sConnect.Error.Catalogue do
   def entry(:connect, :session_died, %{problem: problem}),
     do: {"the session ended by a fault of its own: #{bare(problem)}", report()}
 
-  def entry(:connect, :lost, %{node: node}) do
-    {"lost the connection to #{node}", "Connect again with the same command"}
+  def entry(:connect, :lost, %{node: node, reason: reason}) do
+    {"lost the connection to #{node}#{because(reason)}", "Connect again with the same command"}
   end
+
+  def entry(:connect, :not_up, %{target: target, state: :down}),
+    do: {"no connection to #{target}: it has ended", nil}
+
+  def entry(:connect, :not_up, %{target: target, state: state}),
+    do: {"not connected to #{target}: it is #{state}", nil}
 
   # A command
 
@@ -877,6 +888,14 @@ defmodule K8sConnect.Error.Catalogue do
     {"could not start a shell on this terminal: #{bare(problem)}",
      {"Evaluate without one", "mix k8s.connect TARGET --rpc 'node()'"}}
   end
+
+  # OTP's reasons: https://www.erlang.org/doc/apps/kernel/net_kernel.html#monitor_nodes/2
+  defp because(nil), do: ""
+  defp because(:connection_closed), do: ": the node closed it"
+  defp because(:disconnect), do: ": it was disconnected"
+  defp because(:net_tick_timeout), do: ": the node did not answer for net_ticktime"
+  defp because(:net_kernel_terminated), do: ": net_kernel was stopped"
+  defp because(reason), do: ": #{reason}"
 
   defp after_step(nil), do: ""
   defp after_step(step), do: "; the last completed step is #{step}"
@@ -1160,7 +1179,8 @@ defmodule K8sConnect.Error.Catalogue do
         no_pods: %{target: "sts/app", namespace: "shop"},
         not_running: Map.put(@pod, :phase, "Pending"),
         no_container: %{container: "ap", known: ["app", "proxy"]},
-        replaced: @pod
+        replaced: @pod,
+        workload_deleted: %{target: "sts/app", namespace: "shop"}
       ],
       node: [
         no_epmd: Map.merge(@pod, %{message: "connection refused", tried: []}),
@@ -1248,7 +1268,9 @@ defmodule K8sConnect.Error.Catalogue do
         timeout: %{ms: 60_000, step: "link", target: "app-0"},
         refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
         session_died: %{problem: "killed"},
-        lost: %{node: :"app@10.244.1.8"}
+        lost: %{node: :"app@10.244.1.8", reason: :connection_closed},
+        not_up: %{target: "sts/app", state: :reconnecting},
+        not_up: %{target: "sts/app", state: :down}
       ],
       exec: [
         not_found: %{command: "iex", problem: "No such file or directory"},

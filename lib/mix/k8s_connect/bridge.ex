@@ -6,6 +6,8 @@ defmodule Mix.K8sConnect.Bridge do
   #
   # The I/O protocol: https://www.erlang.org/doc/apps/stdlib/io_protocol.html
 
+  alias K8sConnect.Connection
+
   # Requests with nothing to call in them.
   @passed [
     :put_chars,
@@ -19,18 +21,52 @@ defmodule Mix.K8sConnect.Bridge do
   ]
 
   @doc """
-  Starts the shell, from inside of the process that shows it, as `:group` calls it; answers the
-  shell's process.
+  Starts the shell, from inside of the process that shows it, as `:group` calls it. What it answers stands for the
+  shell and outlives it: when the connection is lost and comes back, there is a new shell in its place.
   """
-  @spec start(node(), mfa :: {module(), atom(), [term()]}) :: pid()
-  def start(node, {module, function, arguments}) do
+  @spec start(Connection.t(), mfa :: {module(), atom(), [term()]}) :: pid()
+  def start(connection, function) do
     shown_by = self()
-    before = Process.group_leader()
-    # What is started over there has the group leader of who starts it.
+
+    spawn(fn ->
+      Process.monitor(shown_by)
+      keep(connection, function, shown_by)
+    end)
+  end
+
+  defp keep(%{node: node} = connection, function, shown_by) do
+    shell = start_there(node, function, shown_by)
+    monitor = Process.monitor(shell)
+
+    receive do
+      {:DOWN, ^monitor, :process, ^shell, :noconnection} ->
+        IO.puts(shown_by, "\nlost #{node}, reconnecting …")
+        again(connection, function, shown_by)
+
+      {:DOWN, ^monitor, :process, ^shell, reason} ->
+        exit(reason)
+
+      {:DOWN, _monitor, :process, ^shown_by, reason} ->
+        Process.exit(shell, reason)
+    end
+  end
+
+  # The pod that replaces the other one may have no IEx, which its shell then says.
+  defp again(connection, function, shown_by) do
+    case K8sConnect.await_up(connection, :infinity) do
+      {:ok, connection} ->
+        IO.puts(shown_by, "connected to #{connection.node}, with a new shell:")
+        keep(connection, function, shown_by)
+
+      {:error, error} ->
+        exit(error)
+    end
+  end
+
+  # What is started over there has the group leader of who starts it.
+  defp start_there(node, {module, function, arguments}, shown_by) do
     Process.group_leader(self(), spawn(fn -> pass(shown_by, node) end))
-    shell = :erpc.call(node, module, function, arguments)
-    Process.group_leader(self(), before)
-    shell
+    :erpc.call(node, module, function, arguments)
   end
 
   @doc """

@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.Console do
   # happens once the connection is there. For a program, results and errors are JSON.
 
   alias K8sConnect.{Connection, Error, JSON}
-  alias Mix.K8sConnect.{Options, Shell}
+  alias Mix.K8sConnect.{Follow, Options, Shell}
 
   @doc """
   One line for a step that is done.
@@ -70,7 +70,7 @@ defmodule Mix.K8sConnect.Console do
   """
   @spec fail(Error.t(), Options.format()) :: no_return()
   @spec fail(String.t(), 1..255) :: no_return()
-  def fail(%Error{} = error, :text), do: fail(Exception.message(error), Error.exit_code(error))
+  def fail(%Error{} = error, :text), do: fail(sentence(error), Error.exit_code(error))
 
   def fail(%Error{} = error, :json) do
     print(%{error: Error.to_map(error)})
@@ -83,6 +83,18 @@ defmodule Mix.K8sConnect.Console do
   end
 
   @doc """
+  An error as a person sees it here.
+  """
+  @spec sentence(Error.t()) :: String.t()
+  def sentence(error), do: Exception.message(error)
+
+  @doc """
+  A connection for another program.
+  """
+  @spec object(Connection.t()) :: map()
+  def object(connection), do: connection |> Map.from_struct() |> Map.delete(:session)
+
+  @doc """
   What was asked for, with the connection up.
   """
   @spec run(Options.mode(), Connection.t(), Options.format()) :: :ok
@@ -91,7 +103,7 @@ defmodule Mix.K8sConnect.Console do
       do: say("also ready: #{Enum.join(connection.others, ", ")}; name one to choose it")
 
     if format == :json and not match?({:rpc, _expression}, mode),
-      do: print(%{connection: Map.from_struct(connection)})
+      do: print(%{connection: object(connection)})
 
     do_run(mode, connection, format)
   end
@@ -121,21 +133,35 @@ defmodule Mix.K8sConnect.Console do
   defp do_run(:return, _connection, _format), do: :ok
   defp do_run(:hold, connection, format), do: hold(connection, format)
 
-  defp do_run(:remsh, connection, format),
-    do: connection.node |> Shell.remote() |> after_shell(connection, format)
+  defp do_run(:remsh, connection, format) do
+    case Shell.remote(connection) do
+      {:ok, _device} -> await_end(connection, :stderr, format)
+      {:error, error} -> fail(error, format)
+    end
+  end
 
   defp do_run(:default, connection, format) do
     cond do
       # `iex -S mix k8s.connect`: the shell starts when this task is done.
-      Shell.iex?() -> hint(connection)
+      Shell.iex?() -> hint(connection) && Follow.start(connection)
       Shell.terminal?() -> local_shell(connection, format)
       true -> hold(connection, format)
     end
   end
 
+  # The shell outlives the connection: there is more in it than that.
   defp local_shell(connection, format) do
     hint(connection)
-    Shell.local() |> after_shell(connection, format)
+
+    case Shell.local() do
+      {:ok, device} ->
+        {:down, error} = Follow.run(connection, device, :text)
+        Follow.ended(error, connection, device)
+        Process.sleep(:infinity)
+
+      {:error, error} ->
+        fail(error, format)
+    end
   end
 
   defp hint(connection) do
@@ -181,12 +207,21 @@ defmodule Mix.K8sConnect.Console do
 
     result(shown, format)
   catch
-    :error, {:exception, reason, stacktrace} -> raised(:error, reason, stacktrace, node, format)
-    :exit, {:exception, reason} -> raised(:exit, reason, [], node, format)
+    :error, {:exception, reason, stacktrace} ->
+      raised(:error, reason, stacktrace, node, format)
+
+    :exit, {:exception, reason} ->
+      raised(:exit, reason, [], node, format)
+
     # The process that evaluates was killed by another one there.
-    :exit, {:signal, reason} -> raised(:exit, reason, [], node, format)
-    :throw, value -> raised(:throw, value, [], node, format)
-    :error, {:erpc, _reason} -> fail(Error.new(:connect, {:lost, %{node: node}}), format)
+    :exit, {:signal, reason} ->
+      raised(:exit, reason, [], node, format)
+
+    :throw, value ->
+      raised(:throw, value, [], node, format)
+
+    :error, {:erpc, _reason} ->
+      fail(Error.new(:connect, {:lost, %{node: node, reason: nil}}), format)
   end
 
   defp result(shown, :text), do: IO.puts(shown)
@@ -204,26 +239,17 @@ defmodule Mix.K8sConnect.Console do
 
   defp hold(connection, format) do
     say("holding the connection; end it with: kill #{System.pid()}")
-    await_loss(connection, format)
+    await_end(connection, :stderr, format)
   end
-
-  defp after_shell(:ok, connection, format), do: await_loss(connection, format)
-  defp after_shell({:error, error}, _connection, format), do: fail(error, format)
 
   # SIGTERM is the VM's: it stops the applications in order, and with them the connection.
-  defp await_loss(connection, format) do
-    Node.monitor(connection.node, true)
-    node = connection.node
-
-    receive do
-      {:nodedown, ^node} -> lost(node, :init.get_status(), format)
+  @spec await_end(Connection.t(), IO.device(), Options.format()) :: no_return()
+  defp await_end(connection, device, format) do
+    case Follow.run(connection, device, format) do
+      {:down, nil} -> exit({:shutdown, 1})
+      {:down, error} -> fail(error, format)
     end
   end
-
-  # The connection ends because the VM does, in order.
-  defp lost(_node, {:stopping, _progress}, _format), do: Process.sleep(:infinity)
-
-  defp lost(node, _status, format), do: fail(Error.new(:connect, {:lost, %{node: node}}), format)
 
   defp print(object), do: object |> JSON.encode() |> IO.puts()
   defp say(text), do: IO.puts(:stderr, text)

@@ -16,6 +16,8 @@ defmodule Mix.K8sConnect.Options do
     cookie_from: :string,
     timeout: :integer,
     connect_timeout: :integer,
+    reconnect: :boolean,
+    all: :boolean,
     protocol: :string,
     route: :string,
     sudo: :boolean,

@@ -2,7 +2,7 @@ defmodule Mix.K8sConnect.Shell do
   @moduledoc false
   # IEx from a BEAM that was started as plain `mix`, which has no shell yet.
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Connection, Error}
   alias Mix.K8sConnect.Bridge
 
   @doc """
@@ -32,25 +32,22 @@ defmodule Mix.K8sConnect.Shell do
   end
 
   @doc """
-  IEx in this BEAM.
+  IEx in this BEAM, and the device that prints above its prompt.
   """
-  @spec local() :: :ok | {:error, Error.t()}
+  @spec local() :: {:ok, pid()} | {:error, Error.t()}
   def local do
     {:ok, _started} = Application.ensure_all_started(:iex)
     start(start_function(node()))
   end
 
   @doc """
-  IEx on another node, shown here.
+  IEx on the connection's node, shown here.
   """
-  @spec remote(node()) :: :ok | {:error, Error.t()}
-  def remote(node) do
+  @spec remote(Connection.t()) :: {:ok, pid()} | {:error, Error.t()}
+  def remote(%{node: node} = connection) do
     case start_function(node) do
-      nil ->
-        {:error, Error.new(:remote, {:no_iex, %{node: node}})}
-
-      function ->
-        start({Bridge, :start, [node, function]})
+      nil -> {:error, Error.new(:remote, {:no_iex, %{node: node}})}
+      function -> start({Bridge, :start, [connection, function]})
     end
   end
 
@@ -70,14 +67,29 @@ defmodule Mix.K8sConnect.Shell do
 
   # OTP 26 has a call for it; before, the terminal's driver was started with what to show.
   defp start(mfa) do
+    mfa = {__MODULE__, :announced, [self(), mfa]}
+
     if Code.ensure_loaded?(:shell) and function_exported?(:shell, :start_interactive, 1) do
       case apply(:shell, :start_interactive, [mfa]) do
-        :ok -> :ok
+        :ok -> {:ok, device()}
         {:error, reason} -> {:error, Error.new(:remote, {:no_shell, %{problem: inspect(reason)}})}
       end
     else
-      start_terminal([:"tty_sl -c -e", mfa])
+      :ok = start_terminal([:"tty_sl -c -e", mfa])
+      {:ok, device()}
     end
+  end
+
+  @doc false
+  # Called by the process that shows the shell.
+  @spec announced(pid(), {module(), atom(), [term()]}) :: pid()
+  def announced(owner, {module, function, arguments}) do
+    send(owner, {__MODULE__, self()})
+    apply(module, function, arguments)
+  end
+
+  defp device do
+    receive do: ({__MODULE__, device} -> device)
   end
 
   # The two drivers of the terminal take it from one another, and the old one says so, once.

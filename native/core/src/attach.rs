@@ -12,7 +12,9 @@ use crate::{
     cookie::{self, Cookie},
     link::{self, Link, Protocol},
     node::{self, Node},
+    rediscovery::{Rediscovery, is_starting},
     target::{self, Target},
+    watch,
 };
 
 /// What to attach to.
@@ -35,6 +37,12 @@ pub struct Wish {
     pub trust: bool,
     /// What is spoken on the way to the pod.
     pub protocol: Protocol,
+    /// Whether to wait for a running pod, and for its node.
+    pub wait: bool,
+    /// The pod that it must be, if another one of its name will not do.
+    pub uid: Option<String>,
+    /// The kind and the name of what owned the pod before.
+    pub controller: Option<(String, String)>,
 }
 
 /// Where to look for the cookie.
@@ -65,6 +73,10 @@ pub struct Attached {
     pub node: Node,
     /// Its cookie, if it was looked for and found.
     pub cookie: Option<Cookie>,
+    /// The kind and the name of what owns the pod.
+    pub controller: Option<(String, String)>,
+    /// What is needed to discover the node again.
+    pub rediscovery: Rediscovery,
 }
 
 /// A step that is done, and when.
@@ -111,6 +123,9 @@ pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Att
     let (target, shown) = target_of(wish)?;
     // The pod's own side writes it, the network's side reads it.
     let told = &OnceLock::new();
+    if wish.wait {
+        return Box::pin(attach_when_running(cluster, wish, steps, told, &target, &shown)).await;
+    }
     if let Target::Pod(name) = &target {
         // The name is known: both connections start at once.
         let look =
@@ -125,6 +140,26 @@ pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Att
     let sides = both(look, reach(cluster, &name, wish, steps, told));
     let sides = Box::pin(sides).await?;
     Box::pin(attached(cluster, wish, steps, sides, choice.others)).await
+}
+
+/// One after the other: first there must be a pod.
+async fn attach_when_running(
+    cluster: &Cluster,
+    wish: &Wish,
+    steps: &Steps,
+    told: &OnceLock<String>,
+    target: &Target,
+    shown: &str,
+) -> Result<Attached, Error> {
+    let choice = watch::running(cluster, target, shown, wish.controller.as_ref()).await?;
+    let name = target::name_of(&choice.pod);
+    if wish.uid.is_some() && wish.uid != choice.pod.metadata.uid {
+        return Err(target::Error::Replaced { pod: name, namespace: cluster.namespace().into() }.into());
+    }
+    let look = look(cluster, choice.pod, wish, steps, told);
+    let sides = both(look, reach(cluster, &name, wish, steps, told));
+    let sides = Box::pin(sides).await?;
+    attached(cluster, wish, steps, sides, choice.others).await
 }
 
 /// What the pod's own side has found, and what the network's: a node, or why epmd led to none.
@@ -156,20 +191,21 @@ async fn attached(
     let name = target::name_of(&pod);
     let (link, node) = match reached {
         Ok(reached) => reached,
-        Err(error) => return Err(unless_replaced(cluster, &pod, error).await),
+        Err(error) => return Err(unless_replaced(cluster, &pod, wish.wait, error).await),
     };
     let container = container::choose(&pod, wish.container.as_deref());
+    let rediscovery = Rediscovery::new(&pod, wish);
     let node = match node {
-        Err(error) if wish.port.is_none() => {
-            let ports = container.map(|container| node::port::told(&pod, container));
-            let ports = ports.unwrap_or_default();
-            node::without_epmd(&link, ports, wish.node.as_deref(), error).await
-        }
+        Err(error) => rediscovery.without_epmd(&link, error).await,
         node => node,
     };
-    let node = match node.map_err(|error| explain(cluster, &name, error)) {
+    let node = match node {
+        Err(error) if wish.wait && is_starting(&error) => rediscovery.run(cluster, &link).await,
+        node => node.map_err(|error| explain(cluster, &name, error)),
+    };
+    let node = match node {
         Ok(node) => node,
-        Err(error) => return Err(unless_replaced(cluster, &pod, error).await),
+        Err(error) => return Err(unless_replaced(cluster, &pod, wish.wait, error).await),
     };
     steps.done("node", format!("{}, port {}", node.name, node.port));
     let cookie = match (wish.cookie, container) {
@@ -182,6 +218,8 @@ async fn attached(
     };
     Ok(Attached {
         link,
+        controller: target::controller_of(&pod),
+        rediscovery,
         pod: name,
         ip: target::ip_of(&pod),
         uid: pod.metadata.uid.unwrap_or_default(),
@@ -192,7 +230,7 @@ async fn attached(
 }
 
 /// The failure, or that it is another pod's by now: one of the same name answers under it.
-async fn unless_replaced(cluster: &Cluster, pod: &Pod, error: Error) -> Error {
+async fn unless_replaced(cluster: &Cluster, pod: &Pod, wait: bool, error: Error) -> Error {
     let name = target::name_of(pod);
     match target::get(cluster, &name).await {
         Ok(now) if now.metadata.uid == pod.metadata.uid => {
@@ -205,6 +243,9 @@ async fn unless_replaced(cluster: &Cluster, pod: &Pod, error: Error) -> Error {
         Ok(_) => {
             let namespace = cluster.namespace().into();
             target::Error::Replaced { pod: name, namespace }.into()
+        }
+        Err(target::Error::NoSuchPod { pod, namespace }) if wait => {
+            target::Error::NotRunning { pod, namespace, phase: "Deleted".into() }.into()
         }
         Err(gone @ target::Error::NoSuchPod { .. }) => gone.into(),
         Err(_) => error,
@@ -223,7 +264,11 @@ pub(crate) fn explain(cluster: &Cluster, pod: &str, error: node::Error) -> Error
     }
 }
 
-pub(crate) fn target_of(wish: &Wish) -> Result<(Target, String), target::Error> {
+/// The target, and how the user has given it.
+///
+/// # Errors
+/// [`target::Error::BadTarget`]
+pub fn target_of(wish: &Wish) -> Result<(Target, String), target::Error> {
     match (&wish.labels, &wish.target) {
         (Some(labels), _) => Ok((Target::Labels(labels.clone()), labels.clone())),
         (None, Some(target)) => Ok((Target::parse(target)?, target.clone())),

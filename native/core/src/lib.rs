@@ -21,8 +21,10 @@ pub mod outlet;
 pub mod pod;
 mod process;
 pub mod proxy;
+pub mod rediscovery;
 pub mod survey;
 pub mod target;
+pub mod watch;
 
 use thiserror::Error;
 

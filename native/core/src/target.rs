@@ -43,6 +43,14 @@ pub enum Error {
         /// The namespace it was looked for in.
         namespace: String,
     },
+    /// What makes the target's pods was deleted.
+    #[error("{target} was deleted")]
+    WorkloadDeleted {
+        /// The target, as given.
+        target: String,
+        /// The namespace it was in.
+        namespace: String,
+    },
     /// The pod is not running.
     #[error("pod {pod} is {phase}")]
     NotRunning {
@@ -133,6 +141,57 @@ pub async fn get(cluster: &Cluster, pod: &str) -> Result<Pod, Error> {
     })
 }
 
+/// What selects a target's pods.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// A label selector.
+    pub labels: Option<String>,
+    /// A field selector.
+    pub fields: Option<String>,
+    /// The kind and the name of the owner that a pod must have.
+    owner: Option<(&'static str, String)>,
+    /// The governing Service that a pod must have.
+    subdomain: Option<String>,
+    /// Whether no pod is selected: a Service without a selector.
+    nothing: bool,
+}
+
+impl Selection {
+    /// Whether a pod that the selectors have let through is the target's.
+    #[must_use]
+    pub fn fits(&self, pod: &Pod) -> bool {
+        let owner = self.owner.as_ref().is_none_or(|(kind, name)| is_owned(pod, kind, name));
+        let service = self.subdomain.as_deref().is_none_or(|name| is_governed(pod, name));
+        owner && service && !self.nothing
+    }
+}
+
+/// How the pods of a target are selected. A Service is read for that, if the Role allows it.
+///
+/// # Errors
+/// [`Error::Cluster`]
+pub async fn selection(cluster: &Cluster, target: &Target) -> Result<Selection, Error> {
+    Ok(match target {
+        Target::Pod(name) => {
+            Selection { fields: Some(format!("metadata.name={name}")), ..Selection::default() }
+        }
+        Target::Owner { kind, name } => {
+            Selection { owner: Some((kind, name.clone())), ..Selection::default() }
+        }
+        Target::Labels(labels) => {
+            Selection { labels: Some(labels.clone()), ..Selection::default() }
+        }
+        Target::Service(name) => match service_labels(cluster, name).await {
+            Ok(None) => Selection { nothing: true, ..Selection::default() },
+            Ok(labels) => Selection { labels, ..Selection::default() },
+            Err(cluster::Error::Forbidden { .. }) => {
+                Selection { subdomain: Some(name.clone()), ..Selection::default() }
+            }
+            Err(error) => return Err(error.into()),
+        },
+    })
+}
+
 /// Finds the first ready pod of a target that may have several; `shown` is the target as given.
 ///
 /// # Errors
@@ -151,7 +210,7 @@ pub async fn choose(cluster: &Cluster, target: &Target, shown: &str) -> Result<C
 }
 
 /// The first ready one by name; else the first of them, which then says why it is not running.
-fn pick(mut pods: Vec<Pod>) -> Option<Choice> {
+pub(crate) fn pick(mut pods: Vec<Pod>) -> Option<Choice> {
     pods.sort_by_key(|pod| (!is_ready(pod), name_of(pod)));
     let others = pods.iter().skip(1).filter(|pod| is_ready(pod)).map(name_of).collect();
     let pod = pods.into_iter().next()?;
@@ -166,11 +225,30 @@ async fn list(cluster: &Cluster, labels: Option<&str>) -> Result<Vec<Pod>, clust
 }
 
 fn owned(pods: Vec<Pod>, kind: &str, name: &str) -> Vec<Pod> {
-    let fits = |pod: &Pod| {
-        let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
-        owners.iter().any(|owner| owner.kind == kind && owner_name(pod, kind, &owner.name) == name)
-    };
-    pods.into_iter().filter(fits).collect()
+    pods.into_iter().filter(|pod| is_owned(pod, kind, name)).collect()
+}
+
+fn is_owned(pod: &Pod, kind: &str, name: &str) -> bool {
+    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().any(|owner| owner.kind == kind && owner_name(pod, kind, &owner.name) == name)
+}
+
+fn is_governed(pod: &Pod, service: &str) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.subdomain.as_deref()) == Some(service)
+}
+
+/// The kind and the name of what makes a new pod when this one is gone.
+#[must_use]
+pub fn controller_of(pod: &Pod) -> Option<(String, String)> {
+    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true))?;
+    Some((controller.kind.clone(), controller.name.clone()))
+}
+
+/// Whether the pod runs and is not being deleted.
+#[must_use]
+pub fn is_alive(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && check_running(pod).is_ok()
 }
 
 /// A Deployment's `ReplicaSet` is called after it and the hash that the pod's label has.
@@ -185,29 +263,30 @@ fn owner_name<'a>(pod: &Pod, kind: &str, owner: &'a str) -> &'a str {
     }
 }
 
-/// By the Service's selector where we may read it; else the pods whose governing Service it is.
+/// By the Service's selector if we may read it; else the pods whose governing Service it is.
 async fn of_service(cluster: &Cluster, name: &str) -> Result<Vec<Pod>, cluster::Error> {
-    let api: Api<Service> = Api::namespaced(cluster.client.clone(), cluster.namespace());
-    let action = Action { verb: "get", resource: "services" };
-    match cluster.ask(action, api.get(name)).await {
-        Ok(service) => match service.spec.and_then(|spec| spec.selector) {
-            Some(selector) => {
-                let labels: Vec<_> =
-                    selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                list(cluster, Some(&labels.join(","))).await
-            }
-            None => Ok(vec![]),
-        },
-        Err(cluster::Error::Refused { code: 404, .. }) => Ok(vec![]),
+    match service_labels(cluster, name).await {
+        Ok(Some(labels)) => list(cluster, Some(&labels)).await,
+        Ok(None) | Err(cluster::Error::Refused { code: 404, .. }) => Ok(vec![]),
         Err(error @ cluster::Error::Forbidden { .. }) => {
-            let governed = |pod: &Pod| {
-                pod.spec.as_ref().and_then(|spec| spec.subdomain.as_deref()) == Some(name)
-            };
-            let pods: Vec<_> = list(cluster, None).await?.into_iter().filter(governed).collect();
+            let mut pods = list(cluster, None).await?;
+            pods.retain(|pod| is_governed(pod, name));
             if pods.is_empty() { Err(error) } else { Ok(pods) }
         }
         Err(error) => Err(error),
     }
+}
+
+/// The Service's selector; a Service without one has no pods of its own.
+async fn service_labels(cluster: &Cluster, name: &str) -> Result<Option<String>, cluster::Error> {
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let action = Action { verb: "get", resource: "services" };
+    let service = cluster.ask(action, api.get(name)).await?;
+    let selector = service.spec.and_then(|spec| spec.selector);
+    Ok(selector.map(|selector| {
+        let labels: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.join(",")
+    }))
 }
 
 /// Whether the pod can be connected to.

@@ -50,7 +50,7 @@ impl From<pod::Container> for Container {
 mod atoms {
     rustler::atoms! {
         // stages
-        config, cluster, target, node, cookie, outlet, exec, native, step, trace,
+        config, cluster, target, node, cookie, outlet, exec, native, step, trace, pods,
         // kinds of failure
         not_found, unreadable, malformed, no_context, unknown_context, unknown_cluster,
         unknown_user, bad_cluster, bad_user, bad_namespace,
@@ -62,7 +62,7 @@ mod atoms {
         too_many_requests,
         unreachable, timed_out, unknown_authority, tls, client_certificate_expired,
         unauthorized, forbidden, forbidden_both_ways, no_upgrade, refused, not_kubernetes, task_died,
-        bad_target, no_such_pod, replaced, no_pods, not_running, no_container,
+        bad_target, no_such_pod, replaced, workload_deleted, no_pods, not_running, no_container,
         no_epmd, nothing_at, epmd_silent, epmd_junk, no_nodes, unknown_node, several_nodes, port_refused,
         handshake_silent, handshake_closed, junk, tls_only, rejected, too_old, bad_name, link_closed, no_socket, no_listener, target_is_server, no_runner, not_there,
         // details
@@ -121,6 +121,10 @@ pub fn step<'a>(env: Env<'a>, step: &Step) -> Term<'a> {
 }
 
 /// `{:trace, name, detail, us, took_us | nil}`
+pub fn pods<'a>(env: Env<'a>, pods: &[(String, String)]) -> Term<'a> {
+    (atoms::pods(), pods).encode(env)
+}
+
 pub fn trace<'a>(env: Env<'a>, trace: &Trace) -> Term<'a> {
     let us = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     (atoms::trace(), trace.name, &trace.detail, us(trace.at), trace.took.map(us)).encode(env)
@@ -271,6 +275,9 @@ fn target_reason<'a>(env: Env<'a>, error: &target::Error) -> Term<'a> {
         E::BadTarget { target } => reason!(env, bad_target { target }),
         E::NoSuchPod { pod, namespace } => reason!(env, no_such_pod { pod, namespace }),
         E::Replaced { pod, namespace } => reason!(env, replaced { pod, namespace }),
+        E::WorkloadDeleted { target, namespace } => {
+            reason!(env, workload_deleted { target, namespace })
+        }
         E::NoPods { target, namespace } => reason!(env, no_pods { target, namespace }),
         E::NotRunning { pod, namespace, phase } => {
             reason!(env, not_running { pod, namespace, phase })

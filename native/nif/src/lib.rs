@@ -16,6 +16,7 @@ mod runtime;
 mod session;
 mod survey;
 mod trace;
+mod watch;
 
 use std::sync::Arc;
 
@@ -71,6 +72,31 @@ fn attach(
         session::attach(cluster, target.into(), owner, steps).await
     };
     reply::spawn_with(&caller, work.with_subscriber(seen))
+}
+
+/// `{reference, {:ok, name}}` when the node answers again, on the connection to the pod that there is. An error
+/// tells that there is none any more, or no such pod.
+#[rustler::nif]
+fn reattach(env: Env, reference: Reference, session: ResourceArc<Session>) -> NifResult<Atom> {
+    reply::spawn(env, reference, session::reattach(session))
+}
+
+/// `{reference, {:pods, [{name, uid}]}}`: the pods of the target that run and are not being deleted, each time
+/// that these have changed. It ends with `{reference, {:error, error}}`, or with the calling process.
+#[rustler::nif]
+fn watch(
+    env: Env,
+    reference: Reference,
+    options: ApiOptions,
+    target: AttachOptions,
+) -> NifResult<Atom> {
+    let caller = Arc::new(Caller::new(env, reference));
+    let listener = caller.clone();
+    let work = async move {
+        let cluster = connect(options).await?;
+        watch::run(&cluster, &target.into(), &listener).await
+    };
+    reply::spawn_with(&caller, work)
 }
 
 /// `{reference, {:ok, path}}`: an `AF_UNIX` socket that takes one connection, to the node.

@@ -70,12 +70,13 @@ async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Liste
         Error::NoListener { address, problem }
     };
     let ip = session.ip.ok_or_else(|| no_listener("the pod has no address".into()))?;
+    let node = session.node();
     let route = Route {
         link: session.link.clone(),
         links: session.links(),
         ip,
-        port: session.node.port,
-        names: session.node.names.clone(),
+        port: node.port,
+        names: node.names,
         visible,
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;

@@ -99,6 +99,9 @@ pub struct AttachOptions {
     /// Whether the caller wants to see what the protocols do.
     pub verbose: bool,
     protocol: Protocol,
+    wait: bool,
+    uid: Option<String>,
+    controller: Option<(String, String)>,
 }
 
 impl From<AttachOptions> for Wish {
@@ -113,8 +116,23 @@ impl From<AttachOptions> for Wish {
             trust,
             protocol,
             verbose: _,
+            wait,
+            uid,
+            controller,
         } = options;
         let (cookie, protocol) = (cookie.into(), protocol.into());
-        Self { target, labels, container, node, port, cookie, trust, protocol }
+        Self {
+            target,
+            labels,
+            container,
+            node,
+            port,
+            cookie,
+            trust,
+            protocol,
+            wait,
+            uid,
+            controller,
+        }
     }
 }

@@ -87,6 +87,11 @@ impl Caller {
         self.deliver(|env| encode::step(env, step));
     }
 
+    /// Sends `{reference, {:pods, [{name, uid}]}}`.
+    pub fn pods(&self, pods: &[(String, String)]) {
+        self.deliver(|env| encode::pods(env, pods));
+    }
+
     /// Never on a scheduler's thread, where the VM forbids it.
     fn deliver(&self, body: impl FnOnce(Env) -> Term) {
         let kept = self.reference.lock().unwrap_or_else(PoisonError::into_inner);

@@ -16,6 +16,7 @@ use k8s_connect_core::{
     link::{Link, Links, Protocol},
     node::{self, Node},
     outlet::one_shot::OneShot,
+    rediscovery::Rediscovery,
 };
 use rustler::{Env, LocalPid, Monitor, NifMap, Resource, ResourceArc};
 
@@ -24,7 +25,9 @@ pub struct Session {
     pub link: Link,
     /// The pod's address.
     pub ip: Option<IpAddr>,
-    pub node: Node,
+    /// As it was discovered last.
+    node: Mutex<Node>,
+    rediscovery: Rediscovery,
     pod: String,
     namespace: String,
     cookie: Option<Cookie>,
@@ -75,6 +78,7 @@ pub struct Found {
     node: String,
     probed: bool,
     cookie_source: Option<String>,
+    controller: Option<(String, String)>,
 }
 
 /// Attaches, and makes `owner` the one whose death ends the link.
@@ -84,7 +88,7 @@ pub async fn attach(
     owner: LocalPid,
     steps: Steps,
 ) -> Result<Found, Error> {
-    let Attached { link, pod, uid, ip, others, node, cookie } =
+    let Attached { link, pod, uid, ip, others, node, cookie, controller, rediscovery } =
         attach::attach(&cluster, &wish, &steps).await?;
     let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
     let kept = Mutex::new(Some(cluster.clone()));
@@ -92,7 +96,8 @@ pub async fn attach(
     let session = ResourceArc::new(Session {
         link,
         ip,
-        node,
+        node: Mutex::new(node),
+        rediscovery,
         pod: pod.clone(),
         namespace: cluster.namespace().into(),
         cookie,
@@ -116,13 +121,28 @@ pub async fn attach(
         node: name,
         probed,
         cookie_source,
+        controller,
     })
+}
+
+/// Waits for the node on the connection that there is, and answers its name.
+pub async fn reattach(session: ResourceArc<Session>) -> Result<String, Error> {
+    let cluster = session.cluster().ok_or_else(|| Error::LinkClosed { reason: "closed".into() })?;
+    let node = session.rediscovery.run(&cluster, &session.link).await?;
+    let name = node.name.clone();
+    *session.node.lock().unwrap_or_else(PoisonError::into_inner) = node;
+    Ok(name)
 }
 
 impl Session {
     /// Makes more links to the pod, as long as the session lasts.
     pub fn links(&self) -> Option<Links> {
         Some(Links::new(self.cluster()?, &self.pod, self.protocol))
+    }
+
+    /// The node, as it was discovered last.
+    pub fn node(&self) -> Node {
+        self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The cluster, as long as the session lasts.
@@ -137,7 +157,7 @@ pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<St
         .map_err(|error| Error::Outlet { directory, problem: error.to_string() })?;
     let stream = session
         .link
-        .open(session.node.port, bytes::Bytes::new())
+        .open(session.node().port, bytes::Bytes::new())
         .await
         .map_err(|reason| Error::LinkClosed { reason })?;
     let path = outlet.path().to_string_lossy().into_owned();
@@ -147,7 +167,7 @@ pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<St
 
 /// Why the node lets nobody of this name in, where it is not for the cookie.
 pub async fn refusal(session: ResourceArc<Session>, name: String) -> Result<(), Error> {
-    match node::refusal(&session.link, &session.node, &name).await {
+    match node::refusal(&session.link, &session.node(), &name).await {
         Some(error) => {
             let (pod, namespace) = (session.pod.clone(), session.namespace.clone());
             Err(Error::Node { pod, namespace, error })

@@ -1,0 +1,87 @@
+defmodule K8sConnect.Reconnect do
+  @moduledoc false
+  # When a session tries again, and when it does not.
+
+  alias K8sConnect.Error
+
+  # Milliseconds
+  @first 100
+  @cap 5_000
+  # What the API server has for each session, when it has cut all of them at once.
+  @slot 50
+
+  @type policy ::
+          true | false | [max_attempts: pos_integer(), deadline: pos_integer()]
+
+  @doc """
+  Milliseconds before attempt number `attempt` after a loss. The first one comes at once, and those of `sessions`
+  sessions that were lost together are spread over up to five seconds; further ones back off. `random` is in
+  `0.0..1.0`.
+  """
+  @spec delay(pos_integer(), pos_integer(), float()) :: non_neg_integer()
+  def delay(attempt, sessions, random \\ :rand.uniform())
+  def delay(1, 1, _random), do: 0
+  def delay(1, sessions, random), do: round(min(sessions * @slot, @cap) * random)
+
+  def delay(attempt, _sessions, random) do
+    backoff = min(@first * Integer.pow(2, min(attempt - 2, 10)), @cap)
+    round(backoff * (0.5 + random / 2))
+  end
+
+  @doc """
+  Whether another attempt is allowed by the option `:reconnect`, `elapsed` milliseconds after the loss.
+  """
+  @spec allowed?(policy(), attempt :: pos_integer(), elapsed :: non_neg_integer()) :: boolean()
+  def allowed?(policy, _attempt, _elapsed) when is_boolean(policy), do: policy
+
+  def allowed?(policy, attempt, elapsed) do
+    attempt <= Keyword.get(policy, :max_attempts, :infinity) and
+      elapsed < Keyword.get(policy, :deadline, :infinity)
+  end
+
+  @doc """
+  Whether another attempt would fail as this one did: something has to be changed first, by the user or in the
+  cluster. What a login, a network or a rollout changes is worth another attempt.
+  """
+  @spec final?(Error.t()) :: boolean()
+  def final?(%Error{stage: stage, reason: {kind, details}}), do: final?(stage, kind, details)
+
+  @doc """
+  How long a final error must last before it is believed, in milliseconds.
+  """
+  @spec patience(Error.t()) :: non_neg_integer()
+  # An API server that has just started answers so until it has read all Roles.
+  def patience(%Error{reason: {kind, _}}) when kind in [:forbidden, :forbidden_both_ways],
+    do: 10_000
+
+  # A node that is starting, or stopping, may end a handshake, too.
+  def patience(%Error{reason: {:refused, _}}), do: 2_000
+  def patience(_error), do: 0
+
+  defp final?(:options, _kind, _details), do: true
+  # A kubeconfig that is being written
+  defp final?(:config, kind, _details), do: kind not in [:not_found, :unreadable, :malformed]
+
+  defp final?(:cluster, kind, _details),
+    do: kind in [:forbidden, :forbidden_both_ways]
+
+  # Waiting for a pod, the native side answers that there is none only if there will be none.
+  defp final?(:target, kind, _details),
+    do: kind in [:bad_target, :no_such_pod, :no_pods, :no_container, :workload_deleted]
+
+  defp final?(:node, kind, _details),
+    do: kind in [:tls_only, :too_old, :several_nodes, :bad_name, :unknown_node]
+
+  defp final?(:cookie, _kind, _details), do: true
+  defp final?(:outlet, kind, _details), do: kind in [:target_is_server]
+  defp final?(:helper, kind, _details), do: kind not in [:silent, :kernel]
+
+  defp final?(:route, kind, _details),
+    do: kind in [:linux_only, :always_hidden, :name_kind, :own_name, :unknown_net_kernel]
+
+  defp final?(:connect, :refused, _details), do: true
+  defp final?(:connect, _kind, _details), do: false
+  defp final?(:native, kind, _details), do: kind == :not_loaded
+  defp final?(:exec, _kind, _details), do: true
+  defp final?(_stage, _kind, _details), do: false
+end

@@ -1,0 +1,58 @@
+defmodule K8sConnect.Tick do
+  @moduledoc false
+  # A node drops another that is silent for its own net_ticktime, and each ticks by its own. If the two differ,
+  # this side makes the traffic.
+
+  @doc """
+  Compares the two net_ticktimes. If they differ, the calling process gets `{:tick, reference, interval}`, and
+  calls `now/2` then.
+  """
+  @spec start(node()) :: reference()
+  def start(node) do
+    {owner, reference} = {self(), make_ref()}
+
+    spawn(fn ->
+      if interval = interval(node), do: send_tick(owner, reference, interval)
+    end)
+
+    reference
+  end
+
+  @doc """
+  Makes traffic in both directions, without waiting for it, and has the next tick sent.
+  """
+  @spec now(node(), pos_integer()) :: reference()
+  def now(node, interval) do
+    reference = make_ref()
+    spawn(fn -> catch_noconnection(fn -> :erpc.call(node, :erlang, :node, []) end) end)
+    send_tick(self(), reference, interval)
+    reference
+  end
+
+  defp send_tick(owner, reference, interval),
+    do: Process.send_after(owner, {:tick, reference, interval}, interval)
+
+  # In milliseconds; nil if each side's ticks are enough for the other.
+  defp interval(node) do
+    reported =
+      catch_noconnection(fn -> :erpc.call(node, :net_kernel, :get_net_ticktime, [], 5_000) end)
+
+    case {ticktime(reported), ticktime(:net_kernel.get_net_ticktime())} do
+      {same, same} -> nil
+      {nil, _ours} -> nil
+      {theirs, ours} -> min(theirs, ours) * 250
+    end
+  end
+
+  # The node is gone then, and its nodedown is on the way.
+  defp catch_noconnection(fun) do
+    fun.()
+  catch
+    :error, {:erpc, _reason} -> nil
+  end
+
+  defp ticktime({:ongoing_change_to, seconds}), do: ticktime(seconds)
+  defp ticktime(seconds) when is_integer(seconds) and seconds > 0, do: seconds
+  # The pod may answer anything.
+  defp ticktime(_other), do: nil
+end
