@@ -232,7 +232,7 @@ for {name, protocol, cycles, bytes} <- [
                  catch_error(:erpc.call(node, :erlang, :div, [1, 0]))
       end
 
-      # What README says of it.
+      # What guides/nodes.md says of it.
       test "what a hidden connection does not have" do
         node = connect().node
         assert Node.list() == []
