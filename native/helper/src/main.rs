@@ -1,4 +1,4 @@
-//! The program; all of it is in the library.
+//! The executable. All code is in the library.
 
 use std::{env, process::ExitCode};
 
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 
 #[cfg(target_os = "linux")]
 fn serve() -> ExitCode {
-    // All that is ever read of the environment; it counts for root only.
+    // The only environment variables that are read. They count only if root runs the helper.
     helper::serve::run(&["SUDO_UID", "SUDO_GID"].map(|name| env::var(name).ok()))
 }
 

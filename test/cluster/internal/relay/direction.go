@@ -10,17 +10,17 @@ import (
 )
 
 const (
-	// Of MTU 1500 and a header, with a VLAN's tag at most.
+	// MTU 1500 plus an Ethernet header with a VLAN tag.
 	frameSize = 2048
-	// 100 MB of large frames: half a second at 200 MB/s. More than that is lost, as in any router.
+	// 100 MB of large frames, half a second at 200 MB/s. Beyond that, frames are dropped as in a router.
 	queueLength = 1 << 16
 )
 
-// A way is one direction. Its own randomness makes the losses of two runs the same ones.
-type way struct {
+// A direction has its own random generator with a fixed seed, so that each run drops the same frames.
+type direction struct {
 	delay  time.Duration
 	loss   float64
-	chance *rand.Rand
+	random *rand.Rand
 }
 
 type frame struct {
@@ -29,10 +29,9 @@ type frame struct {
 	due  time.Time
 }
 
-// carry reads frames and writes each of them when its time has come, in the order in which they
-// came; it returns when there is nothing more to read and all is written. One goroutine for each
-// end: a reader that also wrote would be late for the next frame.
-func (w *way) carry(from io.Reader, to io.Writer) error {
+// forward writes each frame after the delay, in order. It returns after the last frame is written, or when reading
+// fails. One goroutine reads and another writes, because waiting for a write would delay the next read.
+func (d *direction) forward(from io.Reader, to io.Writer) error {
 	queue := make(chan frame, queueLength)
 	buffers := sync.Pool{New: func() any { return new([frameSize]byte) }}
 	written := make(chan struct{})
@@ -40,18 +39,18 @@ func (w *way) carry(from io.Reader, to io.Writer) error {
 		defer close(written)
 		for f := range queue {
 			sleepUntil(f.due)
-			// A device that is down takes no frame: one more that is lost on the way.
+			// A write fails if the device is down. This counts as a lost frame.
 			_, _ = to.Write(f.data[:f.size])
 			buffers.Put(f.data)
 		}
 	}()
-	err := w.read(from, queue, &buffers)
+	err := d.read(from, queue, &buffers)
 	close(queue)
 	<-written
 	return err
 }
 
-func (w *way) read(from io.Reader, queue chan<- frame, buffers *sync.Pool) error {
+func (d *direction) read(from io.Reader, queue chan<- frame, buffers *sync.Pool) error {
 	for {
 		data := buffers.Get().(*[frameSize]byte)
 		size, err := from.Read(data[:])
@@ -61,24 +60,23 @@ func (w *way) read(from io.Reader, queue chan<- frame, buffers *sync.Pool) error
 		if err != nil {
 			return err
 		}
-		if w.chance.Float64() < w.loss {
+		if d.random.Float64() < d.loss {
 			buffers.Put(data)
 			continue
 		}
 		select {
-		case queue <- frame{data, size, time.Now().Add(w.delay)}:
+		case queue <- frame{data, size, time.Now().Add(d.delay)}:
 		default:
 			buffers.Put(data)
 		}
 	}
 }
 
-// sleepUntil never ends early. The runtime's own timers can be a millisecond late, which would be
-// two in each round trip.
+// sleepUntil is more precise than the timers of the Go runtime, which can be a millisecond late: two per round trip.
 func sleepUntil(due time.Time) {
 	for left := time.Until(due); left > 0; left = time.Until(due) {
 		pause := unix.NsecToTimespec(left.Nanoseconds())
-		// It also ends by a signal; the loop asks what is left.
+		// Nanosleep also returns after a signal. The loop sleeps for the rest of the time.
 		_ = unix.Nanosleep(&pause, nil)
 	}
 }

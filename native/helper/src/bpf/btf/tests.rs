@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Type information as the kernel has it, of a few types.
+/// Writes BTF with a few types.
 struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
@@ -61,7 +61,7 @@ fn example() -> Vec<u8> {
     writer.kind("", PTR, 3); // 4
     writer.structure("", UNION, &[("pid", 1, 0), ("tid", 1, 0)]); // 5
     writer.structure("task", STRUCT, &[("flags", 1, 0), ("", 5, 32), ("exec", 4, 64)]); // 6
-    writer.structure("task", STRUCT, &[]); // 7: only declared
+    writer.structure("task", STRUCT, &[]); // 7: forward declaration
     writer.bytes()
 }
 
@@ -109,7 +109,7 @@ fn bytes_of_any_kind_are_no_crash() {
 #[test]
 fn the_running_kernel_has_all_that_the_programs_need() {
     if !std::path::Path::new(PATH).exists() {
-        return; // a kernel without it is refused, which is tested with such a kernel
+        return; // tested in VMs with such a kernel
     }
     let btf = Btf::of_kernel().unwrap();
     crate::bpf::offsets::Offsets::find(&btf).unwrap();
