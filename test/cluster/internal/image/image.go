@@ -61,7 +61,7 @@ func Write(name, out, entrypoint string, layers []string) (err error) {
 		return err
 	}
 	manifest, err := archive.addDocument(mediaTypePrefix+"manifest.v1+json", map[string]any{
-		"schemaVersion": 2, "mediaType": media + "manifest.v1+json", "config": config, "layers": stack,
+		"schemaVersion": 2, "mediaType": mediaTypePrefix + "manifest.v1+json", "config": config, "layers": stack,
 	})
 	if err != nil {
 		return err
