@@ -235,23 +235,23 @@ emulator_alive() {
 # job USER CMD...: writes CMD to the shared directory, starts it through the console, prints its output while
 # it runs, and exits with its exit code.
 job() {
-  local user=$1 folder
+  local user=$1 directory
   shift
   need_running
-  folder=$(mktemp -d "$state/share/jobs/XXXXXXXX")
-  chmod 755 "$folder"
-  printf '%q ' "$@" > "$folder/command"
-  : > "$folder/stdout"
-  : > "$folder/stderr"
-  echo "$user ${folder##*/}" > "$state/hvc0.in"
-  follow "$folder" stdout &
-  follow "$folder" stderr >&2 &
-  until [ -e "$folder/status" ]; do
-    running || { touch "$folder/status"; die "the VM ended unexpectedly. Its console output is in $state/console.log"; }
+  directory=$(mktemp -d "$state/share/jobs/XXXXXXXX")
+  chmod 755 "$directory"
+  printf '%q ' "$@" > "$directory/command"
+  : > "$directory/stdout"
+  : > "$directory/stderr"
+  echo "$user ${directory##*/}" > "$state/hvc0.in"
+  follow "$directory" stdout &
+  follow "$directory" stderr >&2 &
+  until [ -e "$directory/status" ]; do
+    running || { touch "$directory/status"; die "the VM ended unexpectedly. Its console output is in $state/console.log"; }
     sleep 0.05
   done
   wait
-  exit "$(< "$folder/status")"
+  exit "$(< "$directory/status")"
 }
 
 # follow DIRECTORY FILE: prints the file as it grows, until the job has an exit code.

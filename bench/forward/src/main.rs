@@ -10,7 +10,8 @@ mod ours;
 
 use std::error::Error;
 
-const USAGE: &str = "invalid arguments. usage: bench_forward ours|kube POD PORT... | load HOST:PORT PID MS";
+const USAGE: &str =
+    "invalid arguments. usage: bench_forward ours|kube POD PORT... | load HOST:PORT PID MS";
 
 type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
 

@@ -1,4 +1,4 @@
-//! A port-forward with the core of k8s_connect, as `route: :kernel` does it, to any port.
+//! A port-forward with the core of `k8s_connect`, as `route: :kernel` does it, to any port.
 
 use std::{
     future::pending,

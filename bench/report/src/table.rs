@@ -1,4 +1,4 @@
-//! The table of results: each metric of k8s_connect, the baseline, and the target.
+//! The table of results: each metric of `k8s_connect`, the baseline, and the goal.
 
 use std::fmt::Write as _;
 
@@ -7,14 +7,14 @@ use crate::run::{Figure, Run};
 /// Tool and metric.
 type Key = (&'static str, &'static str);
 
-/// The target of a metric.
+/// The goal of a metric.
 #[derive(Clone, Copy)]
-enum Target {
+enum Goal {
     /// At most this ratio to the baseline.
     Ratio(f64),
     /// At most this value.
     AtMost(f64),
-    /// No target: for information only.
+    /// No goal: for information only.
     None,
 }
 
@@ -25,7 +25,7 @@ struct Row {
     unit: &'static str,
     ours: Key,
     baseline: Option<Key>,
-    target: Target,
+    goal: Goal,
     /// Other tools with the same metric as the baseline.
     others: &'static [&'static str],
     /// The most round trips that it may take.
@@ -39,7 +39,7 @@ const fn row(
     title: &'static str,
     unit: &'static str,
     metric: &'static str,
-    target: Target,
+    goal: Goal,
 ) -> Row {
     Row {
         benchmark,
@@ -47,7 +47,7 @@ const fn row(
         unit,
         ours: ("ours", metric),
         baseline: Some(("kubectl", metric)),
-        target,
+        goal,
         others: OTHERS,
         round_trips: None,
     }
@@ -55,7 +55,7 @@ const fn row(
 
 const fn connect(title: &'static str, metric: &'static str, baseline: &'static str) -> Row {
     let baseline = Some((baseline, "command_ms"));
-    Row { baseline, others: &[], ..row("connect", title, "ms", metric, Target::Ratio(0.5)) }
+    Row { baseline, others: &[], ..row("connect", title, "ms", metric, Goal::Ratio(0.5)) }
 }
 
 const fn with_round_trips(round_trips: f64, row: Row) -> Row {
@@ -68,37 +68,43 @@ const fn without_baseline(row: Row) -> Row {
 
 const ROWS: &[Row] = &[
     with_round_trips(7.0, connect("`connect/1`, first connection", "connect_cold_ms", "recipe")),
-    with_round_trips(6.0, connect("`connect/1`, node name in the pod spec", "connect_named_ms", "recipe")),
-    with_round_trips(5.0, connect("`connect/1` to a second pod, connections warm", "connect_warm_ms", "recipe")),
+    with_round_trips(
+        6.0,
+        connect("`connect/1`, node name in the pod spec", "connect_named_ms", "recipe"),
+    ),
+    with_round_trips(
+        5.0,
+        connect("`connect/1` to a second pod, connections warm", "connect_warm_ms", "recipe"),
+    ),
     connect("`connect/1` and a call", "connect_cold_and_call_ms", "recipe"),
     connect("`mix k8s.connect app-0 --rpc`, in total", "command_ms", "recipe"),
     connect("`mix k8s.connect app-0 --rpc`, in total", "command_ms", "exec"),
-    row("latency", "call, 64 B, p50", "µs", "erpc_64_p50_us", Target::Ratio(0.8)),
-    row("latency", "call, 64 B, p99", "µs", "erpc_64_p99_us", Target::None),
-    row("latency", "call, 4 KiB, p50", "µs", "erpc_4096_p50_us", Target::Ratio(0.8)),
-    row("latency", "call, 4 KiB, p99", "µs", "erpc_4096_p99_us", Target::None),
-    row("throughput", "messages, down: CPU", "ms/MB", "dist_down_cpu_ms_per_mb", Target::Ratio(0.6)),
-    row("throughput", "messages, up: CPU", "ms/MB", "dist_up_cpu_ms_per_mb", Target::Ratio(0.6)),
-    row("throughput", "raw, down: CPU", "ms/MB", "raw_down_cpu_ms_per_mb", Target::Ratio(0.6)),
-    row("throughput", "raw, up: CPU", "ms/MB", "raw_up_cpu_ms_per_mb", Target::Ratio(0.6)),
-    row("throughput", "messages, down", "MB/s", "dist_down_mb_per_s", Target::None),
-    row("throughput", "messages, up", "MB/s", "dist_up_mb_per_s", Target::None),
-    row("throughput", "raw, down", "MB/s", "raw_down_mb_per_s", Target::None),
-    row("throughput", "raw, up", "MB/s", "raw_up_mb_per_s", Target::None),
-    row("throughput", "raw, 64 B round trip, p50", "µs", "raw_64_p50_us", Target::None),
-    row("throughput", "raw, 64 B round trip, p99", "µs", "raw_64_p99_us", Target::None),
-    row("throughput", "call under load, p50", "µs", "erpc_64_beside_bulk_p50_us", Target::None),
-    row("throughput", "call under load, p99", "µs", "erpc_64_beside_bulk_p99_us", Target::None),
-    row("memory", "a session, PSS", "MB", "memory_1_pss_mb", Target::Ratio(0.1)),
-    row("memory", "all sessions, PSS", "MB", "memory_all_pss_mb", Target::Ratio(0.1)),
-    row("memory", "a session, RSS", "MB", "memory_1_rss_mb", Target::None),
-    row("memory", "all sessions, RSS", "MB", "memory_all_rss_mb", Target::None),
-    row("memory", "all sessions, anonymous", "MB", "memory_all_anon_mb", Target::None),
-    without_baseline(row("memory", "loading the library", "ms", "load_ms", Target::AtMost(30.0))),
-    without_baseline(row("memory", "the library, stripped", "MB", "nif_mb", Target::AtMost(8.0))),
-    row("idle", "idle: CPU", "% of a core", "idle_cpu_percent", Target::AtMost(0.1)),
-    row("idle", "idle: wake-ups", "/s", "idle_wakeups_per_s", Target::None),
-    row("idle", "idle: network traffic", "B/s", "idle_bytes_per_s", Target::None),
+    row("latency", "call, 64 B, p50", "µs", "erpc_64_p50_us", Goal::Ratio(0.8)),
+    row("latency", "call, 64 B, p99", "µs", "erpc_64_p99_us", Goal::None),
+    row("latency", "call, 4 KiB, p50", "µs", "erpc_4096_p50_us", Goal::Ratio(0.8)),
+    row("latency", "call, 4 KiB, p99", "µs", "erpc_4096_p99_us", Goal::None),
+    row("throughput", "messages, down: CPU", "ms/MB", "dist_down_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "messages, up: CPU", "ms/MB", "dist_up_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "raw, down: CPU", "ms/MB", "raw_down_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "raw, up: CPU", "ms/MB", "raw_up_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "messages, down", "MB/s", "dist_down_mb_per_s", Goal::None),
+    row("throughput", "messages, up", "MB/s", "dist_up_mb_per_s", Goal::None),
+    row("throughput", "raw, down", "MB/s", "raw_down_mb_per_s", Goal::None),
+    row("throughput", "raw, up", "MB/s", "raw_up_mb_per_s", Goal::None),
+    row("throughput", "raw, 64 B round trip, p50", "µs", "raw_64_p50_us", Goal::None),
+    row("throughput", "raw, 64 B round trip, p99", "µs", "raw_64_p99_us", Goal::None),
+    row("throughput", "call under load, p50", "µs", "erpc_64_beside_bulk_p50_us", Goal::None),
+    row("throughput", "call under load, p99", "µs", "erpc_64_beside_bulk_p99_us", Goal::None),
+    row("memory", "a session, PSS", "MB", "memory_1_pss_mb", Goal::Ratio(0.1)),
+    row("memory", "all sessions, PSS", "MB", "memory_all_pss_mb", Goal::Ratio(0.1)),
+    row("memory", "a session, RSS", "MB", "memory_1_rss_mb", Goal::None),
+    row("memory", "all sessions, RSS", "MB", "memory_all_rss_mb", Goal::None),
+    row("memory", "all sessions, anonymous", "MB", "memory_all_anon_mb", Goal::None),
+    without_baseline(row("memory", "loading the library", "ms", "load_ms", Goal::AtMost(30.0))),
+    without_baseline(row("memory", "the library, stripped", "MB", "nif_mb", Goal::AtMost(8.0))),
+    row("idle", "idle: CPU", "% of a core", "idle_cpu_percent", Goal::AtMost(0.1)),
+    row("idle", "idle: wake-ups", "/s", "idle_wakeups_per_s", Goal::None),
+    row("idle", "idle: network traffic", "B/s", "idle_bytes_per_s", Goal::None),
 ];
 
 const VERSIONS: [&str; 11] = [
@@ -127,7 +133,7 @@ pub fn page(runs: &[Run], plots: &[String]) -> String {
     for (environment, names) in environments(runs) {
         let _ = writeln!(page, "- {}: {environment}", names.join(", "));
     }
-    page.push_str("\n| metric | profile | k8s_connect | baseline | ratio | target | met | others |\n|---|---|---|---|---|---|---|---|\n");
+    page.push_str("\n| metric | profile | k8s_connect | baseline | ratio | goal | met | others |\n|---|---|---|---|---|---|---|---|\n");
     for row in ROWS {
         for run in runs.iter().filter(|run| run.benchmark == row.benchmark) {
             page.push_str(&row.lines(run, runs).unwrap_or_default());
@@ -164,13 +170,13 @@ impl Row {
         let baseline =
             self.baseline.and_then(|(tool, metric)| Some((tool, run.figure(tool, metric)?)));
         let ratio = baseline.map(|(_, other)| ours.median / other.median);
-        let (target, met) = match self.target_of(run) {
-            Target::Ratio(most) => (format!("≤ {most} ×"), ratio.map(|ratio| ratio <= most)),
-            Target::AtMost(most) => (format!("≤ {most}"), Some(ours.median <= most)),
-            Target::None => (String::new(), None),
+        let (goal, met) = match self.goal_of(run) {
+            Goal::Ratio(most) => (format!("≤ {most} ×"), ratio.map(|ratio| ratio <= most)),
+            Goal::AtMost(most) => (format!("≤ {most}"), Some(ours.median <= most)),
+            Goal::None => (String::new(), None),
         };
         let mut line = format!(
-            "| {}, {} | {} | {} | {} | {} | {target} | {} | {} |\n",
+            "| {}, {} | {} | {} | {} | {} | {goal} | {} | {} |\n",
             self.title,
             self.unit,
             run.profile(),
@@ -184,16 +190,17 @@ impl Row {
         Some(line)
     }
 
-    /// With a delay, the network dominates the latency of a call, so there is no target.
-    fn target_of(&self, run: &Run) -> Target {
-        if self.benchmark == "latency" && run.has_delay() { Target::None } else { self.target }
+    /// With a delay, the network dominates the latency of a call, so there is no goal.
+    fn goal_of(&self, run: &Run) -> Goal {
+        if self.benchmark == "latency" && run.has_delay() { Goal::None } else { self.goal }
     }
 
     fn others(&self, run: &Run) -> String {
         let Some((_, metric)) = self.baseline else { return String::new() };
         let tools = self.others.iter().chain(&["alone"]);
-        let medians = tools
-            .filter_map(|tool| Some(format!("{tool} {}", number(run.figure(tool, metric)?.median))));
+        let medians = tools.filter_map(|tool| {
+            Some(format!("{tool} {}", number(run.figure(tool, metric)?.median)))
+        });
         medians.collect::<Vec<_>>().join(", ")
     }
 

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_connect_is_notified() {
+    fn notifies_only_of_connect() {
         let (own, connect) =
             (ARCH.expect("known"), u32::try_from(libc::SYS_connect).expect("a number"));
         for (architecture, number, verdict) in [

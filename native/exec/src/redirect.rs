@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_destination_is_of_the_address_family_that_was_asked_for() {
+    fn the_destination_keeps_the_address_family() {
         for (redirect, address, to) in [
             ("10.9.0.2:4369=40001", "10.9.0.2:4369", "127.0.0.1:40001"),
             ("10.9.0.2:4369=40001", "[::ffff:10.9.0.2]:4369", "[::ffff:127.0.0.1]:40001"),
@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn another_port_or_address_has_none() {
+    fn another_port_or_address_is_not_redirected() {
         for address in ["10.9.0.2:4370", "10.9.0.3:4369", "[fd09::2]:4369", "[::10.9.0.2]:4369"] {
             assert_eq!(destination("10.9.0.2:4369=40001", address), None);
         }
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn invalid_redirects_are_rejected() {
         for text in ["", "10.9.0.2:4369", "10.9.0.2=1", "host:1=2", "10.9.0.2:1=65536"] {
             assert_eq!(text.parse::<Redirect>(), Err(InvalidRedirect(text.into())));
         }

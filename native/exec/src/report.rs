@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn reports_round_trip() {
         let failed = FAILURES.map(|(failure, ..)| Report::Failed(failure, "a b".into()));
         let mut reports = vec![Report::Exited(0), Report::Exited(255), Report::Signaled(15)];
         reports.extend(failed);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_none() {
+    fn invalid_lines_are_none() {
         for line in ["", "exited", "exited x", "exited 256", "failed frob x", "failed nested"] {
             assert_eq!(Report::parse(line), None, "{line}");
         }

@@ -1,5 +1,5 @@
 //! A process that outlives the command still has the filter, and its `connect()` would fail with
-//! ENOSYS without a supervisor. The residual process lets the kernel execute these poll_calls. It exits
+//! ENOSYS without a supervisor. The residual process lets the kernel execute these calls. It exits
 //! after the last process with the filter.
 
 use std::os::fd::BorrowedFd;
@@ -17,7 +17,7 @@ use crate::{
 
 /// Starts the residual process. A failed fork is ignored, because there is no fallback.
 pub fn start(listener: BorrowedFd) {
-    // Other threads may be connecting, so the child may only make system poll_calls.
+    // Other threads may be connecting, so the child may only make system calls.
     if let Ok(ForkResult::Child) = sys::fork() {
         serve(sys::keep_only(listener));
         sys::exit_now();

@@ -148,13 +148,13 @@ fn mptcp() {
 
 /// A call that waits for a full listener must not block the other calls.
 #[test]
-fn a_full_listener_holds_nobody_up() {
+fn a_full_listener_does_not_block_other_calls() {
     let full = TcpListener::bind("127.0.0.1:0").unwrap();
     // SAFETY: numbers only.
     assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 0) }, 0);
     let redirect = format!("127.77.0.9:4369={}", full.local_addr().unwrap().port());
     under_runner_with(
-        "a_full_listener_holds_nobody_up",
+        "a_full_listener_does_not_block_other_calls",
         |command| {
             let mut again = Command::new(support::RUNNER);
             again.arg(redirect).args(command.get_args());

@@ -114,7 +114,7 @@ fn an_old_kernel_keeps_the_control_socket_from_the_command() {
 }
 
 #[test]
-fn signals_are_as_without_us() {
+fn signals_are_unchanged() {
     let line = "grep -E '^Sig(Blk|Ign)' /proc/self/status";
     let direct = Command::new("sh").args(["-c", line]).output().unwrap();
     assert_eq!(words(&run(line)), words(&direct));
@@ -199,7 +199,7 @@ fn a_library_that_closes_its_end_ends_the_command() {
 }
 
 #[test]
-fn a_command_that_does_not_listen_is_killed_with_what_it_has_started() {
+fn a_command_that_ignores_the_signal_is_killed_with_its_children() {
     let mut running = Running::start("trap '' HUP; (echo $BASHPID; read -t 60) & read line");
     let mut child = String::new();
     running.output.read_line(&mut child).unwrap();
@@ -265,7 +265,7 @@ fn a_hangup_that_is_ignored_ends_nothing() {
 }
 
 #[test]
-fn what_was_started_in_the_background_does_not_hold_up_the_end() {
+fn a_background_process_does_not_delay_the_end() {
     let start = Instant::now();
     let mut running = Running::start("sleep 60 > /dev/null & echo $!; exit 5");
     let mut background = String::new();

@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn root_must_have_been_called_by_sudo_and_by_somebody_else() {
+    fn root_needs_sudo_variables_of_another_user() {
         let caller = Caller { uid: 1000, gid: 100, by_sudo: true };
         assert_eq!(called(0, [Some("1000"), Some("100")]), Ok(caller));
         for bad in [

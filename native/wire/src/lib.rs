@@ -119,7 +119,7 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    // At the start
+    // Refusals to start
     /// The executable is setuid or setgid.
     SetUid,
     /// The helper runs as root without the variables of sudo.
@@ -175,7 +175,7 @@ pub enum Refusal {
         test: String,
     },
 
-    // For a request
+    // Refusals of a request
     /// The frame is not a valid request.
     Malformed {
         /// The message of the parser.
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn messages_round_trip() {
         let to = "10.244.1.8:4369".parse().unwrap();
         for sent in [
             Request::Hello { major: 2, minor: 0, pid: 77 },
@@ -375,13 +375,13 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_set_fits() {
+    fn the_longest_request_fits() {
         let redirects = vec![longest(); MAX_REDIRECTS];
         assert!(encode(&Request::Apply { id: u64::MAX, redirects }).len() <= MAX_FRAME);
     }
 
     #[test]
-    fn what_is_no_request_is_refused() {
+    fn invalid_requests_are_refused() {
         for bad in [
             "",
             "null",

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_to_nowhere_is_not_assembled() {
+    fn a_jump_to_an_undefined_label_is_rejected() {
         assert_eq!(assemble(&[(Op::Jump(Label::Untouched), "")]), None);
     }
 }

@@ -21,9 +21,9 @@ pub fn cases() -> Vec<Case> {
     vec![
         Case::new("hostile: redirects of addresses that others connect to", |environment| {
             let helper = Helper::start(environment);
-            assert_nobody_is_captured(environment);
+            assert_no_capture(environment);
             helper.stop();
-            assert_nobody_is_captured(environment);
+            assert_no_capture(environment);
         }),
         Case::new("hostile: every source port used before", seeded_ports),
         Case::new("hostile: every source port used before, helper killed", seed_and_kill_helper),
@@ -35,13 +35,13 @@ pub fn cases() -> Vec<Case> {
         Case::new("hostile: two users redirect the same address", two_helpers),
         Case::new("hostile: eight helpers of one user", |environment| {
             let helpers: Vec<_> = (0..8).map(|_| Helper::start(environment)).collect();
-            assert_nobody_is_captured(environment);
+            assert_no_capture(environment);
             drop(helpers);
         }),
     ]
 }
 
-fn assert_nobody_is_captured(environment: &Environment) {
+fn assert_no_capture(environment: &Environment) {
     for run_as in [RunAs::other(), RunAs::root()] {
         for to in [POD4, POD6, MAPPED] {
             let result = Client::new(environment).run_as(&run_as).to(to).connects(CONNECTIONS);
@@ -60,16 +60,16 @@ fn seed(environment: &Environment) {
 fn seeded_ports(environment: &Environment) {
     let helper = Helper::start(environment);
     seed(environment);
-    assert_nobody_is_captured(environment);
+    assert_no_capture(environment);
     helper.stop();
-    assert_nobody_is_captured(environment);
+    assert_no_capture(environment);
 }
 
 fn seed_and_kill_helper(environment: &Environment) {
     let mut helper = Helper::start(environment);
     seed(environment);
     helper.process.kill();
-    assert_nobody_is_captured(environment);
+    assert_no_capture(environment);
 }
 
 fn setuid_programs(environment: &Environment) {

@@ -36,7 +36,7 @@ type Prepare = fn(Client) -> Client;
 
 pub fn cases() -> Vec<Case> {
     let mut cases = vec![Case::new("identity: no redirects without a helper", no_helper)];
-    let kinds = users_programs().chain(privileged()).chain(somebody_else()).chain(namespaces());
+    let kinds = users_programs().chain(privileged()).chain(other_identities()).chain(namespaces());
     cases.extend(kinds.chain(rings()).map(|(name, expected, prepare)| {
         Case::maybe(&format!("identity: {name}"), move |environment| {
             check(environment, expected, prepare)
@@ -154,7 +154,7 @@ fn privileged() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
     kinds.into_iter()
 }
 
-fn somebody_else() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
+fn other_identities() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
     let kinds: Kinds = vec![
         ("another user", NotRedirected, |client| client.run_as(&RunAs::other())),
         ("root", NotRedirected, root),

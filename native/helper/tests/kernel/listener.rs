@@ -20,7 +20,7 @@ const GONE: &str = "error ECONNREFUSED";
 
 pub fn cases() -> Vec<Case> {
     vec![
-        Case::new("listener: closed", nobody_listens),
+        Case::new("listener: closed", closed),
         Case::new("listener: another user listens", another_listens),
         Case::new("listener: an IPv6 target needs a listener on ::1", wrong_family),
         Case::new("listener: it died", |environment| replaced(environment, &RunAs::user(), &[])),
@@ -57,7 +57,7 @@ fn user_helper(environment: &Environment) -> Helper {
     Helper::ready(environment, &RunAs::user().within(SESSION))
 }
 
-fn nobody_listens(environment: &Environment) {
+fn closed(environment: &Environment) {
     let mut helper = user_helper(environment);
     let refused = helper.apply(&[(POD4, PORT)]).unwrap_err();
     let (word, fields) = word(&refused);

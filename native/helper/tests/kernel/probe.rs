@@ -177,7 +177,7 @@ fn receive_socket() -> OwnedFd {
 
 fn attempt(plan: &Plan, received: Option<OwnedFd>) -> io::Result<String> {
     if let Some(user) = plan.number("personality") {
-        return as_somebody_by_ring(plan, user);
+        return with_registered_credentials(plan, user);
     }
     let socket = match received {
         Some(socket) => socket,
@@ -259,7 +259,7 @@ fn connect_and_poll(plan: &Plan, socket: &OwnedFd) -> io::Result<()> {
 }
 
 /// A daemon of root that connects a user's socket with that user's registered credentials.
-fn as_somebody_by_ring(plan: &Plan, user: u32) -> io::Result<String> {
+fn with_registered_credentials(plan: &Plan, user: u32) -> io::Result<String> {
     let submission = if plan.has("uring-worker") { Submission::Worker } else { Submission::Caller };
     let ring = Ring::new(submission)?;
     let made = thread::scope(|scope| {

@@ -76,13 +76,13 @@ fn members_are_found_by_name_also_in_anonymous_unions() {
 }
 
 #[test]
-fn a_pointer_is_found_by_what_it_points_to() {
+fn a_pointer_is_found_by_its_target() {
     let btf = Btf::parse(example()).unwrap();
     assert_eq!(btf.structure("task").unwrap().offset_of_pointer("state"), Ok(8));
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn the_error_names_the_missing_type_or_member() {
     let btf = Btf::parse(example()).unwrap();
     let missing = |name: &str| Refusal::NoBtf { name: name.into() };
     assert_eq!(btf.structure("cred").err(), Some(missing("cred")));
@@ -92,7 +92,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn bytes_of_any_kind_are_no_crash() {
+fn invalid_bytes_do_not_panic() {
     let whole = example();
     for length in 0..whole.len() {
         let _ = Btf::parse(whole[..length].to_vec());

@@ -47,10 +47,10 @@ fn listing(family: Family) -> String {
     out.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// An independent disassembler must print the reviewed listings. EndIf an intended change, run
+/// An independent disassembler must print the reviewed listings. After an intended change, run
 /// `UPDATE=1 cargo test -p k8s_connect_helper listing` and review the diff.
 #[test]
-fn the_listings_are_what_is_assembled() {
+fn the_listings_match_the_assembled_programs() {
     for (family, name) in [(Family::V4, "connect4.txt"), (Family::V6, "connect6.txt")] {
         let path = format!("{}/src/bpf/program/{name}", env!("CARGO_MANIFEST_DIR"));
         let found = listing(family);
