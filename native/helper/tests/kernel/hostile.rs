@@ -45,7 +45,7 @@ fn assert_no_capture(environment: &Environment) {
     for run_as in [RunAs::other(), RunAs::root()] {
         for to in [POD4, POD6, MAPPED] {
             let result = Client::new(environment).run_as(&run_as).to(to).connects(CONNECTIONS);
-            assert!(result.iter().all(|result| reached_pod(result)), "{to}: {said:?}");
+            assert!(result.iter().all(|one| reached_pod(one)), "{to}: {result:?}");
         }
     }
 }
@@ -79,7 +79,7 @@ fn setuid_programs(environment: &Environment) {
         for program in [environment.setuid(), environment.setgid()] {
             let client = Client::new(environment).program(program).options(options);
             let result = client.connects(CONNECTIONS);
-            assert!(result.iter().all(|result| reached_pod(result)), "{options:?}: {said:?}");
+            assert!(result.iter().all(|one| reached_pod(one)), "{options:?}: {result:?}");
         }
     }
     for _ in 0..CONNECTIONS {
@@ -126,7 +126,7 @@ fn port_taken(environment: &Environment) {
     let (_thief, _) = environment.server(&RunAs::other(), "THIEF", &addresses);
     for to in [POD4, POD6, MAPPED] {
         let result = Client::new(environment).to(to).connects(CONNECTIONS);
-        assert!(result.iter().all(|result| result == "error ECONNREFUSED"), "{to}: {said:?}");
+        assert!(result.iter().all(|one| one == "error ECONNREFUSED"), "{to}: {result:?}");
     }
     helper.stop();
 }
@@ -165,7 +165,7 @@ fn two_helpers(environment: &Environment) {
     victim.apply(&[(POD4, PORT), (POD6, PORT)]).expect("a listener");
     for to in [POD4, POD6, MAPPED] {
         let result = Client::new(environment).exactly(&session).to(to).connects(CONNECTIONS);
-        assert!(result.iter().all(|result| result.starts_with("THEIRS saw")), "{to}: {said:?}");
+        assert!(result.iter().all(|one| one.starts_with("THEIRS saw")), "{to}: {result:?}");
         assert!(is_redirected(&connect_as_user(environment, to)));
     }
     victim.stop();

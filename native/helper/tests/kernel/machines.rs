@@ -1,22 +1,13 @@
 //! How the helper starts on different machines, and other BPF programs on the hooks.
 
-use std::{
-    fs,
-    os::fd::OwnedFd,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::fd::OwnedFd};
 
 use crate::{
     bpf::{self, Attached, HOOKS, Hook, MULTI, OVERRIDE},
     cases::{Case, Verdict, skip},
     client::{Client, connect_as_other, connect_as_user, is_redirected, reached_pod},
-    environment::{
-        Environment, FALSE_SLICE, MAPPED, OTHER_SLICE, POD4, POD6, RunAs, SERVICE, SESSION, SLICE,
-        VIA,
-    },
+    environment::{Environment, MAPPED, POD4, POD6, RunAs, SESSION, SLICE, VIA},
     helper::{self, Helper, assert_refused, assert_user_is_refused, attached},
-    keeper::remove_cgroup,
-    process::{is_installed, run},
 };
 
 const FORBIDDEN: &str = "error EPERM";
@@ -88,7 +79,7 @@ fn starts() -> Vec<Case> {
         }),
         Case::maybe("start: BTF with uid and gid swapped redirects nothing", |environment| {
             changed_btf(environment, "not_led", |btf| {
-                rename(btf, &[("uid", "gid"), ("gid", "uid")])
+                rename(btf, &[("uid", "gid"), ("gid", "uid")]);
             })
         }),
     ]
@@ -215,7 +206,7 @@ fn other_programs() -> Vec<Case> {
             helper.stop();
         }),
         Case::new("programs: a load balancer at the parent", |environment| {
-            balanced(environment, PARENT)
+            balanced(environment, PARENT);
         }),
         Case::new("programs: a load balancer at the slice, before us", |environment| {
             balanced(environment, SLICE);

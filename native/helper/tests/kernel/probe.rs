@@ -119,7 +119,7 @@ fn become_kind(plan: &Plan) {
     for (option, value) in &plan.options {
         match option.as_str() {
             "seteuid" => {
-                seteuid(Uid::from_raw(value.parse().expect(value))).expect("running as root")
+                seteuid(Uid::from_raw(value.parse().expect(value))).expect("running as root");
             }
             "setfsuid" => drop(setfsuid(Uid::from_raw(value.parse().expect(value)))),
             "drop-euid" => seteuid(getuid()).expect("back to oneself"),
