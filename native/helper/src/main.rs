@@ -3,7 +3,7 @@
 use std::{env, process::ExitCode};
 
 const USAGE: &str = "usage: k8s_connect_helper [--version]\n\n\
-    Started by k8s_connect, and spoken to on standard input. Not for people.";
+    The library k8s_connect starts this program and sends requests on standard input.";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -26,6 +26,6 @@ fn serve() -> ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn serve() -> ExitCode {
-    eprintln!("k8s_connect_helper is for Linux");
+    eprintln!("unsupported: k8s_connect_helper needs Linux");
     ExitCode::from(2)
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     environment::{Environment, RunAs, SESSION},
-    set_up::{Life, POD, Way},
+    set_up::{Life, Method, POD},
     stopwatch::{Stopwatch, many_sockets},
     table::{Series, in_turns, section},
 };
@@ -16,7 +16,7 @@ pub fn measure(environment: &Environment, rounds: usize) -> String {
     let mut user = Stopwatch::start(environment, &RunAs::user().within(SESSION));
     let mut helper = Life::new(environment, POD, user.listener.port());
     helper.set_up();
-    let name = |others| format!("beside {others} other sockets");
+    let name = |others| format!("with {others} other sockets");
     let mut series = [FEW, many_sockets()].map(|others| (others, Series::new(name(others))));
     // Fewer rounds, because each opens and closes thousands of sockets.
     for round in 0..rounds.div_ceil(5) {
@@ -26,5 +26,5 @@ pub fn measure(environment: &Environment, rounds: usize) -> String {
         });
     }
     helper.tear_down();
-    section("whose an accepted connection is", &[&series[0].1, &series[1].1])
+    section("look up the owner of an accepted connection", &[&series[0].1, &series[1].1])
 }

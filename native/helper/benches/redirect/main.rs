@@ -53,7 +53,9 @@ fn main() -> std::process::ExitCode {
 /// Arguments from the keeper: `cases CGROUP2 ROOT DIRECTORY [--quick]`
 #[cfg(target_os = "linux")]
 fn measure(arguments: &[String]) {
-    let [cgroups, root, directory, options @ ..] = arguments else { panic!("see above") };
+    let [cgroups, root, directory, options @ ..] = arguments else {
+        panic!("cases CGROUP2 ROOT DIRECTORY")
+    };
     let environment =
         environment::Environment::make(cgroups.as_ref(), root.as_ref(), directory.as_ref());
     helper::install(&environment);
@@ -66,14 +68,14 @@ fn measure(arguments: &[String]) {
     let lookup = lookup::measure(&environment, few);
     let set_up = set_up::measure(&environment, few);
     println!(
-        "{many} rounds of traffic, {few} of the rest. A ratio is the median of the rounds' ratios"
+        "{many} rounds of traffic, {few} of all others. A ratio is the median over the rounds of the ratio"
     );
-    println!("to the first line of its part, and ± is how far it may be off (95 %).");
+    println!("to the first line of the section. ± is its 95 % confidence interval.");
     print!("{set_up}{traffic}{lookup}");
     assert_eq!(helper::attached(&environment), 0);
 }
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("the kernel route is for Linux");
+    println!("unsupported: the kernel route needs Linux");
 }

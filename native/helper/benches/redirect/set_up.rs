@@ -22,20 +22,20 @@ pub const POD: [&str; 2] = ["10.9.0.2:4369", "10.9.0.2:5555"];
 const FAR_POD: [&str; 2] = ["10.77.0.8:4369", "10.77.0.8:5555"];
 
 /// A method to redirect two ports of a pod to one listener.
-pub trait Way {
+pub trait Method {
     fn set_up(&mut self);
     fn tear_down(&mut self);
 }
 
 struct Candidate<'environment> {
     pod: [&'static str; 2],
-    way: Box<dyn Way + 'environment>,
+    way: Box<dyn Method + 'environment>,
     up: Series,
     down: Series,
 }
 
 impl<'environment> Candidate<'environment> {
-    fn new(name: &str, pod: [&'static str; 2], way: impl Way + 'environment) -> Self {
+    fn new(name: &str, pod: [&'static str; 2], way: impl Method + 'environment) -> Self {
         Self { pod, way: Box::new(way), up: Series::new(name), down: Series::new(name) }
     }
 
@@ -55,31 +55,31 @@ pub fn measure(environment: &Environment, rounds: usize) -> String {
     }
     let ups: Vec<_> = candidates.iter().map(|candidate| &candidate.up).collect();
     let downs: Vec<_> = candidates.iter().map(|candidate| &candidate.down).collect();
-    section("two redirects set up", &ups) + &section("and removed", &downs)
+    section("add two redirects", &ups) + &section("remove two redirects", &downs)
 }
 
 fn candidates(environment: &Environment, via: u16) -> Vec<Candidate<'_>> {
     let running = Running { helper: start_helper(environment), via };
     let mut all = vec![
         Candidate::new(
-            "iptables-nft, a process for each rule",
+            "iptables-nft, one process per rule",
             POD,
             Iptables::new(environment, "iptables-nft", via),
         ),
         Candidate::new("nft -f -, one process", POD, Nft::new(via)),
-        Candidate::new("our helper, running: one request", POD, running),
-        Candidate::new("our helper, its whole life", POD, Life::new(environment, POD, via)),
+        Candidate::new("helper, already running: one request", POD, running),
+        Candidate::new("helper, including start and stop", POD, Life::new(environment, POD, via)),
         Candidate::new(
-            "the same, for an address without a route",
+            "helper, including start and stop, without a route",
             FAR_POD,
             Life::new(environment, FAR_POD, via),
         ),
     ];
     let legacy = Iptables::new(environment, "iptables-legacy", via);
     if legacy.works() {
-        all.insert(1, Candidate::new("iptables-legacy, a process for each rule", POD, legacy));
+        all.insert(1, Candidate::new("iptables-legacy, one process per rule", POD, legacy));
     } else {
-        println!("without iptables-legacy: this kernel does not support it");
+        println!("skipped: iptables-legacy is not supported by this kernel");
     }
     all
 }
@@ -101,7 +101,7 @@ struct Running {
     via: u16,
 }
 
-impl Way for Running {
+impl Method for Running {
     fn set_up(&mut self) {
         apply(&mut self.helper, POD, self.via);
     }
@@ -126,7 +126,7 @@ impl<'environment> Life<'environment> {
     }
 }
 
-impl Way for Life<'_> {
+impl Method for Life<'_> {
     fn set_up(&mut self) {
         apply(self.helper.insert(start_helper(self.environment)), self.pod, self.via);
     }
@@ -172,7 +172,7 @@ impl Iptables {
     }
 }
 
-impl Way for Iptables {
+impl Method for Iptables {
     fn set_up(&mut self) {
         self.each("-A");
     }
@@ -195,7 +195,7 @@ impl Nft {
     }
 }
 
-impl Way for Nft {
+impl Method for Nft {
     fn set_up(&mut self) {
         let mut table = "table ip k8s_connect_bench {\n chain output {\n".to_owned();
         table += "  type nat hook output priority -100; policy accept;\n";

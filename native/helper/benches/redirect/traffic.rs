@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     environment::{Environment, OTHER_SESSION, RunAs, SERVICE, SESSION},
-    set_up::{Life, Nft, POD, Way},
+    set_up::{Life, Method, Nft, POD},
     stopwatch::Stopwatch,
     table::{Series, in_turns, section},
 };
@@ -45,7 +45,7 @@ struct Subject {
 impl Subject {
     fn new(environment: &Environment, name: &'static str, run_as: &RunAs) -> Self {
         let stopwatch = Stopwatch::start(environment, run_as);
-        let names = ["no redirects", "no redirects, once more", "our helper", "a rule of nft"];
+        let names = ["no redirects", "no redirects, again", "helper", "nft rule"];
         let path = |(stage, name)| Path::new(stage, stopwatch.listener, name);
         let paths = STAGES.into_iter().zip(names).map(path).collect();
         Self { name, stopwatch, paths }
@@ -54,8 +54,8 @@ impl Subject {
     /// Adds a redirected path.
     fn redirected(mut self) -> Self {
         let to = POD[1].parse().unwrap();
-        self.paths.push(Path::new(Stage::Helper, to, "our helper, redirected by it"));
-        self.paths.push(Path::new(Stage::Nft, to, "a rule of nft, redirected by it"));
+        self.paths.push(Path::new(Stage::Helper, to, "helper, redirected connection"));
+        self.paths.push(Path::new(Stage::Nft, to, "nft rule, redirected connection"));
         self
     }
 
@@ -75,7 +75,7 @@ impl Subject {
             section(&format!("{what}, {}", self.name), &all)
         };
         part("connect()", |path| &path.connects)
-            + &part("64 bytes there and back", |path| &path.round_trips)
+            + &part("round trip of 64 bytes", |path| &path.round_trips)
     }
 }
 
@@ -99,7 +99,7 @@ pub fn measure(environment: &Environment, rounds: usize) -> String {
                 helper.set_up();
                 helper.tear_down();
             }
-            let way: Option<&mut dyn Way> = match stage {
+            let way: Option<&mut dyn Method> = match stage {
                 Stage::Bare | Stage::BareAgain => None,
                 Stage::Helper => Some(&mut helper),
                 Stage::Nft => Some(&mut nft),
@@ -112,7 +112,7 @@ pub fn measure(environment: &Environment, rounds: usize) -> String {
     subjects.iter().map(Subject::sections).collect()
 }
 
-fn at_stage(way: Option<&mut dyn Way>, work: impl FnOnce()) {
+fn at_stage(way: Option<&mut dyn Method>, work: impl FnOnce()) {
     match way {
         Some(way) => {
             way.set_up();

@@ -107,7 +107,7 @@ pub fn query(cgroup: &File, hook: Hook) -> io::Result<u32> {
 /// The number of programs attached to both hooks of a cgroup.
 pub fn attached(cgroup: &Path) -> u32 {
     let directory = File::open(cgroup).expect("the cgroup");
-    HOOKS.iter().map(|hook| query(&directory, *hook).expect("root may ask")).sum()
+    HOOKS.iter().map(|hook| query(&directory, *hook).expect("running as root")).sum()
 }
 
 /// A map of another process.
@@ -119,7 +119,7 @@ pub struct Map {
 
 /// The newest map with this name.
 pub fn newest_map(name: &str) -> Option<Map> {
-    let ids = ids(Kind::Map).expect("root may ask");
+    let ids = ids(Kind::Map).expect("running as root");
     ids.into_iter().rev().find_map(|id| Map::open(id, name))
 }
 
@@ -161,7 +161,7 @@ impl Map {
     pub fn write(&self, key: &[u8], value: &[u8]) {
         let (mut key, mut value) = (key.to_vec(), value.to_vec());
         let buffers = &mut [(8, &mut key[..]), (16, &mut value[..])];
-        call(MAP_UPDATE, &[number(&self.descriptor)], buffers).expect("root may write");
+        call(MAP_UPDATE, &[number(&self.descriptor)], buffers).expect("running as root");
     }
 }
 

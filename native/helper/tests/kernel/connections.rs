@@ -64,7 +64,7 @@ fn is_led_so(environment: &Environment, to: &str, options: &[&str]) -> Verdict {
     let said = Client::new(environment).to(to).options(options).connect();
     let missing = ["error ENOSYS", "error EPROTONOSUPPORT", "error ENOPROTOOPT"];
     if missing.contains(&said.as_str()) {
-        return skip(format!("this kernel says {said}"));
+        return skip(format!("unsupported by this kernel: {said}"));
     }
     assert!(is_redirected(&said), "{said}");
     assert_eq!(sniffer.count(), 0);

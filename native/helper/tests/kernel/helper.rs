@@ -56,7 +56,7 @@ impl Helper {
     /// A helper of the user, in a session, which redirects the pod's addresses to the listener.
     pub fn start(environment: &Environment) -> Self {
         let mut helper = Self::ready(environment, &RunAs::user().within(SESSION));
-        helper.apply(&[(POD4, VIA), (POD6, VIA)]).expect("a listener of the user's");
+        helper.apply(&[(POD4, VIA), (POD6, VIA)]).expect("a listener of the user");
         helper
     }
 
@@ -135,7 +135,7 @@ impl Helper {
 /// Kind and fields of the refusal of a helper that does not start.
 pub fn refusal(environment: &Environment, command: &mut Command) -> (String, Value) {
     let mut helper = Helper::spawn(environment, command);
-    let first = helper.read().unwrap_or_else(|| panic!("it said nothing"));
+    let first = helper.read().unwrap_or_else(|| panic!("no output"));
     let refused = first.get("refused").unwrap_or_else(|| panic!("not refused: {first}"));
     assert_eq!(refused["id"], Value::Null, "{first}");
     assert_eq!(helper.process.wait().code(), Some(1), "{first}");

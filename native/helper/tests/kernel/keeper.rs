@@ -30,11 +30,11 @@ const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 /// Runs the tests and cleans up.
 pub fn main(arguments: &[String]) -> ExitCode {
     if !geteuid().is_root() {
-        println!("the tests on the kernel need root\ntest result: ok. 0 passed");
+        println!("permission denied: the kernel tests need root\ntest result: ok. 0 passed");
         return ExitCode::SUCCESS;
     }
     let Some(mount) = MOUNTS.into_iter().find(is_cgroup2) else {
-        println!("the tests on the kernel need cgroup2\ntest result: FAILED. 0 passed");
+        println!("unsupported: the kernel tests need cgroup v2\ntest result: FAILED. 0 passed");
         return ExitCode::FAILURE;
     };
     let kept = Kept::make(mount, arguments.iter().any(|argument| argument == "--machine"));
@@ -132,7 +132,7 @@ fn make_folder() -> PathBuf {
     };
     let place = places.iter().find(counts).expect("a file system that is not nosuid");
     let directory = place.join(format!("k8s_connect_kernel_{}", std::process::id()));
-    fs::create_dir(&directory).expect("root may make a folder");
+    fs::create_dir(&directory).expect("running as root");
     fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("ours");
     let this = env::current_exe().expect("our own path");
     crate::environment::install(&this, &directory.join("kernel"), 0o755);

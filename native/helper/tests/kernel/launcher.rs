@@ -119,8 +119,8 @@ fn become_subordinate(user: &str) {
 
 fn become_within(id: u32) {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-    setresgid(gid, gid, gid).expect("root of the namespace may");
-    setresuid(uid, uid, uid).expect("root of the namespace may");
+    setresgid(gid, gid, gid).expect("root of the namespace");
+    setresuid(uid, uid, uid).expect("root of the namespace");
 }
 
 /// Starts a process outside of the future user namespace, which writes its maps.

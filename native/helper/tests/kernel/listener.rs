@@ -150,7 +150,7 @@ fn low_port_by_hand(environment: &Environment) {
     let pod = &[10, 9, 0, 2];
     let entries = map.entries();
     let entry = entries.iter().find(|(key, _)| find(key, pod).is_some());
-    let (key, value) = entry.expect("the helper was told of it");
+    let (key, value) = entry.expect("an entry in the map");
     for (port, redirected) in [(1024, true), (1023, false), (445, false)] {
         map.write(&put_port(key, 6443, port), value);
         let result = connect_as_user(environment, &format!("10.9.0.2:{port}"));

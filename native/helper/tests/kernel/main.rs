@@ -63,5 +63,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("the kernel route is for Linux\ntest result: ok. 0 passed");
+    println!("unsupported: the kernel route needs Linux\ntest result: ok. 0 passed");
 }

@@ -122,19 +122,19 @@ fn become_kind(plan: &Plan) {
                 seteuid(Uid::from_raw(value.parse().expect(value))).expect("running as root");
             }
             "setfsuid" => drop(setfsuid(Uid::from_raw(value.parse().expect(value)))),
-            "drop-euid" => seteuid(getuid()).expect("back to oneself"),
+            "drop-euid" => seteuid(getuid()).expect("the real ID"),
             "uids" => {
                 let [real, effective, saved] = three(value).map(Uid::from_raw);
-                setresuid(real, effective, saved).expect("some of one's own");
+                setresuid(real, effective, saved).expect("IDs that the process has");
             }
             "gids" => {
                 let [real, effective, saved] = three(value).map(Gid::from_raw);
-                setresgid(real, effective, saved).expect("some of one's own");
+                setresgid(real, effective, saved).expect("IDs that the process has");
             }
             "setfsgid" => drop(setfsgid(Gid::from_raw(value.parse().expect(value)))),
             "keep-caps" => sys::keep_capabilities().expect("always allowed"),
             "only-setid" => sys::set_capabilities(SETGID | SETUID).expect("they were kept"),
-            "drop-egid" => setegid(getgid()).expect("back to oneself"),
+            "drop-egid" => setegid(getgid()).expect("the real ID"),
             "become" => become_user(value.parse().expect(value)),
             "drop-caps" => sys::set_capabilities(0).expect("always allowed"),
             "userns" => launcher::enter_user_namespace(value),

@@ -9,7 +9,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
     let word = arguments.first().map_or("", String::as_str);
     // Some copies are setuid. They must not do anything but connect.
     if sys::is_privileged_start() && word != "probe" {
-        eprintln!("this copy is a probe only");
+        eprintln!("this privileged copy can only run a probe");
         return ExitCode::FAILURE;
     }
     let rest = arguments.get(1..).unwrap_or_default();
