@@ -1,12 +1,12 @@
 # shellcheck shell=bash
-# What script/cluster runs in pods: the article's app, and any manifest.
+# Deploys the example app and other manifests for script/cluster.
 #
 # shellcheck source=script/lib/images.sh
 source "$(dirname "${BASH_SOURCE[0]}")/images.sh"
 
 manifests=$project/test/cluster/manifests
 variants=$manifests/variants
-# script/cluster's, and set before anything here is called.
+# Set by script/cluster.
 : "${name:=}"
 
 app() {
@@ -17,13 +17,13 @@ app() {
       --otp) otp=${2:-}; shift 2 || usage_error "--otp needs 25, 27 or newest" ;;
       --variant) variant=${2:-none}; shift 2 || usage_error "--variant needs a name"; need_variant "$variant" ;;
       --replicas) replicas=${2:-}; shift 2 || usage_error "--replicas needs a number" ;;
-      *) usage_error "unknown word: $1" ;;
+      *) usage_error "unknown option: $1" ;;
     esac
   done
-  [[ $app =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || usage_error "not a name for an app: $app"
+  [[ $app =~ ^[a-z]([a-z0-9-]{0,38}[a-z0-9])?$ ]] || usage_error "invalid app name: $app. A name has lower-case letters, digits and -, and at most 40 characters"
   [[ $replicas =~ ^[0-9]{1,3}$ ]] || usage_error "--replicas needs a number, got: $replicas"
   suite_of "$otp" > /dev/null
-  kubernetes=$(its_kubernetes)
+  kubernetes=$(running_kubernetes)
   artifacts
   case $variant in
     erlang | distroless | rabbitmq) image_of "$variant" ;;
@@ -31,26 +31,26 @@ app() {
   esac
   need_running
   import_app_image
-  step "$name: $app, $replicas ready" deploy "$app" "$replicas" "$variant"
+  step "$name: app $app ready ($replicas)" deploy "$app" "$replicas" "$variant"
 }
 
 need_variant() {
-  [ -e "$variants/$1.yaml" ] || usage_error "there is no variant $1; there are: $(variant_names)"
+  [ -e "$variants/$1.yaml" ] || usage_error "no such variant: $1. Available: $(variant_names)"
 }
 
 variant_names() { basename -s .yaml "$variants"/*.yaml | paste -sd ' '; }
 
 deploy() {
   local app=$1 variant=$3 manifest role cookie
-  manifest=$(manifest_of "$variant")$'\n---\n'$(< "$manifests/app-around.yaml")
+  manifest=$(manifest_of "$variant")$'\n---\n'$(< "$manifests/app-resources.yaml")
   role=$(< "$manifests/role.yaml")
   cookie=$(as_admin get secret "$app-cookie" -o 'jsonpath={.data.cookie}' --ignore-not-found | base64 -d)
   manifest=${manifest//@NAME@/$app}
   manifest=${manifest//@REPLICAS@/$2}
   manifest=${manifest//@IMAGE@/$app_image}
-  # Built-ins only: a cookie has no business on a command line.
+  # Shell built-ins only: command lines are public, and the cookie is a secret.
   manifest=${manifest//@COOKIE@/${cookie:-$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')}}
-  # `dev` may read the cookie of each app, wherever it is; up has made the Role for the one called app.
+  # `dev` may read the cookie of every app, from a Secret or a ConfigMap. `up` has created the Role for `app`.
   if [ "$app" != app ]; then
     role=${role//k8s-connect\}/k8s-connect-$app\}}
     role=${role//\[secrets\]/[secrets, configmaps]}
@@ -60,7 +60,7 @@ deploy() {
   as_admin rollout status "$(as_admin get statefulset,deployment "$app" --ignore-not-found -o name)" --timeout="$(stretched 120)s" || explain_app "$app"
 }
 
-# manifest_of [VARIANT]: the article's app, or what a variant makes of it: a patch, or one of its own.
+# manifest_of [VARIANT]: prints the manifest of the app. A variant is a patch of it, or a complete manifest.
 manifest_of() {
   local base=$manifests/app.yaml file=$variants/$1.yaml
   if [ -z "$1" ]; then
@@ -68,15 +68,15 @@ manifest_of() {
   elif grep -q '^kind:' "$file"; then
     cat "$file"
   else
-    # A number has no place for a name.
+    # kubectl requires a number for replicas, so the placeholder comes back after the patch.
     sed 's/@REPLICAS@/1/' "$base" | as_admin patch --local -f - --patch-file "$file" -o yaml | sed 's/^  replicas: 1$/  replicas: @REPLICAS@/'
   fi
 }
 
 apply() {
   local manifest
-  [ -f "$1" ] || usage_error "there is no file $1"
-  kubernetes=$(its_kubernetes)
+  [ -f "$1" ] || usage_error "no such file: $1"
+  kubernetes=$(running_kubernetes)
   artifacts
   need_running
   import_app_image
@@ -92,8 +92,8 @@ explain_app() {
   return 1
 }
 
-# The store had the image when the cluster started; a change to the app since then is brought in.
+# Imports the image if the app has changed since the cluster was started.
 import_app_image() {
   [ -z "$(in_node ctr -n k8s.io images ls -q "name==$app_image")" ] || return 0
-  step "$name: new image of the app" in_each_node ctr -n k8s.io images import "$app_archive"
+  step "$name: import image of the app" in_each_node ctr -n k8s.io images import "$app_archive"
 }

@@ -1,31 +1,31 @@
 # shellcheck shell=bash
-# What a cluster is made of, each part built once and kept by the hash of its sources:
+# The artifacts of a test cluster. Each is built once and cached by the hash of its sources:
 #
-#   binary   the Kubernetes node in one file            test/cluster
-#   rootfs   what a release can run on, of this system  mmdebstrap
-#   app      the image of the article's app             test/fixtures/app
-#   store    a containerd root with all images in it    binary + rootfs + app
+#   binary   all programs of a Kubernetes node         test/cluster
+#   rootfs   base image for releases, of this system   mmdebstrap
+#   app      image of the example app                  test/fixtures/app
+#   store    containerd image store with all images    binary + rootfs + app
 #
 # shellcheck source=script/lib/common.sh
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# test/cluster/go.mod has the default version of Kubernetes, kubernetes-VERSION.mod beside it another one.
+# test/cluster/go.mod requires the default version, and kubernetes-VERSION.mod the other one.
 kubernetes_versions=(1.37 1.34)
 default_kubernetes=${kubernetes_versions[0]}
-# The version to build.
+# The version to build and run.
 kubernetes=${K8S_CONNECT_KUBERNETES:-$default_kubernetes}
 
 rootfs_packages=dash,coreutils,sed,grep,libstdc++6,libsystemd0,libtinfo6,zlib1g
 without_docs=(--dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*')
 
-# Sets binary, store, app_image (its name) and app_archive, and builds what is missing.
-# shellcheck disable=SC2034 # store is for script/cluster
+# Sets binary, store, app_image (the image name) and app_archive, and builds missing artifacts.
+# shellcheck disable=SC2034 # script/cluster uses store
 artifacts() {
   local sources rootfs app store_key
   [ -z "${K8S_CONNECT_ARTIFACTS:-}" ] || { use_artifacts "$K8S_CONNECT_ARTIFACTS"; return; }
   need_supported_system
   need_kubernetes "$kubernetes"
-  # This file is a source of all it makes.
+  # Includes this file, which has the build commands.
   sources=$(hash_of script/lib/artifacts.sh)
   binary_key=$(printf '%s' "$sources" "$(hash_of_node)" "$(go env GOVERSION)" | sha256sum | cut -c1-16)
   rootfs=$(printf '%s' "$sources" "$system_suite" | sha256sum | cut -c1-16)
@@ -37,8 +37,8 @@ artifacts() {
   app_archive=$cache/app/$app/image.tar
   store=$cache/store/$store_key/containerd
 
-  cached binary "$binary_key" "Kubernetes $kubernetes, one binary (minutes when first built)" build_binary
-  # A release needs the C library of the system that has made it.
+  cached binary "$binary_key" "Kubernetes $kubernetes (first build: minutes)" build_binary
+  # A release needs the C library of the system on which it was built.
   cached rootfs "$rootfs" "root file system for images" build_rootfs "$system_suite"
   cached app "$app" "image of the app" build_app "$cache/rootfs/$rootfs/rootfs.tar"
   cached store "$store_key" "image store" build_store
@@ -49,18 +49,18 @@ need_kubernetes() {
   [[ " $supported " == *" $1 "* ]] || usage_error "unsupported version of Kubernetes: $1. It can be ${supported// / or }"
 }
 
-# The mod file of the version, without its suffix.
+# Prints the name of the Go mod file for the version, without its suffix.
 mod_name() { if [ "$kubernetes" = "$default_kubernetes" ]; then echo go; else echo "kubernetes-$kubernetes"; fi; }
 
-# Without the mod files of other versions, so that a change to one of them rebuilds nothing else.
+# Leaves out the mod files of other versions: a change of these must not rebuild this version.
 hash_of_node() {
   local name
   name=test/cluster/$(mod_name)
   printf '%s' "$(hash_of test/cluster -not -path '*/manifests/*' -not -name '*.mod' -not -name '*.sum')" "$(hash_of "$name.mod" "$name.sum")"
 }
 
-# use_artifacts FOLDER: those that another machine has built, for one that cannot. script/vm packs them.
-# shellcheck disable=SC2034 # store is for script/cluster
+# use_artifacts DIRECTORY: uses artifacts from another machine. A VM of script/vm cannot build them.
+# shellcheck disable=SC2034 # script/cluster uses store
 use_artifacts() {
   binary=$1/testcluster
   store=$1/containerd
@@ -68,14 +68,14 @@ use_artifacts() {
   app_archive=$1/app.tar
 }
 
-# Without starting a VM.
+# The package versions, because starting a BEAM to ask for versions is slow.
 otp_and_elixir() { dpkg-query -W -f '${Package}=${Version} ' erlang-base elixir; }
 
 build_binary() {
   local version package=k8s.io/component-base/version
   version=$(sed -n 's#^\tk8s.io/kubernetes v##p' "$project/test/cluster/$(mod_name).mod")
   export CGO_ENABLED=0
-  # Without these the cluster calls itself v0.0.0-master.
+  # Kubernetes reports v0.0.0-master without these variables.
   go_build -o "$PWD/testcluster" -ldflags \
     "-s -w -X $package.gitVersion=v$version -X $package.gitMajor=${version%%.*} -X $package.gitMinor=$(cut -d. -f2 <<< "$version")" .
   mkdir layer
@@ -85,8 +85,8 @@ build_binary() {
   rm -r layer pause.tar
 }
 
-# go_build ARGUMENT... PACKAGE: with progress, by the packages that are not in Go's cache. Under sudo git
-# does not trust a clone that belongs to somebody else, hence -buildvcs.
+# go_build ARGUMENT... PACKAGE: shows progress as the number of packages that are not in Go's build cache.
+# -buildvcs=false, because under sudo git rejects a clone that another user owns.
 go_build() {
   local common=(-C "$project/test/cluster" -modfile="$(mod_name).mod" -buildvcs=false -trimpath) stale
   stale=$(go list "${common[@]}" -deps -f '{{if .Stale}}{{.ImportPath}}{{end}}' "${@: -1}" | wc -l)
@@ -97,11 +97,11 @@ build_rootfs() {
   local suite=$1 libssl=libssl3 links=()
   if [ "$suite" != bookworm ]; then
     libssl=libssl3t64
-    # These are no longer in the packages that have files there.
-    # shellcheck disable=SC2016 # for mmdebstrap's shell
+    # From Debian 13 on, rootfs_packages do not contain these links.
+    # shellcheck disable=SC2016 # expanded by mmdebstrap's shell
     links=(--setup-hook='for place in bin lib lib64 sbin; do mkdir -p "$1/usr/$place" && ln -s "usr/$place" "$1/$place"; done')
   fi
-  # Unpacked and not configured: no more is needed to run a release, and it takes half the time.
+  # --variant=extract does not configure the packages. A release runs without that, and it takes half the time.
   mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' "${links[@]}" \
     --include="$rootfs_packages,$libssl" "${without_docs[@]}" "$suite" rootfs.tar
 }
@@ -118,10 +118,10 @@ build_app() {
 }
 
 build_store() {
-  # As PID 1 of its own namespaces: nothing of containerd outlives it.
+  # As PID 1 of a PID namespace, so that no process of containerd survives.
   unshare --mount --pid --fork --kill-child \
     "$binary" store "$PWD" "${binary%/*}/pause.image.tar" "$app_archive"
 }
 
-# The same files make the same tar.
+# Creates a reproducible tar archive.
 pack() { tar --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 -C "$1" -cf "$2" .; }

@@ -1,18 +1,18 @@
 # shellcheck shell=bash
-# What script/bench measures: what is before the rounds of each benchmark, in one of them, and after.
-# Each figure is a line: whose it is, its name, a number.
+# The benchmarks of script/bench: setup (BENCHMARK_before), one round (BENCHMARK_round) and cleanup
+# (BENCHMARK_after). Each sample is a line: tool, metric, number.
 #
 # shellcheck source=script/lib/artifacts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
 
 bench_forward=$project/native/target/release/bench_forward
-# shellcheck disable=SC2034 # for script/bench
+# shellcheck disable=SC2034 # script/bench uses it
 bench_report=$project/native/target/release/bench_report
 app_ports=4369,5555
 raw_port=6000
-# kubectl's default, SPDY in a WebSocket; and without the WebSocket.
+# kubectl tunnels SPDY in a WebSocket by default; spdy is kubectl without the WebSocket.
 forwards=(kubectl spdy kube_rs)
-# script/bench's.
+# Set by script/bench.
 : "${profile:=}" "${work:=}" "${cluster:=}" "${rounds:=}" "${ms:=}" "${pods:=}"
 
 # Benchmarks
@@ -35,18 +35,18 @@ connect_after() {
 }
 
 latency_before() { :; }
-latency_round() { each_way bench/latency.exs "$ms"; }
+latency_round() { each_tool bench/latency.exs "$ms"; }
 latency_after() { :; }
 
 throughput_before() { quietly in_pod "$(< bench/pod.exs); Bench.Pod.start()"; }
 throughput_round() {
-  local way
-  each_way bench/throughput.exs "$ms"
-  for way in ours "${forwards[@]}"; do
-    # shellcheck disable=SC2016 # for the shell in there
-    figures "$way" forwarded "$way" $raw_port sh -c '"$0" load "127.0.0.1:$LOCAL" "$FORWARD" "$1"' "$bench_forward" "$ms"
+  local tool
+  each_tool bench/throughput.exs "$ms"
+  for tool in ours "${forwards[@]}"; do
+    # shellcheck disable=SC2016 # expanded by bench/forwarded
+    figures "$tool" forwarded "$tool" $raw_port sh -c '"$0" load "127.0.0.1:$LOCAL" "$FORWARD" "$1"' "$bench_forward" "$ms"
   done
-  far || figures direct beside_pod "$bench_forward" load "$pod_ip:$raw_port" 0 "$ms"
+  has_delay || figures direct in_node_network "$bench_forward" load "$pod_ip:$raw_port" 0 "$ms"
 }
 throughput_after() { quietly in_pod 'Bench.Pod.stop()'; }
 
@@ -62,7 +62,7 @@ memory_round() {
 memory_after() { one_replica; }
 
 idle_before() { counters | on_laptop --root nft -f -; }
-# Side by side, as it takes long.
+# All tools in parallel, because the benchmark takes 10 minutes.
 idle_round() {
   local pids=() pid status=0
   figures ours ours bench/idle.exs "$ms" ours app-0 &
@@ -71,14 +71,14 @@ idle_round() {
   pids+=($!)
   figures alone on_laptop --root "${plain[@]}" bench/idle.exs "$ms" alone &
   pids+=($!)
-  # Of all: where one has failed the others must not stay behind.
+  # Waits for all, so that a failure leaves no process behind.
   for pid in "${pids[@]}"; do wait "$pid" || status=$?; done
   return $status
 }
 idle_after() { on_laptop --root nft delete table inet bench_idle; }
 
-# One for ours, who is `dev`, and one for the other's, who is root: a connection is its user's in
-# both directions.
+# Byte counters for dev, who runs k8s_connect, and for root, who runs the other tools. A conntrack mark
+# assigns both directions of a connection to its user.
 counters() {
   local uid device=$cluster-laptop
   echo 'table inet bench_idle {'
@@ -98,57 +98,57 @@ one_replica() {
   quietly script/cluster kubectl wait --for=delete pod/app-1 --timeout="$(stretched 60)s"
 }
 
-# Ways
+# Tools
 
-# each_way SCRIPT WORDS...: by us, by each forward, and from where the pod has a route.
-each_way() {
-  local way
+# each_tool SCRIPT ARGUMENT...: runs SCRIPT with k8s_connect, with each port-forward, and with a direct route.
+each_tool() {
+  local tool
   figures ours ours "$@" ours app-0
-  for way in "${forwards[@]}"; do
-    figures "$way" forwarded "$way" $app_ports "${plain[@]}" "$@" plain "app@$pod_ip"
+  for tool in "${forwards[@]}"; do
+    figures "$tool" forwarded "$tool" $app_ports "${plain[@]}" "$@" plain "app@$pod_ip"
   done
-  far || figures direct beside_pod "${plain[@]}" "$@" plain "app@$pod_ip"
+  has_delay || figures direct in_node_network "${plain[@]}" "$@" plain "app@$pod_ip"
 }
 
-# The pod's side is no further away in a far cluster: nothing to compare with.
-far() { [[ $profile != '' && $profile != none ]]; }
+# The delay is between laptop and node. The direct route starts on the node, so it cannot be compared then.
+has_delay() { [[ $profile != '' && $profile != none ]]; }
 
 ours() { on_laptop elixir -pa _build/dev/lib/k8s_connect/ebin "$@"; }
 on_laptop() { script/cluster laptop "$@"; }
-beside_pod() { nsenter --net="/run/netns/$cluster-node" "$@"; }
+in_node_network() { nsenter --net="/run/netns/$cluster-node" "$@"; }
 by_hand() { on_laptop --root bench/seed_recipe | sed -n 's/.*connected and called \([0-9]*\) ms/command_ms \1/p'; }
 
-# forwarded WAY PORTS CMD...
+# forwarded TOOL PORTS CMD...
 forwarded() { on_laptop --root env BENCH_FORWARD="$bench_forward" bench/forwarded "$1" app-0 "${@:2}"; }
 
-# figures WAY CMD...: notes each line that CMD prints, a name and a number, as one of WAY's.
+# figures TOOL CMD...: records each line that CMD prints (metric and number) as a sample of TOOL.
 figures() {
-  local way=$1 out
+  local tool=$1 out
   shift
   out=$("$@")
-  [ -n "$out" ] || die "$way has printed nothing: $*"
-  printf '%s\n' "$out" | sed "s/^/$way /" >> "$work/samples"
+  [ -n "$out" ] || die "no output from the benchmark of $tool: $*"
+  printf '%s\n' "$out" | sed "s/^/$tool /" >> "$work/samples"
 }
 
-# What stands around
+# Environment
 
-# Sets pod_ip and plain: a VM without us, which has the cookie, a name of its own, and no epmd.
+# Sets pod_ip, and plain, a command that starts a VM without k8s_connect: hidden, with the cookie, without epmd.
 prepare_plain() {
   local home=$work/home
   pod_ip=$(script/cluster kubectl get pod app-0 -o 'jsonpath={.status.podIP}')
   rm -rf "$home"
   mkdir "$home"
   (umask 077 && script/cluster kubectl get secret app-cookie -o 'jsonpath={.data.cookie}' | base64 -d > "$home/.erlang.cookie")
-  # shellcheck disable=SC2016 # for the shell in there
+  # shellcheck disable=SC2016 # expanded by sh
   plain=(env HOME="$home" sh -c 'exec elixir --hidden --name "bench-$$@127.0.0.1" --erl "-dist_listen false -start_epmd false" "$@"' sh)
 }
 
 in_pod() { script/cluster kubectl exec app-0 -- /app/bin/app rpc "$@"; }
 
-# With native's own target folder: most of it is the same and has been built there.
+# Shares the target directory of native, which has most of the dependencies.
 build_bench() { in_directory bench cargo build --quiet --release --locked --target-dir "$project/native/target"; }
 
-# Of the machine and of all that is measured; a key and its text a line.
+# Prints the machine, the commit and all versions, one key and value per line.
 describe() {
   local crate
   printf '%s %s\n' profile "${profile:-unnamed}" rounds "$rounds" \

@@ -1,14 +1,14 @@
 # shellcheck shell=bash
 # The cgroups of pods: NAME/node1 and NAME/node2, in each hierarchy that kubelet and runc use.
 #
-# script/cluster's.
+# Set by script/cluster.
 : "${name:=}" "${state:=}"
 
-# The controllers that were not enabled in the root cgroup before the first cluster. In /run: they last
-# until the next boot, too.
+# The controllers that were not enabled in the root cgroup before the first cluster. In /run, because
+# enabled controllers are also reset by a reboot.
 disabled_before=/run/k8s_connect-controllers
 
-# kubelet and runc use cgroup2 alone if it is mounted there, and all of v1 otherwise.
+# kubelet and runc use only cgroup v2 if it is mounted on /sys/fs/cgroup, otherwise all v1 hierarchies.
 pod_hierarchies() {
   if [ "$(stat -f -c %T /sys/fs/cgroup)" = cgroup2fs ]; then
     echo /sys/fs/cgroup
@@ -17,7 +17,7 @@ pod_hierarchies() {
   fi
 }
 
-# mounts_of TYPE...: where file systems of these types are mounted.
+# mounts_of TYPE...: prints the mount points of file systems of these types.
 mounts_of() { awk -v types="$*" 'index(" " types " ", " " $3 " ") { print $2 }' /proc/mounts; }
 
 make_cgroups() {
@@ -30,7 +30,7 @@ make_cgroups() {
       if is_cgroup2 "$hierarchy"; then
         enable "$hierarchy/$group"
       elif [ "${hierarchy##*/}" = cpuset ]; then
-        # It starts empty, and a process cannot be put into it then.
+        # A new cpuset is empty, and the kernel does not add processes to an empty cpuset.
         copy_cpuset "$hierarchy" "$group"
       fi
     done
@@ -45,11 +45,11 @@ copy_cpuset() {
   for file in cpuset.cpus cpuset.mems; do cat "$1/$file" > "$1/$2/$file"; done
 }
 
-# In cgroup2 a cgroup has only the controllers that its parent has enabled. A kubelet refuses to start
-# without these, as far as the kernel has them.
+# A cgroup v2 has only the controllers that its parent enables. The kubelet exits if one of these is
+# available in the kernel and not enabled.
 kubelet_controllers=(cpuset cpu io memory hugetlb pids)
 
-# enable CGROUP: for the children of CGROUP.
+# enable CGROUP: enables the controllers for the children of CGROUP.
 enable() {
   local controller
   for controller in $(disabled "$1" "${kubelet_controllers[@]}"); do
@@ -58,7 +58,7 @@ enable() {
   done
 }
 
-# disabled CGROUP CONTROLLER...
+# disabled CGROUP CONTROLLER...: prints those that are available and not enabled for children of CGROUP.
 disabled() {
   local controller enabled available
   enabled=$(< "$1/cgroup.subtree_control")
@@ -68,7 +68,8 @@ disabled() {
   done
 }
 
-# Recorded first: an up that is killed is cleaned up, too. All of them: runc enables whatever there is.
+# Records the disabled controllers before enabling any, so that `down` also restores them after a killed
+# `up`. Records all of them, because runc enables all available controllers.
 enable_in_root() {
   local available
   read -ra available < "$1/cgroup.controllers"
@@ -76,7 +77,7 @@ enable_in_root() {
   enable "$1"
 }
 
-# After the last cluster. The kernel refuses while another cgroup uses the controller.
+# Runs after the last cluster is down. Disabling a controller fails while another cgroup uses it.
 disable_in_root() {
   local controller
   lock_controllers
@@ -89,17 +90,17 @@ disable_in_root() {
   exec 7>&-
 }
 
-# For all clusters of this machine.
+# One lock for all clusters of this machine.
 lock_controllers() {
   exec 7> /run/lock/k8s_connect-controllers
   flock 7
 }
 
-# runc makes its cgroups in cgroup2 as well, even if that has no controllers.
+# Also in cgroup v2 of a hybrid system: runc creates cgroups there even without controllers.
 remove_cgroups() {
   local hierarchy
   while read -r hierarchy; do
-    [ ! -d "$hierarchy/$name" ] || await 20 "for the end of the pods in $hierarchy/$name" remove_cgroup "$hierarchy/$name"
+    [ ! -d "$hierarchy/$name" ] || await 20 "for the pods in $hierarchy/$name to end" remove_cgroup "$hierarchy/$name"
   done < <(mounts_of cgroup cgroup2)
 }
 
@@ -108,7 +109,7 @@ remove_cgroup() {
   [ ! -d "$1" ]
 }
 
-# processes_of UID: the processes of a pod, in all of its containers.
+# processes_of UID: prints the processes of all containers of the pod with this UID.
 processes_of() {
   local hierarchy
   while read -r hierarchy; do

@@ -1,6 +1,5 @@
 # shellcheck shell=bash
-# script/demo --container: the demo in a privileged container, which starts from this tree and leaves
-# nothing of itself.
+# script/demo --container: the demo in a privileged container, which is removed afterwards.
 
 # Both are Debian 12.
 golang_image=golang:1.26-bookworm
@@ -13,14 +12,14 @@ demo_in_container() {
   engine=$(container_engine)
   [ -n "$image" ] || { image=$built_image; step "$engine: image with Go and Rust" build_image "$engine"; }
   [ ! -t 0 ] || terminal=(--tty)
-  # Volumes without a name go with the container. They are for overlayfs, which cannot be stacked on
-  # the overlay that the container's own files are in.
+  # The engine removes anonymous volumes with the container. containerd needs them, because overlayfs cannot
+  # be stacked on the container's own overlayfs.
   options=(--rm --privileged --cgroupns private --interactive "${terminal[@]}" --env "TERM=${TERM:-dumb}"
     --volume "$project:/source:ro" --volume /var/cache/k8s_connect --volume /var/lib/k8s_connect)
-  # The kernel is this machine's, and so are its modules.
+  # The container uses the kernel of this machine, so it needs its modules.
   [ ! -d /lib/modules ] || options+=(--volume /lib/modules:/lib/modules:ro)
   "$engine" run "${options[@]}" "$image" bash /source/script/lib/container-init /source
-  [ "$image" != "$built_image" ] || printf '\nThe container is gone. Its images are kept for the next run. Remove them with: %s image rm %s %s %s\n' \
+  [ "$image" != "$built_image" ] || printf '\nThe container was removed. The images are kept for the next run. Remove them with: %s image rm %s %s %s\n' \
     "$engine" "$built_image" "$golang_image" "$rust_image"
 }
 
@@ -29,12 +28,12 @@ container_engine() {
   if command -v docker > /dev/null && docker version > /dev/null 2>&1; then
     echo docker
   elif command -v podman > /dev/null; then
-    need_root "podman needs root for a container that can run a cluster" --container
+    need_root "podman needs root to start a container that can run a cluster" --container
     echo podman
   elif command -v docker > /dev/null; then
-    die "could not reach the daemon of docker: it is not running, or this user may not use it. Try: sudo docker version"
+    die "could not reach the daemon of docker: it is not running, or permission was denied. Try: sudo docker version"
   else
-    die "neither docker nor podman is in PATH, and --container needs one of them. Try: sudo apt-get install podman"
+    die "neither docker nor podman is in PATH; --container needs one of them. Try: sudo apt-get install podman"
   fi
 }
 

@@ -1,28 +1,28 @@
 # shellcheck shell=bash
-# What goes wrong in production, done to a cluster that runs.
+# Fault injection for a running cluster: network failure, program crashes, pod deletion.
 #
-# script/cluster's.
+# Set by script/cluster.
 : "${name:=}" "${state:=}" "${node_name:=}"
 
-fault_words() {
+check_fault_arguments() {
   local command=$1
   shift
   case $command in
-    cut | restore) [ $# = 0 ] || usage_error "$command takes no words, got: $1" ;;
+    cut | restore) [ $# = 0 ] || usage_error "$command takes no arguments, got: $1" ;;
     restart)
-      [ $# = 1 ] || usage_error "restart needs one program"
-      [[ $1 =~ ^(kube-apiserver|kubelet|containerd)$ ]] || usage_error "cannot restart: $1"
+      [ $# = 1 ] || usage_error "restart takes one program, got: ${*:-nothing}"
+      [[ $1 =~ ^(kube-apiserver|kubelet|containerd)$ ]] || usage_error "unknown program: $1. It can be kube-apiserver, kubelet or containerd"
       ;;
     kill)
-      [ $# -gt 0 ] || usage_error "kill needs a pod"
-      [[ $1 =~ ^[a-z0-9][a-z0-9.-]*$ ]] || usage_error "not a name of a pod: $1"
+      [ $# -gt 0 ] || usage_error "missing argument: kill POD"
+      [[ $1 =~ ^[a-z0-9][a-z0-9.-]*$ ]] || usage_error "invalid pod name: $1"
       [ $# = 1 ] || [ "$*" = "$1 --beam" ] || usage_error "kill takes a pod and --beam, got: $*"
       ;;
   esac
 }
 
-# In the node's namespace: the laptop's tables are looked at by tests. What the laptop sends is
-# dropped as it arrives, and it gets no answer of any kind.
+# In the node's namespace, because tests compare the laptop's nftables rules. Drops packets on arrival, so
+# that the laptop gets no ICMP error and no RST.
 fault_cut() {
   need_running
   nft_in_node "$(no_cut)
@@ -37,25 +37,25 @@ fault_restore() {
   nft_in_node "$(no_cut)"
 }
 
-# Added first: what is not there cannot be deleted.
+# Adds the table before deleting it: deleting a missing table is an error.
 no_cut() { printf 'add table inet cut\ndelete table inet cut\n'; }
 
 nft_in_node() { nsenter --net="/run/netns/$name-node" nft -f - <<< "$1"; }
 
-# PID 1 of the node starts a program anew when it ends and restart/NAME is there. By kill -9: an API
-# server that is asked to end first waits for a minute for those who are connected.
+# PID 1 of the node restarts a program if the file restart/NAME exists. With kill -9, because on SIGTERM the
+# API server waits up to a minute for open connections.
 fault_restart() {
   need_running
   touch "$state/restart/$1"
   in_node kill -KILL "$(< "$state/run/$1")"
-  await 60 "for the next $1" restarted "$1"
-  await 60 "for an answer of $1" answers "$1"
+  await 60 "for $1 to restart" restarted "$1"
+  await 60 "for $1 to become healthy" is_healthy "$1"
   as_admin wait --for=condition=Ready "node/$node_name" --timeout="$(stretched 60)s" > /dev/null
 }
 
 restarted() { [ ! -e "$state/restart/$1" ]; }
 
-answers() {
+is_healthy() {
   case $1 in
     kube-apiserver) as_admin get --raw /readyz ;;
     kubelet) as_admin get --raw "/api/v1/nodes/$node_name/proxy/healthz" ;;
@@ -70,12 +70,12 @@ fault_kill() {
   mapfile -t pids < <(processes_of "$uid")
   if [ $# = 2 ]; then
     mapfile -t pids < <(beams "${pids[@]}")
-    [ ${#pids[@]} -gt 0 ] || die "there is no BEAM in $pod"
+    [ ${#pids[@]} -gt 0 ] || die "no BEAM runs in pod $pod"
   else
-    # First, so that the kubelet starts no container anew.
+    # Before the kill, so that the kubelet does not restart the containers.
     as_admin delete pod "$pod" --grace-period=0 --force --wait=false 2> /dev/null
   fi
-  # Those of a deleted pod may have ended by themselves by now.
+  # The processes of a deleted pod may already have exited.
   [ ${#pids[@]} = 0 ] || kill -KILL "${pids[@]}" 2> /dev/null || true
 }
 

@@ -1,20 +1,20 @@
 # shellcheck shell=bash
-# Images for the app's variants that are no Elixir release: a release of Erlang alone, the same
-# without a shell around it, and Debian's RabbitMQ.
+# Images for variants of the app that are not Elixir releases: an Erlang release, an Erlang release in a
+# distroless image (no shell), and Debian's RabbitMQ.
 #
 # shellcheck source=script/lib/toolchains.sh
 source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
 
 rabbitmq_packages=rabbitmq-server,dash,coreutils,sed,grep,hostname
 
-# Sets app_image and app_archive to those of a variant that has an image of its own.
+# Builds the image of a variant. Sets app_image and app_archive.
 image_of() {
   local variant=$1 key
   key=$(printf '%s' "$variant" "$rootfs_packages" "$rabbitmq_packages" "$(hash_of script/lib/images.sh test/fixtures/plain)" "$(declare -f build_rootfs)" \
     "$system_suite" "$(otp_and_elixir)" | sha256sum | cut -c1-16)
   app_image=registry.test/$variant:$key
   cached app "$key" "image: $variant" "build_${variant}_image"
-  # shellcheck disable=SC2034 # for script/cluster
+  # shellcheck disable=SC2034 # script/cluster uses it
   app_archive=$cache/app/$key/image.tar
 }
 
@@ -26,7 +26,7 @@ build_erlang_image() {
 
 build_distroless_image() {
   build_plain
-  # To an overlay these mean that nothing below is in there.
+  # Opaque whiteouts: they hide the contents of these directories in lower layers.
   mkdir -p layer/bin layer/usr/bin layer/sbin layer/usr/sbin
   touch layer/{bin,usr/bin,sbin,usr/sbin}/.wh..wh..opq
   pack layer bare.tar

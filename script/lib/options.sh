@@ -1,43 +1,43 @@
 # shellcheck shell=bash
-# The words of `script/cluster up`: what a cluster is started with, and stays.
+# The options of `script/cluster up`. They cannot be changed while the cluster is up.
 #
-# script/cluster's, and script/lib/artifacts.sh's.
+# Set by script/cluster and script/lib/artifacts.sh.
 : "${name:=}" "${state:=}" "${kubernetes:=}" "${default_kubernetes:=}"
 delay=0ms loss=0% nodes=1
 
 up_options() {
   while [ $# -gt 0 ]; do
     case $1 in
-      --delay) delay=${2:-}; [[ $delay =~ ^[0-9]{1,4}ms$ ]] || usage_error "--delay needs a time as 50ms, got: $delay" ;;
-      --loss) loss=${2:-}; [[ $loss =~ ^([0-9]|[1-9][0-9])(\.[0-9]{1,3})?%$ ]] || usage_error "--loss needs a part as 1%, got: $loss" ;;
-      --nodes) nodes=${2:-}; [[ $nodes =~ ^[12]$ ]] || usage_error "--nodes can be 1 or 2, got: $nodes" ;;
+      --delay) delay=${2:-}; [[ $delay =~ ^[0-9]{1,4}ms$ ]] || usage_error "--delay needs a time in milliseconds such as 50ms, got: ${delay:-nothing}" ;;
+      --loss) loss=${2:-}; [[ $loss =~ ^([0-9]|[1-9][0-9])(\.[0-9]{1,3})?%$ ]] || usage_error "--loss needs a percentage such as 1%, got: ${loss:-nothing}" ;;
+      --nodes) nodes=${2:-}; [[ $nodes =~ ^[12]$ ]] || usage_error "--nodes can be 1 or 2, got: ${nodes:-nothing}" ;;
       --kubernetes) K8S_CONNECT_KUBERNETES=${2:-nothing} kubernetes=${2:-nothing}; need_kubernetes "$kubernetes" ;;
-      *) usage_error "unknown word: $1" ;;
+      *) usage_error "unknown option: $1" ;;
     esac
     shift 2
   done
 }
 
-# The version of the cluster that runs.
-its_kubernetes() { cat "$state/kubernetes" 2> /dev/null || echo "$default_kubernetes"; }
+# Prints the Kubernetes version of the running cluster.
+running_kubernetes() { cat "$state/kubernetes" 2> /dev/null || echo "$default_kubernetes"; }
 
-distant() { [ "$delay $loss" != "0ms 0%" ]; }
+has_delay_or_loss() { [ "$delay $loss" != "0ms 0%" ]; }
 
-# In one form, and nothing where all is as it is without words.
+# Prints the options in a canonical form. Prints nothing for the defaults.
 options() {
-  local words=()
-  if distant; then words+=(--delay "$delay" --loss "$loss"); fi
-  if [ "$nodes" = 2 ]; then words+=(--nodes 2); fi
-  echo "${words[*]}"
+  local options=()
+  if has_delay_or_loss; then options+=(--delay "$delay" --loss "$loss"); fi
+  if [ "$nodes" = 2 ]; then options+=(--nodes 2); fi
+  echo "${options[*]}"
 }
 
-# A cluster that runs is used as it is, unless something else was asked for.
-same_options() {
-  local runs version
-  version=$(its_kubernetes)
+# Exits if the running cluster was started with other options. `up` without options accepts any cluster.
+require_same_options() {
+  local started_with version
+  version=$(running_kubernetes)
   [ "${K8S_CONNECT_KUBERNETES:-$version}" = "$version" ] ||
     die "$name runs Kubernetes $version, not $K8S_CONNECT_KUBERNETES. Try: script/cluster down"
-  runs=$(< "$state/options")
-  [ -z "$(options)" ] || [ "$(options)" = "$runs" ] ||
-    die "$name runs with ${runs:-none of that}. Try: script/cluster down"
+  started_with=$(< "$state/options")
+  [ -z "$(options)" ] || [ "$(options)" = "$started_with" ] ||
+    die "$name runs with ${started_with:-default options}. Try: script/cluster down"
 }

@@ -1,28 +1,28 @@
 # shellcheck shell=bash
-# What a VM is made of, each part built once and kept by the hash of its sources:
+# Builds the disks of a VM, starts the emulator and runs commands in the VM. These artifacts are built once
+# and cached by the hash of their sources:
 #
-#   vm-image    a disk with Debian and systemd, without a kernel       mmdebstrap
-#   vm-kernel   Debian's kernel: vmlinuz, initrd, a disk of modules    apt-get download
+#   vm-image    disk with Debian and systemd, without a kernel          mmdebstrap
+#   vm-kernel   Debian kernel: vmlinuz, initrd, disk with the modules   apt-get download
 #
-# and, for each VM that is to have a cluster, a disk with the project and the parts of the cluster; and how
-# a VM is started, and given commands.
+# With --cluster, a VM has another disk with the project and the artifacts of the cluster.
 #
 # shellcheck source=script/lib/toolchains.sh
 source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
 
-# script/vm's.
+# Set by script/vm.
 : "${name:=}" "${state:=}" "${kernel:=}" "${suite:=}" "${cgroup:=}" "${cluster:=}"
 
 vm_tools=(qemu-system-x86 mmdebstrap cpio kmod)
 vm_packages=systemd,systemd-sysv,dbus,libpam-systemd,systemd-container,udev,kmod,login,passwd,util-linux,mount
 vm_packages+=,sudo,iproute2,nftables,iptables,procps,libcap2-bin,bpftool,strace
-# For script/cluster and its laptop.
+# Packages for script/cluster and its laptop.
 vm_cluster_packages=containerd,runc,containernetworking-plugins,$toolchain_packages
 vm_uids=(dev:4300 ops:4301)
-# Modules for devices that the VM does not have, which are most of them.
+# Leaves out modules for devices that the VM does not have.
 vm_without=(sound drivers/{gpu,media,infiniband,iio,staging,scsi,isdn,hwmon,usb,nvme,mmc,mtd} drivers/net/{ethernet,wireless,can,usb,phy})
 
-# The Debian that has a kernel.
+# Prints the Debian release that has this kernel.
 kernel_suite() {
   case $1 in
     5.10) echo bullseye ;;
@@ -33,7 +33,7 @@ kernel_suite() {
   esac
 }
 
-# The kernel that a Debian comes with.
+# Prints the kernel version of this Debian release.
 kernel_of() {
   case $1 in
     bookworm) echo 6.1 ;;
@@ -42,8 +42,8 @@ kernel_of() {
   esac
 }
 
-# What systemd reads on the kernel's command line.
-cgroup_words() {
+# Prints the kernel parameters with which systemd mounts these cgroups.
+cgroup_parameters() {
   case $1 in
     v2) ;;
     hybrid) echo systemd.unified_cgroup_hierarchy=0 ;;
@@ -52,7 +52,7 @@ cgroup_words() {
   esac
 }
 
-# Sets vm_image and vm_kernel, and builds what is missing.
+# Sets vm_image and vm_kernel, and builds missing artifacts.
 vm_artifacts() {
   local include=$vm_packages${cluster:+,$vm_cluster_packages} from image_key kernel_key
   from=$(kernel_suite "$kernel")
@@ -72,12 +72,12 @@ build_vm_image() {
   rm -rf root/var/lib/apt/lists/* root/var/cache/apt/*
   settle_vm root
   [ -z "$cluster" ] || settle_cluster root
-  # Sparse: it takes what is in it.
+  # A sparse file.
   mke2fs -q -t ext4 -O ^has_journal -d root disk.img 8G
   rm -rf root
 }
 
-# Users without a password, root's login on the console, and nothing that waits for what is not there.
+# Adds users without passwords and a root login on the console. Masks units that wait for missing devices.
 settle_vm() {
   local root=$1 user unit units=$1/etc/systemd/system
   echo vm > "$root/etc/hostname"
@@ -98,17 +98,17 @@ settle_vm() {
   done
 }
 
-# The project's disk, and time limits for an emulated processor.
+# Mounts the disk of the project, and sets longer timeouts for emulation.
 settle_cluster() {
   local root=$1
   echo '/dev/vdc /srv ext4 defaults 0 0' >> "$root/etc/fstab"
   printf '%s\n' K8S_CONNECT_ARTIFACTS=/srv/artifacts K8S_CONNECT_TIMEOUT_FACTOR=10 >> "$root/etc/environment"
   echo 'Defaults env_keep += "K8S_CONNECT_*"' >> "$root/etc/sudoers.d/dev"
-  # The cluster starts its own.
+  # The node of the cluster starts its own containerd.
   ln -sf /dev/null "$root/etc/systemd/system/containerd.service"
 }
 
-# The VM has no Go, no Rust and no network to build the parts of the cluster and the native files.
+# The VM cannot build the cluster and the native files: it has no Go, no Rust and no network.
 make_project_disk() {
   [ -d "$project/$native_files" ] || die "no native files in $project/$native_files. Try: mix compile"
   artifacts
@@ -130,12 +130,12 @@ fill_project_disk() {
   rm -rf "$root"
 }
 
-# link FROM TO: a copy where the file system is another one.
+# link FROM TO: creates hard links, or copies if TO is on another file system.
 link() {
   cp -al "$1" "$2" 2> /dev/null || { rm -rf "$2"; cp -a "$1" "$2"; }
 }
 
-# The packages are unpacked only: their scripts are for a machine that boots by itself.
+# Unpacks the packages without running their scripts, which install a boot loader.
 build_vm_kernel() {
   local package version exclude=("${vm_without[@]/#/--exclude=*/kernel/}")
   download_kernel "$1"
@@ -143,7 +143,7 @@ build_vm_kernel() {
   for package in debs/*.deb; do
     dpkg-deb --fsys-tarfile "$package" | tar -x -C root "${exclude[@]}" --exclude='*/usr/share/*'
   done
-  # Older packages have both in places of their own.
+  # Packages before usr-merge have /lib.
   [ ! -d root/lib ] || cp -a root/lib root/usr/
   rm -rf root/lib debs
   ln -s usr/lib root/lib
@@ -156,10 +156,10 @@ build_vm_kernel() {
   rm -rf root
 }
 
-# From the mirror that this machine's own packages come from, by an apt that knows that suite alone.
+# Downloads from the mirror of this machine, with a separate apt configuration for that Debian release.
 download_kernel() {
   local suite=$1 mirror apt
-  # shellcheck disable=SC2016 # for apt
+  # shellcheck disable=SC2016 # expanded by apt
   mirror=$(apt-get indextargets --format '$(CREATED_BY) $(CODENAME) $(REPO_URI)' | awk '$1 == "Packages" && $2 == "bookworm" { print $3; exit }')
   [ -n "$mirror" ] || { echo "could not find a mirror of Debian 12 in the sources of apt"; return 1; }
   mkdir -p apt/{state/lists/partial,cache/archives/partial,sources.list.d} debs
@@ -170,7 +170,7 @@ download_kernel() {
     -o "Dir::Etc::preferencesparts=$PWD/apt/sources.list.d" \
     -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none -o APT::Sandbox::User=root)
   apt-get "${apt[@]}" update
-  # Newer kernels are split: linux-image only registers the kernel with a boot loader.
+  # Newer kernels are split into several packages, and linux-image has only the boot loader hooks.
   (cd debs && apt-cache "${apt[@]}" depends --recurse --important linux-image-amd64 |
     grep -oE '^linux-(image|binary|modules)-[0-9].*' | sort -u | xargs apt-get "${apt[@]}" download)
   (cd debs && apt-get download busybox-static)
@@ -179,7 +179,7 @@ download_kernel() {
   rm -r apt debs/busybox-static_*.deb
 }
 
-# A shell, and the modules for the disk and for /share.
+# Packs busybox, vm-init, and the modules for the disk and /share.
 make_initrd() {
   local version=$1 module number=100 kinds
   mkdir -p initrd/{bin,dev,proc,sys,new,modules}
@@ -198,7 +198,7 @@ make_initrd() {
   rm -rf initrd busybox
 }
 
-# Under some hypervisors the device opens, but the processor cannot run a guest like this one.
+# Without vmx or svm, KVM cannot run this guest, even if /dev/kvm exists.
 accelerator() {
   if [ -w /dev/kvm ] && grep -qE '^flags\s.*\s(vmx|svm)\s' /proc/cpuinfo; then echo KVM; else echo emulated; fi
 }
@@ -210,12 +210,12 @@ start_emulator() {
     project_disk=(-drive "file=$state/project.img,format=raw,if=virtio,cache=unsafe,snapshot=on")
   fi
   [ "$(accelerator)" != KVM ] || accelerated=(-accel kvm -cpu host)
-  # The first file is the input of root's console, the second its output.
+  # Input and output of the console.
   mkfifo "$state/hvc0.in"
   : > "$state/hvc0.out"
   qemu-system-x86_64 -daemonize -pidfile "$state/pid" "${accelerated[@]}" -smp 2 -m "$memory" -nic none -display none -monitor none -no-reboot \
     -kernel "$vm_kernel/vmlinuz" -initrd "$vm_kernel/initrd.gz" \
-    -append "console=ttyS0 rw quiet loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog systemd.show_status=no $(cgroup_words "$cgroup")" \
+    -append "console=ttyS0 rw quiet loglevel=4 panic=-1 oops=panic mitigations=off nowatchdog systemd.show_status=no $(cgroup_parameters "$cgroup")" \
     -drive "file=$vm_image/disk.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
     -drive "file=$vm_kernel/modules.img,format=raw,if=virtio,cache=unsafe,snapshot=on" \
     "${project_disk[@]}" \
@@ -225,36 +225,36 @@ start_emulator() {
     > "$state/emulator.log" 2>&1 < /dev/null 9>&-
 }
 
-# The pid may belong to another process by now.
+# Compares the command line, because the PID may have been reused.
 emulator_alive() {
   local pid
   [ -s "$state/pid" ] && pid=$(< "$state/pid") &&
     grep -qaF "$state/" "/proc/$pid/cmdline" 2> /dev/null
 }
 
-# job USER CMD...: writes CMD to the share, names it on the console, prints its output while it runs,
-# and exits with its exit code.
+# job USER CMD...: writes CMD to the shared directory, starts it through the console, prints its output while
+# it runs, and exits with its exit code.
 job() {
-  local user=$1 folder
+  local user=$1 directory
   shift
   need_running
-  folder=$(mktemp -d "$state/share/jobs/XXXXXXXX")
-  chmod 755 "$folder"
-  printf '%q ' "$@" > "$folder/command"
-  : > "$folder/stdout"
-  : > "$folder/stderr"
-  echo "$user ${folder##*/}" > "$state/hvc0.in"
-  follow "$folder" stdout &
-  follow "$folder" stderr >&2 &
-  until [ -e "$folder/status" ]; do
-    running || { touch "$folder/status"; die "the VM has ended, see $state/console.log"; }
+  directory=$(mktemp -d "$state/share/jobs/XXXXXXXX")
+  chmod 755 "$directory"
+  printf '%q ' "$@" > "$directory/command"
+  : > "$directory/stdout"
+  : > "$directory/stderr"
+  echo "$user ${directory##*/}" > "$state/hvc0.in"
+  follow "$directory" stdout &
+  follow "$directory" stderr >&2 &
+  until [ -e "$directory/status" ]; do
+    running || { touch "$directory/status"; die "the VM ended unexpectedly. Its console output is in $state/console.log"; }
     sleep 0.05
   done
   wait
-  exit "$(< "$folder/status")"
+  exit "$(< "$directory/status")"
 }
 
-# Prints a file as it grows, until the job has its exit code.
+# follow DIRECTORY FILE: prints the file as it grows, until the job has an exit code.
 follow() {
   local done='' size=0 new
   until [ -n "$done" ]; do

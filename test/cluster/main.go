@@ -1,6 +1,6 @@
-// Command testcluster is a whole Kubernetes node in one binary: etcd, the control plane, the
-// kubelet and kubectl, chosen by the first argument or by the name it was called by, and the few
-// steps that turn them into a cluster. script/cluster calls it; nothing else should.
+// Command testcluster has all programs of a Kubernetes node in one binary: etcd, the control plane, the kubelet and
+// kubectl. The first argument, or the name of the binary, selects the program. Other commands build the images and
+// certificates of the cluster, and start its nodes. script/cluster is the only caller.
 package main
 
 import (
@@ -29,12 +29,12 @@ import (
 )
 
 const usage = `usage: testcluster PROGRAM ARGS...   etcd, kube-apiserver, kube-controller-manager, kube-scheduler, kubelet, kubectl
-       testcluster pki DIR NODE=IP...                     certificates and kubeconfigs
-       testcluster image NAME OUT ENTRYPOINT LAYER...     an OCI archive of layer tars
-       testcluster store DIR ARCHIVE...                   a containerd root that holds the images
-       testcluster node DIR CGROUP NODE-IP NODE-NAME POD-NETWORK     the node with the API server, as PID 1 of its namespaces
-       testcluster worker DIR CGROUP NODE-IP NODE-NAME POD-NETWORK   another node of its cluster
-       testcluster relay ROUND-TRIP LOSS NETNS/TAP NETNS/TAP   distance between two new devices`
+       testcluster pki DIR NODE=IP...                     write certificates and kubeconfigs
+       testcluster image NAME OUT ENTRYPOINT LAYER...     write an OCI archive with these layers (tar files)
+       testcluster store DIR ARCHIVE...                   create a containerd root with these images
+       testcluster node DIR CGROUP NODE-IP NODE-NAME POD-NETWORK     run the node with the API server, as PID 1
+       testcluster worker DIR CGROUP NODE-IP NODE-NAME POD-NETWORK   run a node without the API server, as PID 1
+       testcluster relay ROUND-TRIP LOSS NETNS/TAP NETNS/TAP   connect two new TAP devices, with delay and loss`
 
 func main() {
 	program, args := filepath.Base(os.Args[0]), os.Args
@@ -45,7 +45,7 @@ func main() {
 		program, args = os.Args[1], os.Args[1:]
 	}
 	os.Args = args
-	if command, ok := steps[program]; ok {
+	if command, ok := commands[program]; ok {
 		if len(args)-1 < command.args {
 			fail(usage, 2)
 		}
@@ -57,8 +57,8 @@ func main() {
 	runKubernetes(program)
 }
 
-// steps are our own commands; each gets its arguments without its name.
-var steps = map[string]struct {
+// commands are those of testcluster itself, with the minimum number of arguments.
+var commands = map[string]struct {
 	args int
 	run  func(args []string) error
 }{

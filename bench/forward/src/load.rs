@@ -1,5 +1,5 @@
-//! What a client has of a forward to `Bench.Pod` (bench/pod.exs), and what it costs the forwarding
-//! process: round trips, then bytes from the pod and to it for a time. Prints a line a figure.
+//! Measures a port-forward to `Bench.Pod` (bench/pod.exs): round-trip times, then throughput in each
+//! direction and the CPU time of the forwarding process. Prints one metric per line.
 
 use std::{
     fs,
@@ -8,24 +8,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Done;
+use crate::Result;
 
-/// The pod's pieces; the last one begins with a 1.
-const PIECE: usize = 64 * 1024;
-const SMALL: usize = 64;
-/// Of the kernel's clock ticks, in which it tells CPU time.
+/// `Bench.Pod` sends and receives chunks of this size. The last chunk begins with a 1.
+const CHUNK_SIZE: usize = 64 * 1024;
+const MESSAGE_SIZE: usize = 64;
+/// `/proc/PID/stat` counts CPU time in clock ticks (`USER_HZ`).
 const MS_PER_TICK: u64 = 10;
 
-/// `process` is the forward's id, and 0 where there is none.
-pub fn run(address: SocketAddr, process: &str, ms: u32) -> Done {
+/// `pid` is the forwarding process, or 0 without one.
+pub fn run(address: SocketAddr, pid: &str, ms: u32) -> Result {
     echo(address, Duration::from_millis(ms.into()))?;
-    bulk("down", process, || down(address, ms))?;
-    bulk("up", process, || up(address, Duration::from_millis(ms.into())))
+    bulk("down", pid, || down(address, ms))?;
+    bulk("up", pid, || up(address, Duration::from_millis(ms.into())))
 }
 
-fn echo(address: SocketAddr, time: Duration) -> Done {
+fn echo(address: SocketAddr, time: Duration) -> Result {
     let mut pod = connect(address, b'e', 0)?;
-    let mut bytes = [0; SMALL];
+    let mut bytes = [0; MESSAGE_SIZE];
     let mut times = Vec::new();
     let start = Instant::now();
     while start.elapsed() < time || times.len() < 10 {
@@ -35,68 +35,68 @@ fn echo(address: SocketAddr, time: Duration) -> Done {
         times.push(sent.elapsed());
     }
     times.sort();
-    for (name, of_hundred) in [("p50", 50), ("p99", 99)] {
-        let time = times[(times.len() - 1) * of_hundred / 100];
+    for (name, percentile) in [("p50", 50), ("p99", 99)] {
+        let time = times[(times.len() - 1) * percentile / 100];
         println!("raw_64_{name}_us {:.1}", time.as_secs_f64() * 1e6);
     }
     Ok(())
 }
 
-/// Answers how many bytes have come.
+/// Returns the number of bytes received.
 fn down(address: SocketAddr, ms: u32) -> std::io::Result<usize> {
     let mut pod = connect(address, b'd', ms)?;
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK_SIZE];
     let mut count = 0;
-    while piece[0] == 0 {
-        pod.read_exact(&mut piece)?;
-        count += PIECE;
+    while chunk[0] == 0 {
+        pod.read_exact(&mut chunk)?;
+        count += CHUNK_SIZE;
     }
     Ok(count)
 }
 
-/// Answers how many bytes have arrived in the pod.
+/// Returns the number of bytes that the pod has received.
 fn up(address: SocketAddr, time: Duration) -> std::io::Result<usize> {
     let mut pod = connect(address, b'u', 0)?;
-    let mut piece = vec![0; PIECE];
+    let mut chunk = vec![0; CHUNK_SIZE];
     let mut count = 0;
     let start = Instant::now();
-    while piece[0] == 0 {
-        piece[0] = u8::from(start.elapsed() >= time);
-        pod.write_all(&piece)?;
-        count += PIECE;
+    while chunk[0] == 0 {
+        chunk[0] = u8::from(start.elapsed() >= time);
+        pod.write_all(&chunk)?;
+        count += CHUNK_SIZE;
     }
     pod.read_exact(&mut [0])?;
     Ok(count)
 }
 
-fn connect(address: SocketAddr, what: u8, ms: u32) -> std::io::Result<TcpStream> {
+fn connect(address: SocketAddr, command: u8, ms: u32) -> std::io::Result<TcpStream> {
     let mut pod = TcpStream::connect(address)?;
     pod.set_nodelay(true)?;
-    let mut order = vec![what];
-    order.extend(ms.to_be_bytes());
-    pod.write_all(&order)?;
+    let mut request = vec![command];
+    request.extend(ms.to_be_bytes());
+    pod.write_all(&request)?;
     Ok(pod)
 }
 
-fn bulk(way: &str, process: &str, transfer: impl FnOnce() -> std::io::Result<usize>) -> Done {
-    let (start, before) = (Instant::now(), cpu_ms(process));
+fn bulk(direction: &str, pid: &str, transfer: impl FnOnce() -> std::io::Result<usize>) -> Result {
+    let (start, before) = (Instant::now(), cpu_ms(pid));
     let bytes = transfer()?;
-    let (seconds, after) = (start.elapsed().as_secs_f64(), cpu_ms(process));
+    let (seconds, after) = (start.elapsed().as_secs_f64(), cpu_ms(pid));
     #[allow(clippy::cast_precision_loss)]
     let megabytes = bytes as f64 / 1e6;
-    println!("raw_{way}_mb_per_s {:.2}", megabytes / seconds);
+    println!("raw_{direction}_mb_per_s {:.2}", megabytes / seconds);
     if let (Some(before), Some(after)) = (before, after) {
         #[allow(clippy::cast_precision_loss)]
         let cpu = (after - before) as f64;
-        println!("raw_{way}_cpu_ms_per_mb {:.4}", cpu / megabytes);
+        println!("raw_{direction}_cpu_ms_per_mb {:.4}", cpu / megabytes);
     }
     Ok(())
 }
 
-/// User and system time of all threads.
-fn cpu_ms(process: &str) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The program's name may have blanks; it ends with the last parenthesis.
+/// User and system time of all threads, in milliseconds.
+fn cpu_ms(pid: &str) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The program name may contain spaces and parentheses. It ends at the last parenthesis.
     let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
     let ticks = |field: usize| fields.get(field)?.parse::<u64>().ok();
     Some((ticks(11)? + ticks(12)?) * MS_PER_TICK)

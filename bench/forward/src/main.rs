@@ -1,8 +1,8 @@
 //! usage:
-//!   `bench_forward ours|kube POD PORT...`   forwards free ports of the loopback to the pod's
-//!   `bench_forward load HOST:PORT PID MS`   measures one: see `load`
+//!   `bench_forward ours|kube POD PORT...`   forwards free local ports to ports of the pod
+//!   `bench_forward load HOST:PORT PID MS`   measures a port-forward, see `load`
 //!
-//! A forward says what it does in the words of `kubectl port-forward`, and ends with its process.
+//! A port-forward prints the same lines as `kubectl port-forward` and runs until it is killed.
 
 mod kube_rs;
 mod load;
@@ -10,23 +10,26 @@ mod ours;
 
 use std::error::Error;
 
-type Done = Result<(), Box<dyn Error>>;
+const USAGE: &str =
+    "invalid arguments. usage: bench_forward ours|kube POD PORT... | load HOST:PORT PID MS";
 
-fn main() -> Done {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
+
+fn main() -> Result {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
         ["ours", pod, ref ports @ ..] if !ports.is_empty() => on_two_threads(ours::run(pod, ports)),
         ["kube", pod, ref ports @ ..] if !ports.is_empty() => {
             on_two_threads(kube_rs::run(pod, ports))
         }
-        ["load", address, process, ms] => load::run(address.parse()?, process, ms.parse()?),
-        _ => Err("unknown words; main.rs has the known ones".into()),
+        ["load", address, pid, ms] => load::run(address.parse()?, pid, ms.parse()?),
+        _ => Err(USAGE.into()),
     }
 }
 
-/// As many as the library has.
-fn on_two_threads(work: impl Future<Output = Done>) -> Done {
+/// The library also has two worker threads.
+fn on_two_threads(work: impl Future<Output = Result>) -> Result {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -34,6 +37,6 @@ fn on_two_threads(work: impl Future<Output = Done>) -> Done {
         .block_on(work)
 }
 
-fn forwarding(from: u16, to: &str) {
+fn print_forwarding(from: u16, to: &str) {
     println!("Forwarding from 127.0.0.1:{from} -> {to}");
 }

@@ -1,4 +1,4 @@
-//! A forward by the library's own core: the way of `route: :kernel`, to any port.
+//! A port-forward with the core of `k8s_connect`, as `route: :kernel` does it, to any port.
 
 use std::{
     future::pending,
@@ -13,11 +13,11 @@ use k8s_connect_core::{
     outlet::listener::{Listener, Route},
 };
 
-use crate::{Done, forwarding};
+use crate::{Result, print_forwarding};
 
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-pub async fn run(pod: &str, ports: &[&str]) -> Done {
+pub async fn run(pod: &str, ports: &[&str]) -> Result {
     let source = Source {
         list: std::env::var_os("KUBECONFIG"),
         home: std::env::home_dir(),
@@ -35,12 +35,12 @@ pub async fn run(pod: &str, ports: &[&str]) -> Done {
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: to.parse()?,
             names: vec![],
-            // These are not the distribution's connections: nothing in them is to be changed.
+            // Not a distribution connection, so no handshake flag must be changed.
             visible: true,
         };
         let listener = Listener::new(route)?;
-        // The first is an epmd's.
-        forwarding(listener.redirects()[1].1, to);
+        // The first redirect is for epmd.
+        print_forwarding(listener.redirects()[1].1, to);
         listeners.push(listener);
     }
     pending().await

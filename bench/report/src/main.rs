@@ -1,9 +1,9 @@
 //! usage:
-//!   `bench_report collect BENCHMARK ABOUT < FIGURES`   one run as JSON
-//!   `bench_report render DIRECTORY`                    its runs' table and plots, beside them
+//!   `bench_report collect BENCHMARK ABOUT < SAMPLES`   prints one run as JSON
+//!   `bench_report render DIRECTORY`                    writes the table and plots of all runs there
 //!
-//! A figure is a line: whose it is, its name, a number; one name may come in many rounds. ABOUT is
-//! a file of keys and their texts.
+//! A sample is a line: tool, metric, number; each round adds one sample. ABOUT is a file with one key
+//! and value per line.
 
 mod plot;
 mod run;
@@ -13,24 +13,27 @@ use std::{error::Error, fs, path::Path};
 
 use run::Run;
 
-type Done = Result<(), Box<dyn Error>>;
+const USAGE: &str =
+    "invalid arguments. usage: bench_report collect BENCHMARK ABOUT < SAMPLES | render DIRECTORY";
 
-fn main() -> Done {
-    let words: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    match words[..] {
+type Result<T = (), E = Box<dyn Error>> = std::result::Result<T, E>;
+
+fn main() -> Result {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments[..] {
         ["collect", benchmark, about] => {
-            let figures = std::io::read_to_string(std::io::stdin())?;
-            let run = Run::new(benchmark, &fs::read_to_string(about)?, &figures)?;
+            let samples = std::io::read_to_string(std::io::stdin())?;
+            let run = Run::new(benchmark, &fs::read_to_string(about)?, &samples)?;
             println!("{}", serde_json::to_string_pretty(&run)?);
             Ok(())
         }
         ["render", directory] => render(Path::new(directory)),
-        _ => Err("unknown words; main.rs has the known ones".into()),
+        _ => Err(USAGE.into()),
     }
 }
 
-fn render(directory: &Path) -> Done {
+fn render(directory: &Path) -> Result {
     let runs = run::read_all(directory)?;
     let plots = plot::draw_all(&runs, directory)?;
     fs::write(directory.join("README.md"), table::page(&runs, &plots))?;

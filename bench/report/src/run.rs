@@ -1,10 +1,10 @@
-//! One run of a benchmark: what was measured, and on what.
+//! The results of one benchmark run, and its environment.
 
 use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-/// In the order in which they are shown.
+/// In display order.
 const BENCHMARKS: [&str; 5] = ["connect", "latency", "throughput", "memory", "idle"];
 const PROFILES: [&str; 5] = ["none", "20ms", "100ms", "lossy", "unnamed"];
 
@@ -13,7 +13,7 @@ pub struct Run {
     pub benchmark: String,
     /// Profile, commit, machine, versions.
     pub about: BTreeMap<String, String>,
-    /// By name, and then by whose they are.
+    /// Metric → tool → figure.
     pub figures: BTreeMap<String, BTreeMap<String, Figure>>,
 }
 
@@ -22,7 +22,7 @@ pub struct Figure {
     pub median: f64,
     pub p25: f64,
     pub p75: f64,
-    /// One a round, in the order of the rounds.
+    /// One sample per round, in the order of the rounds.
     pub rounds: Vec<f64>,
 }
 
@@ -30,7 +30,7 @@ impl Figure {
     fn new(rounds: Vec<f64>) -> Self {
         let mut sorted = rounds.clone();
         sorted.sort_by(f64::total_cmp);
-        // Between two neighbours where it falls between them.
+        // Interpolates between neighbours.
         let quantile = |quarters: usize| {
             let (whole, part) =
                 ((sorted.len() - 1) * quarters / 4, (sorted.len() - 1) * quarters % 4);
@@ -44,31 +44,32 @@ impl Figure {
 }
 
 impl Run {
-    pub fn new(benchmark: &str, about: &str, figures: &str) -> Result<Self, Box<dyn Error>> {
+    pub fn new(benchmark: &str, about: &str, samples: &str) -> Result<Self, Box<dyn Error>> {
         let about = about
             .lines()
             .filter_map(|line| line.split_once(' '))
             .map(|(key, text)| (key.to_owned(), text.to_owned()))
             .collect();
         let mut rounds: BTreeMap<String, BTreeMap<String, Vec<f64>>> = BTreeMap::new();
-        for line in figures.lines() {
-            let [who, name, number] = line.split(' ').collect::<Vec<_>>()[..] else {
-                return Err(format!("not a figure: {line}").into());
+        for line in samples.lines() {
+            let [tool, metric, number] = line.split(' ').collect::<Vec<_>>()[..] else {
+                return Err(format!("invalid sample: {line}").into());
             };
-            let of_name = rounds.entry(name.into()).or_default();
-            of_name.entry(who.into()).or_default().push(number.parse()?);
+            let by_tool = rounds.entry(metric.into()).or_default();
+            by_tool.entry(tool.into()).or_default().push(number.parse()?);
         }
         let figures = rounds
             .into_iter()
-            .map(|(name, of_name)| {
-                (name, of_name.into_iter().map(|(who, all)| (who, Figure::new(all))).collect())
+            .map(|(metric, by_tool)| {
+                let figures = by_tool.into_iter().map(|(tool, rounds)| (tool, Figure::new(rounds)));
+                (metric, figures.collect())
             })
             .collect();
         Ok(Self { benchmark: benchmark.into(), about, figures })
     }
 
-    pub fn figure(&self, who: &str, name: &str) -> Option<&Figure> {
-        self.figures.get(name)?.get(who)
+    pub fn figure(&self, tool: &str, metric: &str) -> Option<&Figure> {
+        self.figures.get(metric)?.get(tool)
     }
 
     pub fn profile(&self) -> &str {
@@ -79,22 +80,22 @@ impl Run {
         self.about.get(key).map_or("", String::as_str)
     }
 
-    pub fn is_far(&self) -> bool {
+    pub fn has_delay(&self) -> bool {
         !matches!(self.profile(), "none" | "unnamed")
     }
 
-    /// Milliseconds that were added to each round trip.
+    /// The delay that the profile adds to each round trip.
     pub fn round_trip_ms(&self) -> Option<f64> {
         match self.profile() {
             "20ms" => Some(20.0),
             "100ms" => Some(100.0),
-            // Losses make it more than that.
+            // Retransmissions add to the delay.
             _ => None,
         }
     }
 }
 
-/// All runs of a directory, by benchmark and distance.
+/// All runs of a directory, sorted by benchmark and profile.
 pub fn read_all(directory: &Path) -> Result<Vec<Run>, Box<dyn Error>> {
     let mut runs = Vec::new();
     for entry in fs::read_dir(directory)? {
@@ -104,7 +105,7 @@ pub fn read_all(directory: &Path) -> Result<Vec<Run>, Box<dyn Error>> {
             runs.push(run);
         }
     }
-    let place = |all: &[&str], one: &str| all.iter().position(|other| *other == one);
-    runs.sort_by_key(|run| (place(&BENCHMARKS, &run.benchmark), place(&PROFILES, run.profile())));
+    let index = |all: &[&str], one: &str| all.iter().position(|other| *other == one);
+    runs.sort_by_key(|run| (index(&BENCHMARKS, &run.benchmark), index(&PROFILES, run.profile())));
     Ok(runs)
 }

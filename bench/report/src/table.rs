@@ -1,21 +1,21 @@
-//! The one table: each figure of ours, what is beside it, and how far it was to reach.
+//! The table of results: each metric of `k8s_connect`, the baseline, and the goal.
 
 use std::fmt::Write as _;
 
 use crate::run::{Figure, Run};
 
-/// Whose figure, and its name.
-type Which = (&'static str, &'static str);
+/// Tool and metric.
+type Key = (&'static str, &'static str);
 
-/// What was hoped for.
+/// The goal of a metric.
 #[derive(Clone, Copy)]
-enum Reach {
-    /// Ours at most so many times the other.
+enum Goal {
+    /// At most this ratio to the baseline.
     Ratio(f64),
-    /// So much at most.
+    /// At most this value.
     AtMost(f64),
-    /// Nothing: it is only told.
-    Told,
+    /// No goal: for information only.
+    None,
 }
 
 #[derive(Clone, Copy)]
@@ -23,85 +23,91 @@ struct Row {
     benchmark: &'static str,
     title: &'static str,
     unit: &'static str,
-    ours: Which,
-    beside: Option<Which>,
-    reach: Reach,
-    /// Others of the same name as the one beside.
-    also: &'static [&'static str],
-    /// Of waiting, for what takes round trips.
+    ours: Key,
+    baseline: Option<Key>,
+    goal: Goal,
+    /// Other tools with the same metric as the baseline.
+    others: &'static [&'static str],
+    /// The most round trips that it may take.
     round_trips: Option<f64>,
 }
 
-const ALSO: &[&str] = &["spdy", "kube_rs", "direct"];
+const OTHERS: &[&str] = &["spdy", "kube_rs", "direct"];
 
 const fn row(
     benchmark: &'static str,
     title: &'static str,
     unit: &'static str,
-    name: &'static str,
-    reach: Reach,
+    metric: &'static str,
+    goal: Goal,
 ) -> Row {
     Row {
         benchmark,
         title,
         unit,
-        ours: ("ours", name),
-        beside: Some(("kubectl", name)),
-        reach,
-        also: ALSO,
+        ours: ("ours", metric),
+        baseline: Some(("kubectl", metric)),
+        goal,
+        others: OTHERS,
         round_trips: None,
     }
 }
 
-const fn connect(title: &'static str, name: &'static str, beside: &'static str) -> Row {
-    let beside = Some((beside, "command_ms"));
-    Row { beside, also: &[], ..row("connect", title, "ms", name, Reach::Ratio(0.5)) }
+const fn connect(title: &'static str, metric: &'static str, baseline: &'static str) -> Row {
+    let baseline = Some((baseline, "command_ms"));
+    Row { baseline, others: &[], ..row("connect", title, "ms", metric, Goal::Ratio(0.5)) }
 }
 
-const fn waiting(round_trips: f64, row: Row) -> Row {
+const fn with_round_trips(round_trips: f64, row: Row) -> Row {
     Row { round_trips: Some(round_trips), ..row }
 }
 
-const fn alone(row: Row) -> Row {
-    Row { beside: None, also: &[], ..row }
+const fn without_baseline(row: Row) -> Row {
+    Row { baseline: None, others: &[], ..row }
 }
 
 const ROWS: &[Row] = &[
-    waiting(7.0, connect("`connect/1`, nothing warm", "connect_cold_ms", "recipe")),
-    waiting(6.0, connect("the same, the spec tells the name", "connect_named_ms", "recipe")),
-    waiting(5.0, connect("to a second pod, connections warm", "connect_warm_ms", "recipe")),
+    with_round_trips(7.0, connect("`connect/1`, first connection", "connect_cold_ms", "recipe")),
+    with_round_trips(
+        6.0,
+        connect("`connect/1`, node name in the pod spec", "connect_named_ms", "recipe"),
+    ),
+    with_round_trips(
+        5.0,
+        connect("`connect/1` to a second pod, connections warm", "connect_warm_ms", "recipe"),
+    ),
     connect("`connect/1` and a call", "connect_cold_and_call_ms", "recipe"),
-    connect("`mix k8s.connect app-0 --rpc`, all of it", "command_ms", "recipe"),
-    connect("`mix k8s.connect app-0 --rpc`, all of it", "command_ms", "exec"),
-    row("latency", "call, 64 B, p50", "µs", "erpc_64_p50_us", Reach::Ratio(0.8)),
-    row("latency", "call, 64 B, p99", "µs", "erpc_64_p99_us", Reach::Told),
-    row("latency", "call, 4 KiB, p50", "µs", "erpc_4096_p50_us", Reach::Ratio(0.8)),
-    row("latency", "call, 4 KiB, p99", "µs", "erpc_4096_p99_us", Reach::Told),
-    row("throughput", "messages, down: CPU", "ms/MB", "dist_down_cpu_ms_per_mb", Reach::Ratio(0.6)),
-    row("throughput", "messages, up: CPU", "ms/MB", "dist_up_cpu_ms_per_mb", Reach::Ratio(0.6)),
-    row("throughput", "raw, down: CPU", "ms/MB", "raw_down_cpu_ms_per_mb", Reach::Ratio(0.6)),
-    row("throughput", "raw, up: CPU", "ms/MB", "raw_up_cpu_ms_per_mb", Reach::Ratio(0.6)),
-    row("throughput", "messages, down", "MB/s", "dist_down_mb_per_s", Reach::Told),
-    row("throughput", "messages, up", "MB/s", "dist_up_mb_per_s", Reach::Told),
-    row("throughput", "raw, down", "MB/s", "raw_down_mb_per_s", Reach::Told),
-    row("throughput", "raw, up", "MB/s", "raw_up_mb_per_s", Reach::Told),
-    row("throughput", "raw, 64 B there and back, p50", "µs", "raw_64_p50_us", Reach::Told),
-    row("throughput", "raw, 64 B there and back, p99", "µs", "raw_64_p99_us", Reach::Told),
-    row("throughput", "call beside bulk, p50", "µs", "erpc_64_beside_bulk_p50_us", Reach::Told),
-    row("throughput", "call beside bulk, p99", "µs", "erpc_64_beside_bulk_p99_us", Reach::Told),
-    row("memory", "a session, PSS", "MB", "memory_1_pss_mb", Reach::Ratio(0.1)),
-    row("memory", "all sessions, PSS", "MB", "memory_all_pss_mb", Reach::Ratio(0.1)),
-    row("memory", "a session, RSS", "MB", "memory_1_rss_mb", Reach::Told),
-    row("memory", "all sessions, RSS", "MB", "memory_all_rss_mb", Reach::Told),
-    row("memory", "all sessions, not of files", "MB", "memory_all_anon_mb", Reach::Told),
-    alone(row("memory", "loading the library", "ms", "load_ms", Reach::AtMost(30.0))),
-    alone(row("memory", "the library, stripped", "MB", "nif_mb", Reach::AtMost(8.0))),
-    row("idle", "idle: CPU", "% of a core", "idle_cpu_percent", Reach::AtMost(0.1)),
-    row("idle", "idle: wake-ups", "/s", "idle_wakeups_per_s", Reach::Told),
-    row("idle", "idle: on the wire", "B/s", "idle_bytes_per_s", Reach::Told),
+    connect("`mix k8s.connect app-0 --rpc`, in total", "command_ms", "recipe"),
+    connect("`mix k8s.connect app-0 --rpc`, in total", "command_ms", "exec"),
+    row("latency", "call, 64 B, p50", "µs", "erpc_64_p50_us", Goal::Ratio(0.8)),
+    row("latency", "call, 64 B, p99", "µs", "erpc_64_p99_us", Goal::None),
+    row("latency", "call, 4 KiB, p50", "µs", "erpc_4096_p50_us", Goal::Ratio(0.8)),
+    row("latency", "call, 4 KiB, p99", "µs", "erpc_4096_p99_us", Goal::None),
+    row("throughput", "messages, down: CPU", "ms/MB", "dist_down_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "messages, up: CPU", "ms/MB", "dist_up_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "raw, down: CPU", "ms/MB", "raw_down_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "raw, up: CPU", "ms/MB", "raw_up_cpu_ms_per_mb", Goal::Ratio(0.6)),
+    row("throughput", "messages, down", "MB/s", "dist_down_mb_per_s", Goal::None),
+    row("throughput", "messages, up", "MB/s", "dist_up_mb_per_s", Goal::None),
+    row("throughput", "raw, down", "MB/s", "raw_down_mb_per_s", Goal::None),
+    row("throughput", "raw, up", "MB/s", "raw_up_mb_per_s", Goal::None),
+    row("throughput", "raw, 64 B round trip, p50", "µs", "raw_64_p50_us", Goal::None),
+    row("throughput", "raw, 64 B round trip, p99", "µs", "raw_64_p99_us", Goal::None),
+    row("throughput", "call under load, p50", "µs", "erpc_64_beside_bulk_p50_us", Goal::None),
+    row("throughput", "call under load, p99", "µs", "erpc_64_beside_bulk_p99_us", Goal::None),
+    row("memory", "a session, PSS", "MB", "memory_1_pss_mb", Goal::Ratio(0.1)),
+    row("memory", "all sessions, PSS", "MB", "memory_all_pss_mb", Goal::Ratio(0.1)),
+    row("memory", "a session, RSS", "MB", "memory_1_rss_mb", Goal::None),
+    row("memory", "all sessions, RSS", "MB", "memory_all_rss_mb", Goal::None),
+    row("memory", "all sessions, anonymous", "MB", "memory_all_anon_mb", Goal::None),
+    without_baseline(row("memory", "loading the library", "ms", "load_ms", Goal::AtMost(30.0))),
+    without_baseline(row("memory", "the library, stripped", "MB", "nif_mb", Goal::AtMost(8.0))),
+    row("idle", "idle: CPU", "% of a core", "idle_cpu_percent", Goal::AtMost(0.1)),
+    row("idle", "idle: wake-ups", "/s", "idle_wakeups_per_s", Goal::None),
+    row("idle", "idle: network traffic", "B/s", "idle_bytes_per_s", Goal::None),
 ];
 
-const GROUNDS: [&str; 11] = [
+const VERSIONS: [&str; 11] = [
     "kernel",
     "commit",
     "otp",
@@ -118,15 +124,16 @@ const GROUNDS: [&str; 11] = [
 /// README.md of a directory of runs.
 pub fn page(runs: &[Run], plots: &[String]) -> String {
     let mut page = String::from(
-        "# Measured\n\n\
-        Made by `script/bench report` from the files beside it; [the script](../../script/bench) says what \
-        each benchmark does. Medians of the rounds, which were run in turns, and in parentheses the middle \
-        half of them. `direct` is from a namespace with a route to the pod, nearer than any client.\n\n",
+        "# Benchmark results\n\n\
+        Generated by `script/bench report` from the JSON files in this directory. [script/bench](../../script/bench) \
+        describes the benchmarks. A value is the median of all rounds, with the interquartile range in parentheses. \
+        The rounds of all tools were interleaved. `direct` is a client in a network namespace with a route to the \
+        pod, nearer to the pod than any other client.\n\n",
     );
-    for (grounds, names) in grounds(runs) {
-        let _ = writeln!(page, "- {}: {grounds}", names.join(", "));
+    for (environment, names) in environments(runs) {
+        let _ = writeln!(page, "- {}: {environment}", names.join(", "));
     }
-    page.push_str("\n| figure | distance | ours | beside | ratio | reach | reached | also |\n|---|---|---|---|---|---|---|---|\n");
+    page.push_str("\n| metric | profile | k8s_connect | baseline | ratio | goal | met | others |\n|---|---|---|---|---|---|---|---|\n");
     for row in ROWS {
         for run in runs.iter().filter(|run| run.benchmark == row.benchmark) {
             page.push_str(&row.lines(run, runs).unwrap_or_default());
@@ -140,80 +147,83 @@ pub fn page(runs: &[Run], plots: &[String]) -> String {
     page + "\n"
 }
 
-/// On what the runs were made, where they share it in one line.
-fn grounds(runs: &[Run]) -> Vec<(String, Vec<String>)> {
+/// The environments of the runs, each with the names of its runs.
+fn environments(runs: &[Run]) -> Vec<(String, Vec<String>)> {
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
     for run in runs {
         let about = |key| format!("{key} {}", run.about(key));
-        let versions = GROUNDS.map(about).join(", ");
-        let grounds = format!("{}, {} cores, {versions}", run.about("cpu"), run.about("cores"));
+        let versions = VERSIONS.map(about).join(", ");
+        let environment = format!("{}, {} cores, {versions}", run.about("cpu"), run.about("cores"));
         let name = format!("{} {} ({} rounds)", run.benchmark, run.profile(), run.about("rounds"));
-        match all.iter_mut().find(|(same, _)| *same == grounds) {
+        match all.iter_mut().find(|(same, _)| *same == environment) {
             Some((_, names)) => names.push(name),
-            None => all.push((grounds, vec![name])),
+            None => all.push((environment, vec![name])),
         }
     }
     all
 }
 
 impl Row {
-    /// Nothing where it was not measured.
+    /// `None` if the metric was not measured.
     fn lines(&self, run: &Run, runs: &[Run]) -> Option<String> {
         let ours = run.figure(self.ours.0, self.ours.1)?;
-        let beside = self.beside.and_then(|(who, name)| Some((who, run.figure(who, name)?)));
-        let ratio = beside.map(|(_, other)| ours.median / other.median);
-        let (reach, reached) = match self.reach_of(run) {
-            Reach::Ratio(most) => (format!("≤ {most} ×"), ratio.map(|ratio| ratio <= most)),
-            Reach::AtMost(most) => (format!("≤ {most}"), Some(ours.median <= most)),
-            Reach::Told => (String::new(), None),
+        let baseline =
+            self.baseline.and_then(|(tool, metric)| Some((tool, run.figure(tool, metric)?)));
+        let ratio = baseline.map(|(_, other)| ours.median / other.median);
+        let (goal, met) = match self.goal_of(run) {
+            Goal::Ratio(most) => (format!("≤ {most} ×"), ratio.map(|ratio| ratio <= most)),
+            Goal::AtMost(most) => (format!("≤ {most}"), Some(ours.median <= most)),
+            Goal::None => (String::new(), None),
         };
         let mut line = format!(
-            "| {}, {} | {} | {} | {} | {} | {reach} | {} | {} |\n",
+            "| {}, {} | {} | {} | {} | {} | {goal} | {} | {} |\n",
             self.title,
             self.unit,
             run.profile(),
             spread(ours),
-            beside.map_or(String::new(), |(who, other)| format!("{who} {}", spread(other))),
+            baseline.map_or(String::new(), |(tool, other)| format!("{tool} {}", spread(other))),
             ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
-            verdict(reached),
+            verdict(met),
             self.others(run),
         );
-        line.push_str(&self.waited(ours, run, runs).unwrap_or_default());
+        line.push_str(&self.round_trips_line(ours, run, runs).unwrap_or_default());
         Some(line)
     }
 
-    /// A call is on the way for as long as that is, whoever makes it.
-    fn reach_of(&self, run: &Run) -> Reach {
-        if self.benchmark == "latency" && run.is_far() { Reach::Told } else { self.reach }
+    /// With a delay, the network dominates the latency of a call, so there is no goal.
+    fn goal_of(&self, run: &Run) -> Goal {
+        if self.benchmark == "latency" && run.has_delay() { Goal::None } else { self.goal }
     }
 
     fn others(&self, run: &Run) -> String {
-        let Some((_, name)) = self.beside else { return String::new() };
-        let others = self.also.iter().chain(&["alone"]);
-        let told = others
-            .filter_map(|who| Some(format!("{who} {}", number(run.figure(who, name)?.median))));
-        told.collect::<Vec<_>>().join(", ")
+        let Some((_, metric)) = self.baseline else { return String::new() };
+        let tools = self.others.iter().chain(&["alone"]);
+        let medians = tools.filter_map(|tool| {
+            Some(format!("{tool} {}", number(run.figure(tool, metric)?.median)))
+        });
+        medians.collect::<Vec<_>>().join(", ")
     }
 
-    /// The time without the one that is taken at no distance, in round trips.
-    fn waited(&self, ours: &Figure, run: &Run, runs: &[Run]) -> Option<String> {
+    /// The number of round trips: the time beyond that of the profile `none`, divided by the delay.
+    fn round_trips_line(&self, ours: &Figure, run: &Run, runs: &[Run]) -> Option<String> {
         let (most, round_trip) = (self.round_trips?, run.round_trip_ms()?);
-        let same = |near: &&Run| near.benchmark == run.benchmark && near.profile() == "none";
-        let near = runs.iter().find(same)?.figure(self.ours.0, self.ours.1)?;
-        let count = (ours.median - near.median) / round_trip;
+        let is_reference =
+            |other: &&Run| other.benchmark == run.benchmark && other.profile() == "none";
+        let reference = runs.iter().find(is_reference)?.figure(self.ours.0, self.ours.1)?;
+        let count = (ours.median - reference.median) / round_trip;
         Some(format!(
-            "| {}, round trips more than at no distance | {} | {count:.2} | | | ≤ {most} | {} | {:.2} with all that is done meanwhile |\n",
+            "| {}, round trips | {} | {count:.2} | | | ≤ {most} | {} | {:.2} with processing time |\n",
             self.title,
             run.profile(),
-            // It is a whole number, and timers are late.
+            // Tolerance: the number is an integer, but timers fire late.
             verdict(Some(count <= most + 0.2)),
             ours.median / round_trip,
         ))
     }
 }
 
-fn verdict(reached: Option<bool>) -> &'static str {
-    match reached {
+fn verdict(met: Option<bool>) -> &'static str {
+    match met {
         Some(true) => "yes",
         Some(false) => "**no**",
         None => "",
@@ -227,7 +237,7 @@ fn spread(figure: &Figure) -> String {
     format!("{} ({}–{})", number(figure.median), number(figure.p25), number(figure.p75))
 }
 
-/// Three digits that say something.
+/// Three significant digits.
 fn number(value: f64) -> String {
     match value.abs() {
         100.0.. => format!("{value:.0}"),

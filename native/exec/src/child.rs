@@ -1,5 +1,5 @@
-//! The process that becomes the command: it puts itself under the filter, proves that a connection
-//! is redirected, and executes the command. Each step is told on a socket that ends with it.
+//! The child process: installs the seccomp filter, checks with a trial connection that connections
+//! are redirected, and executes the command. It reports each step to the parent on a socket.
 
 use std::{
     convert::Infallible,
@@ -29,34 +29,34 @@ use nix::{
 
 use crate::{filter, report::Failure, sys};
 
-/// The trial connection ends on this machine, at once.
-const TRIAL: Duration = Duration::from_secs(5);
-const MOST: usize = 512;
-/// The first byte of a message that has the notifications, and whether calls restart.
+/// The trial connection is local, so it is established at once.
+const TRIAL_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_MESSAGE: usize = 512;
+/// First byte of a message with the seccomp listener; the second byte says whether calls restart.
 const LISTENER: u8 = b'L';
-const TRIED: u8 = b'T';
+const REDIRECTED: u8 = b'T';
 const FAILED: u8 = b'F';
 
-/// What the child has told.
+/// A message from the child.
 pub enum Message {
-    /// It is under the filter. The flag says whether signals restart calls (before Linux 5.19).
+    /// The filter is installed. The flag says whether a signal restarts calls (before Linux 5.19).
     Listener(OwnedFd, bool),
-    /// A connection to the trial address came from the trial listener.
-    Tried,
-    /// It could not go on, and ends.
+    /// The trial connection was redirected.
+    Redirected,
+    /// The command was not executed; the child exits.
     Failed(Failure, String),
-    /// It has become the command, or was killed.
+    /// The command was executed, or the child was killed.
     Closed,
 }
 
-/// The two ends of the socket.
+/// Creates the socket pair of parent and child.
 pub fn channel() -> nix::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
 }
 
-/// The parent's side.
+/// Receives a message from the child.
 pub fn receive(channel: &OwnedFd) -> io::Result<Message> {
-    let mut bytes = [0; MOST];
+    let mut bytes = [0; MAX_MESSAGE];
     let mut space = nix::cmsg_space!(std::os::fd::RawFd);
     let mut buffers = [IoSliceMut::new(&mut bytes)];
     let flags = MsgFlags::MSG_CMSG_CLOEXEC;
@@ -70,7 +70,7 @@ pub fn receive(channel: &OwnedFd) -> io::Result<Message> {
         (Some((&LISTENER, restarts)), Some(descriptor)) => {
             Ok(Message::Listener(sys::received(descriptor), restarts == [1]))
         }
-        (Some((&TRIED, _)), _) => Ok(Message::Tried),
+        (Some((&REDIRECTED, _)), _) => Ok(Message::Redirected),
         (Some((&FAILED, text)), _) => {
             let text = String::from_utf8_lossy(text);
             let (word, problem) = text.split_once(' ').unwrap_or((&text, ""));
@@ -81,42 +81,42 @@ pub fn receive(channel: &OwnedFd) -> io::Result<Message> {
     }
 }
 
-/// Becomes the command, or says why not. `trial` is an address that leads to `answers`.
+/// Executes the command, or reports the failure. A connection to `trial` must reach `listener`.
 pub fn run(
     parent: Pid,
     channel: &OwnedFd,
     command: &[CString],
     trial: SocketAddr,
-    answers: SocketAddr,
+    listener_address: SocketAddr,
 ) {
     let result = || -> Result<Infallible, (Failure, String)> {
-        follow(parent).map_err(system("prctl"))?;
+        die_with_parent(parent).map_err(system("prctl"))?;
         let (listener, restarts) = install()?;
         send(channel, &[LISTENER, restarts.into()], Some(&listener)).map_err(system("sendmsg"))?;
-        connect(trial, answers)?;
-        send(channel, &[TRIED], None).map_err(system("sendmsg"))?;
+        connect(trial, listener_address)?;
+        send(channel, &[REDIRECTED], None).map_err(system("sendmsg"))?;
         execute(command)
     };
     let Err((failure, problem)) = result();
     let text: Vec<u8> = format!("{} {problem}", failure.word()).into_bytes();
-    let text = &text[..text.len().min(MOST - 1)];
+    let text = &text[..text.len().min(MAX_MESSAGE - 1)];
     let _ = send(channel, &[&[FAILED], text].concat(), None);
 }
 
-/// Has the kernel kill us when the parent dies, which would leave our connections unanswered.
-fn follow(parent: Pid) -> nix::Result<()> {
+/// Lets the kernel kill this process when the parent ends: without the parent, `connect()` fails.
+fn die_with_parent(parent: Pid) -> nix::Result<()> {
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    // It may have been gone before.
+    // The parent may have ended before `prctl`.
     if getppid() == parent { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 fn install() -> Result<(OwnedFd, bool), (Failure, String)> {
     let no_seccomp = |problem: String| (Failure::NoSeccomp, problem);
-    // Without privilege a filter takes this promise: setuid programs below it are ordinary ones.
+    // Required for a filter without privileges. It also disables setuid for the command.
     prctl::set_no_new_privs().map_err(system("no_new_privs"))?;
     let mut program = filter::program()
         .ok_or_else(|| no_seccomp(format!("{} is not supported", std::env::consts::ARCH)))?;
-    // Before Linux 5.16 a filter turns on mitigations that slow the whole command down.
+    // Before Linux 5.16, a filter enables Spectre mitigations that slow the command down.
     let flags = libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW;
     let killable = sys::install(&mut program, flags | libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV);
     let (listener, restarts) = match killable {
@@ -134,11 +134,12 @@ fn install() -> Result<(OwnedFd, bool), (Failure, String)> {
     }
 }
 
-/// All that a redirected connection takes is tried before the command could miss it.
-fn connect(trial: SocketAddr, answers: SocketAddr) -> Result<(), (Failure, String)> {
-    let peer = TcpStream::connect_timeout(&trial, TRIAL).and_then(|stream| stream.peer_addr());
+/// Makes a trial connection, so that a failure is reported before the command starts.
+fn connect(trial: SocketAddr, listener_address: SocketAddr) -> Result<(), (Failure, String)> {
+    let peer =
+        TcpStream::connect_timeout(&trial, TRIAL_TIMEOUT).and_then(|stream| stream.peer_addr());
     match peer {
-        Ok(peer) if peer == answers => Ok(()),
+        Ok(peer) if peer == listener_address => Ok(()),
         Ok(peer) => Err((Failure::NotRedirected, format!("{trial} led to {peer}"))),
         Err(error) => Err((Failure::NotRedirected, error.to_string())),
     }
@@ -150,8 +151,8 @@ fn execute(command: &[CString]) -> Result<Infallible, (Failure, String)> {
     let name = command.first().ok_or((Failure::NotFound, "no command".into()))?;
     execvp(name, command).map_err(|error| match error {
         Errno::ENOENT | Errno::ENOTDIR => not_found(),
-        // A folder of PATH may be closed to us, and the command in none of the others.
-        Errno::EACCES if !is_there(name) => not_found(),
+        // A directory in PATH may not be searchable, and the command in no other directory.
+        Errno::EACCES if !exists(name) => not_found(),
         other => (Failure::NotExecutable, other.desc().into()),
     })
 }
@@ -160,7 +161,7 @@ fn not_found() -> (Failure, String) {
     (Failure::NotFound, Errno::ENOENT.desc().into())
 }
 
-fn is_there(name: &CStr) -> bool {
+fn exists(name: &CStr) -> bool {
     let name = Path::new(OsStr::from_bytes(name.to_bytes()));
     let path = std::env::var_os("PATH").unwrap_or_default();
     name.components().count() > 1

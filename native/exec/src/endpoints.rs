@@ -1,5 +1,5 @@
-//! The listeners of the redirects. When a listener is closed, another program may listen on its port.
-//! A connection is made only to the listener that was there at the start.
+//! The listeners of the redirects. After a listener has closed, another program can listen on its
+//! port, so a connection is only redirected to the original listener.
 
 use std::{io, net::SocketAddr};
 
@@ -12,12 +12,12 @@ use crate::redirect::Redirect;
 pub struct Endpoints {
     diag: SockDiag,
     all: Vec<(Redirect, TcpSocket)>,
-    /// The library is gone, or the command has been asked to end.
+    /// The library has closed the connection, or the command was asked to end.
     closed: bool,
 }
 
 impl Endpoints {
-    /// Fails where a redirect has no listener.
+    /// Fails if a redirect has no listener, or a listener of another user.
     pub fn new(redirects: &[Redirect]) -> io::Result<Self> {
         let mut diag = SockDiag::open()?;
         let mut find = |redirect: &Redirect| {
@@ -36,28 +36,28 @@ impl Endpoints {
         Ok(Self { diag, all, closed: false })
     }
 
-    /// Where a connection to `address` is made instead.
+    /// The address to which a connection to `address` is redirected.
     pub fn destination(&self, address: SocketAddr) -> Option<SocketAddr> {
         self.all.iter().find_map(|(redirect, _listener)| redirect.destination(address))
     }
 
-    /// Whether the listener on `destination` is the one from the start.
+    /// Whether the original listener still listens on `destination`.
     pub fn accepts(&mut self, destination: SocketAddr) -> bool {
         let address = SocketAddr::new(destination.ip().to_canonical(), destination.port());
         let first = self.all.iter().find(|(redirect, _listener)| redirect.endpoint() == address);
         let Some((_redirect, first)) = first.filter(|_found| !self.closed) else { return false };
         let current = self.diag.listener(address).ok().flatten();
         let same = |current: &TcpSocket| (current.uid, current.cookie) == (first.uid, first.cookie);
-        // A SYN that a full queue drops is repeated later, to whoever listens then.
+        // A full queue drops the SYN. Its retransmission could reach another listener.
         current.is_some_and(|current| same(&current) && !current.is_full())
     }
 
-    /// From now on no destination accepts a connection.
+    /// Accepts no connections from now on.
     pub fn close(&mut self) {
         self.closed = true;
     }
 
-    /// Takes this one out.
+    /// Removes a redirect.
     pub fn remove(&mut self, redirect: Redirect) {
         self.all.retain(|(other, _listener)| *other != redirect);
     }

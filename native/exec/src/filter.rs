@@ -1,11 +1,11 @@
-//! The seccomp filter: `connect()` is notified, every other system call passes.
+//! The seccomp filter: notifies the supervisor of `connect()` and allows all other system calls.
 
 use libc::{
     BPF_ABS, BPF_JEQ, BPF_JMP, BPF_K, BPF_LD, BPF_RET, BPF_W, SECCOMP_RET_ALLOW,
     SECCOMP_RET_USER_NOTIF, sock_filter,
 };
 
-/// `AUDIT_ARCH_…` of the programs that this one was built like; `None` where they are not known.
+/// `AUDIT_ARCH_…` of this program; `None` if the architecture is unsupported.
 const ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
     Some(0xC000_003E)
 } else if cfg!(target_arch = "aarch64") {
@@ -15,26 +15,26 @@ const ARCH: Option<u32> = if cfg!(target_arch = "x86_64") {
 } else {
     None
 };
-/// Marks the system calls of x32 programs, whose numbers are x86-64's and whose architecture, too.
+/// Set in system call numbers of the x32 ABI, which shares `AUDIT_ARCH_X86_64`.
 const X32: u32 = 0x4000_0000;
 /// Offsets in `struct seccomp_data`.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 
-/// The instructions; `None` for an architecture that is not known.
+/// The instructions; `None` if the architecture is unsupported.
 ///
-/// A program of another architecture (a 32-bit one) is left alone: its connections go where they
-/// would without us.
+/// The filter does not notify of calls from other architectures (32-bit programs): their
+/// connections are not redirected.
 pub fn program() -> Option<[sock_filter; 7]> {
     let connect = u32::try_from(libc::SYS_connect).ok()?;
-    // Elsewhere there is no such number, and the comparison is never true.
+    // Other architectures have no such number, so the comparison is always false.
     let connect_x32 = connect | X32;
     Some([
         load(ARCHITECTURE),
-        unless_equal(ARCH?, 4), // to: allow
+        unless_equal(ARCH?, 4), // else: allow
         load(NUMBER),
-        if_equal(connect, 1),         // to: notify
-        unless_equal(connect_x32, 1), // to: allow
+        if_equal(connect, 1),         // then: notify
+        unless_equal(connect_x32, 1), // else: allow
         verdict(SECCOMP_RET_USER_NOTIF),
         verdict(SECCOMP_RET_ALLOW),
     ])
@@ -59,7 +59,7 @@ fn verdict(action: u32) -> sock_filter {
 }
 
 fn instruction(code: u32, k: u32, jt: u8, jf: u8) -> sock_filter {
-    // All codes are below 256.
+    // All opcodes are below 256.
     sock_filter { code: u16::try_from(code).unwrap_or(0), jt, jf, k }
 }
 
@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// Interprets the four instructions that the filter is made of.
+    /// Interprets the filter, which uses only these instructions.
     fn run(architecture: u32, number: u32) -> u32 {
         let program = program().expect("a known architecture");
         let (mut at, mut loaded) = (0, 0);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_connect_is_notified() {
+    fn notifies_only_of_connect() {
         let (own, connect) =
             (ARCH.expect("known"), u32::try_from(libc::SYS_connect).expect("a number"));
         for (architecture, number, verdict) in [
@@ -98,7 +98,7 @@ mod tests {
             (own, connect | X32, SECCOMP_RET_USER_NOTIF),
             (own, connect + 1, SECCOMP_RET_ALLOW),
             (own, 0, SECCOMP_RET_ALLOW),
-            // i386: 362 is its connect, 102 its socketcall.
+            // i386: connect is 362, socketcall is 102.
             (0x4000_0003, 362, SECCOMP_RET_ALLOW),
             (0x4000_0003, 102, SECCOMP_RET_ALLOW),
             (0x4000_0003, connect, SECCOMP_RET_ALLOW),

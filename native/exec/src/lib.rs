@@ -1,11 +1,11 @@
-//! Runs a command whose `connect()` calls are answered here: a connection to the address of a pod is
-//! made to a port of the loopback instead, every other one is left to the kernel.
+//! Runs a command and handles its `connect()` calls: redirects connections to a pod's address to a
+//! local endpoint, and lets the kernel execute all other calls.
 //!
-//! The kernel hands over each `connect()` of the command and of all that it starts (seccomp user
-//! notification, Linux 5.9). No privilege is needed, and nothing else on the machine is affected.
+//! The kernel notifies this program of each `connect()` of the command and its child processes
+//! (seccomp user notification, Linux 5.9). This needs no privilege and affects no other process.
 //!
-//! The guarantees are for the command's user, not against the command: a program that wants to
-//! reach the pod's address itself can, for example by `io_uring`, which seccomp does not see.
+//! This is not a sandbox. The command can bypass it, for example with `io_uring`, and then connects
+//! to the pod's address directly.
 
 #[cfg(target_os = "linux")]
 mod child;

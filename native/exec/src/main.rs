@@ -40,6 +40,6 @@ fn options(
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    eprintln!("k8s_connect_exec: this needs Linux");
+    eprintln!("unsupported: k8s_connect_exec needs Linux");
     std::process::exit(2);
 }

@@ -1,4 +1,4 @@
-//! What the command has started.
+//! The child processes of the command.
 
 use std::{collections::HashMap, fs};
 
@@ -12,18 +12,18 @@ struct Process {
     session: i32,
 }
 
-/// All descendants of this process in its session: a daemon has left it, to outlive its parents.
+/// All descendants in the same session. A daemon has left the session and keeps running.
 pub fn descendants() -> Vec<Pid> {
     let ours = i32::try_from(std::process::id()).unwrap_or(0);
     let all: HashMap<i32, Process> = fs::read_dir("/proc")
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter_map(|pid| Some((pid, look_at(pid)?)))
+        .filter_map(|pid| Some((pid, read_stat(pid)?)))
         .collect();
     let session = all.get(&ours).map(|process| process.session);
     let descends = |mut pid: i32| {
-        // No chain is longer than the list.
+        // Limits the loop if PIDs change while /proc is read.
         for _ in 0..all.len() {
             match all.get(&pid) {
                 Some(process) if process.parent == ours => return true,
@@ -38,7 +38,7 @@ pub fn descendants() -> Vec<Pid> {
     found.map(|(pid, _process)| Pid::from_raw(*pid)).collect()
 }
 
-/// Sends a signal to all of them, and to the command.
+/// Sends a signal to all descendants and to the command.
 pub fn signal(signal: Signal, command: Option<Pid>) {
     let mut all = descendants();
     all.extend(command.filter(|command| !all.contains(command)));
@@ -47,10 +47,10 @@ pub fn signal(signal: Signal, command: Option<Pid>) {
     }
 }
 
-/// `None` for one that is gone, or has ended and waits for its parent to know.
-fn look_at(pid: i32) -> Option<Process> {
+/// `None` if the process has ended or is a zombie.
+fn read_stat(pid: i32) -> Option<Process> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before it may have spaces and brackets.
+    // The process name may contain spaces and parentheses.
     let (_name, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     let state = fields.next()?;

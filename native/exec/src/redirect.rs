@@ -1,4 +1,4 @@
-//! Which addresses are redirected, and to which port.
+//! Redirects from a pod's address to a local port.
 
 use std::{
     fmt,
@@ -6,21 +6,21 @@ use std::{
     str::FromStr,
 };
 
-/// An address of a pod, and the port of the loopback that stands in for it: `10.9.0.2:4369=40001`.
+/// A redirect from a pod's address to a local port: `10.9.0.2:4369=40001`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Redirect {
-    /// The address that a program connects to.
+    /// The pod's address.
     pub to: SocketAddr,
-    /// A port of `127.0.0.1`, or of `::1` where the pod's address is an IPv6 one.
+    /// A port on `127.0.0.1`, or on `::1` for an IPv6 address.
     pub via: u16,
 }
 
-/// The text is not `ADDRESS:PORT=PORT`.
+/// The text does not have the form `ADDRESS:PORT=PORT`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidRedirect(String);
 
 impl Redirect {
-    /// The address of the listener that stands in for the pod's.
+    /// The address of the local listener.
     #[must_use]
     pub fn endpoint(&self) -> SocketAddr {
         let loopback: IpAddr = match self.to.ip().to_canonical() {
@@ -30,8 +30,8 @@ impl Redirect {
         SocketAddr::new(loopback, self.via)
     }
 
-    /// Where a connection to `address` is made instead: in the same address family, as the socket
-    /// takes no other.
+    /// The destination of a connection to `address`. It has the address family of `address`,
+    /// because the socket supports no other.
     #[must_use]
     pub fn destination(&self, address: SocketAddr) -> Option<SocketAddr> {
         let ip = address.ip().to_canonical();
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn the_destination_is_of_the_address_family_that_was_asked_for() {
+    fn the_destination_keeps_the_address_family() {
         for (redirect, address, to) in [
             ("10.9.0.2:4369=40001", "10.9.0.2:4369", "127.0.0.1:40001"),
             ("10.9.0.2:4369=40001", "[::ffff:10.9.0.2]:4369", "[::ffff:127.0.0.1]:40001"),
@@ -97,14 +97,14 @@ mod tests {
     }
 
     #[test]
-    fn another_port_or_address_has_none() {
+    fn another_port_or_address_is_not_redirected() {
         for address in ["10.9.0.2:4370", "10.9.0.3:4369", "[fd09::2]:4369", "[::10.9.0.2]:4369"] {
             assert_eq!(destination("10.9.0.2:4369=40001", address), None);
         }
     }
 
     #[test]
-    fn other_texts_are_refused() {
+    fn invalid_redirects_are_rejected() {
         for text in ["", "10.9.0.2:4369", "10.9.0.2=1", "host:1=2", "10.9.0.2:1=65536"] {
             assert_eq!(text.parse::<Redirect>(), Err(InvalidRedirect(text.into())));
         }

@@ -1,14 +1,14 @@
-//! How the command ended, as one line for the library: `exited 7`, `signaled 15`, or
-//! `failed no_seccomp Function not implemented`.
+//! The result of the command, one line for the library: `exited 7`, `signaled 15`, or `failed
+//! no_seccomp Function not implemented`.
 
 use std::fmt;
 
-/// The one message from this program to the library.
+/// The message to the library.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// The command ended by itself, with this exit code.
+    /// The command exited with this exit code.
     Exited(u8),
-    /// This signal ended the command.
+    /// A signal killed the command.
     Signaled(u8),
     /// The command was not started.
     Failed(Failure, String),
@@ -17,19 +17,19 @@ pub enum Report {
 /// Why the command was not started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// There is no such command.
+    /// The command was not found.
     NotFound,
-    /// The command is there and cannot be executed.
+    /// The command is not executable.
     NotExecutable,
-    /// The kernel, or the container, has no seccomp user notification.
+    /// seccomp user notification is unavailable in the kernel or the container.
     NoSeccomp,
-    /// The process is supervised already: by another one of us, or by a container's manager.
+    /// Another supervisor is already active: a second `--exec`, or a container runtime.
     Nested,
-    /// A process may not look into its own children (Yama).
+    /// ptrace of child processes is not permitted (Yama).
     NoPtrace,
     /// The trial connection was not redirected.
     NotRedirected,
-    /// Anything else that the kernel refused.
+    /// Another system call failed.
     System,
 }
 
@@ -44,13 +44,13 @@ const FAILURES: [(Failure, &str, u8); 7] = [
 ];
 
 impl Failure {
-    /// Its name in the report.
+    /// The name in the report.
     #[must_use]
     pub fn word(self) -> &'static str {
         FAILURES.into_iter().find(|entry| entry.0 == self).map_or("", |entry| entry.1)
     }
 
-    /// The failure of that name.
+    /// The failure with this name.
     #[must_use]
     pub fn from_word(word: &str) -> Option<Self> {
         FAILURES.into_iter().find(|entry| entry.1 == word).map(|entry| entry.0)
@@ -58,7 +58,7 @@ impl Failure {
 }
 
 impl Report {
-    /// What this program ends with: a command's own exit code, as a shell tells it.
+    /// The exit code of this program, as a shell would report it for the command.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
@@ -70,7 +70,7 @@ impl Report {
         }
     }
 
-    /// Reads a line; `None` where it is not one of ours.
+    /// Parses a line; `None` if it is not a report.
     #[must_use]
     pub fn parse(line: &str) -> Option<Self> {
         let (kind, rest) = line.trim_end_matches('\n').split_once(' ')?;
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn reports_round_trip() {
         let failed = FAILURES.map(|(failure, ..)| Report::Failed(failure, "a b".into()));
         let mut reports = vec![Report::Exited(0), Report::Exited(255), Report::Signaled(15)];
         reports.extend(failed);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn other_lines_are_none() {
+    fn invalid_lines_are_none() {
         for line in ["", "exited", "exited x", "exited 256", "failed frob x", "failed nested"] {
             assert_eq!(Report::parse(line), None, "{line}");
         }

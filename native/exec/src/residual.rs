@@ -1,6 +1,6 @@
-//! A process that outlives the command is still under the filter, and without an answer its
-//! `connect()` would fail with ENOSYS. This process lets the kernel execute each of them, and ends
-//! with the last process under the filter.
+//! A process that outlives the command still has the filter, and its `connect()` would fail with
+//! ENOSYS without a supervisor. The residual process lets the kernel execute these calls. It exits
+//! after the last process with the filter.
 
 use std::os::fd::BorrowedFd;
 
@@ -11,33 +11,33 @@ use nix::{
 };
 
 use crate::{
-    supervisor::{Calls, calls},
+    supervisor::{CallState, poll_calls},
     sys::{self, Answer},
 };
 
-/// Starts it. Where the kernel refuses, nothing can be done.
+/// Starts the residual process. A failed fork is ignored, because there is no fallback.
 pub fn start(listener: BorrowedFd) {
-    // A connection may be under way on a thread: the child makes system calls only.
-    if let Ok(ForkResult::Child) = sys::divide() {
+    // Other threads may be connecting, so the child may only make system calls.
+    if let Ok(ForkResult::Child) = sys::fork() {
         serve(sys::keep_only(listener));
-        sys::exit_at_once();
+        sys::exit_now();
     }
 }
 
-/// It has no terminal, keeps no folder in use, and whatever ends services ends it, too.
+/// Runs as a daemon: without a terminal and without a working directory. SIGTERM ends it.
 fn serve(listener: BorrowedFd) {
     let _ = setsid();
     let _ = chdir("/");
     let _ = SigSet::empty().thread_set_mask();
     loop {
-        match calls(listener, PollTimeout::NONE) {
-            Calls::Waiting => {
+        match poll_calls(listener, PollTimeout::NONE) {
+            CallState::Pending => {
                 if let Ok(call) = sys::receive(listener) {
                     let _ = sys::respond(listener, call.id, Answer::Continue);
                 }
             }
-            Calls::NoneNow => {}
-            Calls::NoMore => return,
+            CallState::Idle => {}
+            CallState::Closed => return,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The command's life, from the filter to its exit code.
+//! The life of the command, from the filter to the exit code.
 
 use std::{
     ffi::CString,
@@ -30,42 +30,42 @@ use crate::{
     report::{Failure, Report},
     signals, stdio,
     supervisor::Supervisor,
-    sys::{self, End},
+    sys::{self, ExitStatus},
 };
 
-/// Between the request to end and the end.
-const GRACE: Duration = Duration::from_secs(2);
-/// Nobody has this address by accident, and it never leaves the machine.
-const TRIAL: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
+/// Time between the signal that asks the command to end and SIGKILL.
+const GRACE_PERIOD: Duration = Duration::from_secs(2);
+/// An unusual loopback address, so that no program uses it by accident.
+const TRIAL_ADDRESS: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 254);
 
-/// What to run.
+/// The command and its redirects.
 pub struct Options {
-    /// The connections that are not the kernel's own.
+    /// Connections to redirect.
     pub redirects: Vec<Redirect>,
     /// The command and its arguments.
     pub command: Vec<CString>,
-    /// A socket whose other end the library holds: its end is the command's, and the report goes
-    /// there.
+    /// A socket to the library. When the library closes it, the command is ended. The report is
+    /// written to it.
     pub control: Option<RawFd>,
 }
 
-/// Runs the command to its end, and tells it.
+/// Runs the command and reports its result.
 #[must_use]
 pub fn run(options: &Options) -> Report {
-    // A copy: the number itself is not for the command.
+    // Duplicates the descriptor, so that the command does not inherit it.
     let control = options.control.and_then(sys::inherited).map(UnixStream::from);
     sys::close_on_exec_from(3);
     stdio::prepare();
     let report = match Runner::start(options, control.as_ref()) {
         Ok(mut runner) => {
             let report = runner.serve();
-            runner.leave();
+            runner.release();
             report
         }
         Err(error) => Report::Failed(Failure::System, error.to_string()),
     };
     match (&report, control) {
-        // Nobody may wait for it any more.
+        // The library may have closed the socket.
         (report, Some(mut control)) => drop(writeln!(control, "{report}")),
         (Report::Failed(..), None) => eprintln!("k8s_connect_exec: {report}"),
         (_ended, None) => {}
@@ -76,25 +76,25 @@ pub fn run(options: &Options) -> Report {
 struct Runner<'a> {
     command: Pid,
     signals: SignalFd,
-    /// `None` once the library has asked for the end, or never was there.
+    /// `None` without a library, or after it has closed the socket.
     control: Option<&'a UnixStream>,
-    /// What the child tells until it has become the command.
+    /// Messages from the child, until it has executed the command.
     channel: Option<OwnedFd>,
-    /// `None` before the filter is there, and after the last process that has it.
+    /// `None` before the filter is installed, and after the last process with the filter has ended.
     supervisor: Option<Supervisor>,
-    /// `None` from the filter on, when the supervisor has them.
+    /// Passed to the supervisor once the filter is installed.
     endpoints: Option<Endpoints>,
-    /// Until the trial connection was made.
+    /// The trial redirect, until the trial connection is established.
     trial: Option<(Redirect, TcpListener)>,
-    /// What the kernel has refused first, when it was asked about a call.
-    refused: Option<io::Error>,
+    /// The first error of a system call that inspected the caller of `connect()`.
+    ptrace_error: Option<io::Error>,
     failure: Option<(Failure, String)>,
-    ended: Option<Report>,
-    /// When the rest is killed, after a request to end.
+    result: Option<Report>,
+    /// When remaining processes are killed, after the command was asked to end.
     deadline: Option<Instant>,
 }
 
-/// What has happened.
+/// An event source that is ready.
 #[derive(Clone, Copy)]
 enum Event {
     Signal,
@@ -109,33 +109,33 @@ impl<'a> Runner<'a> {
         for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGHUP] {
             signals.add(signal);
         }
-        // Under `nohup`. A signal that is blocked would be read here although it is ignored.
+        // Under `nohup`: a blocked signal would arrive at the signalfd, even though it is ignored.
         if signals::is_ignored(Signal::SIGHUP) {
             signals.remove(Signal::SIGHUP);
         }
         let mut blocked = signals;
-        // The terminal's keys are for the command. Nothing takes these from where they wait.
+        // Ctrl-C and Ctrl-\ are for the command only. These signals stay pending here.
         blocked.add(Signal::SIGINT);
         blocked.add(Signal::SIGQUIT);
         blocked.thread_block()?;
         let signals =
             SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        // What loses its parent becomes our child, and so can be found.
+        // Orphans become our children, so that `descendants` finds them.
         prctl::set_child_subreaper(true)?;
         let trial = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-        let answers = trial.local_addr()?;
-        let to = SocketAddr::new(TRIAL.into(), answers.port());
-        let tried = Redirect { to, via: answers.port() };
+        let listener_address = trial.local_addr()?;
+        let to = SocketAddr::new(TRIAL_ADDRESS.into(), listener_address.port());
+        let trial_redirect = Redirect { to, via: listener_address.port() };
         let mut redirects = options.redirects.clone();
-        redirects.push(tried);
+        redirects.push(trial_redirect);
         let endpoints = Endpoints::new(&redirects)?;
         let (ours, theirs) = child::channel()?;
         let parent = getpid();
-        let command = match sys::divide()? {
+        let command = match sys::fork()? {
             ForkResult::Parent { child } => child,
             ForkResult::Child => {
                 drop(ours);
-                child::run(parent, &theirs, &options.command, to, answers);
+                child::run(parent, &theirs, &options.command, to, listener_address);
                 std::process::exit(1);
             }
         };
@@ -146,10 +146,10 @@ impl<'a> Runner<'a> {
             channel: Some(ours),
             supervisor: None,
             endpoints: Some(endpoints),
-            trial: Some((tried, trial)),
-            refused: None,
+            trial: Some((trial_redirect, trial)),
+            ptrace_error: None,
             failure: None,
-            ended: None,
+            result: None,
             deadline: None,
         })
     }
@@ -172,19 +172,22 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Where the end was asked for, all that the command has started must have ended, too.
+    /// The report, once the command has ended. If it was asked to end, also waits for its
+    /// descendants.
     fn report(&mut self) -> Option<Report> {
-        if self.ended.is_none() || self.deadline.is_some() && !processes::descendants().is_empty() {
+        if self.result.is_none() || self.deadline.is_some() && !processes::descendants().is_empty()
+        {
             return None;
         }
         let failure =
             self.failure.take().map(|(failure, problem)| Report::Failed(failure, problem));
-        failure.or_else(|| self.ended.take())
+        failure.or_else(|| self.result.take())
     }
 
     fn wait(&self) -> nix::Result<Vec<Event>> {
         let sources: [(Event, Option<BorrowedFd>); 4] = [
-            // Before the calls, which are answered otherwise after it.
+            // Handled before calls, because closing the control socket changes how calls are
+            // answered.
             (Event::Control, self.control.map(AsFd::as_fd)),
             (Event::Call, self.supervisor.as_ref().map(Supervisor::listener)),
             (Event::Channel, self.channel.as_ref().map(AsFd::as_fd)),
@@ -200,11 +203,11 @@ impl<'a> Runner<'a> {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error),
         }
-        let happened = sources.iter().zip(&polled).filter(|(_source, fd)| fd.any() == Some(true));
-        Ok(happened.map(|((event, _source), _fd)| *event).collect())
+        let ready = sources.iter().zip(&polled).filter(|(_source, fd)| fd.any() == Some(true));
+        Ok(ready.map(|((event, _source), _fd)| *event).collect())
     }
 
-    /// A process that is killed may take a moment; after the deadline it is looked at again and again.
+    /// After the deadline, polls until the killed processes are gone.
     fn timeout(&self) -> PollTimeout {
         let again = Duration::from_millis(10);
         self.deadline.map_or(PollTimeout::NONE, |deadline| {
@@ -216,7 +219,8 @@ impl<'a> Runner<'a> {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Signal => self.take_signals(),
-            // The library says nothing: it can only close its end.
+            // The library never writes to this socket. An event means that the library has closed
+            // it.
             Event::Control => {
                 self.control = None;
                 self.end(Signal::SIGHUP);
@@ -239,44 +243,44 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// Those of other parents as well, as theirs have died.
+    /// Also reaps orphans, which are children of this subreaper.
     fn reap(&mut self) {
         while let Some((pid, end)) = sys::reap() {
             if pid == self.command {
-                self.ended = Some(match end {
-                    End::Exited(code) => Report::Exited(code),
-                    End::Signaled(signal) => Report::Signaled(signal),
+                self.result = Some(match end {
+                    ExitStatus::Exited(code) => Report::Exited(code),
+                    ExitStatus::Signaled(signal) => Report::Signaled(signal),
                 });
             }
         }
-        // Its last words, which may have come before its end and are seen after it.
-        if self.ended.is_some() && self.channel.is_some() {
+        // A message that the child sent before it ended.
+        if self.result.is_some() && self.channel.is_some() {
             self.listen();
         }
     }
 
-    /// Asks the command to end, and all that it has started.
+    /// Asks the command and its descendants to end.
     fn end(&mut self, signal: Signal) {
-        self.deadline.get_or_insert_with(|| Instant::now() + GRACE);
-        // The listeners may have closed with the library, and their ports are free for anybody.
+        self.deadline.get_or_insert_with(|| Instant::now() + GRACE_PERIOD);
+        // The listeners may be closed, and another program can use their ports.
         if let Some(supervisor) = &mut self.supervisor {
-            supervisor.refuse();
+            supervisor.reject();
         }
         self.signal(signal);
     }
 
-    /// Lets the processes that outlive the command connect as they would without us.
-    fn leave(self) {
+    /// Lets processes that outlive the command connect without redirects.
+    fn release(self) {
         if let Some(supervisor) = self.supervisor {
-            supervisor.leave();
+            supervisor.hand_over();
         }
     }
 
     /// Sends a signal to the command and to its descendants in our session. The command itself may
-    /// have left that session.
+    /// have left the session.
     fn signal(&self, signal: Signal) {
-        // Once it is reaped, its number may be another process's.
-        let command = self.ended.is_none().then_some(self.command);
+        // A reaped PID can be reused.
+        let command = self.result.is_none().then_some(self.command);
         processes::signal(signal, command);
     }
 
@@ -287,11 +291,11 @@ impl<'a> Runner<'a> {
                 let Some(endpoints) = self.endpoints.take() else { return };
                 let mut supervisor = Supervisor::new(listener, endpoints, restarts);
                 if self.deadline.is_some() {
-                    supervisor.refuse();
+                    supervisor.reject();
                 }
                 self.supervisor = Some(supervisor);
             }
-            Ok(Message::Tried) => {
+            Ok(Message::Redirected) => {
                 if let (Some(supervisor), Some((redirect, _listener))) =
                     (&mut self.supervisor, self.trial.take())
                 {
@@ -305,9 +309,9 @@ impl<'a> Runner<'a> {
         }
     }
 
-    /// The child has only seen that its connection failed; what the kernel refused was seen here.
+    /// Replaces the child's failure by the cause seen here: the kernel did not permit ptrace.
     fn explain(&mut self, failure: Failure, problem: String) -> (Failure, String) {
-        match (failure, self.refused.take()) {
+        match (failure, self.ptrace_error.take()) {
             (Failure::NotRedirected, Some(error)) => (Failure::NoPtrace, error.to_string()),
             _other => (failure, problem),
         }
@@ -316,7 +320,7 @@ impl<'a> Runner<'a> {
     fn answer(&mut self) {
         let Some(supervisor) = &mut self.supervisor else { return };
         let more = supervisor.answer();
-        self.refused = self.refused.take().or(supervisor.problem());
+        self.ptrace_error = self.ptrace_error.take().or(supervisor.problem());
         if !more {
             self.supervisor = None;
         }

@@ -1,4 +1,4 @@
-//! Who gets Ctrl-C, and which signals a command ignores from its start.
+//! Which process gets Ctrl-C, and which signals a command ignores at its start.
 #![allow(unsafe_code)]
 
 use std::{
@@ -13,16 +13,16 @@ const KEYS: [Signal; 2] = [Signal::SIGINT, Signal::SIGQUIT];
 /// Whether this process ignores the signal.
 #[must_use]
 pub fn is_ignored(signal: Signal) -> bool {
-    // SAFETY: all zeroes is a valid value of it.
+    // SAFETY: all zeroes is a valid `sigaction`.
     let mut current: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: the kernel writes the current action, and changes nothing.
+    // SAFETY: the kernel writes the current action and changes nothing.
     let result = unsafe { libc::sigaction(signal as i32, ptr::null(), &raw mut current) };
     result == 0 && current.sa_sigaction == libc::SIG_IGN
 }
 
-/// The signals that a program gets with their default action: all but those that `nohup` or a shell
-/// has this process ignore. The BEAM has a handler of its own for SIGINT and SIGQUIT, which hides
-/// what it has inherited.
+/// The signals that a command starts with the default action: all except those that `nohup` or a
+/// shell has set to ignored. For SIGINT and SIGQUIT the BEAM has installed handlers, so the
+/// inherited actions are unknown.
 #[must_use]
 pub fn default_actions() -> SigSet {
     let mut signals = SigSet::all();
@@ -34,29 +34,28 @@ pub fn default_actions() -> SigSet {
     signals
 }
 
-/// How many there are, and the actions before the first.
-struct Ignoring {
+/// The number of `IgnoredKeys`, and the original actions.
+struct IgnoredState {
     count: usize,
     before: [Option<SigAction>; 2],
 }
 
-static IGNORING: Mutex<Ignoring> = Mutex::new(Ignoring { count: 0, before: [None; 2] });
+static IGNORED: Mutex<IgnoredState> = Mutex::new(IgnoredState { count: 0, before: [None; 2] });
 
-/// As long as one of these exists the process ignores Ctrl-C and Ctrl-\, as `system(3)` does while
-/// its command runs.
+/// While one of these exists, the process ignores Ctrl-C and Ctrl-\, as `system(3)` does.
 pub struct IgnoredKeys(());
 
 impl IgnoredKeys {
-    /// Ignores them from now on.
+    /// Ignores the keys from now on.
     #[must_use]
     pub fn new() -> Self {
-        let mut ignoring = ignoring();
-        if ignoring.count == 0 {
+        let mut state = state();
+        if state.count == 0 {
             let ignore = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
-            // SAFETY: no handler is set, so no code of ours runs in one.
-            ignoring.before = KEYS.map(|key| unsafe { sigaction(key, &ignore) }.ok());
+            // SAFETY: no handler is installed.
+            state.before = KEYS.map(|key| unsafe { sigaction(key, &ignore) }.ok());
         }
-        ignoring.count += 1;
+        state.count += 1;
         Self(())
     }
 }
@@ -69,21 +68,21 @@ impl Default for IgnoredKeys {
 
 impl Drop for IgnoredKeys {
     fn drop(&mut self) {
-        let mut ignoring = ignoring();
-        ignoring.count -= 1;
-        if ignoring.count > 0 {
+        let mut state = state();
+        state.count -= 1;
+        if state.count > 0 {
             return;
         }
-        for (key, before) in KEYS.into_iter().zip(ignoring.before) {
+        for (key, before) in KEYS.into_iter().zip(state.before) {
             let Some(before) = before else { continue };
-            // SAFETY: the handler was this process's own a moment ago.
+            // SAFETY: restores an action that was valid in this process before.
             let _ = unsafe { sigaction(key, &before) };
         }
     }
 }
 
-fn ignoring() -> MutexGuard<'static, Ignoring> {
-    IGNORING.lock().unwrap_or_else(PoisonError::into_inner)
+fn state() -> MutexGuard<'static, IgnoredState> {
+    IGNORED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! The command's standard descriptors. The BEAM has made its own non-blocking, which no program
-//! expects, and the flag belongs to the open file that all who share it have.
+//! The standard descriptors of the command. The BEAM makes its own descriptors non-blocking, which
+//! programs do not expect. The flag belongs to the open file description, which the BEAM and the
+//! command share.
 
 use std::{
     fs::File,
@@ -16,10 +17,10 @@ use nix::{
     unistd::{dup2_stderr, dup2_stdin, dup2_stdout, isatty},
 };
 
-/// Makes all three blocking, without touching what the BEAM has.
+/// Makes all three blocking, without changing those of the BEAM.
 pub fn prepare() {
     let (input, output, error) = (io::stdin(), io::stdout(), io::stderr());
-    // What cannot be opened again stays as it is.
+    // A descriptor that cannot be reopened is kept.
     if let Some(own) = reopen(input.as_fd(), 0) {
         let _ = dup2_stdin(own);
     }
@@ -39,13 +40,13 @@ fn reopen(descriptor: BorrowedFd, number: u8) -> Option<OwnedFd> {
     let path = format!("/proc/self/fd/{number}");
     let kind = SFlag::from_bits_truncate(fstat(descriptor).ok()?.st_mode) & SFlag::S_IFMT;
     let opened = if isatty(descriptor).unwrap_or(false) {
-        // A terminal that was somebody else's before `su` cannot be opened by its own name.
+        // After `su`, the terminal may belong to another user and cannot be opened by name.
         open(&path, flags).or_else(|_| open("/dev/tty", flags))
     } else if kind == SFlag::S_IFIFO {
-        // Opened blocking it would wait for the other end, which may be gone.
+        // Without O_NONBLOCK, open would wait for the other end of the pipe, which may be closed.
         open(&path, flags | OFlag::O_NONBLOCK)
     } else {
-        // A file would lose its position, a socket has no second open file.
+        // A reopened file would lose its position, and a socket cannot be reopened.
         Err(io::ErrorKind::Unsupported.into())
     };
     let Ok(file) = opened else {

@@ -1,11 +1,11 @@
-//! Answers each `connect()` of the command.
+//! Handles each `connect()` of the command.
 //!
-//! The address is read once, and a connection to it is made from here, on the very socket. What the
-//! program writes to that memory later changes nothing: the kernel does not read it again.
+//! The supervisor reads the address once and connects the caller's socket itself. A later change of
+//! the address by the program has no effect, because the kernel does not read it again.
 //!
-//! `CONTINUE` makes the kernel read the address again, and another thread of the program may have
-//! changed it by then. It is the answer only for what is not redirected, so the worst is that a
-//! program connects itself where it wants, as it could without us.
+//! With `CONTINUE`, the kernel reads the address again, and another thread may have changed it. So
+//! `CONTINUE` is only used for connections that are not redirected. At worst, a program connects to
+//! the pod's address directly, which it could do anyway.
 
 use std::{
     fs, io,
@@ -34,42 +34,43 @@ use crate::{
     sys::{self, Answer, Notification},
 };
 
-/// Addresses are no longer: `struct sockaddr_storage`.
-const LONGEST: usize = 128;
-/// `sizeof(struct sockaddr_in)`, and `SIN6_LEN_RFC2133`: with less the kernel says EINVAL.
-const SHORTEST_V4: usize = 16;
-const SHORTEST_V6: usize = 24;
-/// `PIDFD_THREAD` (Linux 6.9): a thread may have descriptors of its own.
-const THREAD: i32 = libc::O_EXCL;
+/// The longest socket address: `struct sockaddr_storage`.
+const MAX_ADDRESS_LENGTH: usize = 128;
+/// `sizeof(struct sockaddr_in)` and `SIN6_LEN_RFC2133`: the kernel rejects shorter addresses
+/// (EINVAL).
+const MIN_V4_LENGTH: usize = 16;
+const MIN_V6_LENGTH: usize = 24;
+/// `PIDFD_THREAD` (Linux 6.9): a thread may have its own descriptor table.
+const PIDFD_THREAD: i32 = libc::O_EXCL;
 
-/// Knows the endpoints, and has the notifications.
+/// Answers the notifications of the filter.
 pub struct Supervisor {
     listener: Arc<OwnedFd>,
     endpoints: Endpoints,
-    /// The calls whose sockets connect on a thread.
+    /// IDs of the calls whose sockets are being connected on threads.
     connecting: Arc<Mutex<Vec<u64>>>,
-    /// Addresses mean something else in another network namespace.
+    /// The cookie of our network namespace: in others, the same address is another host.
     namespace: Option<u64>,
-    /// A call that a signal has interrupted begins again, after we may have connected its socket.
+    /// A signal restarts an interrupted call, whose socket may already be connected.
     restarts: bool,
-    /// The first thing that the kernel has refused.
+    /// The first error of a system call that inspected a caller.
     problem: Option<io::Error>,
 }
 
-/// What the listener has.
-pub enum Calls {
-    Waiting,
-    NoneNow,
-    /// The last process under the filter has ended.
-    NoMore,
+/// The state of the listener.
+pub enum CallState {
+    Pending,
+    Idle,
+    /// The last process with the filter has ended.
+    Closed,
 }
 
-/// What is to be done with a call.
-enum Judgement {
+/// How to handle a call.
+enum Decision {
     Answer(Answer),
-    /// Connect the socket to the address.
+    /// Connect the socket to this address.
     Redirect(OwnedFd, SocketAddr),
-    /// The caller is gone, or was interrupted.
+    /// The caller was killed or interrupted.
     Gone,
 }
 
@@ -89,81 +90,83 @@ impl Supervisor {
         self.listener.as_fd()
     }
 
-    /// What the kernel has refused so far.
+    /// Takes the first error, if any.
     pub fn problem(&mut self) -> Option<io::Error> {
         self.problem.take()
     }
 
-    /// Takes this one out.
+    /// Removes a redirect.
     pub fn remove(&mut self, redirect: Redirect) {
         self.endpoints.remove(redirect);
     }
 
-    /// Refuses every redirected connection from now on.
-    pub fn refuse(&mut self) {
+    /// Rejects all redirected connections from now on.
+    pub fn reject(&mut self) {
         self.endpoints.close();
     }
 
-    /// The processes that outlive the command are still under the filter: leaves their calls to a
-    /// process of their own.
-    pub fn leave(self) {
+    /// Starts the residual process for processes that outlive the command and still have the
+    /// filter.
+    pub fn hand_over(self) {
         for id in lock(&self.connecting).drain(..) {
             self.respond(id, Answer::Error(libc::ECONNREFUSED));
         }
-        if !matches!(calls(self.listener(), PollTimeout::ZERO), Calls::NoMore) {
+        if !matches!(poll_calls(self.listener(), PollTimeout::ZERO), CallState::Closed) {
             residual::start(self.listener());
         }
     }
 
-    /// Answers the next call. `false` means that there will be no other.
+    /// Answers the next call. Returns `false` if no process has the filter any more.
     pub fn answer(&mut self) -> bool {
-        match calls(self.listener(), PollTimeout::ZERO) {
-            Calls::Waiting => {}
-            Calls::NoneNow => return true,
-            Calls::NoMore => return false,
+        match poll_calls(self.listener(), PollTimeout::ZERO) {
+            CallState::Pending => {}
+            CallState::Idle => return true,
+            CallState::Closed => return false,
         }
-        // Its caller may have been killed since.
+        // The caller may have been killed since the poll.
         let Ok(call) = sys::receive(self.listener()) else { return true };
-        match self.judge(&call) {
-            Judgement::Answer(answer) => self.respond(call.id, answer),
-            Judgement::Redirect(socket, to) => self.redirect(call.id, socket, to),
-            Judgement::Gone => {}
+        match self.decide(&call) {
+            Decision::Answer(answer) => self.respond(call.id, answer),
+            Decision::Redirect(socket, to) => self.redirect(call.id, socket, to),
+            Decision::Gone => {}
         }
         true
     }
 
-    fn judge(&mut self, call: &Notification) -> Judgement {
+    fn decide(&mut self, call: &Notification) -> Decision {
         let address = read_address(call);
         if !sys::is_waiting(self.listener(), call.id) {
-            return Judgement::Gone; // what we have read may be another process's
+            return Decision::Gone; // the PID may have been reused
         }
         let destination = match address {
             Ok(address) => address.and_then(|address| self.endpoints.destination(address)),
-            // A process that cannot be looked into (not dumpable) keeps its connections.
+            // The connections of a non-dumpable process are not redirected.
             Err(error) => {
                 self.problem.get_or_insert(error);
                 None
             }
         };
-        let Some(to) = destination else { return Judgement::Answer(Answer::Continue) };
+        let Some(to) = destination else { return Decision::Answer(Answer::Continue) };
         let socket = take_socket(call);
         if !sys::is_waiting(self.listener(), call.id) {
-            return Judgement::Gone;
+            return Decision::Gone;
         }
         match socket {
-            Ok(socket) if !self.is_ours(socket.as_fd()) => Judgement::Answer(Answer::Continue),
-            Ok(socket) if self.endpoints.accepts(to) => Judgement::Redirect(socket, to),
-            Ok(_refused) => Judgement::Answer(Answer::Error(libc::ECONNREFUSED)),
+            Ok(socket) if !self.is_redirectable(socket.as_fd()) => {
+                Decision::Answer(Answer::Continue)
+            }
+            Ok(socket) if self.endpoints.accepts(to) => Decision::Redirect(socket, to),
+            Ok(_refused) => Decision::Answer(Answer::Error(libc::ECONNREFUSED)),
             Err(error) => {
                 let number = error.raw_os_error().unwrap_or(libc::EPERM);
                 self.problem.get_or_insert(error);
-                Judgement::Answer(Answer::Error(number))
+                Decision::Answer(Answer::Error(number))
             }
         }
     }
 
-    /// TCP, MPTCP included, in our own network namespace.
-    fn is_ours(&self, socket: BorrowedFd) -> bool {
+    /// Whether it is a TCP (or MPTCP) socket of our network namespace.
+    fn is_redirectable(&self, socket: BorrowedFd) -> bool {
         let tcp = || -> io::Result<bool> {
             let family: i32 = sys::option(socket, libc::SO_DOMAIN)?;
             let kind: i32 = sys::option(socket, libc::SO_TYPE)?;
@@ -175,8 +178,8 @@ impl Supervisor {
         tcp().unwrap_or(false) && sys::option(socket, libc::SO_NETNS_COOKIE).ok() == self.namespace
     }
 
-    /// On the loopback the answer comes at once, unless the listener has more waiting than it takes.
-    /// A socket that waits does that on a thread, so that other calls do not.
+    /// Connects a blocking socket on a thread: with a full queue, connecting takes time, and other
+    /// calls must not wait.
     fn redirect(&self, id: u64, socket: OwnedFd, to: SocketAddr) {
         let flags = fcntl(&socket, FcntlArg::F_GETFL).map(OFlag::from_bits_truncate);
         if flags.is_ok_and(|flags| flags.contains(OFlag::O_NONBLOCK)) {
@@ -187,10 +190,10 @@ impl Supervisor {
         lock(&connecting).push(id);
         let work = move || {
             let answer = connect(socket.as_fd(), to, restarts);
-            // Our copy must not keep a socket open that its owner closes after the answer.
+            // Our copy would keep the socket open after the caller has closed it.
             drop(socket);
             let _ = sys::respond(listener.as_fd(), id, answer);
-            // Not before the answer, which the end of this process could prevent.
+            // After the answer: `hand_over` answers all calls that are still listed.
             lock(&connecting).retain(|other| *other != id);
         };
         if thread::Builder::new().stack_size(64 * 1024).spawn(work).is_err() {
@@ -207,22 +210,22 @@ fn lock(connecting: &Mutex<Vec<u64>>) -> MutexGuard<'_, Vec<u64>> {
     connecting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// No event means only that the caller was killed or interrupted since the last poll. That the last
-/// process under the filter has ended is an event of its own.
-pub fn calls(listener: BorrowedFd, timeout: PollTimeout) -> Calls {
+/// Without an event, the caller was killed or interrupted since the last poll. The end of the last
+/// process with the filter is reported as POLLHUP.
+pub fn poll_calls(listener: BorrowedFd, timeout: PollTimeout) -> CallState {
     let mut polled = [PollFd::new(listener, PollFlags::POLLIN)];
     let _ = poll(&mut polled, timeout);
     match polled[0].revents() {
-        Some(events) if events.contains(PollFlags::POLLIN) => Calls::Waiting,
+        Some(events) if events.contains(PollFlags::POLLIN) => CallState::Pending,
         Some(events) if events.intersects(PollFlags::POLLHUP | PollFlags::POLLNVAL) => {
-            Calls::NoMore
+            CallState::Closed
         }
-        _nothing => Calls::NoneNow,
+        _nothing => CallState::Idle,
     }
 }
 
 fn connect(socket: BorrowedFd, to: SocketAddr, restarts: bool) -> Answer {
-    // For the same reason a SYN that is lost is not repeated for minutes.
+    // For a dropped SYN as well, see `Endpoints::accepts`: no retransmissions for minutes.
     let _ = sys::limit_retransmissions(socket);
     match sys::connect_to(socket, to) {
         Ok(()) => Answer::Success,
@@ -239,33 +242,33 @@ fn is_connected_to(socket: BorrowedFd, to: SocketAddr) -> bool {
     }
 }
 
-/// `None` for what is no address of TCP.
+/// Reads the address of the call; `None` if it is not an IP address.
 fn read_address(call: &Notification) -> io::Result<Option<SocketAddr>> {
-    let length = call.length.min(LONGEST);
-    if length < SHORTEST_V4 {
+    let length = call.length.min(MAX_ADDRESS_LENGTH);
+    if length < MIN_V4_LENGTH {
         return Ok(None);
     }
-    let mut bytes = [0; LONGEST];
+    let mut bytes = [0; MAX_ADDRESS_LENGTH];
     let from = [RemoteIoVec { base: call.address, len: length }];
     let read = process_vm_readv(call.thread, &mut [IoSliceMut::new(&mut bytes)], &from);
     match read {
         Ok(read) if read == length => Ok(parse(&bytes[..length])),
-        // The kernel will say so, too.
+        // The kernel will return the same error to the caller.
         Ok(_) | Err(Errno::EFAULT) => Ok(None),
         Err(error) => Err(error.into()),
     }
 }
 
-/// `struct sockaddr_in` and `sockaddr_in6`; scope and flow do not matter.
+/// Parses `struct sockaddr_in` or `sockaddr_in6`, without scope and flow label.
 fn parse(bytes: &[u8]) -> Option<SocketAddr> {
     let family = u16::from_ne_bytes(bytes.get(..2)?.try_into().ok()?);
     let port = u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?);
     match i32::from(family) {
-        libc::AF_INET if bytes.len() >= SHORTEST_V4 => {
+        libc::AF_INET if bytes.len() >= MIN_V4_LENGTH => {
             let ip: [u8; 4] = bytes.get(4..8)?.try_into().ok()?;
             Some((Ipv4Addr::from(ip), port).into())
         }
-        libc::AF_INET6 if bytes.len() >= SHORTEST_V6 => {
+        libc::AF_INET6 if bytes.len() >= MIN_V6_LENGTH => {
             let ip: [u8; 16] = bytes.get(8..24)?.try_into().ok()?;
             Some((Ipv6Addr::from(ip), port).into())
         }
@@ -273,10 +276,10 @@ fn parse(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// The socket itself: connecting it connects the program's.
+/// Duplicates the caller's socket. To connect the copy is to connect the original.
 fn take_socket(call: &Notification) -> io::Result<OwnedFd> {
-    let process = match sys::open_pidfd(call.thread, THREAD) {
-        // An older kernel: the descriptors of its process have to do.
+    let process = match sys::open_pidfd(call.thread, PIDFD_THREAD) {
+        // Before Linux 6.9, uses the descriptor table of the process.
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
             sys::open_pidfd(process_of(call.thread)?, 0)?
         }
@@ -292,7 +295,7 @@ fn process_of(thread: Pid) -> io::Result<Pid> {
     Ok(Pid::from_raw(id))
 }
 
-/// `None` before Linux 5.14, for every socket.
+/// The cookie of our network namespace; `None` before Linux 5.14.
 fn namespace() -> Option<u64> {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
     sys::option(socket.as_fd(), libc::SO_NETNS_COOKIE).ok()

@@ -1,4 +1,4 @@
-//! Which connections are redirected, and which are not.
+//! Which connections are redirected.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
@@ -50,19 +50,19 @@ fn targets_of_all_kinds() {
 #[test]
 fn everything_else_is_untouched() {
     under_runner("everything_else_is_untouched", || {
-        // Another port, another address.
+        // The address with another port, another address.
         assert_eq!(greeting("127.77.0.1:4370"), Err(libc::ECONNREFUSED));
         assert_eq!(greeting("127.77.0.3:4369"), Err(libc::ECONNREFUSED));
         let elsewhere = greeter("127.77.0.3:0", "elsewhere").to_string();
         assert_eq!(greeting(&elsewhere), Ok("elsewhere".into()));
-        // UDP to the very address of a target.
+        // UDP to a redirected address.
         let server = UdpSocket::bind(EPMD).unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client.connect(EPMD).unwrap();
         client.send(b"udp").unwrap();
         let mut bytes = [0; 10];
         assert_eq!(server.recv(&mut bytes).unwrap(), 3);
-        // A socket that is no socket of the internet, and what is no socket.
+        // A socket that is not an internet socket, and a descriptor that is not a socket.
         let path = std::os::unix::net::UnixStream::connect("/nowhere").unwrap_err();
         assert_eq!(path.kind(), ErrorKind::NotFound);
         let address = SockaddrIn::from("127.77.0.1:4369".parse::<SocketAddrV4>().unwrap());
@@ -88,19 +88,19 @@ fn threads_and_grandchildren() {
     });
 }
 
-/// Descriptors of a thread that has left its process's table.
+/// A thread with its own descriptor table.
 #[test]
 fn a_thread_with_descriptors_of_its_own() {
     under_runner("a_thread_with_descriptors_of_its_own", || {
         let alone = || {
             // SAFETY: numbers only.
             assert_eq!(unsafe { libc::unshare(libc::CLONE_FILES) }, 0);
-            // Numbers that the others do not have.
+            // Shifts the numbers, so that they differ from those of the other threads.
             let _more: Vec<_> = (0..20).map(|_| std::fs::File::open("/").unwrap()).collect();
             greeting(EPMD)
         };
         let result = thread::spawn(alone).join().unwrap();
-        // A kernel before 6.9 cannot take it from there.
+        // Before Linux 6.9, the supervisor cannot read the table of the thread.
         assert!([Ok(EPMD.into()), Err(libc::EBADF)].contains(&result), "{result:?}");
     });
 }
@@ -136,9 +136,9 @@ fn mptcp() {
         // SAFETY: numbers only.
         let number = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP) };
         if number < 0 {
-            return; // a kernel without it
+            return; // a kernel without MPTCP
         }
-        // SAFETY: it is nobody else's.
+        // SAFETY: the kernel has just created it.
         let socket = unsafe { OwnedFd::from_raw_fd(number) };
         let address: SocketAddrV4 = EPMD.parse().unwrap();
         connect(socket.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
@@ -146,15 +146,15 @@ fn mptcp() {
     });
 }
 
-/// What waits for a listener that is full must not hold up the others.
+/// A call that waits for a full listener must not block the other calls.
 #[test]
-fn a_full_listener_holds_nobody_up() {
+fn a_full_listener_does_not_block_other_calls() {
     let full = TcpListener::bind("127.0.0.1:0").unwrap();
     // SAFETY: numbers only.
     assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 0) }, 0);
     let redirect = format!("127.77.0.9:4369={}", full.local_addr().unwrap().port());
     under_runner_with(
-        "a_full_listener_holds_nobody_up",
+        "a_full_listener_does_not_block_other_calls",
         |command| {
             let mut again = Command::new(support::RUNNER);
             again.arg(redirect).args(command.get_args());
@@ -176,8 +176,8 @@ fn a_full_listener_holds_nobody_up() {
     );
 }
 
-/// The kernel may have read the address before or after us: what counts is that the one that was judged is
-/// the one that is connected to.
+/// The kernel may read the address before or after the change. The address that was checked must be
+/// the one that is connected.
 #[test]
 fn an_address_that_changes_meanwhile() {
     under_runner("an_address_that_changes_meanwhile", || {
@@ -198,11 +198,12 @@ fn an_address_that_changes_meanwhile() {
             let socket =
                 socket(AddressFamily::Inet, SockType::Stream, SockFlag::empty(), None).unwrap();
             let pointer = address.as_ptr().cast();
-            // SAFETY: 16 bytes, as long as a `struct sockaddr_in`; that they change is the test.
+            // SAFETY: 16 bytes, the size of `struct sockaddr_in`. Another thread changes them on
+            // purpose.
             let result = unsafe { libc::connect(socket.as_raw_fd(), pointer, 16) };
             assert_eq!(result, 0, "{}", io::Error::last_os_error());
             let peer: SockaddrIn = getpeername(socket.as_raw_fd()).unwrap();
-            // The greeting of the one that the peer's address says.
+            // The greeting must be that of the peer's address.
             let (at, name) = match peer.ip().octets() {
                 [127, 0, 0, 1] => (0, EPMD),
                 [127, 77, 0, 8] => (1, "other"),
@@ -218,7 +219,7 @@ fn an_address_that_changes_meanwhile() {
     });
 }
 
-/// The first half of a `struct sockaddr_in`, which is all of it that matters.
+/// The first half of a `struct sockaddr_in`, without the padding.
 fn in_memory(address: SocketAddr) -> u64 {
     let SocketAddr::V4(address) = address else { panic!("{address}") };
     let mut bytes = [0; 8];
@@ -243,12 +244,12 @@ fn signals_interrupt_nothing_on_an_old_kernel() {
     );
 }
 
-/// A Go program gets hundreds of signals a second.
+/// The Go runtime sends hundreds of signals per second to preempt goroutines.
 fn under_signals() {
     extern "C" fn handle(_signal: i32) {}
     let interval = libc::timeval { tv_sec: 0, tv_usec: 100 };
     let timer = libc::itimerval { it_interval: interval, it_value: interval };
-    // SAFETY: the handler does nothing; all that is pointed to outlives its call.
+    // SAFETY: the handler does nothing, and all pointers outlive their calls.
     unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = handle as extern "C" fn(i32) as usize;
@@ -261,7 +262,7 @@ fn under_signals() {
     }
 }
 
-/// A call whose caller is killed while it waits must not end the answers to all others.
+/// A caller that is killed during its call must not stop the answers to the other calls.
 #[test]
 fn killed_callers_stop_no_other() {
     under_runner("killed_callers_stop_no_other", || {
@@ -280,17 +281,17 @@ fn killed_callers_stop_no_other() {
     });
 }
 
-/// A child that connects again and again to a port without a listener.
+/// A child that repeatedly connects to a port without a listener.
 fn connecting_child() -> Pid {
     let address = SockaddrIn::from("127.0.0.1:1".parse::<SocketAddrV4>().unwrap());
-    // SAFETY: the child makes system calls only.
+    // SAFETY: the child only makes system calls.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => child,
         ForkResult::Child => loop {
             // SAFETY: numbers only.
             let socket = unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) };
             let _ = connect(socket, &address);
-            // SAFETY: it is nobody else's.
+            // SAFETY: nothing else uses the descriptor.
             unsafe { libc::close(socket) };
         },
     }

@@ -1,4 +1,4 @@
-//! How a command begins and ends.
+//! Start and end of a command.
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unsafe_code)]
 
@@ -7,12 +7,12 @@ mod support;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     os::{
         fd::{AsRawFd, OwnedFd},
         unix::{
             fs::{PermissionsExt, chown},
-            net::{UnixListener, UnixStream},
+            net::UnixStream,
         },
     },
     path::Path,
@@ -23,9 +23,9 @@ use std::{
 use nix::{
     fcntl::{FcntlArg, FdFlag, fcntl},
     sys::signal::{Signal, kill},
-    unistd::{ForkResult, Pid, fork, geteuid, getsid},
+    unistd::{Pid, geteuid, getsid},
 };
-use support::{Denied, RUNNER, deny, run, words};
+use support::{Denied, RUNNER, deny, is_gone, run, words};
 
 #[test]
 fn exit_codes() {
@@ -73,13 +73,13 @@ fn a_kernel_that_refuses() {
     assert!(words(&output).contains("failed nested "), "{}", words(&output));
 }
 
-/// The kernel takes privileges from below a filter that an ordinary user has set.
+/// The kernel disables setuid below a filter that an ordinary user has installed.
 #[test]
 fn setuid_programs_have_no_privilege() {
     let status = run("grep NoNewPrivs /proc/self/status");
     assert_eq!(words(&status), "NoNewPrivs:\t1\n");
     if !geteuid().is_root() {
-        return; // only root can make one
+        return; // only root can create a setuid file
     }
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
@@ -98,7 +98,7 @@ fn setuid_programs_have_no_privilege() {
 
 #[test]
 fn the_command_has_three_descriptors() {
-    // The fourth is the listing's own.
+    // 3 is the directory that `ls` lists.
     assert_eq!(words(&run("ls /proc/self/fd")), "0\n1\n2\n3\n");
 }
 
@@ -114,13 +114,13 @@ fn an_old_kernel_keeps_the_control_socket_from_the_command() {
 }
 
 #[test]
-fn signals_are_as_without_us() {
+fn signals_are_unchanged() {
     let line = "grep -E '^Sig(Blk|Ign)' /proc/self/status";
     let direct = Command::new("sh").args(["-c", line]).output().unwrap();
     assert_eq!(words(&run(line)), words(&direct));
 }
 
-/// The runner, its command, which is a shell that has said "ready", and the library's end of its socket.
+/// A runner, its command (a shell that has printed "ready"), and the library's end of the socket.
 struct Running {
     runner: Child,
     command: Pid,
@@ -179,17 +179,6 @@ impl Drop for Running {
     }
 }
 
-fn is_gone(pid: Pid) -> bool {
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
-        if kill(pid, None).is_err() {
-            return true;
-        }
-        std::thread::yield_now();
-    }
-    false
-}
-
 #[test]
 fn the_report_goes_to_the_library() {
     let mut running = Running::start("exit 7");
@@ -210,7 +199,7 @@ fn a_library_that_closes_its_end_ends_the_command() {
 }
 
 #[test]
-fn a_command_that_does_not_listen_is_killed_with_what_it_has_started() {
+fn a_command_that_ignores_the_signal_is_killed_with_its_children() {
     let mut running = Running::start("trap '' HUP; (echo $BASHPID; read -t 60) & read line");
     let mut child = String::new();
     running.output.read_line(&mut child).unwrap();
@@ -257,7 +246,7 @@ fn a_signal_to_the_runner_is_the_commands() {
 
 #[test]
 fn a_hangup_that_is_ignored_ends_nothing() {
-    // For longer than the command would have to end.
+    // Longer than the grace period.
     let line = "echo ready; read -t 3 line; echo done";
     let mut runner = Command::new("sh")
         .args(["-c", "trap '' HUP; exec \"$@\"", "sh", RUNNER, "--", "bash", "-c", line])
@@ -276,7 +265,7 @@ fn a_hangup_that_is_ignored_ends_nothing() {
 }
 
 #[test]
-fn what_was_started_in_the_background_does_not_hold_up_the_end() {
+fn a_background_process_does_not_delay_the_end() {
     let start = Instant::now();
     let mut running = Running::start("sleep 60 > /dev/null & echo $!; exit 5");
     let mut background = String::new();
@@ -298,7 +287,7 @@ fn standard_input_passes_through() {
     assert_eq!(runner.wait_with_output().unwrap().stdout, [0, 255, 10, 1]);
 }
 
-/// A shell's attempt to connect to a redirected address.
+/// A shell that connects to a redirected address.
 const CONNECT: &str = "(exec 3<> /dev/tcp/127.77.0.20/4369) 2>&1 && echo connected";
 
 fn redirect_to(listener: &TcpListener) -> String {
@@ -348,68 +337,4 @@ fn a_command_that_is_to_end_gets_no_connection() {
         let rest = running.rest();
         assert!(rest.contains("Connection refused") && !rest.contains("connected\n"), "{rest}");
     }
-}
-
-/// The addresses that the process connects to which outlives the command.
-const OUTLIVING: &str = "K8S_CONNECT_OUTLIVING";
-const CONNECTED: &str = "connected: ";
-
-#[test]
-fn a_process_that_outlives_the_command_connects() {
-    const TEST: &str = "a_process_that_outlives_the_command_connects";
-    if let Ok(addresses) = std::env::var(OUTLIVING) {
-        outlive(&addresses);
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("socket");
-    let _local = UnixListener::bind(&path).unwrap();
-    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut runner = Command::new(RUNNER)
-        .arg("--")
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture", "--test-threads=1"])
-        .env(OUTLIVING, format!("{} {}", tcp.local_addr().unwrap(), path.display()))
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut input = runner.stdin.take().unwrap();
-    assert_eq!(runner.wait().unwrap().code(), Some(6));
-    let residual = residual(TEST).expect("a process that answers");
-    let mut output = BufReader::new(runner.stdout.take().unwrap()).lines();
-    input.write_all(b"\n").unwrap();
-    let connected = output.find_map(|line| line.unwrap().strip_prefix(CONNECTED).map(String::from));
-    assert_eq!(connected.as_deref(), Some("Ok(()) Ok(())"));
-    // It has answered, so it has done all before.
-    assert_eq!(fs::read_link(format!("/proc/{residual}/cwd")).unwrap(), Path::new("/"));
-    assert_eq!(fs::read_dir(format!("/proc/{residual}/fd")).unwrap().count(), 4);
-    assert_eq!(getsid(Some(residual)).unwrap(), residual);
-    drop(input);
-    assert!(is_gone(residual));
-}
-
-/// The command: leaves a child that connects as soon as it can read a byte, and ends with its input.
-fn outlive(addresses: &str) -> ! {
-    let (tcp, path) = addresses.split_once(' ').unwrap();
-    // SAFETY: no other thread of this process does anything.
-    if let ForkResult::Parent { .. } = unsafe { fork() }.unwrap() {
-        std::process::exit(6);
-    }
-    std::io::stdin().read_exact(&mut [0]).unwrap();
-    let (tcp, local) = (TcpStream::connect(tcp), UnixStream::connect(path));
-    println!("\n{CONNECTED}{:?} {:?}", tcp.map(drop), local.map(drop));
-    let _closed = std::io::stdin().read(&mut [0]);
-    std::process::exit(0);
-}
-
-/// The runner's own process that outlives it: it has the runner's program and arguments.
-fn residual(argument: &str) -> Option<Pid> {
-    let runner = fs::canonicalize(RUNNER).unwrap();
-    fs::read_dir("/proc").unwrap().find_map(|entry| {
-        let folder = entry.ok()?.path();
-        let arguments = fs::read_to_string(folder.join("cmdline")).ok()?;
-        let is_it = fs::read_link(folder.join("exe")).ok()? == runner
-            && arguments.contains(&format!("\0{argument}\0"));
-        is_it.then_some(Pid::from_raw(folder.file_name()?.to_str()?.parse().ok()?))
-    })
 }

@@ -1,5 +1,5 @@
-//! What anybody may write to the privileged helper. The oracle is the policy in other words: what
-//! is let through must be an address that a pod can have, on ports that are nobody's in particular.
+//! Any input of the privileged helper. An accepted redirect must have an address that a pod can
+//! have, and unprivileged ports. This checks the policy against an independent implementation.
 #![no_main]
 
 use std::net::IpAddr;
@@ -28,7 +28,7 @@ fuzz_target!(|input: &[u8]| {
             }
             IpAddr::V6(ip) => {
                 assert!(ip.segments()[0] & 0xffc0 != 0xfe80 && ip.octets()[0] != 0xff);
-                // Neither `::`, nor `::1`, nor an IPv4 address in disguise.
+                // Neither `::`, nor `::1`, nor an IPv4-mapped address.
                 assert!(ip.segments()[..5] != [0; 5] || !matches!(ip.segments()[5], 0 | 0xffff));
             }
         }

@@ -1,4 +1,4 @@
-//! Any bytes from epmd's port and from a node's: no panic, and no name that a node cannot have.
+//! Any bytes from epmd and from a node: no panic, and no invalid node name.
 #![no_main]
 
 use k8s_connect_core::node::{epmd::Names, handshake::Reader};

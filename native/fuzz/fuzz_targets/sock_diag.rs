@@ -1,4 +1,4 @@
-//! The kernel's answers, whatever they are.
+//! Any answer from the kernel: no panic.
 #![no_main]
 
 use k8s_connect_sock_diag::read_answer;

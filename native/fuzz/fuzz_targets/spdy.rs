@@ -1,11 +1,11 @@
-//! Any bytes, cut in two anywhere: the decoder never panics, and cutting changes no data.
+//! Any bytes, split at any position: the decoder does not panic, and the split changes no data.
 #![no_main]
 
 use bytes::BytesMut;
 use k8s_connect_core::link::spdy::{Decoder, Frame};
 use libfuzzer_sys::fuzz_target;
 
-/// The bytes of each stream in their order, and how it ended.
+/// The bytes of each stream in order, and the result.
 fn decode(pieces: &[&[u8]]) -> (Vec<(u32, u8)>, Result<(), String>) {
     let (mut decoder, mut input, mut data) = (Decoder::default(), BytesMut::new(), Vec::new());
     for piece in pieces {

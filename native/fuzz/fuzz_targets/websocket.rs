@@ -1,11 +1,11 @@
-//! Any bytes, cut in two anywhere: the decoder never panics, and cutting changes no data.
+//! Any bytes, split at any position: the decoder does not panic, and the split changes no data.
 #![no_main]
 
 use bytes::BytesMut;
 use k8s_connect_core::link::websocket::{Decoder, Error, Frame};
 use libfuzzer_sys::fuzz_target;
 
-/// The bytes of each message in their order, the other frames, and how it ended.
+/// The bytes of each message in order, the other frames, and the result.
 fn decode(pieces: &[&[u8]]) -> (Vec<(usize, u8)>, Vec<Frame>, Result<(), Error>) {
     let (mut decoder, mut input) = (Decoder::default(), BytesMut::new());
     let (mut messages, mut data, mut others) = (0, Vec::new(), Vec::new());

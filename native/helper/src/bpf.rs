@@ -1,8 +1,8 @@
-//! What the kernel runs for the helper: [`program`]s from a small [`assembler`], with the
-//! [`offsets`] that the running kernel's [`btf`] gives.
+//! The BPF [`program`]s of the helper, a small [`assembler`], and the [`offsets`] from the kernel's
+//! [`btf`].
 //!
-//! Not aya or libbpf: both load object files, which takes clang or bpf-linker to build, and bring a
-//! hundred times this code into a program that holds a capability.
+//! Not aya or libbpf: both load object files, which need clang or bpf-linker to build, and add a
+//! hundred times this code to a privileged program.
 
 pub mod assembler;
 pub mod btf;

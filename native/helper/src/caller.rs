@@ -1,4 +1,4 @@
-//! The user whose connections are redirected. No input names one.
+//! The user whose connections are redirected. Input cannot change it.
 
 use k8s_connect_wire::Refusal;
 use nix::unistd::{Gid, Uid, getresgid, getresuid, setgroups, setresgid, setresuid};
@@ -12,16 +12,16 @@ pub struct Caller {
     pub uid: u32,
     /// The id of the user's primary group.
     pub gid: u32,
-    /// Whether this process still has to become that user.
+    /// Whether this process runs as root and has to switch to the user.
     pub by_sudo: bool,
 }
 
-/// `SUDO_UID` and `SUDO_GID`, which `sudo` sets.
+/// `SUDO_UID` and `SUDO_GID`.
 pub type Sudo = [Option<String>; 2];
 
-/// The user who runs this program: the real one, or, as root, the one who has called `sudo`. For
-/// root itself there is nothing to redirect, as ptrace of its programs takes capabilities; and
-/// `doas` or `pkexec` do not tell the caller in a way that is known here.
+/// The user who runs the helper: the real user, or under sudo the user who called sudo. Not root
+/// itself: ptrace of root's processes requires capabilities. `doas` and `pkexec` are not supported,
+/// because they do not set `SUDO_UID`.
 ///
 /// # Errors
 /// [`Refusal::SetUid`], [`Refusal::NoCaller`]
@@ -49,21 +49,21 @@ fn of(uid: Uid, gid: Gid, sudo: &Sudo) -> Result<Caller, Refusal> {
     }
 }
 
-/// As sudo writes it: digits only.
+/// Accepts only digits, as sudo writes them.
 fn number(text: &str) -> Option<u32> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The number above it means "no change" to the kernel.
+/// The kernel interprets the next number, -1, as "no change".
 const MAX_ID: u32 = u32::MAX - 1;
 
 impl Caller {
-    /// Makes this process the user's, for good; so the user can end it, too.
+    /// Permanently switches to the user, who can then also kill the helper.
     ///
     /// # Errors
     /// [`Refusal::Kernel`]
     pub fn become_user(&self) -> Result<(), Refusal> {
-        let failed = kernel("becoming the user who has called sudo");
+        let failed = kernel("switching to the user who called sudo");
         let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
         setgroups(&[]).map_err(&failed)?;
         setresgid(gid, gid, gid).map_err(&failed)?;
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn root_must_have_been_called_by_sudo_and_by_somebody_else() {
+    fn root_needs_sudo_variables_of_another_user() {
         let caller = Caller { uid: 1000, gid: 100, by_sudo: true };
         assert_eq!(called(0, [Some("1000"), Some("100")]), Ok(caller));
         for bad in [

@@ -1,8 +1,8 @@
-//! The capabilities: what they are for, and what may have kept the helper from them.
+//! The capabilities of the helper, and the reasons why they may be missing.
 //!
-//! `CAP_BPF` makes the map, `CAP_NET_ADMIN` loads and attaches programs of this kind, and
-//! `CAP_PERFMON` lets them read the credentials of the process that connects. All of them are given
-//! up before the first byte of input is read.
+//! `CAP_BPF` is for the map, `CAP_NET_ADMIN` to load and attach the programs, and `CAP_PERFMON`
+//! lets the programs read the credentials of the connecting process. All are dropped before any
+//! input is read.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -17,13 +17,13 @@ const NET_ADMIN: u32 = 12;
 const PERFMON: u32 = 38;
 const BPF: u32 = 39;
 
-/// What the file must have.
+/// The required file capabilities.
 const NEEDED: [u32; 3] = [NET_ADMIN, PERFMON, BPF];
 /// The inode of the initial user namespace (`PROC_USER_INIT_INO`).
 const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 
-/// Turns on what is needed, and gives up all other capabilities. Root keeps what it needs to become
-/// another user.
+/// Makes the required capabilities effective and drops all others. Under sudo, also keeps those for
+/// switching the user.
 ///
 /// # Errors
 /// [`Refusal::NoCapability`], [`Refusal::NoNewPrivs`], [`Refusal::Nosuid`], [`Refusal::Kernel`]
@@ -34,24 +34,25 @@ pub fn raise(as_root: bool) -> Result<(), Refusal> {
     }
     let own = if as_root { mask(&[SETGID, SETUID]) } else { 0 };
     let all = mask(&NEEDED) | own;
-    sys::set_capabilities(all, all).map_err(kernel("turning on the capabilities"))
+    sys::set_capabilities(all, all).map_err(kernel("raising the capabilities"))
 }
 
-/// Keeps one that is not in effect: enough to be out of the user's reach, and nothing to use.
+/// Keeps one permitted capability that is not effective. The user then cannot trace this process,
+/// and it can do nothing with the capability.
 ///
 /// # Errors
 /// [`Refusal::Kernel`]
 pub fn keep_unused() -> Result<(), Refusal> {
     let kept = mask(&[PERFMON]);
-    sys::set_capabilities(kept, 0).map_err(kernel("giving up the capabilities"))
+    sys::set_capabilities(kept, 0).map_err(kernel("dropping the capabilities"))
 }
 
-/// Gives up all of them.
+/// Drops all capabilities.
 ///
 /// # Errors
 /// [`Refusal::Kernel`]
 pub fn drop_all() -> Result<(), Refusal> {
-    sys::set_capabilities(0, 0).map_err(kernel("giving up the capabilities"))
+    sys::set_capabilities(0, 0).map_err(kernel("dropping the capabilities"))
 }
 
 fn mask(capabilities: &[u32]) -> u64 {
@@ -74,12 +75,12 @@ fn missing() -> Refusal {
     }
 }
 
-/// In a user namespace of its own this process has other ids, and capabilities that do not count.
+/// Fails in a user namespace: user IDs differ there, and capabilities are valid only inside.
 ///
 /// # Errors
 /// [`Refusal::NoCapability`]
 pub fn check_user_namespace() -> Result<(), Refusal> {
-    // Without /proc there is no way to tell; the kernel then refuses the map.
+    // Without /proc, creating the map fails later.
     let namespace = std::fs::metadata("/proc/self/ns/user");
     if namespace.map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE) {
         Ok(())

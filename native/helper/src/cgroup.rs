@@ -1,6 +1,6 @@
-//! The user's own slice, `/user.slice/user-UID.slice`: the cgroup with all processes of the user's
-//! logins, where the programs are attached. At the root cgroup they would cost every user time and
-//! one of 64 places, and one user could take all of these.
+//! The user's slice, `/user.slice/user-UID.slice`: the cgroup of all login sessions of the user, to
+//! which the programs are attached. If they were attached to the root cgroup, they would slow down
+//! all users, and one user could use up the limit of 64 programs.
 
 use std::{
     fs::{self, File},
@@ -14,11 +14,11 @@ use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::{refusal::kernel, sys};
 
-/// Alone, or beside the older hierarchies.
-const PLACES: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
-/// `BPF_F_ALLOW_OVERRIDE`: one that is attached below runs instead of the program.
+/// The mount points of cgroup v2: unified, and hybrid.
+const MOUNT_POINTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
+/// `BPF_F_ALLOW_OVERRIDE`: a program attached to a descendant cgroup replaces this program.
 const ALLOW_OVERRIDE: u32 = 1;
-/// `BPF_F_ALLOW_MULTI`: others are allowed beside the program, and below.
+/// `BPF_F_ALLOW_MULTI`: more programs can be attached to the same cgroup and to descendants.
 const ALLOW_MULTI: u32 = 2;
 
 /// A user's slice.
@@ -30,15 +30,15 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// The slice of `uid`, in which this process must be: otherwise programs of a container, or of
-    /// another user's session, would be meant.
+    /// The slice of `uid`. This process must be in it: not in a container, nor in a session of
+    /// another user.
     ///
     /// # Errors
     /// [`Refusal::NoCgroup2`], [`Refusal::NoUserSlice`], [`Refusal::Kernel`]
     pub fn of(uid: u32) -> Result<Self, Refusal> {
-        let mount = PLACES.iter().map(Path::new).find(|place| is_cgroup2(place));
+        let mount = MOUNT_POINTS.iter().map(Path::new).find(|path| is_cgroup2(path));
         let mount = mount.ok_or(Refusal::NoCgroup2)?.to_owned();
-        let groups = fs::read("/proc/self/cgroup").map_err(kernel("reading the own cgroup"))?;
+        let groups = fs::read("/proc/self/cgroup").map_err(kernel("reading /proc/self/cgroup"))?;
         let groups = String::from_utf8_lossy(&groups);
         let cgroup = cgroup2(&groups).ok_or(Refusal::NoCgroup2)?;
         let slice = format!("user.slice/user-{uid}.slice");
@@ -57,21 +57,21 @@ impl Slice {
         &self.directory
     }
 
-    /// The slice's path, for people.
+    /// The path of the slice, for messages.
     #[must_use]
     pub fn name(&self) -> String {
         self.path.display().to_string()
     }
 
-    /// Looks at what is attached: not too many here, and nothing above that is switched off below by
-    /// our programs. The kernel lets us attach beneath a program that allows itself to be overridden,
-    /// which would then not run for the user's processes any more.
+    /// Checks the programs that are already attached: not too many to the slice, and none to an
+    /// ancestor that ours would disable. The kernel allows us to attach below a program with
+    /// `BPF_F_ALLOW_OVERRIDE`, which then would no longer run for the user's processes.
     ///
     /// # Errors
     /// [`Refusal::TooMany`], [`Refusal::WouldHide`], [`Refusal::ExclusiveProgram`],
     /// [`Refusal::Kernel`]
     pub fn check(&self, attach_types: [u32; 2]) -> Result<(), Refusal> {
-        let failed = kernel("asking for the programs of a cgroup");
+        let failed = kernel("querying the programs of a cgroup");
         for attach_type in attach_types {
             let (count, _) =
                 sys::query_programs(self.directory.as_fd(), attach_type).map_err(&failed)?;
@@ -99,21 +99,21 @@ impl Slice {
     }
 }
 
-fn is_cgroup2(place: &Path) -> bool {
-    statfs(place).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
+fn is_cgroup2(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// Of `/proc/self/cgroup` the line of cgroup2.
+/// The cgroup v2 path in `/proc/self/cgroup`.
 fn cgroup2(groups: &str) -> Option<&str> {
     groups.lines().find_map(|line| line.strip_prefix("0::"))
 }
 
-/// What an error at attaching means.
+/// The refusal for an error when attaching.
 #[must_use]
 pub fn attach_refusal(error: &io::Error, slice: &Slice) -> Refusal {
     match error.raw_os_error() {
         Some(libc::EPERM) => Refusal::ExclusiveProgram { cgroup: slice.name() },
-        // The kernel's own limit, which other programs can reach.
+        // The limit of the kernel, which programs of others count towards.
         Some(libc::E2BIG) => Refusal::TooMany { limit: MAX_HELPERS },
         _ => Refusal::NoBpf { step: "attaching to the cgroup".into(), problem: error.to_string() },
     }

@@ -1,7 +1,7 @@
-//! The programs on the user's slice, and the map that tells them where to.
+//! The programs attached to the user's slice, and their map of redirects.
 //!
-//! Both are held by descriptors of this process and by nothing else, so the kernel takes them back
-//! whatever ends it.
+//! Only descriptors of this process refer to them, so the kernel frees them when the helper exits
+//! for any reason.
 
 use std::{
     collections::BTreeMap,
@@ -27,15 +27,15 @@ use crate::{
 /// `BPF_CGROUP_INET4_CONNECT` and `BPF_CGROUP_INET6_CONNECT`
 const ATTACH_TYPES: [u32; 2] = [10, 11];
 
-/// The programs, attached.
+/// The attached programs.
 pub struct Hook {
     map: OwnedFd,
     _links: [OwnedFd; 2],
-    /// What the map has: destinations and their listeners.
+    /// The contents of the map: destinations and their listeners.
     targets: BTreeMap<SocketAddr, Listener>,
 }
 
-/// A listener of the user's.
+/// A listener of the user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Listener {
     /// Its port.
@@ -45,8 +45,7 @@ pub struct Listener {
 }
 
 impl Hook {
-    /// Loads the programs for the user and attaches them to the user's slice. Needs the
-    /// capabilities.
+    /// Loads the programs and attaches them to the user's slice. Requires the capabilities.
     ///
     /// # Errors
     /// The refusal.
@@ -62,7 +61,8 @@ impl Hook {
                 .map_err(no_bpf("loading the program"))
         };
         let [v4, v6] = ATTACH_TYPES;
-        // Before, as the user may stop this process in between; after, as an admin may come in between.
+        // Before attaching, because the user can stop this process and start more helpers. After
+        // attaching, because an admin can attach a program in between.
         slice.check(ATTACH_TYPES)?;
         let programs =
             [load(Family::V4, v4, c"kc_connect4")?, load(Family::V6, v6, c"kc_connect6")?];
@@ -75,8 +75,8 @@ impl Hook {
         Ok(Self { map, _links: links, targets: BTreeMap::new() })
     }
 
-    /// Makes these the targets, all of them. Each change is one step for the programs; the whole is
-    /// not, and need not be, as targets do not depend on each other.
+    /// Replaces all targets. Each change is atomic. The whole set is not, because targets are
+    /// independent of each other.
     ///
     /// # Errors
     /// [`Refusal::Kernel`]
@@ -92,21 +92,21 @@ impl Hook {
             if self.targets.get(to) != Some(listener) {
                 let value = program::value(listener.cookie, listener.via);
                 sys::update_element(&self.map, &program::key(*to), &value)
-                    .map_err(kernel("making a redirect"))?;
+                    .map_err(kernel("adding a redirect"))?;
                 self.targets.insert(*to, *listener);
             }
         }
         Ok(())
     }
 
-    /// The redirects that there are.
+    /// The current redirects.
     #[must_use]
     pub fn redirects(&self) -> Vec<Redirect> {
         self.targets.iter().map(|(to, listener)| Redirect { to: *to, via: listener.via }).collect()
     }
 }
 
-/// The offsets in the running kernel.
+/// The structure offsets of the running kernel.
 ///
 /// # Errors
 /// [`Refusal::NoBtf`]
@@ -115,11 +115,11 @@ pub fn offsets() -> Result<Offsets, Refusal> {
 }
 
 fn network_namespace() -> Result<u64, Refusal> {
-    // Every socket knows it; this one has no other use.
+    // Any socket can be asked for the cookie of its namespace.
     let socket = UdpSocket::bind("127.0.0.1:0").map_err(kernel("opening a socket"))?;
-    // Linux 5.14
+    // Requires Linux 5.14.
     sys::cookie(socket.as_fd(), Cookie::NetworkNamespace)
-        .map_err(no_bpf("asking for the network namespace's cookie"))
+        .map_err(no_bpf("reading the cookie of the network namespace"))
 }
 
 fn entries() -> u32 {

@@ -1,20 +1,20 @@
-//! Frames from standard input.
+//! Reads frames from standard input.
 
 use std::io;
 
 use k8s_connect_wire::{self as wire, Refusal};
 use nix::unistd;
 
-/// Bytes from the BEAM that are not yet a whole frame.
+/// Bytes read that are not yet a complete frame.
 #[derive(Default)]
 pub struct Input {
     bytes: Vec<u8>,
-    /// What is left of a frame that was refused for its length.
+    /// The remaining bytes of a frame that was too long.
     skip: usize,
 }
 
 impl Input {
-    /// The next whole frame. One that is too long is refused and skipped.
+    /// The next complete frame. A frame that is too long is refused and skipped.
     pub fn next_frame(&mut self) -> Option<Result<Vec<u8>, Refusal>> {
         let skipped = self.skip.min(self.bytes.len());
         self.bytes.drain(..skipped);
@@ -36,7 +36,7 @@ impl Input {
         }
     }
 
-    /// Waits for bytes; `false` at the end.
+    /// Waits for input; `false` at end of file.
     pub fn fill(&mut self) -> bool {
         let mut buffer = [0; 16 * 1024];
         loop {

@@ -1,14 +1,14 @@
-//! The privileged port program of `k8s_connect`. It makes the kernel redirect one user's connections
-//! to a pod's address to a listener of that user's on the loopback address, for as long as the
-//! user's BEAM lives, and does nothing else: no Kubernetes, no file, no environment, no shell.
+//! The privileged port program of `k8s_connect`. It makes the kernel redirect one user's
+//! connections from a pod's address to a listener of this user on the loopback, while the user's
+//! BEAM runs. It does nothing else: no Kubernetes, no files, no environment, no shell.
 //!
-//! Anyone may run it, with any input. At the start it finds out for which user it runs ([`caller`])
-//! and in which [`cgroup`], attaches its programs ([`bpf`], [`hook`]) with its [`capability`], tests
-//! them ([`self_test`]), and gives up everything ([`lockdown`]). Only then it reads frames
-//! ([`input`], [`serve`]), which the [`policy`] judges.
+//! Anyone may run it with any input. It determines the user ([`caller`]) and the [`cgroup`],
+//! attaches the programs ([`bpf`], [`hook`]) with its [`capability`], tests them ([`self_test`])
+//! and drops all privileges ([`lockdown`]). Only then it reads frames ([`input`], [`serve`]), which
+//! the [`policy`] checks.
 //!
-//! Nothing is cleaned up by code that has to run: what it has in the kernel hangs on descriptors,
-//! which the kernel closes whatever ends this program.
+//! It needs no cleanup code: only file descriptors refer to its kernel objects, and the kernel
+//! closes these when the helper exits for any reason.
 #![cfg(target_os = "linux")]
 
 pub mod bpf;

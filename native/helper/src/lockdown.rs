@@ -1,5 +1,5 @@
-//! Giving up what is not needed, in this order: what a parent may have left us ([`begin`]), then,
-//! when the programs are attached, the ways to anything else ([`finish`]).
+//! Drops privileges: first what a parent may have passed on ([`begin`]), then, once the programs
+//! are attached, access to anything else ([`finish`]).
 
 use std::{collections::BTreeMap, io};
 
@@ -18,10 +18,11 @@ use seccompiler::{
 
 use crate::{refusal::kernel, sys};
 
-/// Standard input and output, the map, two links, the BEAM's pidfd, signals, `sock_diag`; and room.
+/// Standard input and output, map, two links, pidfd of the BEAM, signalfd, `sock_diag`, and a
+/// reserve.
 const DESCRIPTORS: u64 = 32;
 
-/// Before anything is opened or read.
+/// Runs before anything is opened or read.
 ///
 /// # Errors
 /// [`Refusal::Kernel`]
@@ -36,11 +37,11 @@ pub fn begin() -> Result<(), Refusal> {
         sys::watch_children()?;
         sys::clear_ambient()
     };
-    begin().map_err(kernel("giving up what is not needed"))
+    begin().map_err(kernel("dropping privileges"))
 }
 
-/// The user can neither trace this process nor take its descriptors. To be said anew after a change
-/// of user, with which the kernel sets it as `fs.suid_dumpable` says.
+/// Protects this process from ptrace and `pidfd_getfd` by the user. Repeat it after switching the
+/// user, because the kernel then resets the flag to `fs.suid_dumpable`.
 ///
 /// # Errors
 /// The kernel's.
@@ -48,33 +49,34 @@ pub fn untraceable() -> io::Result<()> {
     Ok(prctl::set_dumpable(false)?)
 }
 
-/// By sudo this process changes its user, and the kernel decides whether that makes it dumpable.
+/// Under sudo, switching the user sets the dumpable flag to `fs.suid_dumpable`.
 ///
 /// # Errors
-/// [`Refusal::Kernel`] where it does: the user could take the descriptors of the programs.
+/// [`Refusal::Kernel`] if it is 1: the user could take the descriptors of the programs.
 pub fn check_suid_dumpable() -> Result<(), Refusal> {
     let setting = std::fs::read_to_string("/proc/sys/fs/suid_dumpable").unwrap_or_default();
     if setting.trim() == "1" {
         let problem = "fs.suid_dumpable is 1".into();
-        return Err(Refusal::Kernel { step: "becoming another user safely".into(), problem });
+        return Err(Refusal::Kernel { step: "switching the user".into(), problem });
     }
     Ok(())
 }
 
-/// After everything is open, and before any input is read.
+/// Runs when all descriptors are open, before any input is read.
 ///
 /// # Errors
 /// [`Refusal::Kernel`]. A kernel without Landlock is no error.
 pub fn finish() -> Result<(), Refusal> {
     let problem = |step: &str, problem: String| Refusal::Kernel { step: step.into(), problem };
-    // No child: one would keep the descriptors that everything hangs on.
-    setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(kernel("giving up children"))?;
+    // No child processes, which could keep the descriptors open after the helper exits.
+    setrlimit(Resource::RLIMIT_NPROC, 0, 0).map_err(kernel("setting RLIMIT_NPROC"))?;
     prctl::set_no_new_privs().map_err(|error| problem("no_new_privs", error.to_string()))?;
     landlock().map_err(|error| problem("Landlock", error.to_string()))?;
     seccomp().map_err(|error| problem("seccomp", error.to_string()))
 }
 
-/// No file, no TCP, no signal and no abstract socket of others, as far as this kernel can.
+/// Denies files, TCP, signals to others and abstract sockets of others, as far as the kernel
+/// supports it.
 fn landlock() -> Result<(), landlock::RulesetError> {
     let newest = ABI::V6;
     Ruleset::default()
@@ -107,16 +109,16 @@ fn seccomp() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Of the many things that a system call can do, those with these values of some arguments.
+/// System calls that are allowed only with these arguments.
 const LIMITED: &[(i64, &[(u8, u64)])] = &[
-    // redirects: elements of the map that is open already
+    // redirects: elements of the open map
     (libc::SYS_bpf, &[(0, sys::BPF_MAP_UPDATE_ELEM as u64)]),
     (libc::SYS_bpf, &[(0, sys::BPF_MAP_DELETE_ELEM as u64)]),
-    // `getifaddrs` asks for the machine's own addresses over netlink
+    // `getifaddrs` reads the addresses of this machine over netlink
     (libc::SYS_socket, &[(0, libc::AF_NETLINK as u64), (2, libc::NETLINK_ROUTE as u64)]),
-    // `F_GETFD`, which Rust's debug builds ask before they close a descriptor
+    // `F_GETFD`: debug builds of Rust check a descriptor before closing it
     (libc::SYS_fcntl, &[(1, 1)]),
-    // memory, and no code
+    // memory that is not executable
     (libc::SYS_mmap, &[(2, READ_AND_WRITE)]),
     (libc::SYS_mmap, &[(2, libc::PROT_NONE as u64)]),
 ];
@@ -124,7 +126,7 @@ const LIMITED: &[(i64, &[(u8, u64)])] = &[
 const READ_AND_WRITE: u64 = (libc::PROT_READ | libc::PROT_WRITE) as u64;
 
 const ALLOWED: &[i64] = &[
-    // frames, the BEAM's end, and signals
+    // frames, pidfd and signalfd
     libc::SYS_read,
     libc::SYS_write,
     #[cfg(target_arch = "x86_64")]
@@ -132,13 +134,13 @@ const ALLOWED: &[i64] = &[
     libc::SYS_ppoll,
     libc::SYS_pidfd_open,
     libc::SYS_close,
-    // netlink: listeners, and the machine's own addresses
+    // netlink: listeners, and the addresses of this machine
     libc::SYS_sendto,
     libc::SYS_recvfrom,
     libc::SYS_recvmsg,
     libc::SYS_bind,
     libc::SYS_getsockname,
-    // what Rust and the C library do by themselves
+    // used by Rust and the C library
     libc::SYS_brk,
     libc::SYS_mremap,
     libc::SYS_munmap,

@@ -1,9 +1,9 @@
-//! The program; all of it is in the library.
+//! The executable. All code is in the library.
 
 use std::{env, process::ExitCode};
 
 const USAGE: &str = "usage: k8s_connect_helper [--version]\n\n\
-    Started by k8s_connect, and spoken to on standard input. Not for people.";
+    The library k8s_connect starts this program and sends requests on standard input.";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args_os().skip(1).collect();
@@ -20,12 +20,12 @@ fn main() -> ExitCode {
 
 #[cfg(target_os = "linux")]
 fn serve() -> ExitCode {
-    // All that is ever read of the environment; it counts for root only.
+    // The only environment variables that are read. They count only if root runs the helper.
     helper::serve::run(&["SUDO_UID", "SUDO_GID"].map(|name| env::var(name).ok()))
 }
 
 #[cfg(not(target_os = "linux"))]
 fn serve() -> ExitCode {
-    eprintln!("k8s_connect_helper is for Linux");
+    eprintln!("unsupported: k8s_connect_helper needs Linux");
     ExitCode::from(2)
 }

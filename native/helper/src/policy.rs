@@ -1,8 +1,8 @@
-//! What may be redirected. Anyone can run this program and write any frame, so all of it is decided
-//! here and none of it by the library.
+//! Which redirects are allowed. Anyone can run the helper and write any frame, so the helper
+//! decides this itself and does not rely on the library.
 //!
-//! The programs redirect only what the user could change anyway. The limits here keep a mistake from
-//! doing harm: what this machine says to itself, and to well-known ports, stays as it is.
+//! The programs redirect only connections that the user could change anyway. These limits prevent
+//! accidents: connections of this machine to itself and to well-known ports are never redirected.
 
 use std::{
     collections::HashSet,
@@ -15,7 +15,7 @@ use nix::ifaddrs::getifaddrs;
 
 use crate::{hook::Listener, refusal::kernel};
 
-/// The listener's address, on the loopback address of the destination's family.
+/// The address of the listener, on the loopback of the destination's address family.
 #[must_use]
 pub fn arrival(redirect: &Redirect) -> SocketAddr {
     let loopback: IpAddr = match redirect.to {
@@ -25,10 +25,10 @@ pub fn arrival(redirect: &Redirect) -> SocketAddr {
     SocketAddr::new(loopback, redirect.via)
 }
 
-/// Checks what needs no look at this machine.
+/// Checks that do not depend on this machine.
 ///
 /// # Errors
-/// The refusal of the first redirect that is not allowed.
+/// The refusal of the first invalid redirect.
 pub fn check(redirects: &[Redirect]) -> Result<(), Refusal> {
     if redirects.len() > MAX_REDIRECTS {
         return Err(Refusal::TooManyRedirects { count: redirects.len() });
@@ -44,7 +44,7 @@ pub fn check(redirects: &[Redirect]) -> Result<(), Refusal> {
                 return Err(Refusal::LowPort { to, port });
             }
         }
-        // An IPv6 address with a scope or a flow would be another key for the same address.
+        // With a scope or a flow label, the same IPv6 address would have another key.
         if !seen.insert((to.ip(), to.port())) {
             return Err(Refusal::Twice { to });
         }
@@ -89,7 +89,7 @@ pub fn check_not_local(redirects: &[Redirect]) -> Result<(), Refusal> {
     })
 }
 
-/// The user's own listener for a redirect.
+/// Finds the user's listener of a redirect.
 ///
 /// # Errors
 /// [`Refusal::NoListener`], [`Refusal::ForeignListener`], [`Refusal::Kernel`]

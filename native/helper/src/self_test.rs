@@ -1,12 +1,12 @@
-//! Whether the programs do what they are for, tried before anybody uses them: a kernel may load a
-//! program and mean something else by a structure's member. A listener of ours on the loopback network is
-//! redirected to another one, and then connected to by
+//! Tests the programs on this kernel before use: a kernel may load a program although a structure
+//! member has another meaning. A loopback address is redirected to another listener of ours. Three
+//! processes connect to it:
 //!
-//! 1. a process that has capabilities, and could be traced otherwise: must not be redirected;
-//! 2. a process without any: must be redirected;
-//! 3. a process that its user may not trace (this one): must not be redirected.
+//! 1. with a capability, otherwise traceable: must not be redirected;
+//! 2. without capabilities: must be redirected;
+//! 3. this process, which its user may not trace: must not be redirected.
 //!
-//! Nothing leaves the machine, whatever the programs do.
+//! No packet leaves the machine, even if the programs are wrong.
 
 use std::{
     collections::BTreeMap,
@@ -27,28 +27,29 @@ use crate::{
     sys::{self, Cookie},
 };
 
-/// The answer comes at once, from the kernel itself.
+/// The kernel answers at once.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-// What a tester answers.
-const LED: u8 = b'y';
-const NOT_LED: u8 = b'n';
+// Answers of a tester.
+const REDIRECTED: u8 = b'y';
+const NOT_REDIRECTED: u8 = b'n';
 
-/// The processes that connect as somebody else than this one. They are started before there is
-/// anything to hold: when the helper is killed meanwhile, no descriptor of the programs is left.
+/// The processes that connect with other credentials than this process. They are started before the
+/// programs are loaded, so they inherit no descriptor that would keep the programs attached if the
+/// helper is killed.
 pub struct SelfTest {
-    /// By sudo there is none, as its connections would be root's.
+    /// `None` under sudo: it would be a process of root.
     capable: Option<Tester>,
     traceable: Tester,
 }
 
 impl SelfTest {
-    /// Starts them, with the capabilities that this process has.
+    /// Starts the processes, with the capabilities of this process.
     ///
     /// # Errors
     /// [`Refusal::Kernel`]
     pub fn start(caller: Caller) -> Result<Self, Refusal> {
-        let failed = kernel("starting the test of the programs");
+        let failed = kernel("starting the self-test");
         let capable = (!caller.by_sudo).then(|| Tester::start(capability::keep_unused)).transpose();
         let traceable = Tester::start(|| {
             if caller.by_sudo {
@@ -59,45 +60,45 @@ impl SelfTest {
         Ok(Self { capable: capable.map_err(&failed)?, traceable: traceable.map_err(&failed)? })
     }
 
-    /// Tries the programs.
+    /// Runs all tests.
     ///
     /// # Errors
     /// [`Refusal::NotLed`], [`Refusal::Kernel`]
     pub fn run(mut self, hook: &mut Hook) -> Result<(), Refusal> {
-        let failed = kernel("testing the programs");
+        let failed = kernel("running the self-test");
         let trials = trials().map_err(&failed)?;
         hook.set(&trials.iter().map(|trial| (trial.to, trial.target)).collect())?;
         for trial in &trials {
             let (to, via) = (trial.to, trial.target.via);
             if let Some(capable) = &mut self.capable {
-                let led = capable.is_led(to, via).map_err(&failed)?;
-                must(!led, "a process with capabilities must not be redirected")?;
+                let redirected = capable.is_redirected(to, via).map_err(&failed)?;
+                require(!redirected, "a process with capabilities must not be redirected")?;
             }
-            let led = self.traceable.is_led(to, via).map_err(&failed)?;
-            must(led, "a process that its user may trace must be redirected")?;
-            let led = is_led(to, via).map_err(&failed)?;
-            must(!led, "a process that its user may not trace must not be redirected")?;
+            let redirected = self.traceable.is_redirected(to, via).map_err(&failed)?;
+            require(redirected, "a process that its user may trace must be redirected")?;
+            let redirected = is_redirected(to, via).map_err(&failed)?;
+            require(!redirected, "a process that its user may not trace must not be redirected")?;
         }
         hook.set(&BTreeMap::new())
     }
 }
 
-fn must(holds: bool, test: &str) -> Result<(), Refusal> {
+fn require(holds: bool, test: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(Refusal::NotLed { test: test.into() }) }
 }
 
-/// A child that connects where it is told to.
+/// A child process that makes test connections.
 struct Tester {
     socket: UnixStream,
     _child: sys::Child,
 }
 
 impl Tester {
-    /// `prepare` makes it who it is to be.
+    /// `prepare` sets the credentials of the child.
     fn start(prepare: impl FnOnce() -> Result<(), Refusal>) -> io::Result<Self> {
         let (socket, theirs) = UnixStream::pair()?;
         let child = sys::fork(|| {
-            // What fails is seen as the end of the socket.
+            // The parent sees a failure as end of file on the socket.
             if sys::close_descriptors_but(theirs.as_fd()).is_ok() && prepare().is_ok() {
                 let _ = answer(theirs);
             }
@@ -105,23 +106,23 @@ impl Tester {
         Ok(Self { socket, _child: child })
     }
 
-    fn is_led(&mut self, to: SocketAddr, via: u16) -> io::Result<bool> {
+    fn is_redirected(&mut self, to: SocketAddr, via: u16) -> io::Result<bool> {
         writeln!(self.socket, "{to} {via}")?;
         let mut answer = [0];
         self.socket.read_exact(&mut answer)?;
         match answer {
-            [LED] => Ok(true),
-            [NOT_LED] => Ok(false),
+            [REDIRECTED] => Ok(true),
+            [NOT_REDIRECTED] => Ok(false),
             _ => Err(io::ErrorKind::InvalidData.into()),
         }
     }
 }
 
-/// Its memory is a copy, so that being dumpable is its own; and it has nothing open that is worth
-/// taking. One with capabilities stays out of its user's reach to the end, so that its answers are
-/// its own.
+/// Answers requests until end of file. The process is dumpable, which is safe: it has a copy of our
+/// memory and no other descriptor. The child with a capability keeps it, so that the user cannot
+/// trace the child and forge its answers.
 fn answer(mut socket: UnixStream) -> io::Result<()> {
-    // Its user may have stopped it.
+    // The user may have stopped it.
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     prctl::set_dumpable(true)?;
     for line in BufReader::new(socket.try_clone()?).lines() {
@@ -129,14 +130,14 @@ fn answer(mut socket: UnixStream) -> io::Result<()> {
         let (to, via) = line.split_once(' ').ok_or(io::ErrorKind::InvalidData)?;
         let to = to.parse().map_err(|_| io::ErrorKind::InvalidData)?;
         let via = via.parse().map_err(|_| io::ErrorKind::InvalidData)?;
-        socket.write_all(&[if is_led(to, via)? { LED } else { NOT_LED }])?;
+        socket.write_all(&[if is_redirected(to, via)? { REDIRECTED } else { NOT_REDIRECTED }])?;
     }
     Ok(())
 }
 
-/// Whether a connection of this process to `to` arrives at the other listener. One that fails says
-/// nothing: its user can bring that about.
-fn is_led(to: SocketAddr, via: u16) -> io::Result<bool> {
+/// Whether a connection of this process to `to` reaches the other listener. A failed connection is
+/// an error and not a result, because the user can cause it.
+fn is_redirected(to: SocketAddr, via: u16) -> io::Result<bool> {
     let peer = TcpStream::connect_timeout(&to, TIMEOUT)?.peer_addr()?;
     match peer {
         _ if peer == to => Ok(false),
@@ -145,18 +146,18 @@ fn is_led(to: SocketAddr, via: u16) -> io::Result<bool> {
     }
 }
 
-/// A redirect from one listener of ours to another one.
+/// A redirect between two listeners of ours.
 struct Trial {
     to: SocketAddr,
     target: Listener,
     _listeners: [TcpListener; 2],
 }
 
-/// Of each family that this machine has.
+/// One trial for each address family of this machine.
 fn trials() -> io::Result<Vec<Trial>> {
     let v4 = Trial::prepare(Ipv4Addr::new(127, 255, 255, 254).into(), Ipv4Addr::LOCALHOST.into())?;
     let v6 = Trial::prepare(Ipv6Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
-    // Without IPv6 there is no such address.
+    // Without IPv6, binding to `::1` fails.
     Ok([Some(v4), v6.ok()].into_iter().flatten().collect())
 }
 

@@ -1,7 +1,8 @@
-//! The program's life: attach, say so, then frames in and answers out, until the BEAM is gone.
+//! The life of the helper: attach, report `ready`, then read requests and write answers until the
+//! BEAM ends.
 //!
-//! The BEAM's end is seen as the end of standard input and by its pidfd, whichever comes first: a
-//! child of the BEAM that holds the pipe open must not hold the redirects.
+//! The end of the BEAM is detected by end of file on standard input or by its pidfd. The pidfd is
+//! needed because a child of the BEAM can keep the pipe open.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +35,7 @@ use crate::{
     sys,
 };
 
-/// Serves until the end.
+/// Runs until the BEAM ends, a signal arrives or a request stops it.
 #[must_use]
 pub fn run(sudo: &Sudo) -> ExitCode {
     match Server::start(sudo) {
@@ -43,9 +44,9 @@ pub fn run(sudo: &Sudo) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(refusal) => {
-            // Nobody may be reading it, for ever.
+            // Writing can block for ever, so not with capabilities.
             let _ = capability::drop_all();
-            let _ = say(&Answer::Refused { id: None, refusal }, || true);
+            let _ = send(&Answer::Refused { id: None, refusal }, || true);
             ExitCode::FAILURE
         }
     }
@@ -56,22 +57,22 @@ struct Server {
     hook: Hook,
     sockets: SockDiag,
     signals: SignalFd,
-    /// Once it has said who it is.
+    /// The pidfd of the BEAM, after its hello.
     beam: Option<OwnedFd>,
 }
 
 /// What to do after a request.
-enum Next {
+enum Outcome {
     Answer(Answer),
-    /// There is nothing to say.
+    /// No answer.
     Continue,
-    /// The last answer.
+    /// The last answer before exiting.
     End(Answer),
 }
 
 impl Server {
-    /// The order matters: no input is read, and nobody else may trace this process, until all
-    /// privilege is given up.
+    /// The order matters: this process reads no input and stays untraceable until it has dropped
+    /// all privileges.
     fn start(sudo: &Sudo) -> Result<Self, Refusal> {
         lockdown::begin()?;
         capability::check_user_namespace()?;
@@ -83,22 +84,24 @@ impl Server {
         }
         capability::raise(caller.by_sudo)?;
         let test = SelfTest::start(caller)?;
-        // A failure is told without capabilities: its user may keep the end of a tester from being seen.
+        // A failure returns after the capabilities are dropped: to return drops the testers, and
+        // the user can delay their end.
         let hook = Hook::attach(&caller, &slice, &offsets);
         if caller.by_sudo {
             caller.become_user()?;
-            lockdown::untraceable().map_err(kernel("giving up being traced"))?;
+            lockdown::untraceable().map_err(kernel("clearing the dumpable flag"))?;
         }
         capability::drop_all()?;
         let mut hook = hook?;
         test.run(&mut hook)?;
         let mut sockets = SockDiag::open().map_err(kernel("opening sock_diag"))?;
-        let signals = signals().map_err(kernel("taking signals"))?;
+        let signals = signals().map_err(kernel("opening a signalfd"))?;
         lockdown::finish()?;
-        // A system call of this C library that the filter does not allow ends the helper here, and not later.
-        let nowhere = Redirect { to: DOCUMENTATION, via: DOCUMENTATION.port() };
-        policy::check_not_local(&[nowhere])?;
-        let _ = policy::listener(&nowhere, caller.uid, &mut sockets);
+        // Calls the C library once under the seccomp filter, so that a missing system call is found
+        // now.
+        let documentation = Redirect { to: DOCUMENTATION, via: DOCUMENTATION.port() };
+        policy::check_not_local(&[documentation])?;
+        let _ = policy::listener(&documentation, caller.uid, &mut sockets);
         Ok(Self { caller, hook, sockets, signals, beam: None })
     }
 
@@ -111,14 +114,14 @@ impl Server {
             gid: self.caller.gid,
         };
         let mut input = Input::default();
-        let mut going_on = self.say(&ready);
-        while going_on {
-            going_on = match input.next_frame() {
+        let mut running = self.send(&ready);
+        while running {
+            running = match input.next_frame() {
                 Some(frame) => match self.next(frame) {
-                    Next::Answer(answer) => self.say(&answer),
-                    Next::Continue => true,
-                    Next::End(answer) => {
-                        self.say(&answer);
+                    Outcome::Answer(answer) => self.send(&answer),
+                    Outcome::Continue => true,
+                    Outcome::End(answer) => {
+                        self.send(&answer);
                         false
                     }
                 },
@@ -127,22 +130,22 @@ impl Server {
         }
     }
 
-    fn next(&mut self, frame: Result<Vec<u8>, Refusal>) -> Next {
+    fn next(&mut self, frame: Result<Vec<u8>, Refusal>) -> Outcome {
         let refused = |refusal| Answer::Refused { id: None, refusal };
         let request = frame.and_then(|frame| wire::request(&frame));
         if self.beam.is_none() {
             return match request.and_then(|request| self.hello(&request)) {
-                Ok(()) => Next::Continue,
-                Err(refusal) => Next::End(refused(refusal)),
+                Ok(()) => Outcome::Continue,
+                Err(refusal) => Outcome::End(refused(refusal)),
             };
         }
-        Next::Answer(match request {
+        Outcome::Answer(match request {
             Ok(Request::Apply { id, redirects }) => match self.apply(&redirects) {
                 Ok(()) => Answer::Applied { id, redirects: redirects.len() },
                 Err(refusal) => Answer::Refused { id: Some(id), refusal },
             },
             Ok(Request::Status { id }) => Answer::Status { id, redirects: self.hook.redirects() },
-            Ok(Request::Stop { id }) => return Next::End(Answer::Stopped { id }),
+            Ok(Request::Stop { id }) => return Outcome::End(Answer::Stopped { id }),
             Ok(Request::Hello { .. }) => refused(Refusal::SecondHello),
             Err(refusal) => refused(refusal),
         })
@@ -160,7 +163,7 @@ impl Server {
         }
     }
 
-    /// All of it is checked before any of it is changed.
+    /// Checks all redirects before changing any.
     fn apply(&mut self, redirects: &[Redirect]) -> Result<(), Refusal> {
         policy::check(redirects)?;
         policy::check_not_local(redirects)?;
@@ -172,13 +175,13 @@ impl Server {
         self.hook.set(&targets)
     }
 
-    /// Answers; `false` where nobody is there to hear it. A BEAM that does not read must not keep us
-    /// from seeing that it has ended.
-    fn say(&self, answer: &Answer) -> bool {
-        say(answer, || self.wait(&io::stdout(), PollFlags::POLLOUT)).is_ok()
+    /// Writes an answer; `false` if that failed. A BEAM that does not read must not keep the helper
+    /// from noticing that the BEAM has ended.
+    fn send(&self, answer: &Answer) -> bool {
+        send(answer, || self.wait(&io::stdout(), PollFlags::POLLOUT)).is_ok()
     }
 
-    /// Waits for a descriptor; `false` at the end of the BEAM or after a signal.
+    /// Waits for a descriptor; `false` if the BEAM has ended or a signal has arrived.
     fn wait(&self, descriptor: &impl AsFd, what: PollFlags) -> bool {
         let mut descriptors = vec![
             PollFd::new(descriptor.as_fd(), what),
@@ -197,24 +200,24 @@ impl Server {
     }
 }
 
-/// Signals that ask us to end come by a descriptor instead.
+/// Receives termination signals as a descriptor.
 fn signals() -> io::Result<SignalFd> {
-    let mut ends = SigSet::empty();
+    let mut termination = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        ends.add(signal);
+        termination.add(signal);
     }
-    ends.thread_block()?;
-    Ok(SignalFd::with_flags(&ends, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+    termination.thread_block()?;
+    Ok(SignalFd::with_flags(&termination, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// Nobody's address (RFC 5737).
+/// An address for documentation (RFC 5737), which no host has.
 const DOCUMENTATION: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 49152);
 
-/// A pipe that can be written to takes as much without a wait (`PIPE_BUF`).
+/// poll(2) guarantees that this many bytes can be written without blocking (`PIPE_BUF`).
 const CHUNK_SIZE: usize = 4096;
 
-/// Writes a frame; `ready` waits until the next chunk can be written, or says no.
-fn say(answer: &Answer, ready: impl Fn() -> bool) -> io::Result<()> {
+/// Writes a frame. `ready` waits until a chunk can be written, or returns `false`.
+fn send(answer: &Answer, ready: impl Fn() -> bool) -> io::Result<()> {
     let body = wire::encode(answer);
     let length = u32::try_from(body.len()).map_err(|_| io::ErrorKind::InvalidData)?;
     let frame = [&length.to_be_bytes(), body.as_slice()].concat();

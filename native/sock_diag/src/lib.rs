@@ -1,6 +1,6 @@
-//! Who owns a TCP socket. The kernel answers for the sockets of every user and in microseconds, by
-//! the addresses of both ends: <https://man7.org/linux/man-pages/man7/sock_diag.7.html>. Linux
-//! only; elsewhere the crate is empty.
+//! Looks up the owner of a TCP socket by the addresses of both ends, through netlink:
+//! <https://man7.org/linux/man-pages/man7/sock_diag.7.html>. Works for sockets of all users and
+//! takes microseconds. Linux only; the crate is empty on other systems.
 #![cfg(target_os = "linux")]
 
 use std::{
@@ -24,55 +24,55 @@ const NLMSG_ERROR: u16 = 2;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const TCP_ESTABLISHED: u8 = 1;
 const TCP_LISTEN: u8 = 10;
-/// `INET_DIAG_NOCOOKIE`: any socket with these addresses.
+/// `INET_DIAG_NOCOOKIE`: matches any socket with these addresses.
 const NO_COOKIE: [u8; 8] = [0xff; 8];
-/// The kernel answers within the call; this is for a kernel that never does.
+/// The kernel answers immediately. The timeout prevents waiting for ever.
 const TIMEOUT: TimeVal = TimeVal::new(2, 0);
 
-/// A TCP socket of this network namespace.
+/// A TCP socket in this network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TcpSocket {
-    /// The user that owns it.
+    /// The owner.
     pub uid: u32,
-    /// Its own address.
+    /// The local address.
     pub local: SocketAddr,
-    /// The peer's address; meaningless for a listener.
+    /// The remote address; meaningless for a listener.
     pub remote: SocketAddr,
-    /// Identifies the socket for as long as the kernel runs (`SO_COOKIE`).
+    /// Unique for each socket until reboot (`SO_COOKIE`).
     pub cookie: u64,
     state: u8,
     queue: [u32; 2],
 }
 
 impl TcpSocket {
-    /// Whether a listener has as many connections waiting as it takes: it drops the next SYN.
+    /// Whether the accept queue of a listener is full. The kernel then drops a SYN.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.queue[0] > self.queue[1]
     }
 
-    /// Whether the connection is established. Only then `uid` means anything: a closed socket
-    /// reports 0.
+    /// Whether the connection is established. Otherwise `uid` is meaningless: it is 0 for a closed
+    /// socket.
     #[must_use]
     pub fn is_established(&self) -> bool {
         self.state == TCP_ESTABLISHED
     }
 
-    /// Whether it listens.
+    /// Whether it is a listener.
     #[must_use]
     pub fn is_listening(&self) -> bool {
         self.state == TCP_LISTEN
     }
 }
 
-/// A netlink socket for these questions.
+/// A netlink socket for lookups.
 pub struct SockDiag {
     descriptor: OwnedFd,
     sequence: u32,
 }
 
 impl SockDiag {
-    /// Opens the netlink socket, which needs no privilege.
+    /// Opens the netlink socket. Requires no privilege.
     ///
     /// # Errors
     /// The kernel's.
@@ -87,8 +87,8 @@ impl SockDiag {
         Ok(Self { descriptor, sequence: 0 })
     }
 
-    /// The socket with these two ends. Where there is none, the kernel may answer with the listener
-    /// on `local`.
+    /// Looks up the socket with these addresses. If there is none, the kernel may return the
+    /// listener on `local`.
     ///
     /// # Errors
     /// The kernel's.
@@ -104,14 +104,14 @@ impl SockDiag {
         loop {
             let length = socket::recv(self.descriptor.as_raw_fd(), &mut buffer, MsgFlags::empty())?;
             let datagram = buffer.get(..length).unwrap_or_default();
-            // An earlier question may have timed out before its answer came.
+            // Skips the answer to a request that has timed out.
             if u32_at(datagram, 8) == Some(self.sequence) {
                 return read_answer(datagram);
             }
         }
     }
 
-    /// The listener on exactly `local`.
+    /// Looks up the listener on exactly this address.
     ///
     /// # Errors
     /// The kernel's.
@@ -154,10 +154,10 @@ fn request(sequence: u32, local: SocketAddr, remote: SocketAddr) -> Vec<u8> {
     message
 }
 
-/// Reads the one message of an answer; no length in it is trusted.
+/// Parses an answer. All lengths are checked.
 ///
 /// # Errors
-/// The error that the kernel answers with, or that this is no answer.
+/// The error from the kernel, or `InvalidData`.
 pub fn read_answer(datagram: &[u8]) -> io::Result<Option<TcpSocket>> {
     let body = datagram.get(HEADER..).unwrap_or_default();
     match u16_at(datagram, 4) {
@@ -189,7 +189,7 @@ fn read_socket(body: &[u8]) -> Option<TcpSocket> {
         uid: u32_at(body, 64)?,
         local: SocketAddr::new(address(8)?, port(4)?),
         remote: SocketAddr::new(address(24)?, port(6)?),
-        // Of a listener: `sk_ack_backlog` and `sk_max_ack_backlog`.
+        // For a listener: `sk_ack_backlog` and `sk_max_ack_backlog`.
         queue: [u32_at(body, 56)?, u32_at(body, 60)?],
         cookie: u64::from(u32_at(body, 44)?) | u64::from(u32_at(body, 48)?) << 32,
         state,
@@ -241,16 +241,16 @@ mod tests {
         let local = listener.local_addr().unwrap();
         let found = diag.listener(local).unwrap().unwrap();
         assert_eq!(found.uid, own_uid());
-        // For an unknown connection the kernel answers with the listener.
+        // Without such a connection, the kernel returns the listener.
         let stranger = "127.0.0.1:1".parse().unwrap();
         assert!(!diag.connection(local, stranger).unwrap().unwrap().is_established());
-        // A listener on every address is not one on this address.
+        // A listener on all addresses does not count as a listener on this address.
         let everywhere = TcpListener::bind("0.0.0.0:0").unwrap();
         let port = everywhere.local_addr().unwrap().port();
         assert_eq!(diag.listener(SocketAddr::new(local.ip(), port)).unwrap(), None);
         drop(listener);
         assert_eq!(diag.listener(local).unwrap(), None);
-        // Another socket on the same address has another cookie.
+        // A new socket on the same address has another cookie.
         let successor = TcpListener::bind(local).unwrap();
         assert_ne!(diag.listener(local).unwrap().unwrap().cookie, found.cookie);
         drop(successor);

@@ -1,113 +1,116 @@
-//! The protocol between `k8s_connect` and its helper: JSON in frames that begin with their length in
-//! four bytes, big-endian.
+//! The protocol between `k8s_connect` and its helper: JSON frames, each with a four-byte big-endian
+//! length prefix.
 //!
-//! The helper speaks first: [`Answer::Ready`] once it has attached its programs and given up every
-//! privilege, or [`Answer::Refused`], and then it exits. Only after that it reads its input, which
-//! begins with [`Request::Hello`]. Each later request gets one [`Answer`] with the request's id.
+//! The helper sends the first frame: [`Answer::Ready`] once it has attached its programs and
+//! dropped all privileges, or [`Answer::Refused`], and then it exits. It reads its input only after
+//! that. The first request is [`Request::Hello`]. Each later request gets one [`Answer`] with its
+//! ID.
 //!
-//! An admin installs the helper and anybody upgrades the library, so the two differ in age: the same
-//! [`MAJOR`] understands each other. A newer minor version may add requests and fields of answers.
+//! The helper may be older or newer than the library, because an admin installs it. Both are
+//! compatible if they have the same [`MAJOR`]. A newer minor version may add requests, and fields
+//! to answers.
 
 use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// Helper and library of different major versions do not work together.
+/// The major version. Different major versions are incompatible.
 pub const MAJOR: u16 = 2;
-/// Counts additions.
+/// The minor version, incremented by compatible additions.
 pub const MINOR: u16 = 0;
-/// The longest frame, without its length: room for [`MAX_REDIRECTS`] of the longest addresses.
+/// The maximum frame size without the prefix: enough for [`MAX_REDIRECTS`] of the longest
+/// addresses.
 pub const MAX_FRAME: usize = 128 * 1024;
-/// The most redirects at once, which is the size of the helper's BPF map.
+/// The maximum number of redirects, which is the size of the BPF map.
 pub const MAX_REDIRECTS: usize = 1024;
-/// The most programs of each kind on one user's slice. The kernel's own limit is 64.
+/// The maximum number of helpers per user. The kernel's limit is 64 programs per hook.
 pub const MAX_HELPERS: u32 = 8;
-/// The lowest port that may be redirected, or redirected to.
+/// The lowest port that can be redirected, and the lowest port of a listener.
 pub const MIN_PORT: u16 = 1024;
 
-/// From the library.
+/// A message from the library.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
-    /// The first frame. It is answered only if it is refused.
+    /// The first request. It has no answer unless it is refused.
     Hello {
-        /// The library's [`MAJOR`].
+        /// [`MAJOR`] of the library.
         major: u16,
-        /// The library's [`MINOR`].
+        /// [`MINOR`] of the library.
         minor: u16,
-        /// The process id of the BEAM: the helper ends when that process ends.
+        /// The PID of the BEAM. The helper exits when this process ends.
         pid: u32,
     },
-    /// Replaces the whole set of redirects.
+    /// Replaces all redirects.
     Apply {
-        /// Repeated in the answer.
+        /// The ID of the request.
         id: u64,
-        /// The whole set.
+        /// The new redirects.
         redirects: Vec<Redirect>,
     },
-    /// Asks for the redirects.
+    /// Requests the current redirects.
     Status {
-        /// Repeated in the answer.
+        /// The ID of the request.
         id: u64,
     },
-    /// Ends the helper.
+    /// Stops the helper.
     Stop {
-        /// Repeated in the answer.
+        /// The ID of the request.
         id: u64,
     },
 }
 
-/// Connections to an address are made to a listener on the loopback address of the same family.
+/// Redirects connections to an address to a local listener of the same address family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
-    /// The address that a program connects to.
+    /// The pod's address.
     pub to: SocketAddr,
-    /// The listener's port on `127.0.0.1` or `::1`.
+    /// The port of the listener on `127.0.0.1` or `::1`.
     pub via: u16,
 }
 
-/// From the helper.
+/// A message from the helper.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
-    /// The helper's first frame.
+    /// The first frame of the helper.
     Ready {
-        /// The helper's [`MAJOR`].
+        /// [`MAJOR`] of the helper.
         major: u16,
-        /// The helper's [`MINOR`].
+        /// [`MINOR`] of the helper.
         minor: u16,
-        /// The helper's version.
+        /// The version of the helper.
         version: String,
         /// The user whose connections can be redirected.
         uid: u32,
-        /// That user's group: programs that run with another one are not redirected.
+        /// The primary group of the user. Programs with another group are not redirected.
         gid: u32,
     },
-    /// The redirects are what the request asked for.
+    /// The redirects were replaced.
     Applied {
-        /// The request's.
+        /// The ID of the request.
         id: u64,
-        /// How many there are.
+        /// The number of redirects.
         redirects: usize,
     },
-    /// To [`Request::Status`].
+    /// The answer to [`Request::Status`].
     Status {
-        /// The request's.
+        /// The ID of the request.
         id: u64,
         /// The current redirects.
         redirects: Vec<Redirect>,
     },
-    /// To [`Request::Stop`]; the helper exits.
+    /// The answer to [`Request::Stop`]. The helper exits.
     Stopped {
-        /// The request's.
+        /// The ID of the request.
         id: u64,
     },
-    /// Nothing has changed.
+    /// The request was refused. Nothing has changed.
     Refused {
-        /// The request's, if there was one that could be read.
+        /// The ID of the request; `None` if it could not be parsed.
         id: Option<u64>,
-        /// Why.
+        /// The reason.
         refusal: Refusal,
     },
 }
@@ -116,174 +119,174 @@ pub enum Answer {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    // At the start
-    /// The helper's file is setuid or setgid.
+    // Refusals to start
+    /// The executable is setuid or setgid.
     SetUid,
-    /// The helper runs as root, and `sudo` has not said for which user.
+    /// The helper runs as root without the variables of sudo.
     NoCaller,
-    /// The helper has not got its capabilities.
+    /// The helper lacks capabilities.
     NoCapability {
-        /// What keeps them from it.
+        /// The reason.
         why: Missing,
     },
-    /// `no_new_privs` is set for the BEAM and so for all it starts; file capabilities have no effect.
+    /// `no_new_privs` is set in the BEAM, so file capabilities have no effect.
     NoNewPrivs,
-    /// The helper's file is on a file system that is mounted `nosuid`.
+    /// The executable is on a file system mounted with `nosuid`.
     Nosuid,
-    /// No cgroup2 file system at `/sys/fs/cgroup` or `/sys/fs/cgroup/unified`.
+    /// No cgroup v2 at `/sys/fs/cgroup` or `/sys/fs/cgroup/unified`.
     NoCgroup2,
-    /// The helper does not run in its user's slice.
+    /// The helper is not in the slice of its user.
     NoUserSlice {
-        /// The cgroup in which it runs.
+        /// The cgroup of the helper.
         cgroup: String,
         /// The user.
         uid: u32,
     },
-    /// The kernel has no type information (BTF), or not what the programs need of it.
+    /// The kernel has no type information (BTF), or a type or member is missing.
     NoBtf {
-        /// What is missing.
+        /// The missing file, type or member.
         name: String,
     },
-    /// The kernel did not load the programs or the map.
+    /// The kernel rejected the programs or the map.
     NoBpf {
-        /// What was asked of it.
+        /// The operation.
         step: String,
-        /// Its answer.
+        /// The error.
         problem: String,
     },
-    /// A program of an admin, here or in a parent cgroup, allows no other beside it.
+    /// A program attached to this or a parent cgroup allows no other programs.
     ExclusiveProgram {
-        /// The helper's cgroup.
+        /// The cgroup.
         cgroup: String,
     },
-    /// Attaching would switch off a program that an admin has attached to a parent cgroup.
+    /// Attaching would disable a program that is attached to a parent cgroup.
     WouldHide {
         /// The parent cgroup.
         cgroup: String,
     },
-    /// There are [`MAX_HELPERS`] programs on the user's slice already.
+    /// The user's slice already has [`MAX_HELPERS`] programs.
     TooMany {
-        /// How many may be there.
+        /// The limit.
         limit: u32,
     },
-    /// The kernel took the programs, and they do not do what they are for.
+    /// The self-test failed: the programs were loaded but do not work.
     NotLed {
         /// The test that failed.
         test: String,
     },
 
-    // For a request
-    /// The frame is no request.
+    // Refusals of a request
+    /// The frame is not a valid request.
     Malformed {
-        /// The parser's message.
+        /// The message of the parser.
         problem: String,
     },
     /// The frame is longer than [`MAX_FRAME`].
     TooLong {
-        /// The length that it begins with.
+        /// The length in the prefix.
         length: u32,
     },
-    /// A frame of length zero.
+    /// The frame is empty.
     Empty,
-    /// The library's major version is another one.
+    /// The library has another major version.
     WrongVersion {
-        /// The helper's [`MAJOR`].
+        /// [`MAJOR`] of the helper.
         major: u16,
-        /// The helper's [`MINOR`].
+        /// [`MINOR`] of the helper.
         minor: u16,
     },
-    /// The first frame is not a hello.
+    /// The first request is not a hello.
     NoHello,
     /// A second hello.
     SecondHello,
-    /// There is no process with the id that the hello gives.
+    /// There is no process with the PID in the hello.
     NoSuchProcess {
-        /// The id.
+        /// The PID.
         pid: u32,
     },
     /// More than [`MAX_REDIRECTS`].
     TooManyRedirects {
-        /// How many were asked for.
+        /// The number of redirects in the request.
         count: usize,
     },
-    /// A destination that no pod can have.
+    /// A destination that cannot be a pod.
     BadDestination {
         /// The destination.
         to: SocketAddr,
-        /// What it is instead.
+        /// The kind of address.
         why: Destination,
     },
     /// A port below [`MIN_PORT`].
     LowPort {
-        /// The redirect's destination.
+        /// The destination.
         to: SocketAddr,
         /// The port.
         port: u16,
     },
-    /// A destination that occurs twice.
+    /// A duplicate destination.
     Twice {
         /// The destination.
         to: SocketAddr,
     },
-    /// Nothing listens on the redirect's port.
+    /// Nothing listens on the port.
     NoListener {
         /// The port.
         via: u16,
     },
-    /// Another user listens on the redirect's port.
+    /// Another user listens on the port.
     ForeignListener {
         /// The port.
         via: u16,
-        /// The other user.
+        /// The owner of the listener.
         uid: u32,
     },
 
     /// A system call failed.
     Kernel {
-        /// What was asked of the kernel.
+        /// The operation.
         step: String,
-        /// Its answer.
+        /// The error.
         problem: String,
     },
 }
 
-/// What keeps the helper from its capabilities.
+/// Why the helper lacks capabilities.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Missing {
-    /// The file has none, or not all of them.
+    /// The executable does not have all file capabilities.
     FileCapabilities,
-    /// The bounding set does not have them, as in most containers.
+    /// The bounding set lacks a capability, as in most containers.
     BoundingSet,
-    /// The process is in a user namespace of its own.
+    /// The helper runs in a user namespace.
     UserNamespace,
-    /// None of these.
+    /// Another reason.
     Unknown,
 }
 
-/// What an address is that no pod can have.
+/// A kind of address that cannot be a pod's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
-    /// This machine's own.
+    /// An address of this machine.
     Local,
     /// 127.0.0.0/8 or `::1`.
     Loopback,
     /// 0.0.0.0/8 or `::`.
     Unspecified,
-    /// Many machines.
+    /// Multicast.
     Multicast,
-    /// All machines.
+    /// Broadcast.
     Broadcast,
-    /// Only valid on one link.
+    /// Link-local.
     LinkLocal,
     /// 240.0.0.0/4.
     Reserved,
-    /// An IPv4 address in an IPv6 one.
+    /// IPv4-mapped or IPv4-compatible.
     Mapped,
 }
 
-/// Reads the length before a frame.
+/// Parses the length prefix.
 ///
 /// # Errors
 /// [`Refusal::TooLong`], [`Refusal::Empty`]
@@ -296,105 +299,33 @@ pub fn frame_length(header: [u8; 4]) -> Result<usize, Refusal> {
     }
 }
 
-/// Reads a request.
+/// Parses a request.
 ///
 /// # Errors
 /// [`Refusal::Malformed`]
 pub fn request(frame: &[u8]) -> Result<Request, Refusal> {
     serde_json::from_slice(frame).map_err(|error| {
-        // The parser quotes its input.
+        // Truncated, because the parser quotes its input.
         Refusal::Malformed { problem: error.to_string().chars().take(200).collect() }
     })
 }
 
-/// Reads an answer.
+/// Parses an answer.
 ///
 /// # Errors
-/// What the parser says.
+/// The message of the parser.
 pub fn answer(frame: &[u8]) -> Result<Answer, String> {
     serde_json::from_slice(frame).map_err(|error| error.to_string())
 }
 
-/// Writes a request or an answer, without its length.
+/// Serializes a request or an answer, without the length prefix.
 ///
 /// # Panics
-/// Never: these types have nothing in them that JSON has not.
+/// Never: JSON can represent all values of these types.
 #[must_use]
 pub fn encode<T: Serialize>(message: &T) -> Vec<u8> {
     serde_json::to_vec(message).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    fn longest() -> Redirect {
-        let to = "[ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff]:65535".parse().unwrap();
-        Redirect { to, via: 65535 }
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let to = "10.244.1.8:4369".parse().unwrap();
-        for sent in [
-            Request::Hello { major: 2, minor: 0, pid: 77 },
-            Request::Apply { id: 1, redirects: vec![Redirect { to, via: 40001 }, longest()] },
-            Request::Status { id: u64::MAX },
-            Request::Stop { id: 0 },
-        ] {
-            assert_eq!(request(&encode(&sent)).unwrap(), sent);
-        }
-        for sent in [
-            Answer::Refused { id: None, refusal: Refusal::Twice { to } },
-            Answer::Refused {
-                id: Some(3),
-                refusal: Refusal::NoCapability { why: Missing::BoundingSet },
-            },
-            Answer::Applied { id: 1, redirects: 2 },
-        ] {
-            assert_eq!(answer(&encode(&sent)).unwrap(), sent);
-        }
-    }
-
-    // An installed helper is older or newer than the library: the bytes must stay as they are.
-    #[test]
-    fn the_encoding_does_not_change() {
-        let to = "10.244.1.8:4369".parse().unwrap();
-        let sent = Request::Apply { id: 1, redirects: vec![Redirect { to, via: 40001 }] };
-        let text = r#"{"apply":{"id":1,"redirects":[{"to":"10.244.1.8:4369","via":40001}]}}"#;
-        assert_eq!(encode(&sent), text.as_bytes());
-        let hello = br#"{"hello":{"major":1,"minor":9,"pid":5,"new_field":true}}"#;
-        assert_eq!(request(hello).unwrap(), Request::Hello { major: 1, minor: 9, pid: 5 });
-        let refused = Answer::Refused { id: None, refusal: Refusal::NoCgroup2 };
-        assert_eq!(encode(&refused), br#"{"refused":{"id":null,"refusal":"no_cgroup2"}}"#);
-    }
-
-    #[test]
-    fn the_longest_set_fits() {
-        let redirects = vec![longest(); MAX_REDIRECTS];
-        assert!(encode(&Request::Apply { id: u64::MAX, redirects }).len() <= MAX_FRAME);
-    }
-
-    #[test]
-    fn what_is_no_request_is_refused() {
-        for bad in [
-            "",
-            "null",
-            "{}",
-            "[]",
-            "{\"apply\":{}}",
-            "{\"apply\":{\"id\":-1,\"redirects\":[]}}",
-            "{\"exec\":{\"id\":1}}",
-            "{\"apply\":{\"id\":1,\"redirects\":[{\"to\":\"x\",\"via\":1}]}}",
-            "{\"apply\":{\"id\":1,\"redirects\":[{\"to\":\"1.2.3.4:5\",\"via\":99999}]}}",
-            "{\"apply\":{\"id\":1,\"redirects\":[{\"to\":\"1.2.3.4:5\",\"via\":9,\"uid\":0}]}}",
-        ] {
-            assert!(matches!(request(bad.as_bytes()), Err(Refusal::Malformed { .. })), "{bad}");
-        }
-        assert_eq!(frame_length([0; 4]), Err(Refusal::Empty));
-        assert_eq!(frame_length([0, 2, 0, 0]).unwrap(), MAX_FRAME);
-        assert_eq!(frame_length([0, 2, 0, 1]), Err(Refusal::TooLong { length: 131_073 }));
-    }
-}
+mod tests;

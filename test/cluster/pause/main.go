@@ -1,4 +1,4 @@
-// Command pause holds a pod's namespaces open until it is told to end.
+// Command pause keeps the namespaces of a pod open until it gets SIGTERM.
 package main
 
 import (

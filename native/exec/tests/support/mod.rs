@@ -1,7 +1,8 @@
-//! Listeners in place of a pod's ports, and the test itself as the command that connects to them.
+//! Listeners in place of a pod, and the test binary as the command that connects to them.
 //!
-//! All addresses are this machine's own: what is not redirected is refused, and nothing leaves.
-#![allow(dead_code)] // each file of tests takes what it needs
+//! All addresses are loopback addresses. A connection that is not redirected is refused and never
+//! leaves the machine.
+#![allow(dead_code)] // not every test file uses everything
 
 use std::{
     env,
@@ -9,26 +10,28 @@ use std::{
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Output},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-/// A pod's epmd and node, the same of another pod, and a pod with an IPv6 address.
+use nix::{sys::signal::kill, unistd::Pid};
+
+/// epmd and node of a pod, those of another pod, and an IPv6 pod.
 pub const EPMD: &str = "127.77.0.1:4369";
 pub const NODE: &str = "127.77.0.1:5555";
 pub const OTHER_POD: &str = "127.77.0.2:4369";
 pub const MAPPED: &str = "[::ffff:127.77.0.1]:4369";
-/// Nobody listens on this port of the loopback.
+/// A loopback port without a listener.
 pub const IPV6: &str = "[::1]:3";
 pub const RUNNER: &str = env!("CARGO_BIN_EXE_k8s_connect_exec");
 
 const MARK: &str = "K8S_CONNECT_UNDER_RUNNER";
 
-/// Runs `body` in this test, under the runner. Each target greets with its own name.
+/// Runs `body` in this test binary under the runner. Each target greets with its name.
 pub fn under_runner(test: &str, body: impl FnOnce()) {
     under_runner_with(test, |_command| {}, body);
 }
 
-/// The same, where `prepare` may change how the runner is started.
+/// As `under_runner`. `prepare` can change the command that starts the runner.
 pub fn under_runner_with(test: &str, prepare: impl FnOnce(&mut Command), body: impl FnOnce()) {
     if env::var_os(MARK).is_some() {
         return body();
@@ -48,11 +51,11 @@ pub fn under_runner_with(test: &str, prepare: impl FnOnce(&mut Command), body: i
     prepare(&mut command);
     let output = command.output().expect("the runner starts");
     assert!(output.status.success(), "{test} under the runner: {}", words(&output));
-    // A filter that no test matches would be a success, too.
+    // If the filter matched no test, the test binary would succeed, too.
     assert!(words(&output).contains("1 passed"), "{}", words(&output));
 }
 
-/// A listener that says `name` to everybody.
+/// A listener that greets each connection with `name`.
 pub fn greeter(address: &str, name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind(address).expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -64,7 +67,7 @@ pub fn greeter(address: &str, name: &'static str) -> SocketAddr {
     address
 }
 
-/// What is said at an address; an error's number where there is no connection.
+/// The greeting at an address, or the errno of `connect()`.
 pub fn greeting(address: &str) -> Result<String, i32> {
     let stream = TcpStream::connect(address).map_err(|error| error.raw_os_error().unwrap_or(0))?;
     Ok(read(stream))
@@ -77,7 +80,7 @@ pub fn read(mut stream: TcpStream) -> String {
     text
 }
 
-/// Runs a command line of a shell under the runner.
+/// Runs a shell command line under the runner.
 pub fn run(line: &str) -> Output {
     Command::new(RUNNER).args(["--", "sh", "-c", line]).output().expect("the runner starts")
 }
@@ -87,20 +90,20 @@ pub fn words(output: &Output) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
-/// What a kernel or a container may refuse.
+/// A system call that an old kernel or a container rejects.
 #[derive(Clone, Copy)]
 pub enum Denied {
-    /// `seccomp()` as a whole.
+    /// The system call `seccomp()`.
     Seccomp,
-    /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`, which is newer.
+    /// The newer flag `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV`.
     KillableWait,
-    /// `CLOSE_RANGE_CLOEXEC`, which is newer.
+    /// The newer flag `CLOSE_RANGE_CLOEXEC`.
     CloseRange,
-    /// What Yama forbids.
+    /// What Yama can forbid.
     Ptrace,
 }
 
-/// Starts the command where that is refused.
+/// Denies the system call to the command.
 pub fn deny(command: &mut Command, denied: Denied) {
     use std::os::unix::process::CommandExt;
 
@@ -130,6 +133,18 @@ pub fn deny(command: &mut Command, denied: Denied) {
     );
     let program: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
     let apply = move || seccompiler::apply_filter(&program).map_err(std::io::Error::other);
-    // SAFETY: between fork and exec, two system calls.
+    // SAFETY: makes only two system calls between fork and exec.
     unsafe { command.pre_exec(apply) };
+}
+
+/// Waits until the process has ended.
+pub fn is_gone(pid: Pid) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(10) {
+        if kill(pid, None).is_err() {
+            return true;
+        }
+        std::thread::yield_now();
+    }
+    false
 }

@@ -1,24 +1,24 @@
-//! The question that is asked for each accepted connection: whose is it?
+//! How long it takes to look up the owner of an accepted connection.
 
 use crate::{
-    ground::{Ground, SESSION, Who},
-    set_up::{Life, POD, Way},
+    environment::{Environment, RunAs, SESSION},
+    set_up::{Life, Method, POD},
     stopwatch::{Stopwatch, many_sockets},
     table::{Series, in_turns, section},
 };
 
 const FEW: usize = 10;
-/// In each round.
+/// Per round.
 const LOOKUPS: usize = 20;
 
-/// Asked by the user, of redirected connections.
-pub fn measure(ground: &Ground, rounds: usize) -> String {
-    let mut user = Stopwatch::start(ground, &Who::user().within(SESSION));
-    let mut helper = Life::new(ground, POD, user.listener.port());
+/// Lookups by the user, of redirected connections.
+pub fn measure(environment: &Environment, rounds: usize) -> String {
+    let mut user = Stopwatch::start(environment, &RunAs::user().within(SESSION));
+    let mut helper = Life::new(environment, POD, user.listener.port());
     helper.set_up();
-    let name = |others| format!("beside {others} other sockets");
+    let name = |others| format!("with {others} other sockets");
     let mut series = [FEW, many_sockets()].map(|others| (others, Series::new(name(others))));
-    // Each takes long: thousands of sockets are opened and closed.
+    // Fewer rounds, because each opens and closes thousands of sockets.
     for round in 0..rounds.div_ceil(5) {
         let mut order: Vec<_> = series.iter_mut().collect();
         in_turns(round, &mut order, |(others, series)| {
@@ -26,5 +26,5 @@ pub fn measure(ground: &Ground, rounds: usize) -> String {
         });
     }
     helper.tear_down();
-    section("whose an accepted connection is", &[&series[0].1, &series[1].1])
+    section("look up the owner of an accepted connection", &[&series[0].1, &series[1].1])
 }

@@ -1,4 +1,4 @@
-//! Two redirects, set up and removed.
+//! Adding and removing two redirects.
 
 use std::{
     fmt::Write as _,
@@ -9,33 +9,33 @@ use std::{
 };
 
 use crate::{
-    ground::{Ground, SESSION, USER, Who},
+    environment::{Environment, RunAs, SESSION, USER},
     helper::{self, Helper},
     process::find,
     stopwatch::Stopwatch,
     table::{Series, in_turns, section},
 };
 
-/// epmd's port and a node's, at an address where neither listens.
+/// The ports of epmd and of a node, at an address where nothing listens on them.
 pub const POD: [&str; 2] = ["10.9.0.2:4369", "10.9.0.2:5555"];
-/// There is no route to this one.
+/// An address without a route.
 const FAR_POD: [&str; 2] = ["10.77.0.8:4369", "10.77.0.8:5555"];
 
-/// A way to redirect connections to both ports of a pod to one listener.
-pub trait Way {
+/// A method to redirect two ports of a pod to one listener.
+pub trait Method {
     fn set_up(&mut self);
     fn tear_down(&mut self);
 }
 
-struct Candidate<'ground> {
+struct Candidate<'environment> {
     pod: [&'static str; 2],
-    way: Box<dyn Way + 'ground>,
+    way: Box<dyn Method + 'environment>,
     up: Series,
     down: Series,
 }
 
-impl<'ground> Candidate<'ground> {
-    fn new(name: &str, pod: [&'static str; 2], way: impl Way + 'ground) -> Self {
+impl<'environment> Candidate<'environment> {
+    fn new(name: &str, pod: [&'static str; 2], way: impl Method + 'environment) -> Self {
         Self { pod, way: Box::new(way), up: Series::new(name), down: Series::new(name) }
     }
 
@@ -46,62 +46,62 @@ impl<'ground> Candidate<'ground> {
     }
 }
 
-/// In turns.
-pub fn measure(ground: &Ground, rounds: usize) -> String {
-    let mut user = Stopwatch::start(ground, &Who::user().within(SESSION));
-    let mut candidates = candidates(ground, user.listener.port());
+/// Interleaved.
+pub fn measure(environment: &Environment, rounds: usize) -> String {
+    let mut user = Stopwatch::start(environment, &RunAs::user().within(SESSION));
+    let mut candidates = candidates(environment, user.listener.port());
     for round in 0..rounds {
         in_turns(round, &mut candidates, |candidate| candidate.round(&mut user));
     }
     let ups: Vec<_> = candidates.iter().map(|candidate| &candidate.up).collect();
     let downs: Vec<_> = candidates.iter().map(|candidate| &candidate.down).collect();
-    section("two redirects set up", &ups) + &section("and removed", &downs)
+    section("add two redirects", &ups) + &section("remove two redirects", &downs)
 }
 
-fn candidates(ground: &Ground, via: u16) -> Vec<Candidate<'_>> {
-    let running = Running { helper: start_helper(ground), via };
+fn candidates(environment: &Environment, via: u16) -> Vec<Candidate<'_>> {
+    let running = Running { helper: start_helper(environment), via };
     let mut all = vec![
         Candidate::new(
-            "iptables-nft, a process for each rule",
+            "iptables-nft, one process per rule",
             POD,
-            Iptables::new(ground, "iptables-nft", via),
+            Iptables::new(environment, "iptables-nft", via),
         ),
         Candidate::new("nft -f -, one process", POD, Nft::new(via)),
-        Candidate::new("our helper, running: one request", POD, running),
-        Candidate::new("our helper, its whole life", POD, Life::new(ground, POD, via)),
+        Candidate::new("helper, already running: one request", POD, running),
+        Candidate::new("helper, including start and stop", POD, Life::new(environment, POD, via)),
         Candidate::new(
-            "the same, for an address without a route",
+            "helper, including start and stop, without a route",
             FAR_POD,
-            Life::new(ground, FAR_POD, via),
+            Life::new(environment, FAR_POD, via),
         ),
     ];
-    let legacy = Iptables::new(ground, "iptables-legacy", via);
+    let legacy = Iptables::new(environment, "iptables-legacy", via);
     if legacy.works() {
-        all.insert(1, Candidate::new("iptables-legacy, a process for each rule", POD, legacy));
+        all.insert(1, Candidate::new("iptables-legacy, one process per rule", POD, legacy));
     } else {
-        println!("without iptables-legacy: this kernel does not support it");
+        println!("skipped: iptables-legacy is not supported by this kernel");
     }
     all
 }
 
-/// The user's, started as a BEAM of the user's would start it; ready.
-fn start_helper(ground: &Ground) -> Helper {
-    let mut command = Command::new(helper::path(ground));
-    // This process is in the user's session already.
-    Helper::ready_by(ground, command.uid(USER).gid(USER).env_clear())
+/// A helper of the user, started as a BEAM would start it, that is ready.
+fn start_helper(environment: &Environment) -> Helper {
+    let mut command = Command::new(helper::path(environment));
+    // This process is already in the user's session.
+    Helper::ready_by(environment, command.uid(USER).gid(USER).env_clear())
 }
 
 fn apply(helper: &mut Helper, pod: [&str; 2], via: u16) {
     helper.apply(&pod.map(|to| (to, via))).expect("a listener of the user's");
 }
 
-/// A helper that runs before and afterwards.
+/// A helper that is already running.
 struct Running {
     helper: Helper,
     via: u16,
 }
 
-impl Way for Running {
+impl Method for Running {
     fn set_up(&mut self) {
         apply(&mut self.helper, POD, self.via);
     }
@@ -111,24 +111,24 @@ impl Way for Running {
     }
 }
 
-/// A helper from its start to its end.
-pub struct Life<'ground> {
-    ground: &'ground Ground,
+/// A helper, including start and stop.
+pub struct Life<'environment> {
+    environment: &'environment Environment,
     pod: [&'static str; 2],
     via: u16,
     helper: Option<Helper>,
 }
 
-impl<'ground> Life<'ground> {
-    /// Not started yet.
-    pub fn new(ground: &'ground Ground, pod: [&'static str; 2], via: u16) -> Self {
-        Self { ground, pod, via, helper: None }
+impl<'environment> Life<'environment> {
+    /// Does not start it.
+    pub fn new(environment: &'environment Environment, pod: [&'static str; 2], via: u16) -> Self {
+        Self { environment, pod, via, helper: None }
     }
 }
 
-impl Way for Life<'_> {
+impl Method for Life<'_> {
     fn set_up(&mut self) {
-        apply(self.helper.insert(start_helper(self.ground)), self.pod, self.via);
+        apply(self.helper.insert(start_helper(self.environment)), self.pod, self.via);
     }
 
     fn tear_down(&mut self) {
@@ -136,7 +136,7 @@ impl Way for Life<'_> {
     }
 }
 
-/// As the article of 2018 does by hand.
+/// The manual iptables rules of the recipe.
 struct Iptables {
     program: PathBuf,
     lock: PathBuf,
@@ -144,13 +144,13 @@ struct Iptables {
 }
 
 impl Iptables {
-    fn new(ground: &Ground, name: &str, via: u16) -> Self {
-        Self { program: program(name), lock: ground.file("xtables.lock"), via }
+    fn new(environment: &Environment, name: &str, via: u16) -> Self {
+        Self { program: program(name), lock: environment.file("xtables.lock"), via }
     }
 
     fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
-        // This machine's own lock is for this machine's own rules.
+        // Not the lock of this machine, because the rules are in another namespace.
         command.env("XTABLES_LOCKFILE", &self.lock).args(["-t", "nat"]).stdin(Stdio::null());
         command
     }
@@ -172,7 +172,7 @@ impl Iptables {
     }
 }
 
-impl Way for Iptables {
+impl Method for Iptables {
     fn set_up(&mut self) {
         self.each("-A");
     }
@@ -182,20 +182,20 @@ impl Way for Iptables {
     }
 }
 
-/// A table of its own.
+/// A new nft table.
 pub struct Nft {
     program: PathBuf,
     via: u16,
 }
 
 impl Nft {
-    /// Not there yet.
+    /// Does not create it.
     pub fn new(via: u16) -> Self {
         Self { program: program("nft"), via }
     }
 }
 
-impl Way for Nft {
+impl Method for Nft {
     fn set_up(&mut self) {
         let mut table = "table ip k8s_connect_bench {\n chain output {\n".to_owned();
         table += "  type nat hook output priority -100; policy accept;\n";
@@ -218,7 +218,7 @@ impl Way for Nft {
     }
 }
 
-/// Found once: a search would be a part of every start.
+/// Finds the executable once, so that the search is not measured.
 fn program(name: &str) -> PathBuf {
     find(name).unwrap_or_else(|| panic!("{name} is not installed"))
 }

@@ -1,6 +1,6 @@
-//! The processes that are measured. Each is a plain one of its user, measures inside, and answers
-//! with the times; it has both ends of its connections: with nobody to wake, what is measured is the
-//! kernel's work alone.
+//! The measured processes. Each is an ordinary process of its user, which takes the times itself.
+//! It has both ends of its connections, so no other process has to wake up, and only the kernel is
+//! measured.
 
 use std::{
     io::{self, Read, Write},
@@ -15,40 +15,42 @@ use nix::{
 };
 
 use crate::{
-    ground::{Ground, Who},
+    environment::{Environment, RunAs},
     process::Process,
     table::in_turns,
 };
 
-/// In each round, for each address.
+/// Per round and address.
 const SAMPLES: usize = 50;
-/// The first ones are not like the others, and are not measured.
+/// The first samples are slower and are discarded.
 const WARM_UP: usize = 50;
 
-/// The measuring side of a process.
+/// The controlling side of a measured process.
 pub struct Stopwatch {
     process: Process,
-    /// The address of its listener.
+    /// The address of the process's listener.
     pub listener: SocketAddr,
 }
 
 impl Stopwatch {
-    /// One of somebody's.
-    pub fn start(ground: &Ground, who: &Who) -> Self {
-        let mut process = Process::start(ground.command(who, &ground.plain()).arg("stopwatch"));
+    /// Starts a process of this user.
+    pub fn start(environment: &Environment, run_as: &RunAs) -> Self {
+        let mut process =
+            Process::start(environment.command(run_as, &environment.plain()).arg("stopwatch"));
         let listener = process.line().parse().expect("an address");
         Self { process, listener }
     }
 
-    /// Connects to each address in turns; each has to arrive at this process's own listener. The
-    /// times of `connect()` and of a round trip of 64 bytes, for each address.
+    /// Connects to each address in turn. Each connection must reach this process's listener.
+    /// Returns the times of `connect()` and of a 64-byte round trip for each address.
     pub fn traffic(&mut self, addresses: &[SocketAddr]) -> Vec<[Vec<Duration>; 2]> {
         let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
         self.process.send(format!("traffic {}\n", addresses.join(" ")).as_bytes());
         addresses.iter().map(|_| [(); 2].map(|()| self.read(SAMPLES))).collect()
     }
 
-    /// How long it takes to ask whose an accepted connection is, beside so many other sockets.
+    /// Measures the lookup of the owner of an accepted connection, with this number of other
+    /// sockets open.
     pub fn lookups(&mut self, address: SocketAddr, others: usize, count: usize) -> Vec<Duration> {
         self.process.send(format!("lookups {address} {others} {count}\n").as_bytes());
         self.read(count)
@@ -62,7 +64,7 @@ impl Stopwatch {
     }
 }
 
-/// The measured side: a command a line, until the end of the input.
+/// The measured process: reads one command per line until end of file.
 pub fn main() {
     allow_sockets();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -103,7 +105,7 @@ impl Connection {
     }
 
     fn accept(client: TcpStream, listener: &TcpListener) -> Self {
-        // NAT may have changed the port of who connects; nobody else does.
+        // NAT may have changed the source port, so it is not compared. No other process connects.
         let (server, _) = listener.accept().unwrap();
         for end in [&client, &server] {
             end.set_nodelay(true).unwrap();
@@ -119,15 +121,15 @@ impl Connection {
         self.client.read_exact(&mut bytes).unwrap();
     }
 
-    /// With something unread it is reset, and not remembered for a minute (`TIME_WAIT`): what comes
-    /// after it must not be measured among thousands of those.
+    /// With unread data, closing resets the connection and leaves no `TIME_WAIT` socket. Thousands
+    /// of these would change the measurements.
     fn close(mut self) {
         self.server.write_all(b"x").unwrap();
         drop(self.client);
     }
 }
 
-/// One address, and what was measured there.
+/// An address and its samples.
 struct Path {
     to: SocketAddr,
     connects: Vec<Duration>,
@@ -174,7 +176,7 @@ fn lookups(
     count: usize,
 ) -> Vec<Duration> {
     let here = listener.local_addr().unwrap();
-    // Both ends of a connection are sockets.
+    // Each connection has two sockets.
     let others: Vec<_> = (0..others / 2).map(|_| Connection::open(here, listener)).collect();
     let mut kernel = SockDiag::open().unwrap();
     let mut lookup = || {
@@ -193,7 +195,7 @@ fn lookups(
 
 const MANY: usize = 10_000;
 
-/// As many sockets as the limit on descriptors lets a process have, with some to spare.
+/// The number of sockets within the limit on descriptors, with a reserve.
 pub fn many_sockets() -> usize {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     MANY.min(usize::try_from(hard).unwrap_or(usize::MAX) - 100)

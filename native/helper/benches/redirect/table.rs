@@ -1,18 +1,18 @@
-//! What was measured, as a table; and whose turn it is.
+//! The table of results, and interleaving.
 
 use std::{
     fmt::Write as _,
     time::{Duration, Instant},
 };
 
-/// What was measured under one name: the samples of each round.
+/// The samples of one metric, per round.
 pub struct Series {
     name: String,
     rounds: Vec<Vec<Duration>>,
 }
 
 impl Series {
-    /// Nothing yet.
+    /// An empty series.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), rounds: vec![] }
     }
@@ -22,19 +22,19 @@ impl Series {
         self.rounds.push(samples);
     }
 
-    /// Adds a round of one sample: how long this takes.
+    /// Adds a round with one sample: the run time of `work`.
     pub fn time(&mut self, work: impl FnOnce()) {
         let start = Instant::now();
         work();
         self.push(vec![start.elapsed()]);
     }
 
-    /// The given percentile of all samples.
+    /// A percentile of all samples.
     fn percentile(&self, percent: usize) -> Duration {
         percentile(percent, &self.rounds.concat())
     }
 
-    /// Round by round, as the machine is not the same all the time.
+    /// Per round, because the load of the machine changes between rounds.
     fn ratios(&self, base: &Self) -> Vec<f64> {
         assert_eq!(self.rounds.len(), base.rounds.len());
         let median = |samples: &Vec<Duration>| percentile(50, samples).as_secs_f64();
@@ -51,11 +51,11 @@ fn percentile(percent: usize, samples: &[Duration]) -> Duration {
     sorted[(sorted.len() * percent).div_ceil(100) - 1]
 }
 
-/// The median of what is sorted, and half of the width of its 95 % confidence interval, which is
-/// between two of the values whatever their distribution.
+/// The median of sorted values, and half of the width of its 95 % confidence interval, which does
+/// not depend on the distribution.
 fn median(sorted: &[f64]) -> (f64, f64) {
     let (middle, mut below) = (sorted.len() / 2, 0);
-    // 0.98 is half of 1.96, a normal distribution's; below² ≤ 0.98² × n in whole numbers.
+    // 0.98 is half of 1.96, the normal quantile: below² ≤ 0.98² × n, in integers.
     while (below + 1) * (below + 1) * 10_000 <= 9_604 * sorted.len() {
         below += 1;
     }
@@ -64,7 +64,7 @@ fn median(sorted: &[f64]) -> (f64, f64) {
     (sorted[middle], (high - low) / 2.0)
 }
 
-/// A part of the table; the others are compared with the first.
+/// A section of the table. The first series is the baseline.
 pub fn section(title: &str, all: &[&Series]) -> String {
     let mut out = format!("\n{title:<58}{:>10}{:>10}{:>8}{:>8}\n", "median", "p99", "ratio", "±");
     for series in all {
@@ -85,7 +85,7 @@ fn time(time: Duration) -> String {
     }
 }
 
-/// Does it for all; none is always the first, nor always after the same one.
+/// Calls `work` for all, in another order each round.
 pub fn in_turns<T>(round: usize, all: &mut [T], mut work: impl FnMut(&mut T)) {
     let count = all.len();
     for place in 0..count {

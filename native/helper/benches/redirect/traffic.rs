@@ -1,16 +1,16 @@
-//! What redirects cost the connections of their user, and of everybody else.
+//! The cost of redirects for connections of the user and of others.
 
 use std::net::SocketAddr;
 
 use crate::{
-    ground::{Ground, OTHER_SESSION, SERVICE, SESSION, Who},
-    set_up::{Life, Nft, POD, Way},
+    environment::{Environment, OTHER_SESSION, RunAs, SERVICE, SESSION},
+    set_up::{Life, Method, Nft, POD},
     stopwatch::Stopwatch,
     table::{Series, in_turns, section},
 };
 
-/// What there is while it is measured: nothing, nothing (how far two measurements of the same are
-/// apart), our helper, or a rule of NAT.
+/// What is installed during a measurement: nothing, nothing again (to show the noise), the helper,
+/// or a NAT rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
     Bare,
@@ -35,7 +35,7 @@ impl Path {
     }
 }
 
-/// A process, and what it measures.
+/// A process and its paths.
 struct Subject {
     name: &'static str,
     stopwatch: Stopwatch,
@@ -43,19 +43,19 @@ struct Subject {
 }
 
 impl Subject {
-    fn new(ground: &Ground, name: &'static str, who: &Who) -> Self {
-        let stopwatch = Stopwatch::start(ground, who);
-        let names = ["no redirects", "no redirects, once more", "our helper", "a rule of nft"];
+    fn new(environment: &Environment, name: &'static str, run_as: &RunAs) -> Self {
+        let stopwatch = Stopwatch::start(environment, run_as);
+        let names = ["no redirects", "no redirects, again", "helper", "nft rule"];
         let path = |(stage, name)| Path::new(stage, stopwatch.listener, name);
         let paths = STAGES.into_iter().zip(names).map(path).collect();
         Self { name, stopwatch, paths }
     }
 
-    /// Is redirected as well.
+    /// Adds a redirected path.
     fn redirected(mut self) -> Self {
         let to = POD[1].parse().unwrap();
-        self.paths.push(Path::new(Stage::Helper, to, "our helper, redirected by it"));
-        self.paths.push(Path::new(Stage::Nft, to, "a rule of nft, redirected by it"));
+        self.paths.push(Path::new(Stage::Helper, to, "helper, redirected connection"));
+        self.paths.push(Path::new(Stage::Nft, to, "nft rule, redirected connection"));
         self
     }
 
@@ -75,31 +75,31 @@ impl Subject {
             section(&format!("{what}, {}", self.name), &all)
         };
         part("connect()", |path| &path.connects)
-            + &part("64 bytes there and back", |path| &path.round_trips)
+            + &part("round trip of 64 bytes", |path| &path.round_trips)
     }
 }
 
-/// All in each round, at each stage.
-pub fn measure(ground: &Ground, rounds: usize) -> String {
-    let (user, other, root) = (Who::user(), Who::other(), Who::root());
+/// Measures all subjects at each stage, in each round.
+pub fn measure(environment: &Environment, rounds: usize) -> String {
+    let (user, other, root) = (RunAs::user(), RunAs::other(), RunAs::root());
     let mut subjects = [
-        Subject::new(ground, "the user", &user.within(SESSION)).redirected(),
-        Subject::new(ground, "another user in the user's slice", &other.within(SESSION)),
-        Subject::new(ground, "root in the user's slice", &root.within(SESSION)),
-        Subject::new(ground, "another user in another slice", &other.within(OTHER_SESSION)),
-        Subject::new(ground, "root in another slice", &root.within(SERVICE)),
+        Subject::new(environment, "the user", &user.within(SESSION)).redirected(),
+        Subject::new(environment, "another user in the user's slice", &other.within(SESSION)),
+        Subject::new(environment, "root in the user's slice", &root.within(SESSION)),
+        Subject::new(environment, "another user in another slice", &other.within(OTHER_SESSION)),
+        Subject::new(environment, "root in another slice", &root.within(SERVICE)),
     ];
     let via = subjects[0].stopwatch.listener.port();
-    let (mut helper, mut nft) = (Life::new(ground, POD, via), Nft::new(via));
+    let (mut helper, mut nft) = (Life::new(environment, POD, via), Nft::new(via));
     for round in 0..rounds {
         in_turns(round, &mut STAGES.clone(), |stage| {
-            // What starts and ends leaves caches behind which cost more than what is measured here:
-            // they have to be the same at each stage.
+            // Starting and stopping leaves caches that cost more than the effect measured here, so
+            // they must be the same at each stage.
             if *stage != Stage::Helper {
                 helper.set_up();
                 helper.tear_down();
             }
-            let way: Option<&mut dyn Way> = match stage {
+            let way: Option<&mut dyn Method> = match stage {
                 Stage::Bare | Stage::BareAgain => None,
                 Stage::Helper => Some(&mut helper),
                 Stage::Nft => Some(&mut nft),
@@ -112,7 +112,7 @@ pub fn measure(ground: &Ground, rounds: usize) -> String {
     subjects.iter().map(Subject::sections).collect()
 }
 
-fn at_stage(way: Option<&mut dyn Way>, work: impl FnOnce()) {
+fn at_stage(way: Option<&mut dyn Method>, work: impl FnOnce()) {
     match way {
         Some(way) => {
             way.set_up();

@@ -1,12 +1,12 @@
-//! BPF instructions as data, and their encoding: <https://docs.kernel.org/bpf/standardization/instruction-set.html>.
+//! Encodes BPF instructions: <https://docs.kernel.org/bpf/standardization/instruction-set.html>.
 //!
-//! A program is a table of operations, each with a comment. Jumps name a [`Label`]; the assembler
-//! finds its distance.
+//! A program is a table of operations, each with a comment. The assembler resolves jumps to a
+//! [`Label`].
 
 use std::collections::HashMap;
 
-/// A register. `R1` to `R5` are a call's arguments and lost after it, `R0` is its result, `R6` to
-/// `R9` are kept, `R10` points behind the stack.
+/// A register. `R0` has the result of a call, `R1` to `R5` its arguments, which the call clobbers.
+/// `R6` to `R9` are callee-saved. `R10` is the frame pointer.
 #[allow(missing_docs)] // see above
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Register {
@@ -23,7 +23,7 @@ pub enum Register {
     R10,
 }
 
-/// How much a load or a store moves.
+/// The size of a load or store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// One byte.
@@ -36,35 +36,35 @@ pub enum Size {
     B64,
 }
 
-/// A place in a program.
+/// A position in a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Label {
-    /// Let the connection go on as it is.
+    /// Do not change the connection.
     Untouched,
-    /// `connect()` answers `ECONNREFUSED`.
+    /// `connect()` fails with `ECONNREFUSED`.
     Refused,
-    /// The listener is checked, and the result in `R7`.
+    /// The listener was checked; the result is in `R7`.
     Release,
-    /// Begins the way to the outermost user namespace of its owner; there are several such loops.
-    Climb(u8),
-    /// It is found.
-    Outermost(u8),
-    /// The end of one of several alternatives.
-    After(Choice),
-    /// The other one of two alternatives.
+    /// Start of a loop to the outermost user namespace. There are several such loops.
+    Loop(u8),
+    /// End of the loop.
+    LoopEnd(u8),
+    /// End of both branches.
+    EndIf(Choice),
+    /// Start of the second branch.
     Else(Choice),
 }
 
-/// A choice that a program makes.
+/// A condition with two branches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Choice {
-    /// Whose capabilities count.
+    /// Which user namespace the capabilities belong to.
     Namespace,
     /// Whether the process is dumpable.
     Dumpable,
-    /// IPv4 inside of IPv6, for the listener.
+    /// Whether the address is IPv4-mapped, to look up the listener.
     LookUpMapped,
-    /// IPv4 inside of IPv6, for the new address.
+    /// Whether the address is IPv4-mapped, to rewrite it.
     RewriteMapped,
 }
 
@@ -75,15 +75,15 @@ pub enum Op {
     Move(Register, Register),
     /// `first = number`
     Set(Register, i32),
-    /// `first = number`, of 64 bits
+    /// `first = number` (64 bits)
     Set64(Register, u64),
-    /// `first = ` the map with this descriptor
+    /// `first =` the map with this descriptor
     SetMap(Register, i32),
     /// `first += number`
     Add(Register, i32),
-    /// `first &= number`, in 32 bits
+    /// `first &= number` (32 bits)
     And32(Register, i32),
-    /// `first |= second`, in 32 bits
+    /// `first |= second` (32 bits)
     Or32(Register, Register),
     /// `first = *(second + offset)`
     Load(Size, Register, Register, i16),
@@ -91,41 +91,40 @@ pub enum Op {
     Store(Size, Register, i16, Register),
     /// `*(first + offset) = number`
     StoreNumber(Size, Register, i16, i32),
-    /// Calls a helper function of the kernel.
+    /// Calls a BPF helper function.
     Call(i32),
     /// Jumps.
     Jump(Label),
-    /// Jumps where the lower 32 bits are this number.
+    /// Jumps if the lower 32 bits are equal to the number.
     JumpIf(Register, i32, Label),
-    /// Jumps where the lower 32 bits are another number.
+    /// Jumps if the lower 32 bits are not equal to the number.
     JumpUnless(Register, i32, Label),
-    /// Jumps where the lower 32 bits are less than this number.
+    /// Jumps if the lower 32 bits are less than the number.
     JumpIfLess(Register, i32, Label),
-    /// Jumps where the first is more than the second; all 64 bits, unsigned.
+    /// Jumps if first > second (64 bits, unsigned).
     JumpIfMore(Register, Register, Label),
-    /// Jumps where all 64 bits are zero.
+    /// Jumps if the register is zero (64 bits).
     JumpIfNull(Register, Label),
-    /// Jumps where the 64 bits of both differ.
+    /// Jumps if the registers differ (64 bits).
     JumpUnlessSame(Register, Register, Label),
-    /// Names the next operation.
-    Place(Label),
+    /// Defines a label at this position.
+    Define(Label),
     /// Returns `R0`.
     Exit,
 }
 
-/// An operation and the reason for it.
+/// An operation and its comment.
 pub type Line = (Op, &'static str);
 
-/// Encodes a program; `None` where a label is missing or too far away, which a test of each program
-/// rules out.
+/// Encodes a program; `None` if a label is undefined or out of range. Tests assemble each program.
 #[must_use]
 pub fn assemble(program: &[Line]) -> Option<Vec<u8>> {
-    let mut places = HashMap::new();
+    let mut labels = HashMap::new();
     let mut length = 0_i64;
     for (op, _) in program {
         match op {
-            Op::Place(label) => {
-                places.insert(*label, length);
+            Op::Define(label) => {
+                labels.insert(*label, length);
             }
             other => length += slots(other),
         }
@@ -134,17 +133,17 @@ pub fn assemble(program: &[Line]) -> Option<Vec<u8>> {
     let mut position = 0;
     for (op, _) in program {
         position += slots(op);
-        let distance = |label: &Label| i16::try_from(places.get(label)? - position).ok();
+        let distance = |label: &Label| i16::try_from(labels.get(label)? - position).ok();
         encode(op, distance, &mut bytes)?;
     }
     Some(bytes)
 }
 
-/// How many instructions an operation is.
+/// The number of instructions of an operation.
 #[must_use]
 pub fn slots(op: &Op) -> i64 {
     match op {
-        Op::Place(_) => 0,
+        Op::Define(_) => 0,
         Op::Set64(..) | Op::SetMap(..) => 2,
         _ => 1,
     }
@@ -156,7 +155,7 @@ fn encode(op: &Op, distance: impl Fn(&Label) -> Option<i16>, out: &mut Vec<u8>) 
         Op::Move(to, from) => put(out, 0xbf, *to, *from, 0, 0),
         Op::Set(to, number) => put(out, 0xb7, *to, R0, 0, *number),
         Op::Set64(to, number) => put64(out, *to, R0, *number),
-        // The number in the source register says that the constant is a descriptor.
+        // This source register marks the constant as a map descriptor.
         Op::SetMap(to, map) => put64(out, *to, Register::R1, u64::try_from(*map).ok()?),
         Op::Add(to, number) => put(out, 0x07, *to, R0, 0, *number),
         Op::And32(to, number) => put(out, 0x54, *to, R0, 0, *number),
@@ -182,7 +181,7 @@ fn encode(op: &Op, distance: impl Fn(&Label) -> Option<i16>, out: &mut Vec<u8>) 
         Op::JumpIfMore(one, other, label) => put(out, 0x2d, *one, *other, distance(label)?, 0),
         Op::JumpIfNull(register, label) => put(out, 0x15, *register, R0, distance(label)?, 0),
         Op::JumpUnlessSame(one, other, label) => put(out, 0x5d, *one, *other, distance(label)?, 0),
-        Op::Place(_) => {}
+        Op::Define(_) => {}
         Op::Exit => put(out, 0x95, R0, R0, 0, 0),
     }
     Some(())
@@ -224,7 +223,7 @@ mod tests {
         let program = [
             (Op::Jump(Label::Refused), ""),
             (Op::Set64(Register::R1, 1 << 40), "two instructions"),
-            (Op::Place(Label::Refused), "none"),
+            (Op::Define(Label::Refused), "none"),
             (Op::Exit, ""),
             (Op::Jump(Label::Refused), "backwards"),
         ];
@@ -234,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_to_nowhere_is_not_assembled() {
+    fn a_jump_to_an_undefined_label_is_rejected() {
         assert_eq!(assemble(&[(Op::Jump(Label::Untouched), "")]), None);
     }
 }

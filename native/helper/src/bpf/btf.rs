@@ -1,28 +1,28 @@
-//! The kernel's own type information, from which the programs get the offsets of structure members
-//! by name: <https://docs.kernel.org/bpf/btf.html>. No length or index in it is trusted.
+//! Reads BTF, the type information of the kernel, for the offsets of structure members:
+//! <https://docs.kernel.org/bpf/btf.html>. Every length and index is checked.
 
 use std::io::Read;
 
 use k8s_connect_wire::Refusal;
 
-/// Where the running kernel offers it.
+/// The BTF of the running kernel.
 const PATH: &str = "/sys/kernel/btf/vmlinux";
-/// Several times what a kernel has.
+/// Several times the size of the BTF of a kernel.
 const MAX_SIZE: u64 = 64 * 1024 * 1024;
 const MAGIC: u16 = 0xeb9f;
 
 const PTR: u32 = 2;
 const STRUCT: u32 = 4;
 const UNION: u32 = 5;
-/// Typedef, volatile, const, restrict and type tag: another name for another type.
+/// Typedef, volatile, const, restrict and type tag: they refer to another type.
 const ALIASES: [u32; 5] = [8, 9, 10, 11, 18];
-/// Members in members in members; the kernel has three levels.
+/// Nesting of anonymous members. The kernel has three levels.
 const MAX_DEPTH: u32 = 16;
 
 /// Type information.
 pub struct Btf {
     bytes: Vec<u8>,
-    /// Where each type begins; the type 0 is `void`.
+    /// The offset of each type. Type 0 is `void`.
     types: Vec<usize>,
     strings: usize,
 }
@@ -30,18 +30,18 @@ pub struct Btf {
 /// `struct btf_type`
 #[derive(Clone, Copy)]
 struct Type {
-    /// Where what follows it begins.
-    rest: usize,
+    /// The offset of the data after `struct btf_type`.
+    data: usize,
     name: u32,
     kind: u32,
     members: usize,
     bit_fields: bool,
-    /// The type that it refers to.
-    other: u32,
+    /// The ID of the type that this type refers to.
+    referenced: u32,
 }
 
 impl Btf {
-    /// Reads the running kernel's.
+    /// Reads the BTF of the running kernel.
     ///
     /// # Errors
     /// [`Refusal::NoBtf`]
@@ -53,7 +53,7 @@ impl Btf {
         Self::parse(bytes).ok_or_else(missing)
     }
 
-    /// Reads it from bytes; `None` where they are something else.
+    /// Parses BTF; `None` if it is invalid.
     #[must_use]
     pub fn parse(bytes: Vec<u8>) -> Option<Self> {
         let word = |at| usize::try_from(u32_at(&bytes, at)?).ok();
@@ -73,7 +73,7 @@ impl Btf {
         Some(btf)
     }
 
-    /// A structure, by its name.
+    /// Finds a structure by name.
     ///
     /// # Errors
     /// [`Refusal::NoBtf`]
@@ -86,22 +86,22 @@ impl Btf {
             .ok_or_else(|| Refusal::NoBtf { name: name.into() })
     }
 
-    /// The offset in bits of the first member that is `wanted`, by its name and type.
-    fn find(&self, structure: Type, depth: u32, wanted: &Wanted) -> Option<u32> {
+    /// The bit offset of the first member for which `matches` returns true.
+    fn find(&self, structure: Type, depth: u32, matches: &Matcher) -> Option<u32> {
         for member in 0..structure.members {
-            let at = structure.rest + 12 * member;
+            let at = structure.data + 12 * member;
             let (name, kind) = (u32_at(&self.bytes, at)?, u32_at(&self.bytes, at + 4)?);
             let offset = u32_at(&self.bytes, at + 8)?;
             let offset = if structure.bit_fields { offset & 0x00ff_ffff } else { offset };
             let name = self.name(name);
-            if wanted(self, name, kind) {
+            if matches(self, name, kind) {
                 return Some(offset);
             }
             if name.is_empty()
                 && depth > 0
                 && let Some(inner) = self.resolve(kind)
                 && [STRUCT, UNION].contains(&inner.kind)
-                && let Some(inside) = self.find(inner, depth - 1, wanted)
+                && let Some(inside) = self.find(inner, depth - 1, matches)
             {
                 return offset.checked_add(inside);
             }
@@ -109,43 +109,43 @@ impl Btf {
         None
     }
 
-    /// The type behind its other names.
-    fn resolve(&self, number: u32) -> Option<Type> {
-        let mut found = self.numbered(number)?;
+    /// Follows typedefs and qualifiers to the actual type.
+    fn resolve(&self, id: u32) -> Option<Type> {
+        let mut found = self.type_by_id(id)?;
         for _ in 0..MAX_DEPTH {
             if !ALIASES.contains(&found.kind) {
                 return Some(found);
             }
-            found = self.numbered(found.other)?;
+            found = self.type_by_id(found.referenced)?;
         }
         None
     }
 
-    fn numbered(&self, number: u32) -> Option<Type> {
-        if number == 0 {
+    fn type_by_id(&self, id: u32) -> Option<Type> {
+        if id == 0 {
             return None;
         }
-        self.read(*self.types.get(usize::try_from(number).ok()?)?)
+        self.read(*self.types.get(usize::try_from(id).ok()?)?)
     }
 
     fn read(&self, at: usize) -> Option<Type> {
         let info = u32_at(&self.bytes, at + 4)?;
         Some(Type {
-            rest: at + 12,
+            data: at + 12,
             name: u32_at(&self.bytes, at)?,
             kind: info >> 24 & 0x1f,
             members: usize::try_from(info & 0xffff).ok()?,
             bit_fields: info >> 31 == 1,
-            other: u32_at(&self.bytes, at + 8)?,
+            referenced: u32_at(&self.bytes, at + 8)?,
         })
     }
 
     fn name(&self, offset: u32) -> &str {
         let start =
             usize::try_from(offset).ok().and_then(|offset| self.strings.checked_add(offset));
-        let rest = start.and_then(|start| self.bytes.get(start..)).unwrap_or_default();
-        let length = rest.iter().position(|byte| *byte == 0).unwrap_or(0);
-        std::str::from_utf8(&rest[..length]).unwrap_or_default()
+        let data = start.and_then(|start| self.bytes.get(start..)).unwrap_or_default();
+        let length = data.iter().position(|byte| *byte == 0).unwrap_or(0);
+        std::str::from_utf8(&data[..length]).unwrap_or_default()
     }
 }
 
@@ -156,8 +156,8 @@ pub struct Structure<'a> {
 }
 
 impl Structure<'_> {
-    /// The offset in bytes of a member. As in C, a member of an anonymous structure or union inside
-    /// counts as a member.
+    /// The byte offset of a member. Members of anonymous structures and unions are included, as in
+    /// C.
     ///
     /// # Errors
     /// [`Refusal::NoBtf`]
@@ -165,21 +165,21 @@ impl Structure<'_> {
         self.search(member, &|_, name, _| name == member)
     }
 
-    /// The offset of the member that points to the structure `pointee`, whatever its name.
+    /// The byte offset of the first member that is a pointer to the structure `pointee`.
     ///
     /// # Errors
     /// [`Refusal::NoBtf`]
     pub fn offset_of_pointer(&self, pointee: &str) -> Result<i16, Refusal> {
         self.search(pointee, &|btf, _, kind| {
             let member = btf.resolve(kind).filter(|member| member.kind == PTR);
-            let target = member.and_then(|member| btf.resolve(member.other));
+            let target = member.and_then(|member| btf.resolve(member.referenced));
             target.is_some_and(|target| target.kind == STRUCT && btf.name(target.name) == pointee)
         })
     }
 
-    fn search(&self, member: &str, wanted: &Wanted) -> Result<i16, Refusal> {
+    fn search(&self, member: &str, matches: &Matcher) -> Result<i16, Refusal> {
         self.btf
-            .find(self.found, MAX_DEPTH, wanted)
+            .find(self.found, MAX_DEPTH, matches)
             .and_then(|bits| i16::try_from(bits / 8).ok())
             .ok_or_else(|| Refusal::NoBtf {
                 name: format!("{}.{member}", self.btf.name(self.found.name)),
@@ -187,11 +187,11 @@ impl Structure<'_> {
     }
 }
 
-/// Decides by a member's name and the number of its type.
-type Wanted<'a> = dyn Fn(&Btf, &str, u32) -> bool + 'a;
+/// Decides by the name and type ID of a member.
+type Matcher<'a> = dyn Fn(&Btf, &str, u32) -> bool + 'a;
 
 impl Type {
-    /// Where the next type begins; `None` for a kind that is not known.
+    /// The offset of the next type; `None` if the kind is unknown.
     fn end(&self) -> Option<usize> {
         let length = match self.kind {
             // Integer, variable, declaration tag.
@@ -206,7 +206,7 @@ impl Type {
             2 | 7..=12 | 16 | 18 => 0,
             _ => return None,
         };
-        Some(self.rest + length)
+        Some(self.data + length)
     }
 }
 

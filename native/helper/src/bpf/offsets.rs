@@ -1,4 +1,4 @@
-//! Where the running kernel keeps what decides whose a process and a socket are.
+//! Offsets of the kernel structures that identify the owner of a process and of a socket.
 
 use k8s_connect_wire::Refusal;
 
@@ -7,9 +7,9 @@ use super::btf::Btf;
 /// Offsets in bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct Offsets {
-    /// `task_struct.cred`: the credentials that the kernel checks now.
+    /// `task_struct.cred`: the subjective credentials, used for permission checks.
     pub cred: i16,
-    /// `task_struct.real_cred`: the process's own.
+    /// `task_struct.real_cred`: the objective credentials of the process.
     pub real_cred: i16,
     /// `cred.uid`, `euid`, `suid`, `fsuid`
     pub uids: [i16; 4],
@@ -19,14 +19,13 @@ pub struct Offsets {
     pub cap_permitted: i16,
     /// `cred.user_ns`
     pub user_ns: i16,
-    /// Of user namespaces.
+    /// Offsets in `user_namespace`.
     pub namespace: Namespace,
-    /// Of a process's memory.
+    /// Offsets of the dumpable flag.
     pub dumpable: Dumpable,
     /// `sock.sk_uid`
     pub sk_uid: i16,
-    /// `sock.sk_ack_backlog` and `sk_max_ack_backlog`: how many connections wait to be accepted, and
-    /// how many may.
+    /// `sock.sk_ack_backlog` and `sk_max_ack_backlog`: length and limit of the accept queue.
     pub queue: [i16; 2],
     /// `sock_common.skc_cookie`
     pub skc_cookie: i16,
@@ -34,27 +33,27 @@ pub struct Offsets {
     pub skc_state: i16,
 }
 
-/// Of `user_namespace`.
+/// Offsets in `user_namespace`.
 #[derive(Debug, Clone, Copy)]
 pub struct Namespace {
-    /// 0 for the initial one.
+    /// Nesting level, 0 for the initial namespace.
     pub level: i16,
-    /// Who has created it.
+    /// The user who created it.
     pub owner: i16,
-    /// The one in which it was created.
+    /// The parent namespace.
     pub parent: i16,
 }
 
-/// Where `PR_SET_DUMPABLE` is kept.
+/// The location of the dumpable flag (`PR_SET_DUMPABLE`).
 #[derive(Debug, Clone, Copy)]
 pub struct Dumpable {
-    /// In `task_struct`, the pointer to what has the next two.
+    /// In `task_struct`: the pointer to the structure with the next two members.
     pub holder: i16,
-    /// Its flag or flags; see [`Dumpable::mask`].
+    /// The flag, or the flags that contain it, see [`Dumpable::mask`].
     pub flag: i16,
-    /// The user namespace that was current when the program was executed.
+    /// The user namespace at the time of `execve`.
     pub user_ns: i16,
-    /// The bits of the flag. They are 1 where its user may trace the process.
+    /// The mask of the flag. The masked value is 1 if the user may trace the process.
     pub mask: i32,
 }
 
@@ -62,10 +61,10 @@ pub struct Dumpable {
 const MMF_DUMPABLE_MASK: i32 = 3;
 
 impl Offsets {
-    /// Finds all of them.
+    /// Reads all offsets.
     ///
     /// # Errors
-    /// [`Refusal::NoBtf`], with the first that is missing.
+    /// [`Refusal::NoBtf`] with the first missing member.
     pub fn find(btf: &Btf) -> Result<Self, Refusal> {
         let (task, cred) = (btf.structure("task_struct")?, btf.structure("cred")?);
         let (namespace, sock) = (btf.structure("user_namespace")?, btf.structure("sock")?);
@@ -102,7 +101,7 @@ impl Offsets {
 }
 
 impl Dumpable {
-    /// Linux 7.2 has moved it from `mm_struct`, whose flags are still there without it.
+    /// Linux 7.2 moved the flag from `mm_struct` to `task_exec_state`.
     fn find(btf: &Btf) -> Result<Self, Refusal> {
         let task = btf.structure("task_struct")?;
         if let Ok(state) = btf.structure("task_exec_state") {

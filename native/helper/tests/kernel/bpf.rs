@@ -1,4 +1,4 @@
-//! bpf(2) as root: what is attached, programs of an admin's, and what a map holds.
+//! bpf(2) as root: attached programs, programs of an admin, and contents of maps.
 
 use std::{
     fs::File,
@@ -25,7 +25,7 @@ pub const OVERRIDE: u32 = 1;
 /// `BPF_F_ALLOW_MULTI`
 pub const MULTI: u32 = 2;
 
-/// The two hooks, by their `enum bpf_attach_type`.
+/// The two hooks (`enum bpf_attach_type`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hook {
     /// `BPF_CGROUP_INET4_CONNECT`
@@ -36,7 +36,7 @@ pub enum Hook {
 
 pub const HOOKS: [Hook; 2] = [Hook::Connect4, Hook::Connect6];
 
-/// What has an id.
+/// Kinds of BPF objects that have an ID.
 #[derive(Clone, Copy)]
 pub enum Kind {
     Program,
@@ -64,7 +64,7 @@ fn call(command: u32, numbers: &[u32], buffers: &mut [(usize, &mut [u8])]) -> io
     sys::bpf(command, &mut attributes(numbers), buffers)
 }
 
-/// All ids of a kind.
+/// All IDs of this kind.
 pub fn ids(kind: Kind) -> io::Result<Vec<u32>> {
     let command = match kind {
         Kind::Program => 11,
@@ -82,7 +82,7 @@ pub fn ids(kind: Kind) -> io::Result<Vec<u32>> {
     }
 }
 
-/// A descriptor of what has this id.
+/// Opens the object with this ID.
 pub fn by_id(kind: Kind, id: u32) -> io::Result<OwnedFd> {
     let command = match kind {
         Kind::Program => 13,
@@ -92,34 +92,34 @@ pub fn by_id(kind: Kind, id: u32) -> io::Result<OwnedFd> {
     call(command, &[id], &mut []).map(sys::own)
 }
 
-/// A map of one entry.
+/// Creates a map with one entry.
 pub fn make_map() -> io::Result<OwnedFd> {
     call(MAP_CREATE, &[1, 4, 4, 1], &mut []).map(sys::own)
 }
 
-/// How many programs are attached to a cgroup's hook itself.
+/// The number of programs attached directly to a hook of a cgroup.
 pub fn query(cgroup: &File, hook: Hook) -> io::Result<u32> {
     let mut asked = attributes(&[number(cgroup), hook as u32]);
     sys::bpf(QUERY, &mut asked, &mut [])?;
     Ok(at(&asked, 24))
 }
 
-/// How many programs are attached to both hooks of a cgroup.
+/// The number of programs attached to both hooks of a cgroup.
 pub fn attached(cgroup: &Path) -> u32 {
-    let folder = File::open(cgroup).expect("the cgroup");
-    HOOKS.iter().map(|hook| query(&folder, *hook).expect("root may ask")).sum()
+    let directory = File::open(cgroup).expect("the cgroup");
+    HOOKS.iter().map(|hook| query(&directory, *hook).expect("running as root")).sum()
 }
 
-/// A map that somebody else made.
+/// A map of another process.
 pub struct Map {
     descriptor: OwnedFd,
     key: usize,
     value: usize,
 }
 
-/// The newest map of this name.
+/// The newest map with this name.
 pub fn newest_map(name: &str) -> Option<Map> {
-    let ids = ids(Kind::Map).expect("root may ask");
+    let ids = ids(Kind::Map).expect("running as root");
     ids.into_iter().rev().find_map(|id| Map::open(id, name))
 }
 
@@ -134,7 +134,7 @@ impl Map {
         named.then_some(Self { descriptor: map, key, value })
     }
 
-    /// All that it holds.
+    /// All entries.
     pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let mut found = vec![];
         let mut key = vec![0; self.key];
@@ -157,18 +157,18 @@ impl Map {
         }
     }
 
-    /// Writes one entry over what is there.
+    /// Overwrites an entry.
     pub fn write(&self, key: &[u8], value: &[u8]) {
         let (mut key, mut value) = (key.to_vec(), value.to_vec());
         let buffers = &mut [(8, &mut key[..]), (16, &mut value[..])];
-        call(MAP_UPDATE, &[number(&self.descriptor)], buffers).expect("root may write");
+        call(MAP_UPDATE, &[number(&self.descriptor)], buffers).expect("running as root");
     }
 }
 
-/// One instruction: operation, destination, source, offset, number.
+/// An instruction: opcode, destination, source, offset, immediate.
 type Instruction = (u8, u8, u8, i16, i32);
 
-/// `struct bpf_sock_addr` has the port here, in network order.
+/// The offset of the port in `struct bpf_sock_addr`, in network byte order.
 const USER_PORT: i16 = 24;
 const USER_IP4: i16 = 4;
 
@@ -182,19 +182,19 @@ fn network_order(port: u16) -> i32 {
     i32::from(port.to_be())
 }
 
-/// A program that changes nothing.
+/// A program that allows all connections.
 pub fn pass(hook: Hook) -> OwnedFd {
     load(hook, &[answer(1), RETURN])
 }
 
-/// A program that forbids connections to a port, with EPERM.
+/// A program that rejects connections to a port (EPERM).
 pub fn forbid(hook: Hook, port: u16) -> OwnedFd {
     let load_port = (0x61, 1, 1, USER_PORT, 0);
     let unless_equal = (0x55, 1, 0, 1, network_order(port));
     load(hook, &[load_port, answer(1), unless_equal, answer(0), RETURN])
 }
 
-/// A load balancer: IPv4 connections to a port go to a port of 127.0.0.1.
+/// A load balancer: redirects IPv4 connections from a port to a port on 127.0.0.1.
 pub fn balance(port: u16, to: u16) -> OwnedFd {
     let loopback = i32::from_ne_bytes([127, 0, 0, 1]);
     let body = [
@@ -219,21 +219,21 @@ fn load(hook: Hook, body: &[Instruction]) -> OwnedFd {
     };
     let mut code: Vec<u8> = body.iter().flat_map(encode).collect();
     let count = u32::try_from(body.len()).expect("short");
-    // Program type, length, two addresses, log, kernel version, flags, name, device, hook.
+    // Program type, length, two pointers, log, kernel version, flags, name, device, hook.
     let mut numbers = [0; 18];
     (numbers[0], numbers[1], numbers[17]) = (18, count, hook as u32);
     let buffers = &mut [(8, &mut code[..]), (16, &mut b"GPL\0".to_vec()[..])];
     sys::own(call(PROGRAM_LOAD, &numbers, buffers).expect("root may load"))
 }
 
-/// An attached program without a link: stays until it is dropped.
+/// A program attached without a link, until it is dropped.
 pub struct Attached {
     cgroup: File,
     program: OwnedFd,
     hook: Hook,
 }
 
-/// Attaches the way of old, with flags.
+/// Attaches with `BPF_PROG_ATTACH` and flags.
 pub fn attach(cgroup: &Path, program: OwnedFd, hook: Hook, flags: u32) -> io::Result<Attached> {
     let cgroup = File::open(cgroup)?;
     call(ATTACH, &[number(&cgroup), number(&program), hook as u32, flags], &mut [])?;
@@ -247,7 +247,7 @@ impl Drop for Attached {
     }
 }
 
-/// Attaches by a link, which lives as long as its descriptor.
+/// Attaches with a link, until the descriptor is closed.
 pub fn link(cgroup: &Path, program: &OwnedFd, hook: Hook) -> io::Result<OwnedFd> {
     let cgroup = File::open(cgroup)?;
     let numbers = [number(program), number(&cgroup), hook as u32, 0];

@@ -1,80 +1,81 @@
-//! The rows' side of a probe.
+//! Starts probes and reads their results.
 
 use std::path::PathBuf;
 
 use crate::{
-    ground::{Ground, POD4, SESSION, Who},
+    environment::{Environment, POD4, RunAs, SESSION},
     process::{Process, output},
 };
 
-/// A probe to be: by default the user's own program, in the session, to the pod by IPv4.
-pub struct Client<'ground> {
-    ground: &'ground Ground,
-    who: Who,
+/// A probe. By default an ordinary program of the user, in the session, that connects to the pod
+/// over IPv4.
+pub struct Client<'environment> {
+    environment: &'environment Environment,
+    run_as: RunAs,
     program: PathBuf,
-    /// The namespaces that it enters after it has become the user.
+    /// The namespaces that it enters after switching to the user.
     inner: Vec<String>,
     options: Vec<String>,
     to: String,
 }
 
-impl<'ground> Client<'ground> {
-    /// See the type.
-    pub fn new(ground: &'ground Ground) -> Self {
+impl<'environment> Client<'environment> {
+    /// The default probe.
+    pub fn new(environment: &'environment Environment) -> Self {
         Self {
-            ground,
-            who: Who::user().within(SESSION),
-            program: ground.plain(),
+            environment,
+            run_as: RunAs::user().within(SESSION),
+            program: environment.plain(),
             inner: vec![],
             options: vec![],
             to: POD4.to_owned(),
         }
     }
 
-    /// What it stands on.
-    pub fn ground(&self) -> &'ground Ground {
-        self.ground
+    /// The environment of the test.
+    pub fn environment(&self) -> &'environment Environment {
+        self.environment
     }
 
-    /// Somebody else, in the session.
-    pub fn who(mut self, who: &Who) -> Self {
-        self.who = who.within(SESSION);
+    /// Runs as another user, in the session.
+    pub fn run_as(mut self, run_as: &RunAs) -> Self {
+        self.run_as = run_as.within(SESSION);
         self
     }
 
-    /// Somebody else, or somewhere else.
-    pub fn exactly(mut self, who: &Who) -> Self {
-        self.who = who.clone();
+    /// Runs as another user, in any cgroup.
+    pub fn exactly(mut self, run_as: &RunAs) -> Self {
+        self.run_as = run_as.clone();
         self
     }
 
-    /// One of the privileged copies.
+    /// Runs one of the privileged copies.
     pub fn program(mut self, program: PathBuf) -> Self {
         self.program = program;
         self
     }
 
-    /// A launcher's option for somebody who is the user already.
+    /// Adds launcher options, applied after switching to the user.
     pub fn inner(mut self, options: &[&str]) -> Self {
         self.inner.extend(options.iter().map(ToString::to_string));
         self
     }
 
-    /// The probe's own options.
+    /// Adds options of the probe.
     pub fn options(mut self, options: &[&str]) -> Self {
         self.options.extend(options.iter().map(ToString::to_string));
         self
     }
 
-    /// Another address.
+    /// Connects to another address.
     pub fn to(mut self, to: &str) -> Self {
         to.clone_into(&mut self.to);
         self
     }
 
-    /// Starts it, and does not wait for it.
+    /// Starts the probe without waiting for it.
     pub fn spawn(&self) -> Process {
-        let plain = self.ground.plain();
+        let plain = self.environment.plain();
         let mut stages = self.inner.iter();
         let mut words: Vec<String> = vec![];
         let program = if self.inner.is_empty() { &self.program } else { &plain };
@@ -83,24 +84,24 @@ impl<'ground> Client<'ground> {
             let next = next.to_str().expect("text").to_owned();
             words.extend(["as".to_owned(), option.clone(), "--".to_owned(), next]);
         }
-        let mut command = self.ground.command(&self.who, program);
+        let mut command = self.environment.command(&self.run_as, program);
         command.args(words).arg("probe").args(&self.options).arg(&self.to);
         Process::start(&mut command)
     }
 
-    /// Starts it, and waits until it has become what it is to be.
+    /// Starts the probe and waits until it is ready.
     pub fn start(&self) -> Process {
         let mut probe = self.spawn();
         assert_eq!(probe.line(), "ready");
         probe
     }
 
-    /// What its connection comes to.
+    /// The result of its connection.
     pub fn connect(&self) -> String {
         connect(&mut self.start())
     }
 
-    /// What so many connections of one process come to.
+    /// The results of several connections of one process.
     pub fn connects(mut self, count: usize) -> Vec<String> {
         self.options.push(format!("times={count}"));
         let mut probe = self.start();
@@ -114,29 +115,29 @@ pub fn connect(probe: &mut Process) -> String {
     probe.line()
 }
 
-/// The user's program, to an address.
-pub fn user_to(ground: &Ground, to: &str) -> String {
-    Client::new(ground).to(to).connect()
+/// The result of a connection of the user.
+pub fn connect_as_user(environment: &Environment, to: &str) -> String {
+    Client::new(environment).to(to).connect()
 }
 
-/// Another user's program in the user's session, to an address.
-pub fn other_to(ground: &Ground, to: &str) -> String {
-    Client::new(ground).who(&Who::other()).to(to).connect()
+/// The result of a connection of another user in the user's session.
+pub fn connect_as_other(environment: &Environment, to: &str) -> String {
+    Client::new(environment).run_as(&RunAs::other()).to(to).connect()
 }
 
-/// Whether this arrived at the user's listener.
-pub fn is_led(said: &str) -> bool {
+/// Whether the connection reached the user's listener.
+pub fn is_redirected(said: &str) -> bool {
     said.starts_with("LISTENER saw ")
 }
 
-/// Whether this arrived at the pod.
-pub fn is_at_pod(said: &str) -> bool {
+/// Whether the connection reached the pod.
+pub fn reached_pod(said: &str) -> bool {
     said.starts_with("POD saw ")
 }
 
-/// Whether a plain process of the user may trace this one.
-pub fn user_may_trace(ground: &Ground, pid: i32) -> bool {
-    let mut command = ground.command(&Who::user(), &ground.plain());
+/// Whether an ordinary process of the user may trace this process.
+pub fn user_may_trace(environment: &Environment, pid: i32) -> bool {
+    let mut command = environment.command(&RunAs::user(), &environment.plain());
     let said = output(command.arg("seize").arg(pid.to_string()));
     match said.trim() {
         "yes" => true,

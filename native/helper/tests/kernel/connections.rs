@@ -1,15 +1,15 @@
-//! Each kind of connection.
+//! All kinds of connections.
 
 use crate::{
-    client::{Client, is_led},
-    ground::{Ground, MAPPED, POD4, POD6, Who},
+    cases::{Case, Verdict, skip},
+    client::{Client, is_redirected},
+    environment::{Environment, MAPPED, POD4, POD6, RunAs},
     helper::Helper,
-    rows::{Row, Verdict, skip},
     sniffer::Sniffer,
 };
 
-pub fn rows() -> Vec<Row> {
-    let led: [(&str, &str, &[&str]); 13] = [
+pub fn cases() -> Vec<Case> {
+    let redirected: [(&str, &str, &[&str]); 13] = [
         ("IPv4", POD4, &[]),
         ("IPv6", POD6, &[]),
         ("IPv4 on an IPv6 socket", MAPPED, &[]),
@@ -32,95 +32,99 @@ pub fn rows() -> Vec<Row> {
         ("another port, IPv6", "[fd09::2]:6444", &[]),
         ("port 0", "10.9.0.2:0", &[]),
     ];
-    let led = led.into_iter().map(|(name, to, options)| {
-        Row::maybe(&format!("connection: {name}"), move |ground| is_led_so(ground, to, options))
-    });
-    let untouched = untouched.into_iter().map(|(name, to, options)| {
-        Row::new(&format!("connection: untouched: {name}"), move |ground| {
-            is_untouched(ground, to, options);
+    let redirected = redirected.into_iter().map(|(name, to, options)| {
+        Case::maybe(&format!("connection: {name}"), move |environment| {
+            is_led_so(environment, to, options)
         })
     });
-    led.chain(untouched)
+    let untouched = untouched.into_iter().map(|(name, to, options)| {
+        Case::new(&format!("connection: untouched: {name}"), move |environment| {
+            is_untouched(environment, to, options);
+        })
+    });
+    redirected
+        .chain(untouched)
         .chain([
-            Row::new("connection: MSG_FASTOPEN with a cookie", fast_open_with_cookie),
-            Row::new("connection: bound to 10.9.0.1", |ground| {
-                bound(ground, POD4, "10.9.0.1:0", "LISTENER saw 10.9.0.1:");
+            Case::new("connection: MSG_FASTOPEN with a cookie", fast_open_with_cookie),
+            Case::new("connection: bound to 10.9.0.1", |environment| {
+                bound(environment, POD4, "10.9.0.1:0", "LISTENER saw 10.9.0.1:");
             }),
-            Row::new("connection: bound to fd09::1", |ground| {
-                bound(ground, POD6, "[fd09::1]:0", "LISTENER saw [fd09::1]:");
+            Case::new("connection: bound to fd09::1", |environment| {
+                bound(environment, POD6, "[fd09::1]:0", "LISTENER saw [fd09::1]:");
             }),
-            Row::new("connection: SO_BINDTODEVICE to the cable times out", bound_to_device),
-            Row::new("connection: getpeername names the listener", own_idea_of_the_peer),
+            Case::new("connection: SO_BINDTODEVICE to the cable times out", bound_to_device),
+            Case::new("connection: getpeername names the listener", own_idea_of_the_peer),
         ])
         .collect()
 }
 
-fn is_led_so(ground: &Ground, to: &str, options: &[&str]) -> Verdict {
-    let helper = Helper::start(ground);
+fn is_led_so(environment: &Environment, to: &str, options: &[&str]) -> Verdict {
+    let helper = Helper::start(environment);
     let sniffer = Sniffer::new();
-    let said = Client::new(ground).to(to).options(options).connect();
+    let said = Client::new(environment).to(to).options(options).connect();
     let missing = ["error ENOSYS", "error EPROTONOSUPPORT", "error ENOPROTOOPT"];
     if missing.contains(&said.as_str()) {
-        return skip(format!("this kernel says {said}"));
+        return skip(format!("unsupported by this kernel: {said}"));
     }
-    assert!(is_led(&said), "{said}");
+    assert!(is_redirected(&said), "{said}");
     assert_eq!(sniffer.count(), 0);
     helper.stop();
     Ok(())
 }
 
-/// What it comes to, but for the port, which is another one each time.
+/// The result without port numbers, which differ each time.
 fn without_ports(said: &str) -> String {
     let words = said.split_whitespace();
     let heads = words.map(|word| word.rsplit_once(':').map_or(word, |(head, _)| head));
     heads.collect::<Vec<_>>().join(" ")
 }
 
-fn is_untouched(ground: &Ground, to: &str, options: &[&str]) {
-    let client = Client::new(ground).to(to).options(options);
+fn is_untouched(environment: &Environment, to: &str, options: &[&str]) {
+    let client = Client::new(environment).to(to).options(options);
     let before = without_ports(&client.connect());
     assert!(!before.starts_with("LISTENER"), "{before}");
-    let helper = Helper::start(ground);
+    let helper = Helper::start(environment);
     assert_eq!(without_ports(&client.connect()), before);
     helper.stop();
 }
 
-fn fast_open_with_cookie(ground: &Ground) {
-    let helper = Helper::start(ground);
-    // The first one asks for the cookie, and the others have it.
-    for said in Client::new(ground).options(&["fastopen"]).connects(3) {
-        assert!(is_led(&said), "{said}");
+fn fast_open_with_cookie(environment: &Environment) {
+    let helper = Helper::start(environment);
+    // The first connection requests the TCP Fast Open cookie, the others use it.
+    for said in Client::new(environment).options(&["fastopen"]).connects(3) {
+        assert!(is_redirected(&said), "{said}");
     }
     helper.stop();
 }
 
-fn bound(ground: &Ground, to: &str, from: &str, expected: &str) {
-    let helper = Helper::start(ground);
-    let said = Client::new(ground).to(to).options(&[&format!("bind={from}")]).connect();
+fn bound(environment: &Environment, to: &str, from: &str, expected: &str) {
+    let helper = Helper::start(environment);
+    let said = Client::new(environment).to(to).options(&[&format!("bind={from}")]).connect();
     assert!(said.starts_with(expected), "{said}");
     helper.stop();
 }
 
-fn bound_to_device(ground: &Ground) {
-    let helper = Helper::start(ground);
+fn bound_to_device(environment: &Environment) {
+    let helper = Helper::start(environment);
     let sniffer = Sniffer::new();
-    let said = Client::new(ground).options(&["device=cable", "impatient"]).connect();
+    let said = Client::new(environment).options(&["device=cable", "impatient"]).connect();
     assert!(
         ["error EINPROGRESS", "error ETIMEDOUT", "error EAGAIN"].contains(&&said[..]),
         "{said}"
     );
     assert_eq!(sniffer.count(), 0);
-    // It is the socket's choice alone; another user's goes where it went.
-    let said = Client::new(ground).who(&Who::other()).options(&["device=cable"]).connect();
+    // This socket is bound to a device. Sockets of other users are not affected.
+    let said =
+        Client::new(environment).run_as(&RunAs::other()).options(&["device=cable"]).connect();
     assert!(said.starts_with("POD saw "), "{said}");
     helper.stop();
 }
 
-fn own_idea_of_the_peer(ground: &Ground) {
-    let helper = Helper::start(ground);
-    let said = Client::new(ground).connect();
+fn own_idea_of_the_peer(environment: &Environment) {
+    let helper = Helper::start(environment);
+    let said = Client::new(environment).connect();
     assert!(said.contains("peer 127.0.0.1:7001 "), "{said}");
-    let said = Client::new(ground).to(POD6).connect();
+    let said = Client::new(environment).to(POD6).connect();
     assert!(said.contains("peer [::1]:7001 "), "{said}");
     helper.stop();
 }

@@ -1,5 +1,5 @@
-//! The helper as an admin installs it, and what a library says to it: frames of JSON, written out
-//! here so that the protocol is checked from outside.
+//! The helper as an admin installs it, and its protocol. The JSON frames are written out here, so
+//! that the protocol is tested independently of the library.
 
 use std::{
     env,
@@ -11,41 +11,41 @@ use serde_json::{Value, json};
 
 use crate::{
     bpf,
-    ground::{
-        Ground, POD4, POD6, SESSION, SLICE, VIA, Who, install as copy, set_file_capabilities,
+    environment::{
+        Environment, POD4, POD6, RunAs, SESSION, SLICE, VIA, install as copy, set_file_capabilities,
     },
     process::Process,
 };
 
-/// What the helper is installed with.
+/// The capabilities of the installed helper.
 pub const CAPABILITIES: &str = "cap_bpf,cap_net_admin,cap_perfmon=p";
 
-/// The helper that is tested.
+/// The helper to test.
 pub fn built() -> PathBuf {
     let built = env!("CARGO_BIN_EXE_k8s_connect_helper");
     env::var_os("K8S_CONNECT_HELPER").map_or_else(|| built.into(), PathBuf::from)
 }
 
-/// Puts a copy with its capabilities where the user can run it.
-pub fn install(ground: &Ground) {
-    let path = path(ground);
+/// Installs a copy with the capabilities where the user can execute it.
+pub fn install(environment: &Environment) {
+    let path = path(environment);
     copy(&built(), &path, 0o755);
     set_file_capabilities(&path, CAPABILITIES);
 }
 
 /// The installed copy.
-pub fn path(ground: &Ground) -> PathBuf {
-    ground.file("helper")
+pub fn path(environment: &Environment) -> PathBuf {
+    environment.file("helper")
 }
 
 /// A copy without capabilities.
-pub fn bare(ground: &Ground) -> PathBuf {
-    let path = ground.file("bare_helper");
+pub fn bare(environment: &Environment) -> PathBuf {
+    let path = environment.file("bare_helper");
     copy(&built(), &path, 0o755);
     path
 }
 
-/// A helper that runs.
+/// A running helper.
 pub struct Helper {
     pub process: Process,
     life: i32,
@@ -53,21 +53,21 @@ pub struct Helper {
 }
 
 impl Helper {
-    /// The user's, in a session; redirects the pod's addresses to the listener.
-    pub fn start(ground: &Ground) -> Self {
-        let mut helper = Self::ready(ground, &Who::user().within(SESSION));
-        helper.apply(&[(POD4, VIA), (POD6, VIA)]).expect("a listener of the user's");
+    /// A helper of the user, in a session, which redirects the pod's addresses to the listener.
+    pub fn start(environment: &Environment) -> Self {
+        let mut helper = Self::ready(environment, &RunAs::user().within(SESSION));
+        helper.apply(&[(POD4, VIA), (POD6, VIA)]).expect("a listener of the user");
         helper
     }
 
-    /// Somebody's, without redirects.
-    pub fn ready(ground: &Ground, who: &Who) -> Self {
-        Self::ready_by(ground, &mut ground.command(who, &path(ground)))
+    /// A helper of this user, without redirects.
+    pub fn ready(environment: &Environment, run_as: &RunAs) -> Self {
+        Self::ready_by(environment, &mut environment.command(run_as, &path(environment)))
     }
 
-    /// Started by a command, without redirects.
-    pub fn ready_by(ground: &Ground, command: &mut Command) -> Self {
-        let mut helper = Self::spawn(ground, command);
+    /// A helper started with this command, without redirects.
+    pub fn ready_by(environment: &Environment, command: &mut Command) -> Self {
+        let mut helper = Self::spawn(environment, command);
         let first = helper.read();
         let ready = first.as_ref().and_then(|first| first.get("ready"));
         let ready = ready.unwrap_or_else(|| panic!("not ready: {first:?}"));
@@ -76,17 +76,17 @@ impl Helper {
         helper
     }
 
-    /// Started, and nothing read or said yet.
-    pub fn spawn(ground: &Ground, command: &mut Command) -> Self {
-        Self { process: Process::start(command), life: ground.listener.pid(), id: 0 }
+    /// Starts a helper without reading or writing.
+    pub fn spawn(environment: &Environment, command: &mut Command) -> Self {
+        Self { process: Process::start(command), life: environment.listener.pid(), id: 0 }
     }
 
-    /// The library's first words: the helper lives as long as the listener.
+    /// Sends a hello: the helper ends with the listener's process.
     pub fn greet(&mut self) {
         self.greet_for(self.life);
     }
 
-    /// The helper lives as long as this process.
+    /// Sends a hello: the helper ends with this process.
     pub fn greet_for(&mut self, pid: i32) {
         self.say(&json!({"hello": {"major": 2, "minor": 0, "pid": pid}}));
     }
@@ -97,7 +97,7 @@ impl Helper {
         self.process.send(&[&length[..], &body].concat());
     }
 
-    /// The next frame, if one comes before the end.
+    /// The next frame; `None` at end of file.
     pub fn read(&mut self) -> Option<Value> {
         let length = self.process.read(4)?;
         let length = u32::from_be_bytes(length.try_into().expect("four bytes"));
@@ -110,7 +110,7 @@ impl Helper {
         self.read().unwrap_or_else(|| panic!("no answer to {request}"))
     }
 
-    /// Makes these the redirects; or the refusal.
+    /// Replaces the redirects, or returns the refusal.
     pub fn apply(&mut self, redirects: &[(&str, u16)]) -> Result<(), Value> {
         self.id += 1;
         let set: Vec<_> = redirects.iter().map(|(to, via)| json!({"to": to, "via": via})).collect();
@@ -124,7 +124,7 @@ impl Helper {
         Ok(())
     }
 
-    /// Asks it to stop, and waits until it has.
+    /// Stops the helper and waits for its end.
     pub fn stop(mut self) {
         let answer = self.ask(&json!({"stop": {"id": 7}}));
         assert_eq!(answer, json!({"stopped": {"id": 7}}));
@@ -132,17 +132,17 @@ impl Helper {
     }
 }
 
-/// The word and the fields of the refusal of a helper that does not start.
-pub fn refusal(ground: &Ground, command: &mut Command) -> (String, Value) {
-    let mut helper = Helper::spawn(ground, command);
-    let first = helper.read().unwrap_or_else(|| panic!("it said nothing"));
+/// Kind and fields of the refusal of a helper that does not start.
+pub fn refusal(environment: &Environment, command: &mut Command) -> (String, Value) {
+    let mut helper = Helper::spawn(environment, command);
+    let first = helper.read().unwrap_or_else(|| panic!("no output"));
     let refused = first.get("refused").unwrap_or_else(|| panic!("not refused: {first}"));
     assert_eq!(refused["id"], Value::Null, "{first}");
     assert_eq!(helper.process.wait().code(), Some(1), "{first}");
     word(&refused["refusal"])
 }
 
-/// A refusal is its word, or an object with the word as its one key.
+/// A refusal is a string, or an object whose only key is the kind.
 pub fn word(refusal: &Value) -> (String, Value) {
     if let Some(word) = refusal.as_str() {
         return (word.to_owned(), Value::Null);
@@ -151,19 +151,24 @@ pub fn word(refusal: &Value) -> (String, Value) {
     (word.clone(), fields.clone())
 }
 
-/// That a helper does not start, for this reason, and leaves nothing attached.
-pub fn is_refused(ground: &Ground, who: &Who, program: &Path, expected: &str) -> Value {
-    let (word, fields) = refusal(ground, &mut ground.command(who, program));
+/// Checks that a helper refuses to start for this reason and leaves nothing attached.
+pub fn assert_refused(
+    environment: &Environment,
+    run_as: &RunAs,
+    program: &Path,
+    expected: &str,
+) -> Value {
+    let (word, fields) = refusal(environment, &mut environment.command(run_as, program));
     assert_eq!(word, expected, "{fields}");
     fields
 }
 
-/// The user, in a session, who starts the installed helper and is refused.
-pub fn user_is_refused(ground: &Ground, expected: &str) -> Value {
-    is_refused(ground, &Who::user().within(SESSION), &path(ground), expected)
+/// Checks that the installed helper, started by the user in a session, refuses to start.
+pub fn assert_user_is_refused(environment: &Environment, expected: &str) -> Value {
+    assert_refused(environment, &RunAs::user().within(SESSION), &path(environment), expected)
 }
 
-/// How many programs are attached to the user's slice; two for each helper.
-pub fn attached(ground: &Ground) -> u32 {
-    bpf::attached(&ground.cgroup(SLICE))
+/// The number of programs attached to the user's slice: two for each helper.
+pub fn attached(environment: &Environment) -> u32 {
+    bpf::attached(&environment.cgroup(SLICE))
 }

@@ -1,5 +1,5 @@
-//! Whose process it is: redirected if and only if a plain process of the user could trace that very
-//! process. Both are tried, for each kind of process that there is.
+//! Processes of all kinds: a process is redirected if and only if an ordinary process of the user
+//! may trace it. Each test checks both.
 
 use std::{
     fs,
@@ -11,73 +11,86 @@ use std::{
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 use crate::{
-    client::{Client, connect, is_at_pod, is_led, user_may_trace},
-    ground::{Ground, POD6, SESSION, USER, Who},
+    cases::{Case, Verdict, skip},
+    client::{Client, connect, is_redirected, reached_pod, user_may_trace},
+    environment::{Environment, POD6, RunAs, SESSION, USER},
     helper::Helper,
     process::Process,
-    rows::{Row, Verdict, skip},
     sys,
 };
 
-/// What is known about a kind of process.
+/// The expected result for a kind of process.
 #[derive(Clone, Copy)]
 enum Expected {
-    /// The user may trace it, and it is led.
-    Led,
-    /// The user may not trace it, and it is not led.
-    Untouched,
-    /// The user may trace it, but something else decides: whose the socket is, or which network.
-    UntouchedThough,
+    /// The user may trace it, and it is redirected.
+    Redirected,
+    /// The user may not trace it, and it is not redirected.
+    NotRedirected,
+    /// The user may trace it, but it is not redirected, because of the socket's owner or the
+    /// network.
+    TraceableNotRedirected,
 }
-use Expected::{Led, Untouched, UntouchedThough};
+use Expected::{NotRedirected, Redirected, TraceableNotRedirected};
 
 type Prepare = fn(Client) -> Client;
 
-pub fn rows() -> Vec<Row> {
-    let mut rows = vec![Row::new("identity: without a helper nobody is led", no_helper)];
-    let kinds = users_programs().chain(privileged()).chain(somebody_else()).chain(namespaces());
-    rows.extend(kinds.chain(rings()).map(|(name, expected, prepare)| {
-        Row::maybe(&format!("identity: {name}"), move |ground| check(ground, expected, prepare))
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![Case::new("identity: no redirects without a helper", no_helper)];
+    let kinds = users_programs().chain(privileged()).chain(other_identities()).chain(namespaces());
+    cases.extend(kinds.chain(rings()).map(|(name, expected, prepare)| {
+        Case::maybe(&format!("identity: {name}"), move |environment| {
+            check(environment, expected, prepare)
+        })
     }));
-    rows.extend([
-        handed("root's socket, the user's process", &Who::root(), &Who::user(), UntouchedThough),
+    cases.extend([
+        handed(
+            "root's socket, the user's process",
+            &RunAs::root(),
+            &RunAs::user(),
+            TraceableNotRedirected,
+        ),
         handed(
             "another's socket, the user's process",
-            &Who::other(),
-            &Who::user(),
-            UntouchedThough,
+            &RunAs::other(),
+            &RunAs::user(),
+            TraceableNotRedirected,
         ),
-        handed("the user's socket, root's process", &Who::user(), &Who::root(), Untouched),
-        handed("the user's socket, another's process", &Who::user(), &Who::other(), Untouched),
-        handed("the user's socket, the user's process", &Who::user(), &Who::user(), Led),
+        handed("the user's socket, root's process", &RunAs::user(), &RunAs::root(), NotRedirected),
+        handed(
+            "the user's socket, another's process",
+            &RunAs::user(),
+            &RunAs::other(),
+            NotRedirected,
+        ),
+        handed("the user's socket, the user's process", &RunAs::user(), &RunAs::user(), Redirected),
     ]);
-    rows
+    cases
 }
 
 type Kinds = Vec<(&'static str, Expected, Prepare)>;
 
 fn users_programs() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
     let kinds: Kinds = vec![
-        ("the user's program", Led, |client| client),
-        ("the user's program, IPv6", Led, |client| client.to(POD6)),
-        ("no_new_privs", Led, |client| client.who(&Who::user().and("nnp"))),
-        ("not dumpable", Untouched, |client| client.options(&["dumpable=0"])),
-        ("not dumpable, and dumpable again", Led, |client| {
+        ("the user's program", Redirected, |client| client),
+        ("the user's program, IPv6", Redirected, |client| client.to(POD6)),
+        ("no_new_privs", Redirected, |client| client.run_as(&RunAs::user().and("nnp"))),
+        ("not dumpable", NotRedirected, |client| client.options(&["dumpable=0"])),
+        ("not dumpable, and dumpable again", Redirected, |client| {
             client.options(&["dumpable=0", "dumpable=1"])
         }),
-        ("a program that its user cannot read", Untouched, |client| {
+        ("a program that its user cannot read", NotRedirected, |client| {
             let program = unreadable(&client);
             client.program(program)
         }),
-        ("ambient capability", Untouched, |client| {
-            client.who(&Who::root().and("keepcaps").and("user=4300").and("ambient=13"))
+        ("ambient capability", NotRedirected, |client| {
+            client.run_as(&RunAs::root().and("keepcaps").and("user=4300").and("ambient=13"))
         }),
-        ("other gid", Untouched, |client| client.who(&Who::root().and("user=4300:4555"))),
-        ("the user's socket from before exec", Led, |client| {
-            client.who(&Who::user().first("socket=4300")).options(&["inherited"])
+        ("other gid", NotRedirected, |client| client.run_as(&RunAs::root().and("user=4300:4555"))),
+        ("the user's socket from before exec", Redirected, |client| {
+            client.run_as(&RunAs::user().first("socket=4300")).options(&["inherited"])
         }),
-        ("root's socket from before exec", UntouchedThough, |client| {
-            client.who(&Who::user().first("socket=0")).options(&["inherited"])
+        ("root's socket from before exec", TraceableNotRedirected, |client| {
+            client.run_as(&RunAs::user().first("socket=0")).options(&["inherited"])
         }),
     ];
     kinds.into_iter()
@@ -85,78 +98,84 @@ fn users_programs() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
 
 fn privileged() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
     let kinds: Kinds = vec![
-        ("setuid root, IPv4", Untouched, setuid),
-        ("setuid root, IPv6", Untouched, |client| setuid(client).to(POD6)),
-        ("setuid root after seteuid(user)", Untouched, |client| {
+        ("setuid root, IPv4", NotRedirected, setuid),
+        ("setuid root, IPv6", NotRedirected, |client| setuid(client).to(POD6)),
+        ("setuid root after seteuid(user)", NotRedirected, |client| {
             setuid(client).options(&["drop-euid"])
         }),
-        ("setuid root after seteuid(user), dumpable", Untouched, |client| {
+        ("setuid root after seteuid(user), dumpable", NotRedirected, |client| {
             setuid(client).options(&["drop-euid", "dumpable=1"])
         }),
-        ("setuid root with a socket of the user's", Untouched, |client| {
-            setuid(client.who(&Who::user().first("socket=4300"))).options(&["inherited"])
+        ("setuid root with a socket of the user's", NotRedirected, |client| {
+            setuid(client.run_as(&RunAs::user().first("socket=4300"))).options(&["inherited"])
         }),
-        ("setuid root under no_new_privs is the user's", Led, |client| {
-            setuid(client.who(&Who::user().and("nnp")))
+        ("setuid root under no_new_privs is the user's", Redirected, |client| {
+            setuid(client.run_as(&RunAs::user().and("nnp")))
         }),
-        ("only the effective uid is another's", Untouched, |client| {
+        ("only the effective uid is another's", NotRedirected, |client| {
             setuid_other(client, &["uids=4300:4301:4300", "setfsuid=4300"])
         }),
-        ("only the saved uid is another's", Untouched, |client| {
+        ("only the saved uid is another's", NotRedirected, |client| {
             setuid_other(client, &["uids=4300:4300:4301"])
         }),
-        ("only the effective gid is another's", Untouched, |client| {
+        ("only the effective gid is another's", NotRedirected, |client| {
             setgid(client).options(&["gids=4300:4444:4300", "setfsgid=4300", "dumpable=1"])
         }),
-        // Stricter than the rule, which does not ask for them.
-        ("only the fsuid is another's", UntouchedThough, |client| {
+        // Stricter than ptrace, which does not check the fsuid.
+        ("only the fsuid is another's", TraceableNotRedirected, |client| {
             stripped_root(client, "setfsuid=4301")
         }),
-        ("only the fsgid is another's", UntouchedThough, |client| {
+        ("only the fsgid is another's", TraceableNotRedirected, |client| {
             stripped_root(client, "setfsgid=4444")
         }),
-        ("setgid", Untouched, setgid),
-        ("setgid, dumpable", Untouched, |client| setgid(client).options(&["dumpable=1"])),
-        ("setgid after setegid(user), dumpable", Untouched, |client| {
+        ("setgid", NotRedirected, setgid),
+        ("setgid, dumpable", NotRedirected, |client| setgid(client).options(&["dumpable=1"])),
+        ("setgid after setegid(user), dumpable", NotRedirected, |client| {
             setgid(client).options(&["drop-egid", "dumpable=1"])
         }),
-        ("setgid that made all gids equal and started again", Untouched, |client| {
+        ("setgid that made all gids equal and started again", NotRedirected, |client| {
             setgid(client).options(&["equal-gids"])
         }),
-        ("file capabilities", Untouched, capable),
-        ("file capabilities, dumpable", Untouched, |client| {
+        ("file capabilities", NotRedirected, capable),
+        ("file capabilities, dumpable", NotRedirected, |client| {
             capable(client).options(&["dumpable=1"])
         }),
-        ("file capability of the upper half, dumpable", Untouched, |client| {
-            let program = client.ground().highly_capable();
+        ("file capability of the upper half, dumpable", NotRedirected, |client| {
+            let program = client.environment().highly_capable();
             client.program(program).options(&["dumpable=1"])
         }),
-        ("file capabilities, dropped", Untouched, |client| capable(client).options(&["drop-caps"])),
-        ("file capabilities, dropped, dumpable", Led, |client| {
+        ("file capabilities, dropped", NotRedirected, |client| {
+            capable(client).options(&["drop-caps"])
+        }),
+        ("file capabilities, dropped, dumpable", Redirected, |client| {
             capable(client).options(&["drop-caps", "dumpable=1"])
         }),
     ];
     kinds.into_iter()
 }
 
-fn somebody_else() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
+fn other_identities() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
     let kinds: Kinds = vec![
-        ("another user", Untouched, |client| client.who(&Who::other())),
-        ("root", Untouched, root),
-        ("root with fsuid = user", Untouched, |client| root(client).options(&["setfsuid=4300"])),
-        ("root after seteuid(user)", Untouched, |client| root(client).options(&["seteuid=4300"])),
-        ("root after seteuid(user), dumpable", Untouched, |client| {
+        ("another user", NotRedirected, |client| client.run_as(&RunAs::other())),
+        ("root", NotRedirected, root),
+        ("root with fsuid = user", NotRedirected, |client| {
+            root(client).options(&["setfsuid=4300"])
+        }),
+        ("root after seteuid(user)", NotRedirected, |client| {
+            root(client).options(&["seteuid=4300"])
+        }),
+        ("root after seteuid(user), dumpable", NotRedirected, |client| {
             root(client).options(&["seteuid=4300", "dumpable=1"])
         }),
-        ("root that became the user without exec", Untouched, |client| {
+        ("root that became the user without exec", NotRedirected, |client| {
             root(client).options(&["become=4300"])
         }),
-        ("root that became the user without exec, dumpable", Led, |client| {
+        ("root that became the user without exec, dumpable", Redirected, |client| {
             root(client).options(&["become=4300", "dumpable=1"])
         }),
-        ("the user in another network namespace", UntouchedThough, |client| {
-            let netns = format!("netns={}", client.ground().pod.pid());
-            client.who(&Who::user().first(&netns))
+        ("the user in another network namespace", TraceableNotRedirected, |client| {
+            let netns = format!("netns={}", client.environment().pod.pid());
+            client.run_as(&RunAs::user().first(&netns))
         }),
     ];
     kinds.into_iter()
@@ -164,34 +183,34 @@ fn somebody_else() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
 
 fn namespaces() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
     let kinds: Kinds = vec![
-        ("own user namespace", Led, |client| client.inner(&["userns=4300"])),
-        ("own user namespace, as its root", Led, |client| client.inner(&["userns=0"])),
-        ("own user namespace in one's own", Led, |client| {
+        ("own user namespace", Redirected, |client| client.inner(&["userns=4300"])),
+        ("own user namespace, as its root", Redirected, |client| client.inner(&["userns=0"])),
+        ("nested user namespace of the user", Redirected, |client| {
             client.inner(&["userns=4300", "userns=4300"])
         }),
-        ("own user namespaces, four deep, as root", Led, |client| {
+        ("own user namespaces, four deep, as root", Redirected, |client| {
             client.inner(&["userns=0", "userns=0", "userns=0", "userns=0"])
         }),
-        // Started in there, its memory is the namespace's, and so its owner's.
-        ("own user namespace, not dumpable", Led, |client| {
+        // Executed in the namespace, so the namespace owns its memory and the user may trace it.
+        ("own user namespace, not dumpable", Redirected, |client| {
             client.inner(&["userns=4300"]).options(&["dumpable=0"])
         }),
-        ("own user namespace without exec", Led, |client| client.options(&["userns=0"])),
-        ("own user namespace without exec, not dumpable", Untouched, |client| {
+        ("own user namespace without exec", Redirected, |client| client.options(&["userns=0"])),
+        ("own user namespace without exec, not dumpable", NotRedirected, |client| {
             client.options(&["userns=0", "dumpable=0"])
         }),
-        // Stricter than the rule: its uid is another one, as in a container without root.
-        ("subordinate uid in one's own user namespace", UntouchedThough, |client| {
-            client.who(&Who::root().and("subuserns=4300"))
+        // Stricter than ptrace: its UID is another one, as in a rootless container.
+        ("subordinate uid in a user namespace of the user", TraceableNotRedirected, |client| {
+            client.run_as(&RunAs::root().and("subuserns=4300"))
         }),
-        ("setuid root in one's own user namespace", Led, |client| {
+        ("setuid root in a user namespace of the user", Redirected, |client| {
             setuid(client).inner(&["userns=4300"])
         }),
-        ("root's user namespace", Untouched, |client| {
-            client.who(&Who::root().and("rootuserns=4300"))
+        ("root's user namespace", NotRedirected, |client| {
+            client.run_as(&RunAs::root().and("rootuserns=4300"))
         }),
-        ("own user namespace in root's", Untouched, |client| {
-            client.who(&Who::root().and("rootuserns=4300")).inner(&["userns=4300"])
+        ("own user namespace in root's", NotRedirected, |client| {
+            client.run_as(&RunAs::root().and("rootuserns=4300")).inner(&["userns=4300"])
         }),
     ];
     kinds.into_iter()
@@ -199,13 +218,17 @@ fn namespaces() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
 
 fn rings() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
     let kinds: Kinds = vec![
-        ("the user's io_uring", Led, |client| client.options(&["uring"])),
-        ("the user's io_uring, worker thread", Led, |client| client.options(&["uring-worker"])),
-        ("the user's io_uring, polling thread", Led, |client| client.options(&["uring-poller"])),
-        ("root's io_uring with the user's credentials", Untouched, |client| {
+        ("the user's io_uring", Redirected, |client| client.options(&["uring"])),
+        ("the user's io_uring, worker thread", Redirected, |client| {
+            client.options(&["uring-worker"])
+        }),
+        ("the user's io_uring, polling thread", Redirected, |client| {
+            client.options(&["uring-poller"])
+        }),
+        ("root's io_uring with the user's credentials", NotRedirected, |client| {
             root(client).options(&["personality=4300"])
         }),
-        ("root's io_uring with the user's credentials, worker thread", Untouched, |client| {
+        ("root's io_uring with the user's credentials, worker thread", NotRedirected, |client| {
             root(client).options(&["personality=4300", "uring-worker"])
         }),
     ];
@@ -213,20 +236,23 @@ fn rings() -> impl Iterator<Item = (&'static str, Expected, Prepare)> {
 }
 
 fn setuid(client: Client) -> Client {
-    let program = client.ground().setuid();
+    let program = client.environment().setuid();
     client.program(program)
 }
 
-/// With a socket of the user's, without capabilities, and dumpable, so that nothing else counts.
-fn setuid_other<'ground>(client: Client<'ground>, options: &[&str]) -> Client<'ground> {
-    let program = client.ground().setuid_other();
-    let client = client.who(&Who::user().first("socket=4300")).program(program);
+/// With a socket of the user, without capabilities, and dumpable, so that only the UID differs.
+fn setuid_other<'environment>(
+    client: Client<'environment>,
+    options: &[&str],
+) -> Client<'environment> {
+    let program = client.environment().setuid_other();
+    let client = client.run_as(&RunAs::user().first("socket=4300")).program(program);
     client.options(options).options(&["dumpable=1", "inherited"])
 }
 
-/// The same by a process of root's that becomes the user but for one thing.
-fn stripped_root<'ground>(client: Client<'ground>, but: &str) -> Client<'ground> {
-    let client = client.who(&Who::root().and("socket=4300"));
+/// The same, started by root, which switches to the user except for one property.
+fn stripped_root<'environment>(client: Client<'environment>, but: &str) -> Client<'environment> {
+    let client = client.run_as(&RunAs::root().and("socket=4300"));
     client.options(&["keep-caps", "become=4300", "only-setid", but]).options(&[
         "drop-caps",
         "dumpable=1",
@@ -235,74 +261,74 @@ fn stripped_root<'ground>(client: Client<'ground>, but: &str) -> Client<'ground>
 }
 
 fn setgid(client: Client) -> Client {
-    let program = client.ground().setgid();
+    let program = client.environment().setgid();
     client.program(program)
 }
 
 fn capable(client: Client) -> Client {
-    let program = client.ground().capable();
+    let program = client.environment().capable();
     client.program(program)
 }
 
 fn root(client: Client) -> Client {
-    client.who(&Who::root())
+    client.run_as(&RunAs::root())
 }
 
 fn unreadable(client: &Client) -> PathBuf {
-    client.ground().unreadable()
+    client.environment().unreadable()
 }
 
-fn no_helper(ground: &Ground) {
-    for to in [crate::ground::POD4, POD6, crate::ground::MAPPED] {
-        let said = crate::client::user_to(ground, to);
-        assert!(is_at_pod(&said), "{to}: {said}");
+fn no_helper(environment: &Environment) {
+    for to in [crate::environment::POD4, POD6, crate::environment::MAPPED] {
+        let said = crate::client::connect_as_user(environment, to);
+        assert!(reached_pod(&said), "{to}: {said}");
     }
 }
 
-/// Why Yama would answer instead of the rule that is compared with.
+/// Why Yama would deny ptrace before the compared check; `None` if it does not.
 fn yama() -> Option<String> {
     let scope = fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope").ok()?;
     let scope = scope.trim();
     (scope > "1").then(|| format!("kernel.yama.ptrace_scope is {scope}"))
 }
 
-fn check(ground: &Ground, expected: Expected, prepare: Prepare) -> Verdict {
+fn check(environment: &Environment, expected: Expected, prepare: Prepare) -> Verdict {
     if let Some(why) = yama() {
         return skip(why);
     }
-    let helper = Helper::start(ground);
-    let mut probe = prepare(Client::new(ground)).start();
-    let verdict = judge(ground, &mut probe, expected);
+    let helper = Helper::start(environment);
+    let mut probe = prepare(Client::new(environment)).start();
+    let verdict = judge(environment, &mut probe, expected);
     helper.stop();
     verdict
 }
 
-fn judge(ground: &Ground, probe: &mut Process, expected: Expected) -> Verdict {
-    let traced = user_may_trace(ground, probe.pid());
+fn judge(environment: &Environment, probe: &mut Process, expected: Expected) -> Verdict {
+    let traced = user_may_trace(environment, probe.pid());
     let said = connect(probe);
     if said == "error ENOSYS" {
         return skip("the kernel has no io_uring");
     }
-    let led = is_led(&said);
-    assert!(led || is_at_pod(&said), "{said}");
+    let redirected = is_redirected(&said);
+    assert!(redirected || reached_pod(&said), "{said}");
     match expected {
-        Led => assert!(led && traced, "traced: {traced}, {said}"),
-        Untouched => assert!(!led && !traced, "traced: {traced}, {said}"),
-        UntouchedThough => assert!(!led && traced, "traced: {traced}, {said}"),
+        Redirected => assert!(redirected && traced, "traced: {traced}, {said}"),
+        NotRedirected => assert!(!redirected && !traced, "traced: {traced}, {said}"),
+        TraceableNotRedirected => assert!(!redirected && traced, "traced: {traced}, {said}"),
     }
     Ok(())
 }
 
-/// A socket that one process made and another one, which was sent it, connects.
-fn handed(name: &str, maker: &Who, connector: &Who, expected: Expected) -> Row {
+/// One process creates a socket, another receives and connects it.
+fn handed(name: &str, maker: &RunAs, connector: &RunAs, expected: Expected) -> Case {
     let (maker, connector) = (maker.within(SESSION), connector.within(SESSION));
-    Row::maybe(&format!("identity: sent over: {name}"), move |ground| {
-        let helper = Helper::start(ground);
-        let socket = socket_of(ground, &maker);
-        let mut probe = Client::new(ground).exactly(&connector).options(&["received"]).spawn();
+    Case::maybe(&format!("identity: sent over: {name}"), move |environment| {
+        let helper = Helper::start(environment);
+        let socket = socket_of(environment, &maker);
+        let mut probe = Client::new(environment).exactly(&connector).options(&["received"]).spawn();
         send(&probe, &socket);
         assert_eq!(probe.line(), "ready");
-        let verdict = judge(ground, &mut probe, expected);
+        let verdict = judge(environment, &mut probe, expected);
         helper.stop();
         verdict
     })
@@ -319,7 +345,7 @@ fn receive(from: &Process) -> OwnedFd {
     sys::own(sockets[0])
 }
 
-/// Sends a socket to a probe that asked for one.
+/// Sends a socket to a probe with the option `socket`.
 pub fn send(to: &Process, socket: &OwnedFd) {
     let sockets = [socket.as_raw_fd()];
     let rights = [ControlMessage::ScmRights(&sockets)];
@@ -327,9 +353,10 @@ pub fn send(to: &Process, socket: &OwnedFd) {
     sendmsg::<()>(to, &[IoSlice::new(b"x")], &rights, MsgFlags::empty(), None).expect("sent");
 }
 
-/// A socket made by somebody, for [`send`].
-pub fn socket_of(ground: &Ground, who: &Who) -> OwnedFd {
-    let mut made = Process::start(ground.command(who, &ground.plain()).arg("make-socket"));
+/// Creates a socket as this user, for [`send`].
+pub fn socket_of(environment: &Environment, run_as: &RunAs) -> OwnedFd {
+    let mut made =
+        Process::start(environment.command(run_as, &environment.plain()).arg("make-socket"));
     let socket = receive(&made);
     assert_eq!(made.line(), "up");
     socket

@@ -1,8 +1,8 @@
-//! The outer process: makes what outlives a process, starts the rows in an inner one, and removes
-//! everything, however the inner one ended.
+//! The outer process: creates what outlives a process, starts the tests in an inner process, and
+//! removes everything, however the inner process ends.
 //!
-//! The cgroups are in a cgroup of our own, which the rows see as the root of the hierarchy: nobody
-//! else's program or helper is met there. With `--machine` they are the machine's own.
+//! The cgroups are in a new cgroup that the tests see as the root of the hierarchy, without
+//! programs or helpers of others. With `--machine`, they are in the machine's root cgroup.
 
 use std::{
     env, fs, io,
@@ -22,19 +22,19 @@ use nix::{
     unistd::{Pid, geteuid},
 };
 
-use crate::ground::CGROUPS;
+use crate::environment::CGROUPS;
 
-/// Where distributions mount cgroup2, alone or beside the old hierarchies.
+/// The mount points of cgroup v2: unified, and hybrid.
 const MOUNTS: [&str; 2] = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
 
-/// Runs the rows and cleans up.
+/// Runs the tests and cleans up.
 pub fn main(arguments: &[String]) -> ExitCode {
     if !geteuid().is_root() {
-        println!("the tests on the kernel need root\ntest result: ok. 0 passed");
+        println!("permission denied: the kernel tests need root\ntest result: ok. 0 passed");
         return ExitCode::SUCCESS;
     }
     let Some(mount) = MOUNTS.into_iter().find(is_cgroup2) else {
-        println!("the tests on the kernel need cgroup2\ntest result: FAILED. 0 passed");
+        println!("unsupported: the kernel tests need cgroup v2\ntest result: FAILED. 0 passed");
         return ExitCode::FAILURE;
     };
     let kept = Kept::make(mount, arguments.iter().any(|argument| argument == "--machine"));
@@ -47,12 +47,12 @@ fn is_cgroup2(path: &&str) -> bool {
 
 struct Kept {
     mount: &'static str,
-    /// The cgroup which is the rows' root.
+    /// The root cgroup of the tests.
     root: PathBuf,
-    /// The cgroups that were not there before, parents first.
+    /// The created cgroups, parents first.
     made: Vec<PathBuf>,
-    /// A folder where setuid bits and file capabilities count.
-    folder: PathBuf,
+    /// A directory on a file system without `nosuid`.
+    directory: PathBuf,
 }
 
 impl Kept {
@@ -70,20 +70,20 @@ impl Kept {
                 made.push(path);
             }
         }
-        Self { mount, root, made, folder: make_folder() }
+        Self { mount, root, made, directory: make_folder() }
     }
 
     fn run(&self, arguments: &[String]) -> ExitCode {
         let signals: SigSet =
             [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
         signals.thread_block().expect("always allowed");
-        let mut rows = Command::new(self.folder.join("kernel"));
-        rows.arg("rows").args([
+        let mut cases = Command::new(self.directory.join("kernel"));
+        cases.arg("cases").args([
             self.mount.as_ref(),
             self.root.as_os_str(),
-            self.folder.as_os_str(),
+            self.directory.as_os_str(),
         ]);
-        let child = rows.args(arguments).stdin(Stdio::null()).spawn();
+        let child = cases.args(arguments).stdin(Stdio::null()).spawn();
         let mut child = child.expect("our own copy runs");
         let pid = Pid::from_raw(i32::try_from(child.id()).expect("small"));
         thread::spawn(move || {
@@ -103,13 +103,13 @@ impl Drop for Kept {
                 eprintln!("could not remove {}: {error}", cgroup.display());
             }
         }
-        if let Err(error) = fs::remove_dir_all(&self.folder) {
-            eprintln!("could not remove {}: {error}", self.folder.display());
+        if let Err(error) = fs::remove_dir_all(&self.directory) {
+            eprintln!("could not remove {}: {error}", self.directory.display());
         }
     }
 }
 
-/// Kills what is left in it; a killed process leaves its cgroup a moment later.
+/// Kills the remaining processes in the cgroup, which is empty a moment later.
 pub fn remove_cgroup(cgroup: &Path) -> io::Result<()> {
     let _ = fs::write(cgroup.join("cgroup.kill"), "1");
     let until = Instant::now() + Duration::from_secs(10);
@@ -123,18 +123,18 @@ pub fn remove_cgroup(cgroup: &Path) -> io::Result<()> {
     }
 }
 
-/// A temporary folder on a file system that is not mounted nosuid, with a copy of this program
-/// that everybody can read: who cannot read a program is not dumpable in it.
+/// Creates a temporary directory on a file system without `nosuid`, with a copy of this program
+/// that everyone can read: a process is not dumpable if its user cannot read the executable.
 fn make_folder() -> PathBuf {
     let places = [env::temp_dir(), "/var/tmp".into(), "/var/lib".into(), "/".into()];
     let counts = |place: &&PathBuf| {
         statvfs(place.as_path()).is_ok_and(|found| !found.flags().contains(FsFlags::ST_NOSUID))
     };
     let place = places.iter().find(counts).expect("a file system that is not nosuid");
-    let folder = place.join(format!("k8s_connect_kernel_{}", std::process::id()));
-    fs::create_dir(&folder).expect("root may make a folder");
-    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("ours");
+    let directory = place.join(format!("k8s_connect_kernel_{}", std::process::id()));
+    fs::create_dir(&directory).expect("running as root");
+    fs::set_permissions(&directory, fs::Permissions::from_mode(0o755)).expect("ours");
     let this = env::current_exe().expect("our own path");
-    crate::ground::install(&this, &folder.join("kernel"), 0o755);
-    folder
+    crate::environment::install(&this, &directory.join("kernel"), 0o755);
+    directory
 }

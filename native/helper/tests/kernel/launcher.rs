@@ -1,5 +1,5 @@
-//! `as OPTION… -- PROGRAM ARGUMENT…`: becomes somebody, somewhere, option by option in that order,
-//! and then the program.
+//! `as OPTION… -- PROGRAM ARGUMENT…`: applies the options (users, cgroups, namespaces, mounts) in
+//! order and executes the program.
 
 use std::{
     env, fs,
@@ -18,10 +18,10 @@ use nix::{
 
 use crate::sys;
 
-/// The number of the socket that `socket=` makes.
+/// The descriptor of the socket that `socket=` creates.
 pub const HANDED: i32 = 50;
 
-/// Never returns when all is well.
+/// Returns only an error.
 pub fn main(arguments: &[String]) -> String {
     let Some(end) = arguments.iter().position(|word| word == "--") else {
         return "no program".to_owned();
@@ -44,14 +44,14 @@ fn apply(name: &str, value: &str) {
         "netns" => enter_network(value),
         "user" => become_user(value),
         "socket" => make_socket(value),
-        "userns" => enter_own_user_namespace(value),
+        "userns" => enter_user_namespace(value),
         "rootuserns" => enter_roots_user_namespace(value),
         "subuserns" => become_subordinate(value),
         "over" => bind(value),
         "nnp" => prctl::set_no_new_privs().expect("always allowed"),
         "keepcaps" => sys::keep_capabilities().expect("always allowed"),
         "ambient" => make_ambient(number(value)),
-        "bounding" => sys::drop_bounding(number(value)).expect("root may"),
+        "bounding" => sys::drop_bounding(number(value)).expect("running as root"),
         "hide" => over(value, "tmpfs", MsFlags::empty()),
         "nosuid" => over(value, "tmpfs", MsFlags::MS_NOSUID),
         "cgroup2" => over(value, "cgroup2", MsFlags::empty()),
@@ -78,12 +78,12 @@ fn become_user(value: &str) {
     let (uid, gid) = value.split_once(':').unwrap_or((value, value));
     let uid = Uid::from_raw(uid.parse().expect(uid));
     let gid = Gid::from_raw(gid.parse().expect(gid));
-    setgroups(&[]).expect("root may");
-    setresgid(gid, gid, gid).expect("root may");
-    setresuid(uid, uid, uid).expect("root may");
+    setgroups(&[]).expect("running as root");
+    setresgid(gid, gid, gid).expect("running as root");
+    setresuid(uid, uid, uid).expect("running as root");
 }
 
-/// A TCP socket that belongs to another user, under the number [`HANDED`].
+/// Creates a TCP socket of another user, with the descriptor [`HANDED`].
 fn make_socket(owner: &str) {
     let before = setfsuid(Uid::from_raw(owner.parse().expect(owner)));
     let socket = sys::socket(libc::AF_INET, libc::SOCK_STREAM, 0).expect("a socket");
@@ -91,8 +91,8 @@ fn make_socket(owner: &str) {
     sys::keep_as(&socket, HANDED).expect("a number");
 }
 
-/// `userns=INSIDE`: one's own user namespace, in which one is the user INSIDE.
-pub fn enter_own_user_namespace(inside: &str) {
+/// `userns=INSIDE`: creates a user namespace and becomes the user INSIDE in it.
+pub fn enter_user_namespace(inside: &str) {
     let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
     unshare(CloneFlags::CLONE_NEWUSER).expect("a user namespace");
     fs::write("/proc/self/setgroups", "deny").expect("always allowed");
@@ -100,7 +100,7 @@ pub fn enter_own_user_namespace(inside: &str) {
     fs::write("/proc/self/gid_map", format!("{inside} {gid} 1")).expect("one's own gid");
 }
 
-/// `rootuserns=USER`: a user namespace that root owns, in which one is the same user as outside.
+/// `rootuserns=USER`: a user namespace owned by root, with the same user inside as outside.
 fn enter_roots_user_namespace(user: &str) {
     let mapper = start_mapper(&format!("{user} {user} 1"));
     unshare(CloneFlags::CLONE_NEWUSER).expect("a user namespace");
@@ -108,7 +108,7 @@ fn enter_roots_user_namespace(user: &str) {
     become_within(user.parse().expect(user));
 }
 
-/// `subuserns=USER`: the user's own user namespace, in which one is a subordinate uid of the user's.
+/// `subuserns=USER`: a user namespace owned by the user, as a subordinate UID of the user.
 fn become_subordinate(user: &str) {
     let mapper = start_mapper(&format!("0 {user} 1\n1 100000 1"));
     become_user(user);
@@ -119,11 +119,11 @@ fn become_subordinate(user: &str) {
 
 fn become_within(id: u32) {
     let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
-    setresgid(gid, gid, gid).expect("root of the namespace may");
-    setresuid(uid, uid, uid).expect("root of the namespace may");
+    setresgid(gid, gid, gid).expect("root of the namespace");
+    setresuid(uid, uid, uid).expect("root of the namespace");
 }
 
-/// A process that stays outside of a user namespace to be.
+/// Starts a process outside of the future user namespace, which writes its maps.
 fn start_mapper(map: &str) -> Child {
     let this = env::current_exe().expect("our own path");
     let mut mapper = Command::new(this);
@@ -136,16 +136,16 @@ fn finish_map(mut mapper: Child) {
     assert!(mapper.wait().expect("our child").success());
 }
 
-/// `map PID MAP`: what only a process outside may write.
+/// `map PID MAP`: writes the UID and GID maps of a user namespace from outside.
 pub fn map(arguments: &[String]) {
     let [pid, text] = arguments else { panic!("map PID MAP") };
     std::io::stdin().read_line(&mut String::new()).expect("a line");
     for map in ["uid_map", "gid_map"] {
-        fs::write(format!("/proc/{pid}/{map}"), text).expect("root may");
+        fs::write(format!("/proc/{pid}/{map}"), text).expect("running as root");
     }
 }
 
-/// `over=FILE:PLACE`: another file at a place, for this process alone.
+/// `over=FILE:TARGET`: bind-mounts another file over a file, for this process only.
 fn bind(value: &str) {
     let (file, place) = value.split_once(':').expect("two paths");
     own_mounts();
@@ -160,24 +160,24 @@ fn make_ambient(capability: u64) {
 fn own_mounts() {
     unshare(CloneFlags::CLONE_NEWNS).expect("a mount namespace");
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("root may");
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("running as root");
 }
 
-/// A new file system over a folder, for this process alone.
-fn over(folder: &str, kind: &str, flags: MsFlags) {
+/// Mounts a new file system over a directory, for this process only.
+fn over(directory: &str, kind: &str, flags: MsFlags) {
     own_mounts();
-    mount(Some("none"), folder, Some(kind), flags, None::<&str>).expect(folder);
+    mount(Some("none"), directory, Some(kind), flags, None::<&str>).expect(directory);
 }
 
-fn make_read_only(folder: &str) {
+fn make_read_only(directory: &str) {
     own_mounts();
     let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
-    mount(None::<&str>, folder, None::<&str>, flags, None::<&str>).expect(folder);
+    mount(None::<&str>, directory, None::<&str>, flags, None::<&str>).expect(directory);
 }
 
-/// `copy=FROM:TO` with the file capabilities of the helper.
+/// `copy=FROM:TO`: copies the helper with its file capabilities.
 fn copy(value: &str) {
     let (from, to) = value.split_once(':').expect("two paths");
     fs::copy(from, to).expect(from);
-    crate::ground::set_file_capabilities(Path::new(to), crate::helper::CAPABILITIES);
+    crate::environment::set_file_capabilities(Path::new(to), crate::helper::CAPABILITIES);
 }

@@ -1,4 +1,4 @@
-//! The helper's life: what it can do once it runs, who can get at it, and what is left of it.
+//! The life of the helper: its remaining privileges, protection from its user, and its end.
 
 use std::{
     collections::HashMap,
@@ -9,54 +9,54 @@ use std::{
 use nix::sys::signal::Signal;
 
 use crate::{
-    client::{Client, is_at_pod, is_led, user_to},
-    ground::{Ground, POD4, SESSION, SLICE, Who},
+    cases::{Case, Verdict, skip},
+    client::{Client, connect_as_user, is_redirected, reached_pod},
+    environment::{Environment, POD4, RunAs, SESSION, SLICE},
     helper::{Helper, attached, path},
     process::{Process, output},
-    rows::{Row, Verdict, skip},
     sniffer::Sniffer,
 };
 
 const ECHO: u16 = 7003;
 
-pub fn rows() -> Vec<Row> {
-    let mut rows = vec![
-        Row::new("life: without any privilege", |ground| {
-            let helper = Helper::start(ground);
-            has_nothing_left(&helper);
+pub fn cases() -> Vec<Case> {
+    let mut cases = vec![
+        Case::new("life: without any privilege", |environment| {
+            let helper = Helper::start(environment);
+            assert_no_privileges(&helper);
             helper.stop();
         }),
-        Row::maybe("life: its user cannot get at it", out_of_reach),
-        Row::new("life: ends when asked to", |ground| {
-            let helper = Helper::start(ground);
-            assert_eq!(attached(ground), 2);
+        Case::maybe("life: its user cannot get at it", out_of_reach),
+        Case::new("life: ends when asked to", |environment| {
+            let helper = Helper::start(environment);
+            assert_eq!(attached(environment), 2);
             helper.stop();
-            assert_eq!(attached(ground), 0);
+            assert_eq!(attached(environment), 0);
         }),
-        Row::new("life: ends with its input", |ground| {
-            ends(ground, |helper| helper.process.close_stdin());
+        Case::new("life: ends with its input", |environment| {
+            ends(environment, |helper| helper.process.close_stdin());
         }),
-        Row::new("life: ends with the process it lives for", with_its_process),
-        Row::new("life: an open connection over kill -9 of the helper", |ground| {
-            open_connection(ground, |mut helper| {
+        Case::new("life: ends with the process it lives for", with_its_process),
+        Case::new("life: an open connection over kill -9 of the helper", |environment| {
+            open_connection(environment, |mut helper| {
                 helper.process.kill();
             });
         }),
-        Row::new("life: an open connection over the helper's teardown", |ground| {
-            open_connection(ground, Helper::stop);
+        Case::new("life: an open connection over the helper's teardown", |environment| {
+            open_connection(environment, Helper::stop);
         }),
-        Row::new("life: kills at random moments", kills),
+        Case::new("life: kills at random moments", kills),
     ];
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT] {
-        rows.push(Row::new(&format!("life: ends with {signal}"), move |ground| {
-            ends(ground, |helper| helper.process.signal(signal));
+        cases.push(Case::new(&format!("life: ends with {signal}"), move |environment| {
+            ends(environment, |helper| helper.process.signal(signal));
         }));
     }
-    rows
+    cases
 }
 
-/// The lines of its status that tell of privilege.
-pub fn has_nothing_left(helper: &Helper) {
+/// Checks the lines in `/proc/PID/status` that show privileges.
+pub fn assert_no_privileges(helper: &Helper) {
     let path = format!("/proc/{}/status", helper.process.pid());
     let status = fs::read_to_string(path).expect("it runs");
     let lines = status.lines().filter_map(|line| line.split_once(':'));
@@ -70,58 +70,62 @@ pub fn has_nothing_left(helper: &Helper) {
     assert_eq!(lines["Gid"], "4300\t4300\t4300\t4300");
 }
 
-/// What a process of the user's can do to the helper, a line each.
-pub fn pried(ground: &Ground, helper: &Helper) -> String {
-    let mut command = ground.command(&Who::user(), &ground.plain());
-    let slice = ground.cgroup(SLICE);
+/// The successful attempts of a user's process to interfere with the helper, one per line.
+pub fn pry_results(environment: &Environment, helper: &Helper) -> String {
+    let mut command = environment.command(&RunAs::user(), &environment.plain());
+    let slice = environment.cgroup(SLICE);
     output(command.arg("pry").arg(helper.process.pid().to_string()).arg(slice))
 }
 
-fn out_of_reach(ground: &Ground) -> Verdict {
-    let helper = Helper::start(ground);
-    let pried = pried(ground, &helper);
+fn out_of_reach(environment: &Environment) -> Verdict {
+    let helper = Helper::start(environment);
+    let pry_results = pry_results(environment, &helper);
     helper.stop();
     let setting = "/proc/sys/kernel/unprivileged_bpf_disabled";
-    if pried == "make a map\n" && fs::read_to_string(setting).is_ok_and(|read| read.trim() == "0") {
-        return skip("everybody may make maps here; all else was out of reach");
+    if pry_results == "make a map\n"
+        && fs::read_to_string(setting).is_ok_and(|read| read.trim() == "0")
+    {
+        return skip("unprivileged users may create BPF maps here; all other attempts failed");
     }
-    assert_eq!(pried, "");
+    assert_eq!(pry_results, "");
     Ok(())
 }
 
-fn ends(ground: &Ground, end: impl Fn(&mut Helper)) {
-    let mut helper = Helper::start(ground);
-    assert!(is_led(&user_to(ground, POD4)));
+fn ends(environment: &Environment, end: impl Fn(&mut Helper)) {
+    let mut helper = Helper::start(environment);
+    assert!(is_redirected(&connect_as_user(environment, POD4)));
     end(&mut helper);
     assert_eq!(helper.process.wait().code(), Some(0));
-    assert_eq!(attached(ground), 0);
-    assert!(is_at_pod(&user_to(ground, POD4)));
+    assert_eq!(attached(environment), 0);
+    assert!(reached_pod(&connect_as_user(environment, POD4)));
 }
 
-fn with_its_process(ground: &Ground) {
-    let mut command = ground.command(&Who::user(), &ground.plain());
+fn with_its_process(environment: &Environment) {
+    let mut command = environment.command(&RunAs::user(), &environment.plain());
     let mut beam = Process::start(command.arg("hold"));
     assert_eq!(beam.line(), "up");
-    let mut helper =
-        Helper::spawn(ground, &mut ground.command(&Who::user().within(SESSION), &path(ground)));
+    let mut helper = Helper::spawn(
+        environment,
+        &mut environment.command(&RunAs::user().within(SESSION), &path(environment)),
+    );
     assert!(helper.read().expect("ready").get("ready").is_some());
     helper.greet_for(beam.pid());
     helper.apply(&[]).expect("nothing to refuse");
-    // Its input stays open: a child of the BEAM's may hold it.
+    // The input stays open, because a child of the BEAM may hold it.
     beam.kill();
     assert_eq!(helper.process.wait().code(), Some(0));
-    assert_eq!(attached(ground), 0);
+    assert_eq!(attached(environment), 0);
 }
 
-/// The bytes of an open connection go on, and none of them to the pod; a new one goes there.
-fn open_connection(ground: &Ground, end: impl Fn(Helper)) {
-    let mut command = ground.command(&Who::user(), &ground.plain());
+/// An open connection stays redirected. A new connection goes to the pod.
+fn open_connection(environment: &Environment, end: impl Fn(Helper)) {
+    let mut command = environment.command(&RunAs::user(), &environment.plain());
     let mut echo = Process::start(command.args(["echo", &format!("127.0.0.1:{ECHO}")]));
     assert_eq!(echo.line(), "up");
-    let mut helper = Helper::ready(ground, &Who::user().within(SESSION));
+    let mut helper = Helper::ready(environment, &RunAs::user().within(SESSION));
     helper.apply(&[(POD4, ECHO)]).expect("a listener");
     let sniffer = Sniffer::new();
-    let mut talker = ground.command(&Who::user().within(SESSION), &ground.plain());
+    let mut talker = environment.command(&RunAs::user().within(SESSION), &environment.plain());
     let mut talker = Process::start(talker.args(["talk", POD4]));
     let mut echoes = |count: usize| {
         (0..count)
@@ -133,16 +137,16 @@ fn open_connection(ground: &Ground, end: impl Fn(Helper)) {
     };
     assert_eq!(echoes(10), 10);
     end(helper);
-    assert_eq!(attached(ground), 0);
+    assert_eq!(attached(environment), 0);
     assert_eq!(echoes(200), 200);
     assert_eq!(sniffer.count(), 0);
     echo.kill();
     assert_eq!(echoes(1), 0);
     assert_eq!(sniffer.count(), 0);
-    assert!(is_at_pod(&Client::new(ground).connect()));
+    assert!(reached_pod(&Client::new(environment).connect()));
 }
 
-/// A small generator of numbers: the moments are the same each time, as far as we decide.
+/// A random generator with a fixed seed, so that the delays are the same in each run.
 struct Moments(u64);
 
 impl Moments {
@@ -155,30 +159,30 @@ impl Moments {
     }
 }
 
-/// Every second one at a random moment from its start until a little after it is ready, the others
-/// when they are ready.
-fn kills(ground: &Ground) {
+/// Kills half of the helpers at a random time around their start, and half when they are ready.
+fn kills(environment: &Environment) {
     let count = env::var("K8S_CONNECT_KILLS").map_or(300, |count| count.parse().expect("a number"));
-    let who = Who::user().within(SESSION);
+    let run_as = RunAs::user().within(SESSION);
     let start = || {
         let started = Instant::now();
-        drop(Helper::ready(ground, &who));
+        drop(Helper::ready(environment, &run_as));
         started.elapsed()
     };
     let span = (0..5).map(|_| start()).min().expect("five") * 5 / 4;
     let mut moments = Moments(0x9e37_79b9_7f4a_7c15);
     let (mut were_attached, mut left) = (0, 0);
     for turn in 0..count {
-        let mut helper = Helper::spawn(ground, &mut ground.command(&who, &path(ground)));
+        let mut helper =
+            Helper::spawn(environment, &mut environment.command(&run_as, &path(environment)));
         if turn % 2 == 0 {
             assert!(helper.read().is_some_and(|first| first.get("ready").is_some()));
-            assert_eq!(attached(ground), 2);
+            assert_eq!(attached(environment), 2);
         } else {
             thread::sleep(moments.next(span));
         }
-        were_attached += usize::from(attached(ground) > 0);
+        were_attached += usize::from(attached(environment) > 0);
         helper.process.kill();
-        left += attached(ground);
+        left += attached(environment);
     }
     println!("   {count} kills within {span:?}; attached at the moment: {were_attached}");
     assert_eq!(left, 0);

@@ -1,20 +1,23 @@
-//! Every row of the tables about the kernel route, tried on the kernel that runs: who is
-//! redirected, to which listener, by which kind of connection, on which machine.
+//! Tests of the kernel route on the running kernel: who is redirected, to which listener, with
+//! which kinds of connections, on which machines.
 //!
-//! Needs root and cgroup2; makes its own network, mount and cgroup namespaces and removes whatever
-//! else it makes. Arguments: `[--machine] [--refused WORD] [PART OF A ROW'S NAME]`. The same
-//! executable, started by itself with one of the words in [`start`], is every process that a row
-//! needs.
+//! Requires root and cgroup v2. Creates network, mount and cgroup namespaces and removes everything
+//! else that it creates. Arguments: `[--machine] [--refused REFUSAL] [PART OF A TEST NAME]`. All
+//! processes of the tests run this executable, with one of the arguments in [`start`].
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[cfg(target_os = "linux")]
 mod bpf;
 #[cfg(target_os = "linux")]
+mod cases;
+#[cfg(target_os = "linux")]
+mod cgroups;
+#[cfg(target_os = "linux")]
 mod client;
 #[cfg(target_os = "linux")]
 mod connections;
 #[cfg(target_os = "linux")]
-mod ground;
+mod environment;
 #[cfg(target_os = "linux")]
 mod helper;
 #[cfg(target_os = "linux")]
@@ -34,6 +37,8 @@ mod listener;
 #[cfg(target_os = "linux")]
 mod machines;
 #[cfg(target_os = "linux")]
+mod network;
+#[cfg(target_os = "linux")]
 mod nobody_notices;
 #[cfg(target_os = "linux")]
 mod others;
@@ -43,8 +48,6 @@ mod probe;
 mod process;
 #[cfg(target_os = "linux")]
 mod protocol;
-#[cfg(target_os = "linux")]
-mod rows;
 #[cfg(target_os = "linux")]
 mod sniffer;
 #[cfg(target_os = "linux")]
@@ -60,5 +63,5 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(target_os = "linux"))]
 fn main() {
-    println!("the kernel route is for Linux\ntest result: ok. 0 passed");
+    println!("unsupported: the kernel route needs Linux\ntest result: ok. 0 passed");
 }

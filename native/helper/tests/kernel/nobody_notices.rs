@@ -1,17 +1,17 @@
-//! Nobody else notices: no rule, route, device or tracked connection, and no time.
+//! No effect on others: no rule, route, device or tracked connection, and how much time it costs.
 
 use std::fs;
 
 use crate::{
-    client::{is_led, user_to},
-    ground::{Ground, POD4, SESSION, Who},
+    cases::Case,
+    client::{connect_as_user, is_redirected},
+    environment::{Environment, POD4, RunAs, SESSION},
     helper::Helper,
-    process::{Process, is_there, output, run},
-    rows::Row,
+    process::{Process, is_installed, output, run},
 };
 
-pub fn rows() -> Vec<Row> {
-    vec![Row::new("nobody notices: listings", listings), Row::new("nobody notices: time", time)]
+pub fn cases() -> Vec<Case> {
+    vec![Case::new("nobody notices: listings", listings), Case::new("nobody notices: time", time)]
 }
 
 const LISTINGS: [&str; 8] = [
@@ -25,11 +25,11 @@ const LISTINGS: [&str; 8] = [
     "ip6tables-save -t nat",
 ];
 
-/// All that is said about the network, by the programs that are here.
+/// The network configuration, printed by the tools that are installed.
 fn listed() -> Vec<String> {
-    let there = |words: &&&str| is_there(words.split(' ').next().expect("a program"));
+    let there = |words: &&&str| is_installed(words.split(' ').next().expect("a program"));
     let mut listed: Vec<_> = LISTINGS.iter().filter(there).map(|words| run(words)).collect();
-    // The date is in there.
+    // Comments contain the date.
     for listing in &mut listed {
         *listing = listing.lines().filter(|line| !line.starts_with('#')).collect();
     }
@@ -39,13 +39,13 @@ fn listed() -> Vec<String> {
     listed
 }
 
-fn listings(ground: &Ground) {
-    // Some programs make what they list.
+fn listings(environment: &Environment) {
+    // Some tools create the tables that they list.
     listed();
     let before = listed();
-    let helper = Helper::start(ground);
+    let helper = Helper::start(environment);
     let started = listed();
-    assert!(is_led(&user_to(ground, POD4)));
+    assert!(is_redirected(&connect_as_user(environment, POD4)));
     let used = listed();
     helper.stop();
     assert_eq!(started, before);
@@ -56,17 +56,17 @@ fn listings(ground: &Ground) {
 const COUNT: &str = "2000";
 const ROUNDS: usize = 5;
 
-/// Of another user and of root in the user's own session, where the programs run for them.
-fn time(ground: &Ground) {
-    let mut command = ground.command(&Who::root(), &ground.plain());
+/// Measures another user and root in the user's session, where the programs run for them.
+fn time(environment: &Environment) {
+    let mut command = environment.command(&RunAs::root(), &environment.plain());
     let mut echo = Process::start(command.args(["echo", "127.0.0.1:7010"]));
     assert_eq!(echo.line(), "up");
-    for (name, who) in [("another user", Who::other()), ("root", Who::root())] {
+    for (name, run_as) in [("another user", RunAs::other()), ("root", RunAs::root())] {
         let (mut without, mut with) = (vec![], vec![]);
         for _ in 0..ROUNDS {
-            without.push(measure(ground, &who));
-            let helper = Helper::start(ground);
-            with.push(measure(ground, &who));
+            without.push(measure(environment, &run_as));
+            let helper = Helper::start(environment);
+            with.push(measure(environment, &run_as));
             helper.stop();
         }
         for (place, what) in ["connect", "round trip"].into_iter().enumerate() {
@@ -77,10 +77,10 @@ fn time(ground: &Ground) {
     }
 }
 
-fn measure(ground: &Ground, who: &Who) -> [u64; 2] {
-    let mut command = ground.command(&who.within(SESSION), &ground.plain());
-    let said = output(command.args(["measure", "127.0.0.1:7010", COUNT]));
-    let mut numbers = said.split_whitespace().map(|number| number.parse().expect("a number"));
+fn measure(environment: &Environment, run_as: &RunAs) -> [u64; 2] {
+    let mut command = environment.command(&run_as.within(SESSION), &environment.plain());
+    let result = output(command.args(["measure", "127.0.0.1:7010", COUNT]));
+    let mut numbers = result.split_whitespace().map(|number| number.parse().expect("a number"));
     [(); 2].map(|()| numbers.next().expect("two numbers"))
 }
 

@@ -1,4 +1,4 @@
-//! The other processes that the rows need: servers, a tracer, attackers, a stopwatch.
+//! Other processes of the tests: servers, tracers, attackers, measurements.
 
 use std::{
     collections::VecDeque,
@@ -24,19 +24,19 @@ use nix::{
 
 use crate::{bpf, sys};
 
-/// Listens, and never accepts.
+/// Listens without accepting.
 pub fn deaf(arguments: &[String]) {
     let _listener = TcpListener::bind(&arguments[0]).expect("a free port");
     hold();
 }
 
-/// Stays until its input ends.
+/// Waits for end of file.
 pub fn hold() {
     println!("up");
     let _ = io::stdin().read_to_end(&mut Vec::new());
 }
 
-/// `serve NAME ADDRESS…`: greets each TCP connection, and answers datagrams. Says the cookie of
+/// `serve NAME ADDRESS…`: greets each TCP connection and answers datagrams. Prints the cookie of
 /// each listener.
 pub fn serve(arguments: &[String]) {
     let (name, addresses) = arguments.split_first().expect("a name");
@@ -57,7 +57,7 @@ fn greet(listener: &TcpListener, name: &str) {
     for connection in listener.incoming() {
         let Ok(mut connection) = connection else { continue };
         let Ok(peer) = connection.peer_addr() else { continue };
-        // In one segment, as it is read in one go.
+        // In one segment, because the client reads once.
         let _ = connection.write_all(format!("{name} saw {peer}\n").as_bytes());
         kept.push_back(connection);
         if kept.len() > 64 {
@@ -73,10 +73,10 @@ fn answer_datagrams(socket: &UdpSocket, name: &str) {
     }
 }
 
-/// `echo ADDRESS`: sends back what comes, each connection on its own.
+/// `echo ADDRESS`: echoes the data of each connection.
 pub fn echo(arguments: &[String]) {
     let listener = TcpListener::bind(&arguments[0]).expect("a free address");
-    // Who is measured connects faster than this accepts.
+    // The measuring client connects faster than this process accepts.
     listen(&listener, Backlog::new(4096).expect("allowed")).expect("it listens already");
     thread::spawn(move || {
         for connection in listener.incoming().flatten() {
@@ -96,7 +96,7 @@ fn send_back(mut connection: TcpStream) {
     }
 }
 
-/// `talk ADDRESS`: connects, and for each line of input has four bytes sent back.
+/// `talk ADDRESS`: connects, and sends and receives four bytes for each line of input.
 pub fn talk(arguments: &[String]) {
     let mut connection = TcpStream::connect(&arguments[0]).expect("it listens");
     while io::stdin().read_line(&mut String::new()).is_ok_and(|count| count > 0) {
@@ -106,7 +106,7 @@ pub fn talk(arguments: &[String]) {
     }
 }
 
-/// `seize PID`: whether this process may trace that one. The trace ends with this process.
+/// `seize PID`: tests whether this process may trace PID. The trace ends with this process.
 pub fn seize(arguments: &[String]) {
     let pid = Pid::from_raw(arguments[0].parse().expect("a process id"));
     match ptrace::seize(pid, ptrace::Options::empty()) {
@@ -116,7 +116,7 @@ pub fn seize(arguments: &[String]) {
     }
 }
 
-/// Makes a TCP socket and sends it over stdin.
+/// Creates a TCP socket and sends it over stdin.
 pub fn make_socket() {
     let socket = sys::socket(libc::AF_INET, libc::SOCK_STREAM, 0).expect("a socket");
     let sockets = [socket.as_raw_fd()];
@@ -126,7 +126,7 @@ pub fn make_socket() {
     hold();
 }
 
-/// `pry PID CGROUP`: each way in which a user could get at the helper; prints those that worked.
+/// `pry PID CGROUP`: tries to interfere with the helper, and prints the attempts that succeeded.
 pub fn pry(arguments: &[String]) {
     let [pid, cgroup] = arguments else { panic!("pry PID CGROUP") };
     let number: i32 = pid.parse().expect("a process id");
@@ -144,8 +144,8 @@ pub fn pry(arguments: &[String]) {
         say("program by id", bpf::by_id(bpf::Kind::Program, id).is_ok());
         say("link by id", bpf::by_id(bpf::Kind::Link, id).is_ok());
     }
-    let folder = fs::File::open(cgroup).expect(cgroup);
-    say("query the cgroup", bpf::query(&folder, bpf::Hook::Connect4).is_ok());
+    let directory = fs::File::open(cgroup).expect(cgroup);
+    say("query the cgroup", bpf::query(&directory, bpf::Hook::Connect4).is_ok());
     say("make a map", bpf::make_map().is_ok());
 }
 
@@ -155,7 +155,7 @@ fn say(what: &str, worked: bool) {
     }
 }
 
-/// `loop LISTEN TARGET ROUNDS`: a listener that, when connected to, connects to the target.
+/// `loop LISTEN TARGET ROUNDS`: a listener that connects to the target for each connection.
 pub fn connect_to_oneself(arguments: &[String]) {
     let [address, target, rounds] = arguments else { panic!("loop LISTEN TARGET ROUNDS") };
     let listener = TcpListener::bind(address).expect(address);
@@ -172,8 +172,8 @@ pub fn connect_to_oneself(arguments: &[String]) {
     println!("{arrived}");
 }
 
-/// `seed LISTEN TARGET`: what made connection tracking give other users' connections away: each
-/// source port is used once for the target, while nobody accepts.
+/// `seed LISTEN TARGET`: connects to the target once from each source port without accepting.
+/// Connection tracking then redirects other users' connections, too.
 pub fn seed(arguments: &[String]) {
     let target: SocketAddr = arguments[0].parse().expect("an address");
     let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").expect("there");
@@ -192,8 +192,8 @@ pub fn seed(arguments: &[String]) {
     println!("{seeded}");
 }
 
-/// `beside ADDRESS…`: each way in which a port of another user's listener could be had as well;
-/// prints those that worked.
+/// `beside ADDRESS…`: tries to listen on a port on which another user already listens, and prints
+/// the attempts that succeeded.
 pub fn beside(arguments: &[String]) {
     let options: [(i32, &[u8]); 3] = [
         (libc::SO_REUSEADDR, &[1, 0, 0, 0]),
@@ -219,7 +219,7 @@ pub fn beside(arguments: &[String]) {
     }
 }
 
-/// `measure ADDRESS COUNT`: the medians, in nanoseconds, of that many connects and round trips.
+/// `measure ADDRESS COUNT`: prints the median times of `connect()` and of a round trip, in ns.
 pub fn measure(arguments: &[String]) {
     let address: SocketAddr = arguments[0].parse().expect("an address");
     let count = arguments[1].parse().expect("a number");

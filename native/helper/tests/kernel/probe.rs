@@ -1,6 +1,6 @@
-//! `probe OPTION… ADDRESS`: makes one connection in one of the many ways there are, from a process
-//! of one of the many kinds there are. Says `ready`, waits for a line, connects, says what came of
-//! it, and stays until its input ends.
+//! `probe OPTION… ADDRESS`: makes one connection, with options for the kind of process and of
+//! connection. Prints `ready`, waits for a line, connects, prints the result, and waits for end of
+//! file.
 
 use std::{
     env,
@@ -37,9 +37,8 @@ use crate::{
     sys::{self, Ring, Submission},
 };
 
-/// In milliseconds: nothing that is answered takes as long as the one, and what is not answered
-/// takes as long as the other.
-const PATIENCE: i64 = 10_000;
+/// Milliseconds: longer than any successful connection takes.
+const TIMEOUT: i64 = 10_000;
 const IMPATIENCE: i64 = 700;
 
 struct Plan {
@@ -96,7 +95,7 @@ fn name(error: &io::Error) -> String {
         .map_or_else(|| error.to_string(), |raw| format!("{:?}", Errno::from_raw(raw)))
 }
 
-/// A line of stdin, byte by byte, as descriptors may come between.
+/// Reads a line from stdin byte by byte, because a descriptor may follow.
 fn read_line() -> bool {
     let mut byte = [0];
     loop {
@@ -108,7 +107,7 @@ fn read_line() -> bool {
     }
 }
 
-/// A setgid program that gives itself the group for good and starts once more.
+/// A setgid program that sets all its GIDs to the group and executes itself again.
 fn make_gids_equal(rest: &[String]) {
     let group = getegid();
     setresgid(group, group, group).expect("its own group");
@@ -119,24 +118,26 @@ fn make_gids_equal(rest: &[String]) {
 fn become_kind(plan: &Plan) {
     for (option, value) in &plan.options {
         match option.as_str() {
-            "seteuid" => seteuid(Uid::from_raw(value.parse().expect(value))).expect("root may"),
+            "seteuid" => {
+                seteuid(Uid::from_raw(value.parse().expect(value))).expect("running as root");
+            }
             "setfsuid" => drop(setfsuid(Uid::from_raw(value.parse().expect(value)))),
-            "drop-euid" => seteuid(getuid()).expect("back to oneself"),
+            "drop-euid" => seteuid(getuid()).expect("the real ID"),
             "uids" => {
                 let [real, effective, saved] = three(value).map(Uid::from_raw);
-                setresuid(real, effective, saved).expect("some of one's own");
+                setresuid(real, effective, saved).expect("IDs that the process has");
             }
             "gids" => {
                 let [real, effective, saved] = three(value).map(Gid::from_raw);
-                setresgid(real, effective, saved).expect("some of one's own");
+                setresgid(real, effective, saved).expect("IDs that the process has");
             }
             "setfsgid" => drop(setfsgid(Gid::from_raw(value.parse().expect(value)))),
             "keep-caps" => sys::keep_capabilities().expect("always allowed"),
             "only-setid" => sys::set_capabilities(SETGID | SETUID).expect("they were kept"),
-            "drop-egid" => setegid(getgid()).expect("back to oneself"),
+            "drop-egid" => setegid(getgid()).expect("the real ID"),
             "become" => become_user(value.parse().expect(value)),
             "drop-caps" => sys::set_capabilities(0).expect("always allowed"),
-            "userns" => launcher::enter_own_user_namespace(value),
+            "userns" => launcher::enter_user_namespace(value),
             "dumpable" => prctl::set_dumpable(value == "1").expect("always allowed"),
             _ => {}
         }
@@ -147,21 +148,21 @@ fn become_kind(plan: &Plan) {
 const SETGID: u64 = 1 << 6;
 const SETUID: u64 = 1 << 7;
 
-/// Real, effective and saved id.
+/// Real, effective and saved ID.
 fn three(value: &str) -> [u32; 3] {
     let ids: Vec<_> = value.split(':').map(|id| id.parse().expect(id)).collect();
     ids.try_into().expect("three")
 }
 
-/// For good, but without exec.
+/// Sets all UIDs, without exec.
 fn become_user(user: u32) {
     let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
-    nix::unistd::setgroups(&[]).expect("root may");
-    setresgid(gid, gid, gid).expect("root may");
-    setresuid(uid, uid, uid).expect("root may");
+    nix::unistd::setgroups(&[]).expect("running as root");
+    setresgid(gid, gid, gid).expect("running as root");
+    setresuid(uid, uid, uid).expect("running as root");
 }
 
-/// A socket that comes over stdin, from whoever made it.
+/// Receives a socket over stdin.
 fn receive_socket() -> OwnedFd {
     let mut byte = [0];
     let mut space = nix::cmsg_space!(RawFd);
@@ -176,7 +177,7 @@ fn receive_socket() -> OwnedFd {
 
 fn attempt(plan: &Plan, received: Option<OwnedFd>) -> io::Result<String> {
     if let Some(user) = plan.number("personality") {
-        return as_somebody_by_ring(plan, user);
+        return with_registered_credentials(plan, user);
     }
     let socket = match received {
         Some(socket) => socket,
@@ -197,7 +198,7 @@ fn new_socket(plan: &Plan) -> io::Result<OwnedFd> {
 }
 
 fn prepare(plan: &Plan, socket: &OwnedFd) -> io::Result<()> {
-    let patience = if plan.has("impatient") { IMPATIENCE } else { PATIENCE };
+    let patience = if plan.has("impatient") { IMPATIENCE } else { TIMEOUT };
     let patience = TimeVal::milliseconds(patience);
     setsockopt(socket, sockopt::SendTimeout, &patience)?;
     setsockopt(socket, sockopt::ReceiveTimeout, &patience)?;
@@ -257,8 +258,8 @@ fn connect_and_poll(plan: &Plan, socket: &OwnedFd) -> io::Result<()> {
     if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
-/// A root daemon connects a user's socket with that user's registered credentials.
-fn as_somebody_by_ring(plan: &Plan, user: u32) -> io::Result<String> {
+/// A daemon of root that connects a user's socket with that user's registered credentials.
+fn with_registered_credentials(plan: &Plan, user: u32) -> io::Result<String> {
     let submission = if plan.has("uring-worker") { Submission::Worker } else { Submission::Caller };
     let ring = Ring::new(submission)?;
     let made = thread::scope(|scope| {
@@ -271,7 +272,7 @@ fn as_somebody_by_ring(plan: &Plan, user: u32) -> io::Result<String> {
             .expect("the thread does not panic")
     });
     let (personality, socket) = made?;
-    // What the thread did has taken it away.
+    // Changing the credentials has cleared the dumpable flag.
     prctl::set_dumpable(true)?;
     assert!(geteuid().is_root(), "only the thread is somebody else");
     prepare(plan, &socket)?;
@@ -279,7 +280,7 @@ fn as_somebody_by_ring(plan: &Plan, user: u32) -> io::Result<String> {
     talk(plan, &socket)
 }
 
-/// Who answers, and what the two ends say about themselves.
+/// The greeting, and the addresses of both ends.
 fn talk(plan: &Plan, socket: &OwnedFd) -> io::Result<String> {
     if plan.has("fastopen-connect") || plan.has("udp") {
         send(socket.as_raw_fd(), b"hi", MsgFlags::empty())?;

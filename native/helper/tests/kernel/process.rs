@@ -1,4 +1,4 @@
-//! A child process that ends with its owner, and whose words are waited for, but not for ever.
+//! A child process that is killed when dropped, and whose output is read with a timeout.
 
 use std::{
     io::{Read, Write},
@@ -15,11 +15,11 @@ use nix::{
     unistd::Pid,
 };
 
-/// What does answer may take this long on a busy machine, or in an emulated one.
-pub const LONG: Duration = Duration::from_mins(1);
+/// Long enough for a busy or emulated machine.
+pub const TIMEOUT: Duration = Duration::from_mins(1);
 
-/// A child whose stdin is a socket, so that descriptors can be sent to it, and whose stdout is a
-/// pipe. Dropped, it is killed and waited for.
+/// A child with a socket as stdin, to send descriptors, and a pipe as stdout. It is killed and
+/// reaped when dropped.
 pub struct Process {
     child: Child,
     stdin: Option<UnixStream>,
@@ -27,7 +27,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it.
+    /// Starts the child.
     pub fn start(command: &mut Command) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
         let mut child = command
@@ -36,29 +36,29 @@ impl Process {
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?}: {error}"));
         let stdout = child.stdout.take().expect("a pipe");
-        // The command keeps its end open otherwise, and ours would never be told of the end.
+        // Closes our copy of the child's ends in `command`, so that we see end of file.
         command.stdin(Stdio::null());
         Self { child, stdin: Some(ours), stdout }
     }
 
-    /// Its process id, which exec keeps.
+    /// The PID, which exec does not change.
     pub fn pid(&self) -> i32 {
         i32::try_from(self.child.id()).expect("process ids are small")
     }
 
-    /// The other end of its stdin.
+    /// Our end of its stdin.
     pub fn stdin(&self) -> &UnixStream {
         self.stdin.as_ref().expect("not closed yet")
     }
 
-    /// Writes to its stdin, if it still reads.
+    /// Writes to its stdin, ignoring errors.
     pub fn send(&mut self, bytes: &[u8]) {
         let _ = self.stdin().write_all(bytes);
     }
 
-    /// Reads exactly so many bytes; `None` when it ends its output before.
+    /// Reads exactly `count` bytes; `None` at end of file.
     pub fn read(&mut self, count: usize) -> Option<Vec<u8>> {
-        let until = Instant::now() + LONG;
+        let until = Instant::now() + TIMEOUT;
         let mut bytes = vec![0; count];
         let mut filled = 0;
         while filled < count {
@@ -79,7 +79,7 @@ impl Process {
         assert!(count > 0, "process {} said nothing in time", self.child.id());
     }
 
-    /// Its next line, without the end; empty when it has ended.
+    /// The next line without the newline; empty at end of file.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
         while let Some(byte) = self.read(1) {
@@ -91,7 +91,7 @@ impl Process {
         String::from_utf8(line).expect("text")
     }
 
-    /// Ends its input.
+    /// Closes its stdin.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
     }
@@ -101,7 +101,7 @@ impl Process {
         let _ = kill(Pid::from_raw(self.pid()), signal);
     }
 
-    /// Whether it still runs.
+    /// Whether it is running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("our child").is_none()
     }
@@ -111,7 +111,7 @@ impl Process {
         self.child.wait().expect("our child")
     }
 
-    /// `SIGKILL`, and its end.
+    /// Kills it with `SIGKILL` and waits for its end.
     pub fn kill(&mut self) -> ExitStatus {
         let _ = self.child.kill();
         self.wait()
@@ -124,7 +124,7 @@ impl Drop for Process {
     }
 }
 
-/// Runs a command to its end, and answers what it prints.
+/// Runs a command and returns its output.
 pub fn output(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output();
     let output = output.unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -133,21 +133,21 @@ pub fn output(command: &mut Command) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-/// As [`output`], for a line of words without spaces in them.
+/// As [`output`], for a command line without quoting.
 pub fn run(words: &str) -> String {
     let mut words = words.split(' ');
     let mut command = Command::new(words.next().expect("a program"));
     output(command.args(words).env("PATH", PATH))
 }
 
-/// Whether there is such a program here.
-pub fn is_there(program: &str) -> bool {
+/// Whether this program is installed.
+pub fn is_installed(program: &str) -> bool {
     find(program).is_some()
 }
 
-/// Where a program is.
+/// Finds a program in PATH.
 pub fn find(program: &str) -> Option<PathBuf> {
-    PATH.split(':').map(|folder| Path::new(folder).join(program)).find(|path| path.exists())
+    PATH.split(':').map(|directory| Path::new(directory).join(program)).find(|path| path.exists())
 }
 
 const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";

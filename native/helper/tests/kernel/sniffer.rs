@@ -1,4 +1,4 @@
-//! Whether any TCP packet to or from the pod is on the cable.
+//! Detects TCP packets to or from the pod.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -15,21 +15,21 @@ const TCP: u8 = 6;
 const POD4: &[u8] = &[10, 9, 0, 2];
 const POD6: &[u8] = &[0xfd, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
 
-/// Listens from its making on, on every interface of the laptop.
+/// Captures packets on all interfaces of the laptop, from its creation on.
 pub struct Sniffer(OwnedFd);
 
 impl Sniffer {
     pub fn new() -> Self {
         let kind = libc::SOCK_DGRAM | libc::SOCK_NONBLOCK;
         let protocol = i32::from(EVERYTHING.to_be());
-        let socket = sys::socket(libc::AF_PACKET, kind, protocol).expect("root may");
+        let socket = sys::socket(libc::AF_PACKET, kind, protocol).expect("running as root");
         let room = 64 << 20;
         let option = libc::SO_RCVBUFFORCE;
-        sys::set_option(socket.as_fd(), libc::SOL_SOCKET, option, room).expect("root may");
+        sys::set_option(socket.as_fd(), libc::SOL_SOCKET, option, room).expect("running as root");
         Self(socket)
     }
 
-    /// How many there were since the last time.
+    /// The number of packets since the last call.
     pub fn count(&self) -> usize {
         let mut packet = [0; 2048];
         let mut found = 0;

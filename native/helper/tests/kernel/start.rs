@@ -1,15 +1,15 @@
-//! What this executable is, by its first argument.
+//! The process that the first argument selects.
 
 use std::process::ExitCode;
 
-use crate::{keeper, launcher, others, probe, rows, sys};
+use crate::{cases, keeper, launcher, others, probe, sys};
 
-/// Without one of the words below this is the test itself.
+/// Without one of these arguments, runs the tests.
 pub fn run(arguments: &[String]) -> ExitCode {
     let word = arguments.first().map_or("", String::as_str);
-    // Some copies are setuid for a moment: they connect, and do nothing else for anybody.
+    // Some copies are setuid. They must not do anything but connect.
     if sys::is_privileged_start() && word != "probe" {
-        eprintln!("this copy is a probe only");
+        eprintln!("this privileged copy can only run a probe");
         return ExitCode::FAILURE;
     }
     let rest = arguments.get(1..).unwrap_or_default();
@@ -20,7 +20,7 @@ pub fn run(arguments: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
         "map" => launcher::map(rest),
-        "rows" => return rows::main(rest),
+        "cases" => return cases::main(rest),
         "serve" => others::serve(rest),
         "deaf" => others::deaf(rest),
         "echo" => others::echo(rest),

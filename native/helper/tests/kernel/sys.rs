@@ -1,4 +1,4 @@
-//! The system calls that nix has no call for; nothing else in this test is `unsafe`.
+//! System calls without a wrapper in nix. No other module of this test is `unsafe`.
 #![allow(unsafe_code)]
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
 
 use nix::sys::socket::{SockaddrLike, SockaddrStorage};
 
-/// As large as `union bpf_attr` has to be for the commands used here.
+/// The size of `union bpf_attr` for the commands used here.
 pub const ATTRIBUTES: usize = 144;
 
 fn check(result: libc::c_long) -> io::Result<i32> {
@@ -20,7 +20,7 @@ fn check(result: libc::c_long) -> io::Result<i32> {
     Ok(i32::try_from(result).expect("descriptors and counts are small"))
 }
 
-/// bpf(2); each buffer's address is written into the attributes at its offset.
+/// bpf(2). Writes the address of each buffer to the attributes at its offset.
 pub fn bpf(
     command: u32,
     attributes: &mut [u8; ATTRIBUTES],
@@ -30,40 +30,40 @@ pub fn bpf(
         let address = buffer.as_mut_ptr() as u64;
         attributes[*offset..*offset + 8].copy_from_slice(&address.to_ne_bytes());
     }
-    // SAFETY: the attributes are as long as is said, and the addresses in them are of buffers that
-    // live until the call is over; their lengths stand in the attributes.
+    // SAFETY: the attributes have this length. Their pointers refer to buffers that outlive the
+    // call, and the attributes contain the lengths.
     check(unsafe { libc::syscall(libc::SYS_bpf, command, attributes.as_mut_ptr(), ATTRIBUTES) })
 }
 
-/// socket(2), for the protocols that nix does not name.
+/// socket(2) for protocols that nix does not support.
 pub fn socket(family: i32, kind: i32, protocol: i32) -> io::Result<OwnedFd> {
-    // SAFETY: takes three numbers.
+    // SAFETY: numbers only.
     let socket = check(unsafe { libc::socket(family, kind, protocol) }.into())?;
     Ok(own(socket))
 }
 
-/// A descriptor that nobody else here owns: new, or inherited by its number.
+/// Takes ownership of a new or inherited descriptor.
 pub fn own(descriptor: RawFd) -> OwnedFd {
-    // SAFETY: the callers name descriptors which they have just been given.
+    // SAFETY: the callers pass descriptors that nothing else owns.
     unsafe { OwnedFd::from_raw_fd(descriptor) }
 }
 
-/// Gives a descriptor a number that it keeps over exec.
+/// Duplicates a descriptor to a number that exec keeps open.
 pub fn keep_as(descriptor: &OwnedFd, number: RawFd) -> io::Result<()> {
-    // SAFETY: takes two numbers; nothing here has `number`.
+    // SAFETY: numbers only; nothing else uses `number`.
     check(unsafe { libc::dup2(descriptor.as_raw_fd(), number) }.into()).map(drop)
 }
 
-/// A socket option that is a number.
+/// Sets an integer socket option.
 pub fn set_option(socket: BorrowedFd, level: i32, name: i32, value: i32) -> io::Result<()> {
     set_bytes(socket, level, name, &value.to_ne_bytes())
 }
 
-/// A socket option of any form.
+/// Sets a socket option from bytes.
 pub fn set_bytes(socket: BorrowedFd, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     let length = libc::socklen_t::try_from(value.len()).expect("short");
     let value = value.as_ptr().cast();
-    // SAFETY: the value is as long as is said.
+    // SAFETY: the value has this length.
     check(unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, value, length) }.into())
         .map(drop)
 }
@@ -74,30 +74,30 @@ pub fn cookie(socket: BorrowedFd) -> io::Result<u64> {
     let mut length: libc::socklen_t = 8;
     let to = (&raw mut value).cast();
     let (level, name) = (libc::SOL_SOCKET, libc::SO_COOKIE);
-    // SAFETY: there is room for the eight bytes that this option has.
+    // SAFETY: the buffer has the eight bytes of this option.
     let result = unsafe { libc::getsockopt(socket.as_raw_fd(), level, name, to, &raw mut length) };
     check(result.into())?;
     Ok(value)
 }
 
-/// sendto(2) with flags that nix does not name.
+/// sendto(2) with flags that nix does not support.
 pub fn send_to(socket: BorrowedFd, bytes: &[u8], flags: i32, to: SocketAddr) -> io::Result<()> {
     let to = SockaddrStorage::from(to);
     let (data, length) = (bytes.as_ptr().cast(), bytes.len());
-    // SAFETY: both the bytes and the address are as long as is said.
+    // SAFETY: the buffer and the address have these lengths.
     let sent =
         unsafe { libc::sendto(socket.as_raw_fd(), data, length, flags, to.as_ptr(), to.len()) };
     if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Makes this one thread another user's; libc's own calls would change all threads.
+/// Switches only this thread to another user. The functions of libc would switch all threads.
 pub fn this_thread_becomes(user: u32) -> io::Result<()> {
     let none = ptr::null::<libc::gid_t>();
-    // SAFETY: no groups are read from the null pointer, as there are none.
+    // SAFETY: with a length of 0, the kernel does not read the null pointer.
     check(unsafe { libc::syscall(libc::SYS_setgroups, 0, none) })?;
-    // SAFETY: takes three numbers.
+    // SAFETY: numbers only.
     check(unsafe { libc::syscall(libc::SYS_setresgid, user, user, user) })?;
-    // SAFETY: takes three numbers.
+    // SAFETY: numbers only.
     check(unsafe { libc::syscall(libc::SYS_setresuid, user, user, user) }).map(drop)
 }
 
@@ -107,7 +107,7 @@ struct CapabilityHeader {
     pid: i32,
 }
 
-/// Makes the permitted, effective and inheritable capabilities these.
+/// Sets the permitted, effective and inheritable capabilities.
 pub fn set_capabilities(set: u64) -> io::Result<()> {
     let header = CapabilityHeader { version: 0x2008_0522, pid: 0 };
     let low = u32::try_from(set & u64::from(u32::MAX)).expect("masked");
@@ -137,35 +137,36 @@ pub fn keep_capabilities() -> io::Result<()> {
     prctl(libc::PR_SET_KEEPCAPS, 1, 0)
 }
 
-/// Yama's question about ancestry is not what is tested here; without Yama this does nothing.
+/// Allows tracing by any process, because Yama's check is not tested here. Has no effect without
+/// Yama.
 pub fn allow_any_tracer() {
     let _ = prctl(libc::PR_SET_PTRACER, u64::MAX, 0);
 }
 
-/// Whether the kernel started this program with more privilege than its caller has.
+/// Whether exec gave this program more privileges than its caller has.
 pub fn is_privileged_start() -> bool {
-    // SAFETY: takes a number.
+    // SAFETY: numbers only.
     unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
 }
 
-/// A copy of another process's descriptor.
+/// Duplicates a descriptor of another process.
 pub fn take_descriptor(pid: i32, descriptor: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: takes two numbers.
+    // SAFETY: numbers only.
     let process = own(check(unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) })?);
     let process = process.as_raw_fd();
-    // SAFETY: takes three numbers.
+    // SAFETY: numbers only.
     let taken = check(unsafe { libc::syscall(libc::SYS_pidfd_getfd, process, descriptor, 0) })?;
     Ok(own(taken))
 }
 
-/// Who submits to the ring.
+/// Which thread makes the request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Submission {
-    /// The calling thread, at once.
+    /// The calling thread.
     Caller,
-    /// One of the ring's worker threads.
+    /// A worker thread of the ring.
     Worker,
-    /// The ring's own polling thread.
+    /// The polling thread of the ring.
     Poller,
 }
 
@@ -176,7 +177,7 @@ const REGISTER_PERSONALITY: u32 = 9;
 const OP_CONNECT: u8 = 16;
 const ASYNC: u8 = 1 << 4;
 
-/// Indexes into `struct io_uring_params` as an array of numbers.
+/// Indexes into `struct io_uring_params` as an array of u32.
 const SQ_TAIL: usize = 11;
 const SQ_ARRAY: usize = 16;
 const CQ_CQES: usize = 25;
@@ -189,23 +190,23 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Sets it up.
+    /// Creates the ring.
     pub fn new(submission: Submission) -> io::Result<Self> {
         let mut parameters = [0_u32; 30];
         if submission == Submission::Poller {
             parameters[2] = SETUP_SQPOLL;
         }
         let at = parameters.as_mut_ptr();
-        // SAFETY: the parameters are 120 bytes, which is what the kernel reads and writes.
+        // SAFETY: the parameters have 120 bytes, which the kernel reads and writes.
         let ring = own(check(unsafe { libc::syscall(libc::SYS_io_uring_setup, 4, at) })?);
         Ok(Self { descriptor: ring, parameters, submission })
     }
 
-    /// Registers the calling thread's credentials.
+    /// Registers the credentials of the calling thread.
     pub fn register_personality(&self) -> io::Result<u16> {
         let (ring, none) = (self.descriptor.as_raw_fd(), ptr::null::<u8>());
         let what = REGISTER_PERSONALITY;
-        // SAFETY: this request reads nothing from the null pointer.
+        // SAFETY: this operation does not read the null pointer.
         let id = check(unsafe { libc::syscall(libc::SYS_io_uring_register, ring, what, none, 0) })?;
         Ok(u16::try_from(id).expect("few are registered"))
     }
@@ -213,13 +214,14 @@ impl Ring {
     fn map(&self, offset: i64) -> io::Result<*mut u32> {
         const LENGTH: usize = 4096;
         let (access, ring) = (libc::PROT_READ | libc::PROT_WRITE, self.descriptor.as_raw_fd());
-        // SAFETY: a new mapping where the kernel likes; it stays until the process ends.
+        // SAFETY: a new mapping at an address chosen by the kernel, which stays until the process
+        // exits.
         let at =
             unsafe { libc::mmap(ptr::null_mut(), LENGTH, access, libc::MAP_SHARED, ring, offset) };
         if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(at.cast()) }
     }
 
-    /// Connects by the ring, with registered credentials unless `personality` is 0.
+    /// Connects through the ring, with registered credentials unless `personality` is 0.
     pub fn connect(&self, socket: BorrowedFd, to: SocketAddr, personality: u16) -> io::Result<()> {
         let address = SockaddrStorage::from(to);
         let mut entry = [0_u8; 64];
@@ -232,10 +234,10 @@ impl Ring {
         let submissions = self.map(0)?;
         let completions = self.map(0x0800_0000)?;
         let entries = self.map(0x1000_0000)?;
-        // The kernel gives offsets in bytes.
+        // The kernel reports offsets in bytes.
         let at = |index: usize| self.parameters[index] as usize / 4;
-        // SAFETY: the three mappings are a page each, and a ring of four entries has all of its
-        // fields in the first page; the tail is written last, after which the kernel reads.
+        // SAFETY: each mapping is a page, and all fields of a ring with four entries are in the
+        // first page. The kernel reads the request after the tail is written.
         unsafe {
             ptr::copy_nonoverlapping(entry.as_ptr(), entries.cast::<u8>(), 64);
             submissions.add(at(SQ_ARRAY)).write_volatile(0);
@@ -247,10 +249,10 @@ impl Ring {
             flags |= ENTER_SQ_WAKEUP;
         }
         let (ring, none) = (self.descriptor.as_raw_fd(), ptr::null::<u8>());
-        // SAFETY: no signal mask is read from the null pointer; the address outlives the call,
-        // which waits for the completion.
+        // SAFETY: the null pointer means no signal mask. The address outlives the call, which waits
+        // for the completion.
         check(unsafe { libc::syscall(libc::SYS_io_uring_enter, ring, 1, 1, flags, none, 0) })?;
-        // SAFETY: the first completion is in the first page; its result follows eight bytes.
+        // SAFETY: the first completion is in the first page, with its result after eight bytes.
         let result = unsafe { completions.add(at(CQ_CQES) + 2).cast::<i32>().read_volatile() };
         if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(()) }
     }

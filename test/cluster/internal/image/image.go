@@ -1,4 +1,4 @@
-// Package image writes OCI image archives, so that a cluster needs no registry and no image tool.
+// Package image writes OCI image archives, so that a cluster needs neither a registry nor an image builder.
 package image
 
 import (
@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-const media = "application/vnd.oci.image."
+const mediaTypePrefix = "application/vnd.oci.image."
 
 type descriptor struct {
 	MediaType   string            `json:"mediaType"`
@@ -22,8 +22,8 @@ type descriptor struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
-// Write makes the archive out of plain tar files, one layer each, the first at the bottom.
-// entrypoint is a command line without quoting; name needs a tag.
+// Write writes an archive with one layer for each tar file, bottom layer first. entrypoint is split at spaces. name
+// must have a tag.
 func Write(name, out, entrypoint string, layers []string) (err error) {
 	_, tag, ok := strings.Cut(name, ":")
 	if !ok {
@@ -49,7 +49,7 @@ func Write(name, out, entrypoint string, layers []string) (err error) {
 		}
 		stack, diffs = append(stack, d), append(diffs, d.Digest)
 	}
-	config, err := archive.addDocument(media+"config.v1+json", map[string]any{
+	config, err := archive.addDocument(mediaTypePrefix+"config.v1+json", map[string]any{
 		"architecture": "amd64", "os": "linux",
 		"config": map[string]any{
 			"Entrypoint": strings.Fields(entrypoint),
@@ -60,8 +60,8 @@ func Write(name, out, entrypoint string, layers []string) (err error) {
 	if err != nil {
 		return err
 	}
-	manifest, err := archive.addDocument(media+"manifest.v1+json", map[string]any{
-		"schemaVersion": 2, "mediaType": media + "manifest.v1+json", "config": config, "layers": stack,
+	manifest, err := archive.addDocument(mediaTypePrefix+"manifest.v1+json", map[string]any{
+		"schemaVersion": 2, "mediaType": mediaTypePrefix + "manifest.v1+json", "config": config, "layers": stack,
 	})
 	if err != nil {
 		return err
@@ -86,7 +86,7 @@ func (a *archive) addLayer(path string) (descriptor, error) {
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return descriptor{}, err
 	}
-	return a.addBlob(media+"layer.v1.tar", hash.Sum(nil), size, file)
+	return a.addBlob(mediaTypePrefix+"layer.v1.tar", hash.Sum(nil), size, file)
 }
 
 func (a *archive) addDocument(mediaType string, document any) (descriptor, error) {

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-func TestEveryBlobIsWhatItsNameSays(t *testing.T) {
+func TestBlobNamesAreDigests(t *testing.T) {
 	dir := t.TempDir()
 	layer, out := filepath.Join(dir, "layer.tar"), filepath.Join(dir, "image.tar")
 	if err := os.WriteFile(layer, []byte("not really a tar"), 0o600); err != nil {
@@ -25,14 +25,14 @@ func TestEveryBlobIsWhatItsNameSays(t *testing.T) {
 	for path, data := range files {
 		sum := sha256.Sum256(data)
 		if digest, ok := strings.CutPrefix(path, "blobs/sha256/"); ok && digest != hex.EncodeToString(sum[:]) {
-			t.Errorf("%s has another digest", path)
+			t.Errorf("%s is not the digest of its contents", path)
 		}
 	}
 
 	var index struct{ Manifests []descriptor }
 	decode(t, files["index.json"], &index)
 	if name := index.Manifests[0].Annotations["io.containerd.image.name"]; name != "registry.test/a:1" {
-		t.Errorf("the image is called %q", name)
+		t.Errorf("the image name is %q", name)
 	}
 	var manifest struct {
 		Config descriptor
@@ -51,7 +51,7 @@ func TestEveryBlobIsWhatItsNameSays(t *testing.T) {
 	}
 }
 
-func TestRefusals(t *testing.T) {
+func TestInvalidArguments(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "image.tar")
 	if err := Write("no-tag", out, "/bin/a", nil); err == nil || !strings.Contains(err.Error(), "no tag") {
 		t.Errorf("a name without a tag: %v", err)

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The controllers that pods, StatefulSets and Deployments need. All forty of them, one started
-// after the other under the client's own rate limit, take five seconds longer.
+// The controllers that pods, StatefulSets and Deployments need. Starting all forty takes five seconds longer,
+// because the client has a rate limit.
 const controllers = "serviceaccount-controller,serviceaccount-token-controller," +
 	"root-ca-certificate-publisher-controller,namespace-controller,garbage-collector-controller," +
 	"pod-garbage-collector-controller,node-lifecycle-controller,taint-eviction-controller," +
@@ -37,7 +37,7 @@ func (n *node) startServers() error {
 		"--service-cluster-ip-range=10.96.0.0/16", "--allow-privileged=true",
 		"--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--anonymous-auth=false",
 		"--client-ca-file="+pki+"/ca.crt", "--requestheader-client-ca-file="+pki+"/ca.crt",
-		// From 1.37 on it has to be said that not every client may speak for others; here nobody has this name.
+		// Required from 1.37 on. No client certificate has this name, so no client can act as a front proxy.
 		"--requestheader-allowed-names=front-proxy-client",
 		"--tls-cert-file="+pki+"/apiserver.crt", "--tls-private-key-file="+pki+"/apiserver.key",
 		"--kubelet-client-certificate="+pki+"/apiserver-kubelet.crt", "--kubelet-client-key="+pki+"/apiserver-kubelet.key",
@@ -87,13 +87,13 @@ func (n *node) startKubernetes(program string, args ...string) error {
 	return n.start(daemon{program, "/proc/self/exe", append([]string{program}, args...)})
 }
 
-// A daemon is one of the node's programs, and how it is started.
+// A daemon is a program of the node and its command line.
 type daemon struct {
 	name, path string
 	argv       []string
 }
 
-// start leaves the process id in run/NAME, and adds to the log of an earlier one.
+// start writes the PID to run/NAME and appends the output to log/NAME.log.
 func (n *node) start(d daemon) error {
 	log, err := os.OpenFile(n.path("log/"+d.name+".log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
@@ -108,8 +108,7 @@ func (n *node) start(d daemon) error {
 	return os.WriteFile(n.path("run/"+d.name), []byte(strconv.Itoa(process.Pid)), 0o644)
 }
 
-// supervise waits for children for as long as the node lives. PID 1 also inherits what others
-// leave behind: a container's shim is one of those, and no concern of ours.
+// supervise reaps children until a daemon ends. As PID 1 it also reaps orphans, such as containerd shims.
 func (n *node) supervise() error {
 	for {
 		if err := n.reap(true); err != nil {
@@ -118,8 +117,7 @@ func (n *node) supervise() error {
 	}
 }
 
-// reap takes the children that have ended; one of the daemons among them is an error, unless it is
-// to be restarted.
+// reap reaps one child. It returns an error if the child is a daemon that must not be restarted.
 func (n *node) reap(wait bool) error {
 	options := unix.WNOHANG
 	if wait {
@@ -131,7 +129,7 @@ func (n *node) reap(wait bool) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("waiting for the node's programs: %w", err)
+		return fmt.Errorf("wait4: %w", err)
 	}
 	d, ok := n.daemons[pid]
 	if !ok {
@@ -141,7 +139,7 @@ func (n *node) reap(wait bool) error {
 	if n.toRestart(d) {
 		return n.restart(d)
 	}
-	return fmt.Errorf("%s ended (%s), the last it said:\n%s", d.name, describe(status), tail(n.path("log/"+d.name+".log")))
+	return fmt.Errorf("%s ended (%s). Last lines of its log:\n%s", d.name, describe(status), tail(n.path("log/"+d.name+".log")))
 }
 
 func describe(status unix.WaitStatus) string {

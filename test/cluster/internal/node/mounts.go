@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mount gives the node folders of its own where its programs have fixed paths, so that none of
-// them writes into the machine's.
+// mount mounts private directories where the programs of the node have fixed paths, so that they do not write to the
+// directories of the machine.
 func (n *node) mount() error {
 	if err := isolate(); err != nil {
 		return err
@@ -28,8 +28,8 @@ func (n *node) mount() error {
 	return nil
 }
 
-// isolate cuts the mount namespace off from the machine's, with a /proc and a /run of its own.
-// The mounts are shared again among themselves: containers see what the kubelet mounts for them.
+// isolate stops mount propagation to the machine and mounts a new /proc and /run. Inside the node, mounts are shared
+// again, so that containers see mounts of the kubelet.
 func isolate() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making / private: %w", err)

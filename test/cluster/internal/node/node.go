@@ -1,6 +1,6 @@
-// Package node is a node of the cluster: the process that script/cluster starts as PID 1 of its
-// own pid, mount and network namespaces. When it dies, by whatever signal, the kernel ends every
-// process of the node, and with the last of them goes every mount. Nothing cleans up after it.
+// Package node runs a node of the cluster. script/cluster starts it as PID 1 of new PID, mount and network namespaces.
+// When it ends, for any reason, the kernel kills all processes of the node and removes its mounts, so it needs no
+// cleanup.
 package node
 
 import (
@@ -21,10 +21,10 @@ import (
 //go:embed config
 var configFiles embed.FS
 
-// A node and where it keeps its things: pki and containerd are there before it starts, conf, log,
-// etcd and fs are its own.
+// A node and its state directory. pki and containerd must exist before the node starts. The node creates conf, log,
+// etcd, run, restart and fs.
 type node struct {
-	Dir, Cgroup, IP, Name, Pods string // Pods is the subnet of its pods
+	Dir, Cgroup, IP, Name, Pods string // Pods is the pod subnet
 	daemons                     map[int]daemon
 }
 
@@ -33,9 +33,9 @@ type step struct {
 	do   func() error
 }
 
-// Run starts the node that has the API server and returns only when one of its programs has ended,
-// which none should but those that were told to, see restart.go. The file "ready" in dir says that
-// all run and the API server answers; "failed" holds what Run returns.
+// Run runs the node that has the API server. It returns only when one of its programs has ended unexpectedly (see
+// restart.go). The file "ready" in dir exists once all programs run and the API server is ready. The file "failed" has
+// the error that Run returns.
 func Run(dir, cgroup, ip, name, pods string) error {
 	n := newNode(dir, cgroup, ip, name, pods)
 	return n.run([]step{
@@ -47,15 +47,15 @@ func Run(dir, cgroup, ip, name, pods string) error {
 	})
 }
 
-// RunWorker is Run for a node that has pods only.
+// RunWorker runs a node without control plane.
 func RunWorker(dir, cgroup, ip, name, pods string) error {
 	n := newNode(dir, cgroup, ip, name, pods)
 	return n.run([]step{
 		{"mounts", n.mount},
 		{"configuration", n.configure},
 		{"containerd", n.startContainerd},
-		// A kubelet that does not find it ends.
-		{"containerd's socket", n.awaitContainerd},
+		// The kubelet exits if it cannot connect to containerd.
+		{"containerd ready", n.awaitContainerd},
 		{"kubelet", n.startKubelet},
 	})
 }
@@ -65,12 +65,12 @@ func newNode(dir, cgroup, ip, name, pods string) *node {
 }
 
 func (n *node) run(steps []step) error {
-	err := n.live(steps)
+	err := n.startAndSupervise(steps)
 	os.WriteFile(n.path("failed"), []byte(err.Error()+"\n"), 0o644)
 	return err
 }
 
-func (n *node) live(steps []step) error {
+func (n *node) startAndSupervise(steps []step) error {
 	for _, step := range steps {
 		start := time.Now()
 		if err := step.do(); err != nil {
@@ -116,7 +116,7 @@ func (n *node) render(source, target string) error {
 	return text.Execute(file, n)
 }
 
-// awaitContainerd dials its socket until it accepts.
+// awaitContainerd waits until the socket of containerd accepts a connection.
 func (n *node) awaitContainerd() error {
 	return n.await("containerd", 20*time.Second, func() bool {
 		connection, err := net.Dial("unix", "/run/containerd/containerd.sock")
@@ -127,7 +127,7 @@ func (n *node) awaitContainerd() error {
 	})
 }
 
-// awaitAPI asks /readyz, as the admin, until the answer is 200.
+// awaitAPI waits until GET /readyz returns 200.
 func (n *node) awaitAPI() error {
 	client, err := n.adminClient()
 	if err != nil {
@@ -143,8 +143,7 @@ func (n *node) awaitAPI() error {
 	})
 }
 
-// await polls until the program is ready, as nothing would notify us. It fails if one of the node's
-// programs ends meanwhile.
+// await polls until ready returns true. It fails after the limit, or if a program of the node ends.
 func (n *node) await(program string, limit time.Duration, ready func() bool) error {
 	limit = stretched(limit)
 	for end := time.Now().Add(limit); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
@@ -155,10 +154,10 @@ func (n *node) await(program string, limit time.Duration, ready func() bool) err
 			return nil
 		}
 	}
-	return fmt.Errorf("%s is not ready after %v, see %s", program, limit, n.path("log/"+program+".log"))
+	return fmt.Errorf("timed out after %[2]v waiting for %[1]s to be ready, see %[3]s", program, limit, n.path("log/"+program+".log"))
 }
 
-// stretched is the time limit on this machine: slow ones have K8S_CONNECT_TIMEOUT_FACTOR.
+// stretched multiplies a timeout by K8S_CONNECT_TIMEOUT_FACTOR, which is for slow machines.
 func stretched(limit time.Duration) time.Duration {
 	factor, err := strconv.Atoi(os.Getenv("K8S_CONNECT_TIMEOUT_FACTOR"))
 	if err != nil {
@@ -181,7 +180,7 @@ func (n *node) adminClient() (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The server is the one we started, on loopback of a namespace of our own.
+	// No verification: on the loopback of this network namespace, only our own API server listens.
 	config := &tls.Config{Certificates: []tls.Certificate{pair}, InsecureSkipVerify: true}
 	return &http.Client{Timeout: stretched(time.Second), Transport: &http.Transport{TLSClientConfig: config}}, nil
 }

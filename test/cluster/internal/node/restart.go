@@ -2,8 +2,8 @@ package node
 
 import "os"
 
-// Who wants a daemon to be started anew makes the file restart/NAME, and ends the process that
-// run/NAME tells. Its end is then no failure of the node; the file goes when its successor runs.
+// To restart a daemon, create the file restart/NAME and kill the PID in run/NAME. The node then starts the daemon again
+// instead of ending, and removes the file.
 
 func (n *node) toRestart(d daemon) bool {
 	_, err := os.Stat(n.path("restart/" + d.name))

@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MakeStore fills dir/containerd, a containerd root with the images of the archives and no
-// container. A node starts on a copy of it: images imported at each start cost two seconds, and a
-// store that has seen containers costs the kubelet twenty.
+// MakeStore creates dir/containerd, a containerd root with the images of the archives. Each node starts with a copy:
+// importing images at each start takes two seconds, and a store that was used delays the kubelet by twenty.
 func MakeStore(dir string, archives []string) error {
 	n := newNode(dir, "", "", "", "")
 	for _, step := range []func() error{isolate, n.configure, n.startContainerd, awaitContainerd} {
@@ -32,12 +31,12 @@ func awaitContainerd() error {
 		if _, err := ctr("version"); err == nil {
 			return nil
 		}
-		time.Sleep(50 * time.Millisecond) // between two questions
+		time.Sleep(50 * time.Millisecond)
 	}
-	return fmt.Errorf("containerd does not answer after 20 s")
+	return fmt.Errorf("timed out after 20 s waiting for containerd to be ready")
 }
 
-// stop lets the daemons write out what they hold.
+// stop ends the daemons with SIGTERM, so that they flush their data.
 func (n *node) stop() error {
 	for pid := range n.daemons {
 		process, err := os.FindProcess(pid)

@@ -1,5 +1,4 @@
-// Package pki makes everything a cluster identifies itself by: a certificate authority,
-// certificates for each server and client, and the kubeconfigs that hold them.
+// Package pki creates a certificate authority, certificates for all servers and clients of a cluster, and kubeconfigs.
 package pki
 
 import (
@@ -18,10 +17,10 @@ import (
 	"time"
 )
 
-const years = 365 * 24 * time.Hour
+const year = 365 * 24 * time.Hour
 
-// Write fills dir, readable by its owner only. Each node is written NAME=ADDRESS; the API server is
-// on the first of them.
+// Write writes the files to dir, readable only by the owner. A node has the form NAME=ADDRESS. The API server runs on
+// the first node.
 func Write(dir string, nodes []string) error {
 	_, server, _ := strings.Cut(nodes[0], "=")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -64,12 +63,12 @@ func Write(dir string, nodes []string) error {
 }
 
 type identity struct {
-	name           string // of the files
+	name           string // base name of the files
 	subject        pkix.Name
 	usage          x509.ExtKeyUsage
 	hosts          []string
 	expired        bool
-	trustsStranger bool // its kubeconfig trusts an authority that signed nothing here
+	trustsStranger bool // the kubeconfig has the certificate of another authority
 }
 
 func servers(server string, nodes []string) []identity {
@@ -94,12 +93,12 @@ func clients(nodes []string) []identity {
 		{name: "controller-manager", subject: user("system:kube-controller-manager")},
 		{name: "scheduler", subject: user("system:kube-scheduler")},
 		{name: "dev", subject: user("dev")},
-		// With less than that, more than that, or nothing; see manifests/users.yaml.
+		// Users with fewer, more or no permissions, see manifests/users.yaml.
 		{name: "getter", subject: user("getter")},
 		{name: "creator", subject: user("creator")},
 		{name: "lead", subject: user("lead")},
 		{name: "nobody", subject: user("nobody")},
-		// What tests of failures need and cannot make without the authority's key.
+		// For tests of failures.
 		{name: "expired", subject: user("dev"), expired: true},
 		{name: "stranger", subject: user("dev"), trustsStranger: true},
 	}
@@ -133,7 +132,7 @@ func newAuthority(name string) (*authority, error) {
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             time.Now().Add(-3 * time.Hour),
-		NotAfter:              time.Now().Add(10 * years),
+		NotAfter:              time.Now().Add(10 * year),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,
@@ -159,7 +158,7 @@ func (ca *authority) issue(id identity) (cert, key []byte, err error) {
 		SerialNumber: serial,
 		Subject:      id.subject,
 		NotBefore:    time.Now().Add(-2 * time.Hour),
-		NotAfter:     time.Now().Add(10 * years),
+		NotAfter:     time.Now().Add(10 * year),
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{id.usage},
 	}

@@ -20,26 +20,26 @@ func TestWrite(t *testing.T) {
 	ca.AppendCertsFromPEM(read(t, dir, "ca.crt"))
 
 	if _, err := tls.X509KeyPair(read(t, dir, "apiserver.crt"), read(t, dir, "apiserver.key")); err != nil {
-		t.Error("the API server's key is not its certificate's:", err)
+		t.Error("key and certificate of the API server do not match:", err)
 	}
 	server := certificate(t, read(t, dir, "apiserver.crt"))
 	for _, host := range []string{"10.200.0.1", "kubernetes.default.svc"} {
 		if _, err := server.Verify(x509.VerifyOptions{Roots: ca, DNSName: host}); err != nil {
-			t.Errorf("the API server is not %s: %v", host, err)
+			t.Errorf("the certificate of the API server is not valid for %s: %v", host, err)
 		}
 	}
 
 	for name, address := range map[string]string{"node1": "10.200.0.1", "node2": "10.200.0.6"} {
 		kubelet := certificate(t, read(t, dir, name+".crt"))
 		if _, err := kubelet.Verify(x509.VerifyOptions{Roots: ca, DNSName: address}); err != nil {
-			t.Errorf("the kubelet of %s is not %s: %v", name, address, err)
+			t.Errorf("the certificate of kubelet %s is not valid for %s: %v", name, address, err)
 		}
 	}
 
 	for _, name := range []string{"admin", "dev", "node1", "node2", "expired", "stranger"} {
 		text := string(read(t, dir, name+".kubeconfig"))
 		if !strings.Contains(text, "server: https://10.200.0.1:6443\n") {
-			t.Errorf("%s.kubeconfig does not name the server", name)
+			t.Errorf("%s.kubeconfig does not have the address of the API server", name)
 		}
 	}
 	entries, err := os.ReadDir(dir)
@@ -53,7 +53,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-func TestExpiredIsExpiredAndOnlyThat(t *testing.T) {
+func TestExpiredCertificate(t *testing.T) {
 	ca, err := newAuthority("test")
 	if err != nil {
 		t.Fatal(err)
@@ -66,11 +66,11 @@ func TestExpiredIsExpiredAndOnlyThat(t *testing.T) {
 	}
 	cert, usages := certificate(t, data), []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: usages}); err == nil {
-		t.Error("valid now")
+		t.Error("the certificate is still valid")
 	}
 	before := time.Now().Add(-90 * time.Minute)
 	if _, err := cert.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: usages, CurrentTime: before}); err != nil {
-		t.Error("not valid before it expired:", err)
+		t.Error("the certificate was not valid before it expired:", err)
 	}
 }
 

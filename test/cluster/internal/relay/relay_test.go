@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// An arrival is a frame that holds its number, and when it came.
+// An arrival is the number in a frame, and the time of its arrival.
 type arrival struct {
 	number uint32
 	at     time.Time
@@ -21,8 +21,8 @@ func (r *receiver) Write(data []byte) (int, error) {
 	return len(data), nil
 }
 
-// send has frames carried, and answers when each was sent and what arrived.
-func send(t *testing.T, w *way, count int) ([]time.Time, []arrival) {
+// send sends numbered frames in one direction. It returns the times of sending and the arrivals.
+func send(t *testing.T, d *direction, count int) ([]time.Time, []arrival) {
 	t.Helper()
 	reader, writer := io.Pipe()
 	sent := make([]time.Time, count)
@@ -33,54 +33,54 @@ func send(t *testing.T, w *way, count int) ([]time.Time, []arrival) {
 		}
 		writer.Close()
 	}()
-	var there receiver
-	if err := w.carry(reader, &there); err != nil {
+	var destination receiver
+	if err := d.forward(reader, &destination); err != nil {
 		t.Fatal(err)
 	}
-	return sent, there.arrivals
+	return sent, destination.arrivals
 }
 
-func chance(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+func seeded(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 
-func TestAllArriveInOrderAndNoneEarly(t *testing.T) {
+func TestFramesArriveInOrderAfterTheDelay(t *testing.T) {
 	const delay = 20 * time.Millisecond
-	sent, arrivals := send(t, &way{delay: delay, chance: chance(1)}, 5000)
+	sent, arrivals := send(t, &direction{delay: delay, random: seeded(1)}, 5000)
 	if len(arrivals) != len(sent) {
 		t.Fatalf("%d of %d arrived", len(arrivals), len(sent))
 	}
 	best := time.Hour
 	for i, a := range arrivals {
 		if a.number != uint32(i) {
-			t.Fatalf("frame %d came as number %d", a.number, i)
+			t.Fatalf("frame %d arrived as frame %d", a.number, i)
 		}
 		took := a.at.Sub(sent[i])
 		if took < delay {
-			t.Fatalf("frame %d took %v, and the way %v", i, took, delay)
+			t.Fatalf("frame %d arrived after %v, before the delay of %v", i, took, delay)
 		}
 		best = min(best, took)
 	}
-	// Only the best one: any of them may wait for a busy machine.
+	// Only the fastest frame: on a busy machine, others may arrive later.
 	if best > delay+5*time.Millisecond {
-		t.Errorf("none took less than %v", best)
+		t.Errorf("the fastest frame took %v", best)
 	}
 }
 
-func TestSameSeedSameLosses(t *testing.T) {
+func TestSeedDeterminesLoss(t *testing.T) {
 	const count, loss = 10000, 0.1
 	lossy := func(seed uint64) []arrival {
-		_, arrivals := send(t, &way{loss: loss, chance: chance(seed)}, count)
+		_, arrivals := send(t, &direction{loss: loss, random: seeded(seed)}, count)
 		return arrivals
 	}
 	one, again, other := lossy(1), lossy(1), lossy(2)
 	// Ten standard deviations.
 	if lost := count - len(one); lost < 700 || lost > 1300 {
-		t.Errorf("%d of %d lost, and not about %.0f", lost, count, count*loss)
+		t.Errorf("%d of %d frames lost, expected about %.0f", lost, count, count*loss)
 	}
 	if !same(one, again) {
-		t.Error("the same seed lost other frames")
+		t.Error("the same seed dropped different frames")
 	}
 	if same(one, other) {
-		t.Error("another seed lost the same frames")
+		t.Error("another seed dropped the same frames")
 	}
 }
 
@@ -96,15 +96,15 @@ func same(one, other []arrival) bool {
 	return true
 }
 
-func TestPercents(t *testing.T) {
+func TestParsePercent(t *testing.T) {
 	for text, want := range map[string]float64{"0%": 0, "1%": 0.01, "0.5%": 0.005, "100%": 1} {
 		if got, err := parsePercent(text); err != nil || got != want {
-			t.Errorf("%s is %v, %v", text, got, err)
+			t.Errorf("parsePercent(%q) = %v, %v", text, got, err)
 		}
 	}
 	for _, text := range []string{"", "%", "1", "-1%", "101%", "x%", "NaN%"} {
 		if got, err := parsePercent(text); err == nil {
-			t.Errorf("%q is %v", text, got)
+			t.Errorf("parsePercent(%q) = %v, expected an error", text, got)
 		}
 	}
 }

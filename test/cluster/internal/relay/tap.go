@@ -9,12 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A tap is a network device whose cable we hold: what it sends is read, what is written it receives.
-// It goes when we do.
+// A tap is a TAP device. The kernel removes it when this process ends.
 type tap int
 
-// openTap makes the device NAME in the namespace of /run/netns that is before the slash. Its thread
-// goes there for that, and comes back: what is found in a namespace counts as the node's.
+// openTap creates the device NAMESPACE/NAME. The thread enters the network namespace for this and leaves it again,
+// because script/cluster takes any process in the namespace for a part of the node.
 func openTap(path string) (tap, error) {
 	namespace, name, _ := strings.Cut(path, "/")
 	runtime.LockOSThread()
@@ -32,14 +31,14 @@ func openTap(path string) (tap, error) {
 	if err := unix.Setns(there, unix.CLONE_NEWNET); err != nil {
 		return -1, fmt.Errorf("%s: %w", namespace, err)
 	}
-	fd, err := makeTap(name)
+	fd, err := createTap(name)
 	if err != nil {
 		return -1, fmt.Errorf("%s: %w", path, err)
 	}
 	return fd, unix.Setns(home, unix.CLONE_NEWNET)
 }
 
-func makeTap(name string) (tap, error) {
+func createTap(name string) (tap, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
@@ -52,8 +51,7 @@ func makeTap(name string) (tap, error) {
 	return tap(fd), unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
 }
 
-// Blocking calls on the bare descriptor: each end has a thread of its own, and the runtime's poller
-// would cost a second system call for each frame.
+// Read and Write block. The poller of the Go runtime would cost a second system call for each frame.
 
 func (t tap) Read(buffer []byte) (int, error) {
 	for {

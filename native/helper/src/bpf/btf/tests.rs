@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// Type information as the kernel has it, of a few types.
+/// Writes BTF with a few types.
 struct Writer {
     types: Vec<u8>,
     strings: Vec<u8>,
@@ -61,7 +61,7 @@ fn example() -> Vec<u8> {
     writer.kind("", PTR, 3); // 4
     writer.structure("", UNION, &[("pid", 1, 0), ("tid", 1, 0)]); // 5
     writer.structure("task", STRUCT, &[("flags", 1, 0), ("", 5, 32), ("exec", 4, 64)]); // 6
-    writer.structure("task", STRUCT, &[]); // 7: only declared
+    writer.structure("task", STRUCT, &[]); // 7: forward declaration
     writer.bytes()
 }
 
@@ -76,13 +76,13 @@ fn members_are_found_by_name_also_in_anonymous_unions() {
 }
 
 #[test]
-fn a_pointer_is_found_by_what_it_points_to() {
+fn a_pointer_is_found_by_its_target() {
     let btf = Btf::parse(example()).unwrap();
     assert_eq!(btf.structure("task").unwrap().offset_of_pointer("state"), Ok(8));
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn the_error_names_the_missing_type_or_member() {
     let btf = Btf::parse(example()).unwrap();
     let missing = |name: &str| Refusal::NoBtf { name: name.into() };
     assert_eq!(btf.structure("cred").err(), Some(missing("cred")));
@@ -92,7 +92,7 @@ fn what_is_missing_is_named() {
 }
 
 #[test]
-fn bytes_of_any_kind_are_no_crash() {
+fn invalid_bytes_do_not_panic() {
     let whole = example();
     for length in 0..whole.len() {
         let _ = Btf::parse(whole[..length].to_vec());
@@ -109,7 +109,7 @@ fn bytes_of_any_kind_are_no_crash() {
 #[test]
 fn the_running_kernel_has_all_that_the_programs_need() {
     if !std::path::Path::new(PATH).exists() {
-        return; // a kernel without it is refused, which is tested with such a kernel
+        return; // tested in VMs with such a kernel
     }
     let btf = Btf::of_kernel().unwrap();
     crate::bpf::offsets::Offsets::find(&btf).unwrap();

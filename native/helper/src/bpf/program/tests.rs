@@ -8,7 +8,7 @@ use crate::bpf::{
     offsets::{Dumpable, Namespace},
 };
 
-/// Offsets that can be told from each other in a listing.
+/// Distinct offsets, to tell them apart in the listing.
 const OFFSETS: Offsets = Offsets {
     cred: 1001,
     real_cred: 1002,
@@ -29,13 +29,13 @@ fn listing(family: Family) -> String {
     let purpose = Purpose { family, uid: 1000, gid: 100, netns, map: 7 };
     let lines = connect(&purpose, &OFFSETS);
     let instructions = rbpf::disassembler::to_insn_vec(&assemble(&lines).unwrap());
-    // It answers a 64-bit constant as one instruction, as it was written.
+    // The disassembler returns a 64-bit constant as one instruction.
     let mut instructions = instructions.iter();
     let mut out = String::new();
     let mut number = 0;
     for (op, comment) in &lines {
         match op {
-            Op::Place(label) => writeln!(out, "{label:?}:").unwrap(),
+            Op::Define(label) => writeln!(out, "{label:?}:").unwrap(),
             op => {
                 let text = &instructions.next().unwrap().desc;
                 writeln!(out, "{number:>4}  {text:<36}{comment}").unwrap();
@@ -47,10 +47,10 @@ fn listing(family: Family) -> String {
     out.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
-/// What the assembler writes, read by somebody else's disassembler, is what these listings say. After
-/// a change on purpose: `UPDATE=1 cargo test -p k8s_connect_helper listing`, and read the difference.
+/// An independent disassembler must print the reviewed listings. After an intended change, run
+/// `UPDATE=1 cargo test -p k8s_connect_helper listing` and review the diff.
 #[test]
-fn the_listings_are_what_is_assembled() {
+fn the_listings_match_the_assembled_programs() {
     for (family, name) in [(Family::V4, "connect4.txt"), (Family::V6, "connect6.txt")] {
         let path = format!("{}/src/bpf/program/{name}", env!("CARGO_MANIFEST_DIR"));
         let found = listing(family);

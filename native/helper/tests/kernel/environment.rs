@@ -1,8 +1,8 @@
-//! What every row stands on: a laptop, a pod and a cable between them, servers on both, users, and
-//! the cgroups of their logins.
+//! The environment of the tests: a laptop and a pod connected by a veth pair, servers on both,
+//! users, and the cgroups of their logins.
 //!
-//! The rows' own process is in the laptop's network namespace. The namespaces end with the
-//! processes in them.
+//! The test process is in the laptop's network namespace. The kernel removes the namespaces with
+//! their last process.
 
 use std::{
     fs,
@@ -18,29 +18,29 @@ use nix::{
 
 use crate::process::{Process, output, run};
 
-/// Has the helper.
+/// The user who has the helper.
 pub const USER: u32 = 4300;
-/// Has nothing to do with it.
+/// Another user.
 pub const OTHER: u32 = 4301;
-/// A group of setgid programs.
+/// A group for setgid programs.
 pub const GROUP: u32 = 4444;
 
-/// The pod.
+/// The pod's addresses.
 pub const POD4: &str = "10.9.0.2:6443";
 pub const POD6: &str = "[fd09::2]:6443";
-/// The pod's IPv4 address on an IPv6 socket.
+/// The pod's IPv4 address, as an IPv4-mapped address.
 pub const MAPPED: &str = "[::ffff:10.9.0.2]:6443";
 /// The port of the user's listener on 127.0.0.1 and `::1`.
 pub const VIA: u16 = 7001;
 
-/// The user's login, as systemd would make it.
+/// The user's slice and login session, as systemd creates them.
 pub const SLICE: &str = "user.slice/user-4300.slice";
 pub const SESSION: &str = "user.slice/user-4300.slice/session-1.scope";
-/// Programs of the user's graphical session: terminals and editors.
+/// Programs of the user's graphical session, such as terminals and editors.
 pub const MANAGER: &str = "user.slice/user-4300.slice/user@4300.service/app.slice";
 pub const OTHER_SLICE: &str = "user.slice/user-4301.slice";
 pub const OTHER_SESSION: &str = "user.slice/user-4301.slice/session-2.scope";
-/// Named like the user's slice, but in another user's.
+/// A cgroup with the name of the user's slice, in the slice of another user.
 pub const FALSE_SLICE: &str = "user.slice/user-4301.slice/user.slice/user-4300.slice";
 pub const SERVICE: &str = "system.slice/k8s_connect_kernel.service";
 
@@ -59,27 +59,27 @@ pub const CGROUPS: [&str; 11] = [
     SERVICE,
 ];
 
-/// See the module.
-pub struct Ground {
-    /// Where cgroup2 is mounted; its root is the machine's, or the rows' own.
+/// The environment of the tests.
+pub struct Environment {
+    /// The mount point of cgroup v2. Its root is the machine's or that of the tests.
     pub cgroups: PathBuf,
-    /// For programs of the rows.
-    pub folder: PathBuf,
-    /// Kept for their `Drop`.
+    /// A directory for the programs of the tests.
+    pub directory: PathBuf,
+    /// The pod's network namespace and server.
     pub pod: Process,
-    /// Greets as `LISTENER`.
+    /// The user's listener, which greets with `LISTENER`.
     pub listener: Process,
 }
 
-impl Ground {
-    /// `root` is a cgroup below the mount of cgroup2, or that mount itself.
-    pub fn make(cgroups: &Path, root: &Path, folder: &Path) -> Self {
+impl Environment {
+    /// `root` is a cgroup below the mount point of cgroup v2, or the mount point.
+    pub fn make(cgroups: &Path, root: &Path, directory: &Path) -> Self {
         let machine = cgroups == root;
         enter_namespaces(cgroups, root, machine);
-        let pod = lay_cable(&folder.join("kernel"));
-        let serve = Who::user().to_command(folder, cgroups, &folder.join("kernel"));
+        let pod = connect_pod(&directory.join("kernel"));
+        let serve = RunAs::user().to_command(directory, cgroups, &directory.join("kernel"));
         let listener = start_server(serve, "LISTENER", &["127.0.0.1:7001", "[::1]:7001"]).0;
-        Self { cgroups: cgroups.into(), folder: folder.into(), pod, listener }
+        Self { cgroups: cgroups.into(), directory: directory.into(), pod, listener }
     }
 
     /// The path of a cgroup.
@@ -87,39 +87,39 @@ impl Ground {
         self.cgroups.join(name)
     }
 
-    /// The path of a file in the rows' folder.
+    /// The path of a file in the directory of the tests.
     pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+        self.directory.join(name)
     }
 
-    /// This program, for everybody.
+    /// This program, executable for everyone.
     pub fn plain(&self) -> PathBuf {
         self.file("kernel")
     }
 
-    /// A copy that is setuid root, for the user alone.
+    /// A setuid root copy, executable only for the user.
     pub fn setuid(&self) -> PathBuf {
         self.copy("setuid", Some((0, USER)), 0o4750)
     }
 
-    /// A copy that is setuid to a user without any capability, for the user alone.
+    /// A copy that is setuid to an ordinary user, executable only for the user.
     pub fn setuid_other(&self) -> PathBuf {
         self.copy("setuid_other", Some((OTHER, USER)), 0o4750)
     }
 
-    /// A copy that is setgid.
+    /// A setgid copy.
     pub fn setgid(&self) -> PathBuf {
         self.copy("setgid", Some((0, GROUP)), 0o2755)
     }
 
-    /// A copy with file capabilities.
+    /// A copy with a file capability.
     pub fn capable(&self) -> PathBuf {
         let path = self.copy("capable", None, 0o755);
         set_file_capabilities(&path, "cap_net_raw=ep");
         path
     }
 
-    /// A copy with a file capability of the upper half.
+    /// A copy with a file capability above 31.
     pub fn highly_capable(&self) -> PathBuf {
         let path = self.copy("highly_capable", None, 0o755);
         set_file_capabilities(&path, "cap_perfmon=ep");
@@ -136,21 +136,21 @@ impl Ground {
         if !path.exists() {
             install(&self.plain(), &path, 0o700);
             if let Some((uid, gid)) = owner {
-                chown(&path, Some(uid), Some(gid)).expect("root may");
+                chown(&path, Some(uid), Some(gid)).expect("running as root");
             }
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("root may");
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("running as root");
         }
         path
     }
 
-    /// A command of somebody's.
-    pub fn command(&self, who: &Who, program: &Path) -> Command {
-        who.to_command(&self.folder, &self.cgroups, program)
+    /// A command, run as this user.
+    pub fn command(&self, run_as: &RunAs, program: &Path) -> Command {
+        run_as.to_command(&self.directory, &self.cgroups, program)
     }
 
-    /// A server of somebody's, and the cookies of its listeners.
-    pub fn server(&self, who: &Who, name: &str, addresses: &[&str]) -> (Process, Vec<u64>) {
-        start_server(self.command(who, &self.plain()), name, addresses)
+    /// A server, run as this user, and the cookies of its listeners.
+    pub fn server(&self, run_as: &RunAs, name: &str, addresses: &[&str]) -> (Process, Vec<u64>) {
+        start_server(self.command(run_as, &self.plain()), name, addresses)
     }
 }
 
@@ -162,23 +162,24 @@ fn start_server(mut command: Command, name: &str, addresses: &[&str]) -> (Proces
 }
 
 fn enter_namespaces(cgroups: &Path, root: &Path, machine: bool) {
-    fs::write(root.join("cgroup.procs"), "0").expect("root may");
+    fs::write(root.join("cgroup.procs"), "0").expect("running as root");
     let mut flags = CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWNET;
     if !machine {
         flags |= CloneFlags::CLONE_NEWCGROUP;
     }
-    unshare(flags).expect("root may");
+    unshare(flags).expect("running as root");
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("root may");
+    mount(None::<&str>, "/", None::<&str>, private, None::<&str>).expect("running as root");
     if !machine {
         let kind = Some("cgroup2");
-        // The same file system is not mounted twice at one place.
-        umount2(cgroups, MntFlags::MNT_DETACH).expect("root may");
-        mount(Some("none"), cgroups, kind, MsFlags::empty(), None::<&str>).expect("root may");
+        // The kernel does not mount the same file system twice on one mount point.
+        umount2(cgroups, MntFlags::MNT_DETACH).expect("running as root");
+        mount(Some("none"), cgroups, kind, MsFlags::empty(), None::<&str>)
+            .expect("running as root");
     }
 }
 
-fn lay_cable(this: &Path) -> Process {
+fn connect_pod(this: &Path) -> Process {
     run("ip link set lo up");
     let mut pod = Command::new(this);
     let mut pod = Process::start(pod.args(["as", "netns=new", "--"]).arg(this).arg("hold"));
@@ -198,7 +199,7 @@ fn lay_cable(this: &Path) -> Process {
     ip("addr add fd09::2/64 dev end nodad");
     ip("link set end up");
     let fast_open = "/proc/sys/net/ipv4/tcp_fastopen";
-    fs::write(fast_open, "3").expect("root may");
+    fs::write(fast_open, "3").expect("running as root");
     inside("sh", &["-c", &format!("echo 3 > {fast_open}")]);
     let mut server = Command::new(this);
     let netns = format!("netns={}", pod.pid());
@@ -206,34 +207,34 @@ fn lay_cable(this: &Path) -> Process {
     start_server(server, "POD", &[POD4, POD6]).0
 }
 
-/// Somebody, as options of the launcher.
+/// A user and a place, as options of the launcher.
 #[derive(Clone)]
-pub struct Who(Vec<String>);
+pub struct RunAs(Vec<String>);
 
-impl Who {
-    /// Root, where the rows are.
+impl RunAs {
+    /// Root, in the cgroup of the tests.
     pub fn root() -> Self {
         Self(vec![])
     }
 
-    /// The user, where the rows are.
+    /// The user, in the cgroup of the tests.
     pub fn user() -> Self {
         Self::root().and(&format!("user={USER}"))
     }
 
-    /// The other user, where the rows are.
+    /// The other user, in the cgroup of the tests.
     pub fn other() -> Self {
         Self::root().and(&format!("user={OTHER}"))
     }
 
-    /// With one more option.
+    /// Appends an option.
     pub fn and(&self, option: &str) -> Self {
         let mut options = self.0.clone();
         options.push(option.to_owned());
         Self(options)
     }
 
-    /// With one more option, before all others.
+    /// Inserts an option before all others.
     pub fn first(&self, option: &str) -> Self {
         let mut options = vec![option.to_owned()];
         options.extend(self.0.iter().cloned());
@@ -245,17 +246,17 @@ impl Who {
         self.first(&format!("cgroup=%/{cgroup}"))
     }
 
-    fn to_command(&self, folder: &Path, cgroups: &Path, program: &Path) -> Command {
+    fn to_command(&self, directory: &Path, cgroups: &Path, program: &Path) -> Command {
         let cgroups = cgroups.to_str().expect("text");
-        let mut command = Command::new(folder.join("kernel"));
+        let mut command = Command::new(directory.join("kernel"));
         command.arg("as").args(self.0.iter().map(|option| option.replace('%', cgroups)));
-        // What `cargo test` sets is not for a helper.
+        // A helper must not depend on variables that `cargo test` sets.
         command.arg("--").arg(program).env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }
 }
 
-/// A copy of a program with a mode.
+/// Copies a program and sets its mode.
 pub fn install(from: &Path, to: &Path, mode: u32) {
     fs::copy(from, to).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
     fs::set_permissions(to, fs::Permissions::from_mode(mode)).expect("ours");

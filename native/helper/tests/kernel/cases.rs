@@ -1,4 +1,4 @@
-//! The inner process: makes the ground and tries each row on it.
+//! The inner process: sets up the environment and runs the tests.
 
 use std::{
     cell::RefCell,
@@ -9,69 +9,73 @@ use std::{
 };
 
 use crate::{
-    connections, ground::Ground, helper, hostile, identity, life, limits, listener, machines,
-    nobody_notices, protocol,
+    cgroups, connections, environment::Environment, helper, hostile, identity, life, limits,
+    listener, machines, network, nobody_notices, protocol,
 };
 
-/// Why a row could not be tried here.
+/// Why a test was skipped.
 pub struct Skipped(pub String);
 
-/// A row that fails panics.
+/// A test panics if it fails.
 pub type Verdict = Result<(), Skipped>;
 
-/// One row of a table.
-pub struct Row {
+/// One test.
+pub struct Case {
     name: String,
-    check: Box<dyn Fn(&Ground) -> Verdict>,
+    check: Box<dyn Fn(&Environment) -> Verdict>,
 }
 
-impl Row {
-    /// A row that can always be tried.
-    pub fn new(name: &str, check: impl Fn(&Ground) + 'static) -> Self {
-        Self::maybe(name, move |ground| {
-            check(ground);
+impl Case {
+    /// A test that runs on every machine.
+    pub fn new(name: &str, check: impl Fn(&Environment) + 'static) -> Self {
+        Self::maybe(name, move |environment| {
+            check(environment);
             Ok(())
         })
     }
 
-    /// A row that some machines cannot try.
-    pub fn maybe(name: &str, check: impl Fn(&Ground) -> Verdict + 'static) -> Self {
+    /// A test that can be skipped on some machines.
+    pub fn maybe(name: &str, check: impl Fn(&Environment) -> Verdict + 'static) -> Self {
         Self { name: name.to_owned(), check: Box::new(check) }
     }
 }
 
-/// For a row that some machines cannot try.
+/// Skips a test.
 pub fn skip(why: impl Into<String>) -> Verdict {
     Err(Skipped(why.into()))
 }
 
-/// `rows CGROUP2 ROOT FOLDER [--machine] [--refused WORD] [FILTER]`
+/// `cases CGROUP2 ROOT DIRECTORY [--machine] [--refused REFUSAL] [FILTER]`
 pub fn main(arguments: &[String]) -> ExitCode {
-    let [cgroups, root, folder, rest @ ..] = arguments else { panic!("rows CGROUP2 ROOT FOLDER") };
-    let ground = Ground::make(Path::new(cgroups), Path::new(root), Path::new(folder));
-    helper::install(&ground);
-    panic::set_hook(Box::new(note_panic));
+    let [cgroups, root, directory, rest @ ..] = arguments else {
+        panic!("cases CGROUP2 ROOT DIRECTORY")
+    };
+    let environment = Environment::make(Path::new(cgroups), Path::new(root), Path::new(directory));
+    helper::install(&environment);
+    panic::set_hook(Box::new(record_panic));
     let refused = rest.iter().position(|word| word == "--refused");
     let word = refused.map(|at| rest.get(at + 1).expect("--refused WORD").clone());
     let filter = rest.iter().enumerate().find_map(|(place, word)| {
         let is_value = refused.is_some_and(|at| place == at + 1);
         (!word.starts_with("--") && !is_value).then_some(word.as_str())
     });
-    let rows = word.map_or_else(all, |word| vec![machines::refused(word)]);
-    Report::default().of(&rows, filter.unwrap_or(""), &ground)
+    let cases = word.map_or_else(all, |word| vec![machines::refused(word)]);
+    Report::default().of(&cases, filter.unwrap_or(""), &environment)
 }
 
-fn all() -> Vec<Row> {
+fn all() -> Vec<Case> {
     let sections = [
-        identity::rows(),
-        listener::rows(),
-        connections::rows(),
-        machines::rows(),
-        limits::rows(),
-        life::rows(),
-        protocol::rows(),
-        nobody_notices::rows(),
-        hostile::rows(),
+        identity::cases(),
+        listener::cases(),
+        connections::cases(),
+        network::cases(),
+        machines::cases(),
+        cgroups::cases(),
+        limits::cases(),
+        life::cases(),
+        protocol::cases(),
+        nobody_notices::cases(),
+        hostile::cases(),
     ];
     sections.into_iter().flatten().collect()
 }
@@ -80,8 +84,8 @@ thread_local! {
     static PANIC: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Kept for the row's line; the first one is the reason, the rest come of it.
-fn note_panic(info: &panic::PanicHookInfo) {
+/// Records the first panic of a test. Later panics are consequences.
+fn record_panic(info: &panic::PanicHookInfo) {
     let message = info.payload_as_str().unwrap_or("no message").replace('\n', " ");
     let place = info.location().map(|place| format!("{}:{}", place.file(), place.line()));
     PANIC.with_borrow_mut(|noted| {
@@ -99,9 +103,9 @@ struct Report {
 }
 
 impl Report {
-    fn of(mut self, rows: &[Row], filter: &str, ground: &Ground) -> ExitCode {
-        for row in rows.iter().filter(|row| row.name.contains(filter)) {
-            self.line(row, ground);
+    fn of(mut self, cases: &[Case], filter: &str, environment: &Environment) -> ExitCode {
+        for row in cases.iter().filter(|row| row.name.contains(filter)) {
+            self.line(row, environment);
         }
         let Self { passed, failed, skipped } = self;
         for line in &failed {
@@ -115,10 +119,10 @@ impl Report {
         if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn line(&mut self, row: &Row, ground: &Ground) {
+    fn line(&mut self, row: &Case, environment: &Environment) {
         let started = Instant::now();
         PANIC.take();
-        let verdict = panic::catch_unwind(AssertUnwindSafe(|| (row.check)(ground)));
+        let verdict = panic::catch_unwind(AssertUnwindSafe(|| (row.check)(environment)));
         let took = started.elapsed().as_millis();
         match verdict {
             Ok(Ok(())) => {
