@@ -360,7 +360,9 @@ defmodule K8sConnect do
   def status, do: for(%{session: session} <- connections(), do: status(session))
 
   @doc """
-  Has the calling process told what happens to a connection, as `t:event/0`, beginning with what it is now.
+  Sends the calling process what happens to a connection, as `{:k8s_connect, reference, event}` with a `t:event/0`,
+  beginning with what it is now. For what `connect_all/2` has returned, events of its connections come as
+  `{:k8s_connect, reference, session, event}`, with the connection's `:session`.
 
       iex> reference = K8sConnect.subscribe(connection)
       iex> receive do: ({:k8s_connect, ^reference, {:up, connection}} -> connection.node)

@@ -7,7 +7,13 @@ defmodule K8sConnect.Application do
   @impl true
   def start(_type, _arguments) do
     # Sessions do not outlive the process that holds their routes, nor that one its helper.
-    children = [K8sConnect.Helper, K8sConnect.Route, K8sConnect.Sessions]
+    children = [
+      K8sConnect.Distribution.Name,
+      K8sConnect.Helper,
+      K8sConnect.Route,
+      K8sConnect.Sessions
+    ]
+
     Supervisor.start_link(children, strategy: :rest_for_one, name: K8sConnect.Supervisor)
   end
 end

@@ -3,7 +3,7 @@ defmodule K8sConnect.Distribution do
   # The local node. One that is alive is used as it is; otherwise one is started, hidden, not
   # listening, and without epmd, so that nobody can connect to this machine because of us.
 
-  alias K8sConnect.Distribution.Cookies
+  alias K8sConnect.Distribution.{Cookies, Name}
 
   @own {__MODULE__, :own_node}
 
@@ -95,19 +95,18 @@ defmodule K8sConnect.Distribution do
   def restore_cookie(node), do: Cookies.restore(node)
 
   @doc """
-  A name for the local node: of the kind that `node` has, long or short, as another kind makes the
-  pod log errors later; random, as two of one name throw each other out; and beginning with `rem-`
-  and the user, as `bin/app remote` has it, so that people and libraries know what it is.
+  A name for the local node, of the kind that `node` has, long or short: with another kind, code in the pod that
+  addresses this node later logs errors.
   """
-  @spec name(node(), String.t()) :: node()
-  def name(node, user) do
+  @spec name(node()) :: node()
+  def name(node) do
     [_name, host] = String.split(Atom.to_string(node), "@")
     kind = if String.contains?(host, "."), do: "127.0.0.1", else: "localhost"
-    :"rem-#{plain(user)}-#{random()}@#{kind}"
+    :"#{Name.get()}@#{kind}"
   end
 
   defp start(node) do
-    name = name(node, System.get_env("USER") || "user")
+    name = name(node)
 
     kind =
       if String.ends_with?(Atom.to_string(name), "localhost"), do: :shortnames, else: :longnames
@@ -129,19 +128,6 @@ defmodule K8sConnect.Distribution do
   defp refused(name, reason) do
     {:error, {:no_distribution, %{name: Atom.to_string(name), problem: inspect(reason)}}}
   end
-
-  defp plain(user) do
-    case user
-         |> String.downcase()
-         |> String.replace(~r/[^a-z0-9_-]/, "")
-         |> String.slice(0, 20) do
-      "" -> "user"
-      name -> name
-    end
-  end
-
-  defp random,
-    do: 36 |> Integer.pow(6) |> :rand.uniform() |> Integer.to_string(36) |> String.downcase()
 
   # As the pod's VM made it from its command line.
   defp to_atom(cookie) do

@@ -117,9 +117,7 @@ defmodule K8sConnect.Group do
   def handle_info({:k8s_connect, reference, event}, state) do
     case state.references do
       %{^reference => uid} ->
-        for {subscriber, pid} <- state.subscribers,
-            do: send(pid, {:k8s_connect, subscriber, event})
-
+        publish(state, state.sessions[uid], event)
         {:noreply, event(event, uid, state)}
 
       _of_a_session_that_has_ended ->
@@ -189,6 +187,12 @@ defmodule K8sConnect.Group do
   # Of a pod that is deleted: the watch tells, too.
   defp event({:down, error}, uid, state), do: done(put_in(state.failed[uid], error), uid)
   defp event(_reconnecting, _uid, state), do: state
+
+  # With the session, as there are several.
+  defp publish(state, session, event) do
+    for {subscriber, pid} <- state.subscribers,
+        do: send(pid, {:k8s_connect, subscriber, session, event})
+  end
 
   defp done(%{waiting: nil} = state, _uid), do: state
   defp done(state, uid), do: %{state | waiting: MapSet.delete(state.waiting, uid)}

@@ -40,7 +40,6 @@ defmodule Mix.K8sConnect.Bridge do
 
     receive do
       {:DOWN, ^monitor, :process, ^shell, :noconnection} ->
-        IO.puts(shown_by, "\nlost #{node}, reconnecting …")
         again(connection, function, shown_by)
 
       {:DOWN, ^monitor, :process, ^shell, reason} ->
@@ -54,12 +53,8 @@ defmodule Mix.K8sConnect.Bridge do
   # The pod that replaces the other one may have no IEx, which its shell then says.
   defp again(connection, function, shown_by) do
     case K8sConnect.await_up(connection, :infinity) do
-      {:ok, connection} ->
-        IO.puts(shown_by, "connected to #{connection.node}, with a new shell:")
-        keep(connection, function, shown_by)
-
-      {:error, error} ->
-        exit(error)
+      {:ok, connection} -> keep(connection, function, shown_by)
+      {:error, error} -> exit(error)
     end
   end
 

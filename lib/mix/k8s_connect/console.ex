@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.Console do
   # happens once the connection is there. For a program, results and errors are JSON.
 
   alias K8sConnect.{Connection, Error, JSON}
-  alias Mix.K8sConnect.{Follow, Options, Shell}
+  alias Mix.K8sConnect.{Follow, Options, Rpc, Shell}
 
   @doc """
   One line for a step that is done.
@@ -135,7 +135,7 @@ defmodule Mix.K8sConnect.Console do
 
   defp do_run(:remsh, connection, format) do
     case Shell.remote(connection) do
-      {:ok, _device} -> await_end(connection, :stderr, format)
+      {:ok, device} -> await_end(connection, device, format)
       {:error, error} -> fail(error, format)
     end
   end
@@ -143,10 +143,16 @@ defmodule Mix.K8sConnect.Console do
   defp do_run(:default, connection, format) do
     cond do
       # `iex -S mix k8s.connect`: the shell starts when this task is done.
-      Shell.iex?() -> hint(connection) && Follow.start(connection)
+      Shell.iex?() -> hint_and_follow(connection)
       Shell.terminal?() -> local_shell(connection, format)
       true -> hold(connection, format)
     end
+  end
+
+  defp hint_and_follow(connection) do
+    hint(connection)
+    _pid = Follow.start(connection)
+    :ok
   end
 
   # The shell outlives the connection: there is more in it than that.
@@ -195,47 +201,15 @@ defmodule Mix.K8sConnect.Console do
     :error, {:erpc, _reason} -> :ok
   end
 
-  # Evaluated and shown there: modules, structs and what their fields hide are the node's.
-  @evaluate """
-  {value, _binding} = Code.eval_string(expression)
-  inspect(value, pretty: true, limit: :infinity, printable_limit: :infinity)
-  """
-
   defp rpc(expression, node, format) do
-    {shown, _binding} =
-      :erpc.call(node, Code, :eval_string, [@evaluate, [expression: expression]])
-
-    result(shown, format)
-  catch
-    :error, {:exception, reason, stacktrace} ->
-      raised(:error, reason, stacktrace, node, format)
-
-    :exit, {:exception, reason} ->
-      raised(:exit, reason, [], node, format)
-
-    # The process that evaluates was killed by another one there.
-    :exit, {:signal, reason} ->
-      raised(:exit, reason, [], node, format)
-
-    :throw, value ->
-      raised(:throw, value, [], node, format)
-
-    :error, {:erpc, _reason} ->
-      fail(Error.new(:connect, {:lost, %{node: node, reason: nil}}), format)
+    case Rpc.evaluate(expression, node) do
+      {:ok, shown} -> result(shown, format)
+      {:error, error} -> fail(error, format)
+    end
   end
 
   defp result(shown, :text), do: IO.puts(shown)
   defp result(shown, :json), do: print(%{result: shown})
-
-  @spec raised(:error | :exit | :throw, term(), list(), node(), Options.format()) :: no_return()
-  defp raised(_kind, :undef, [{Code, :eval_string, _arguments, _location} | _rest], node, format),
-    do: fail(Error.new(:remote, {:no_elixir, %{node: node}}), format)
-
-  # What was evaluated is the user's own, so its stack is, too.
-  defp raised(kind, reason, stacktrace, node, format) do
-    text = Exception.format(kind, reason, stacktrace)
-    fail(Error.new(:remote, {:raised, %{node: node, text: text}}), format)
-  end
 
   defp hold(connection, format) do
     say("holding the connection; end it with: kill #{System.pid()}")
@@ -251,6 +225,15 @@ defmodule Mix.K8sConnect.Console do
     end
   end
 
-  defp print(object), do: object |> JSON.encode() |> IO.puts()
-  defp say(text), do: IO.puts(:stderr, text)
+  @doc """
+  An object on standard output.
+  """
+  @spec print(map()) :: :ok
+  def print(object), do: object |> JSON.encode() |> IO.puts()
+
+  @doc """
+  A line on standard error.
+  """
+  @spec say(String.t()) :: :ok
+  def say(text), do: IO.puts(:stderr, text)
 end

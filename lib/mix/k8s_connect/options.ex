@@ -45,6 +45,7 @@ defmodule Mix.K8sConnect.Options do
   @type parsed ::
           {:list, keyword()}
           | {:connect, String.t() | nil, keyword(), mode()}
+          | {:connect_all, String.t() | nil, keyword(), mode()}
           | {:exec, [{String.t() | nil, keyword()}], command :: [String.t(), ...]}
 
   @spec parse([String.t()]) :: {:ok, parsed(), format()} | {:error, Error.t(), format()}
@@ -104,6 +105,7 @@ defmodule Mix.K8sConnect.Options do
     cond do
       options[:route] -> {:error, "--route cannot be used with --exec"}
       options[:sudo] -> {:error, "--sudo cannot be used with --exec"}
+      options[:all] -> {:error, "--all cannot be used with --exec"}
       format == :json -> {:error, "--json cannot be used with --exec"}
       true -> :ok
     end
@@ -123,8 +125,22 @@ defmodule Mix.K8sConnect.Options do
          {:ok, options} <- choices(options),
          {:ok, target} <- target(words, options),
          {:ok, mode} <- mode(modes) do
-      {:ok, what(target, options, mode)}
+      {all, options} = Keyword.pop(options, :all, false)
+      if all, do: all(target, options, mode), else: {:ok, what(target, options, mode)}
     end
+  end
+
+  defp all(nil, options, mode) do
+    if options[:selector],
+      do: all(options[:selector], options, mode),
+      else: {:error, "missing argument TARGET"}
+  end
+
+  defp all(_target, _options, :remsh), do: {:error, "--all cannot be used with --remsh"}
+
+  defp all(target, options, mode) do
+    target = if options[:selector], do: nil, else: target
+    {:ok, {:connect_all, target, options, mode}}
   end
 
   @doc """
@@ -135,7 +151,9 @@ defmodule Mix.K8sConnect.Options do
   def examination(arguments) do
     {switches, words, invalid} =
       OptionParser.parse(arguments,
-        strict: Keyword.drop(@switches, @modes) ++ Enum.map(@formats, &{&1, :boolean}),
+        strict:
+          Keyword.drop(@switches, [:all, :reconnect | @modes]) ++
+            Enum.map(@formats, &{&1, :boolean}),
         aliases: @aliases
       )
 

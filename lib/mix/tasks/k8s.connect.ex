@@ -13,6 +13,7 @@ defmodule Mix.Tasks.K8s.Connect do
       iex -S mix k8s.connect app-0                   # the same, with your project started
       mix k8s.connect sts/app -n shop --remsh        # IEx on the pod's node
       mix k8s.connect -l app=web --rpc 'node()'      # evaluate there, print, end
+      mix k8s.connect sts/app --all --rpc 'node()'   # on every pod
       mix do k8s.connect app-0 --no-wait + run script.exs
       mix k8s.connect app-0 --route kernel           # all programs of your user can connect
       mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'   # only this program can; no installation
@@ -23,14 +24,18 @@ defmodule Mix.Tasks.K8s.Connect do
 
   ## What happens then
 
-  On a terminal: IEx in this very BEAM. Without one it holds the connection until it is lost or
-  SIGTERM comes.
+  On a terminal: IEx in this BEAM. It goes on when the connection is lost, and prints a line when it is lost and
+  when it is back. Without a terminal it holds the connection until SIGTERM comes.
 
     * `--rpc EXPR` - evaluates EXPR on the pod's node, which needs Elixir there, and prints the
       result; the variables and modules are the node's
     * `--remsh` - IEx on the pod's node instead of here, whatever the two releases of Elixir are
     * `--hold` - holds the connection, on a terminal too
     * `--no-wait` - returns at once, for `mix do`
+    * `--all` - connects to every running pod of TARGET and follows its scale; with `--rpc` evaluates on each
+      and prints a line with the pod before each result
+    * `--no-reconnect` - ends when the connection is lost. By default it is restored, to the same pod or to one
+      that replaces it, and a line says so
     * `--exec LINE` - runs LINE with `/bin/sh -c` and ends with it, see below
     * `-- CMD ARGUMENT...` - the same without a shell
 
@@ -121,8 +126,9 @@ defmodule Mix.Tasks.K8s.Connect do
 
   Steps with their milliseconds and errors go to standard error; what was asked for goes to standard
   output. The first step says what is about to be connected: context / namespace / target / route.
-  Exit codes: 0 success; 1 the connection failed or was lost, or the expression raised; 2 usage error. With `--exec`: the command's exit code. With `--json` standard output has
-  `{"connection": …}`, `{"result": "…"}` of `--rpc`, or `{"pods": […]}`, and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
+  Exit codes: 0 success; 1 the connection failed or was lost for good, or the expression raised; 2 usage error. With `--exec`: the command's exit code. With `--json` standard output has
+  `{"connection": …}`, `{"result": "…"}` of `--rpc`, or `{"pods": […]}`; with `--hold` also `{"event":
+  "reconnecting", …}` and `{"event": "up", …}`; and `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
 
   But for `iex -S mix`, which starts it, the project is not compiled first: one that does not compile
   can connect all the same. The
@@ -132,7 +138,7 @@ defmodule Mix.Tasks.K8s.Connect do
   use Mix.Task
 
   alias K8sConnect.Error
-  alias Mix.K8sConnect.{Console, Options, Project, Shell}
+  alias Mix.K8sConnect.{All, Console, Options, Project, Shell}
 
   @impl true
   def run(arguments) do
@@ -148,6 +154,9 @@ defmodule Mix.Tasks.K8s.Connect do
       {:ok, {:connect, target, options, mode}, format} ->
         check_mode(mode, format)
         with_connection(target, options, format, &Console.run(mode, &1, format))
+
+      {:ok, {:connect_all, target, options, mode}, format} ->
+        with_all(target, options, format, &All.run(mode, &1, format))
 
       {:ok, {:exec, targets, command}, format} ->
         exec(targets, command, [], format)
@@ -176,15 +185,24 @@ defmodule Mix.Tasks.K8s.Connect do
   end
 
   defp with_connection(target, options, format, fun) do
-    here = [
+    case K8sConnect.connect(target, here() ++ options) do
+      {:ok, connection} -> fun.(connection)
+      {:error, error} -> Console.fail(error, format)
+    end
+  end
+
+  defp with_all(target, options, format, fun) do
+    case K8sConnect.connect_all(target, here() ++ options) do
+      {:ok, group} -> fun.(group)
+      {:error, error} -> Console.fail(error, format)
+    end
+  end
+
+  defp here do
+    [
       progress: &Console.step/1,
       confirm: &Console.confirm/1,
       interactive: Shell.asks?()
     ]
-
-    case K8sConnect.connect(target, here ++ options) do
-      {:ok, connection} -> fun.(connection)
-      {:error, error} -> Console.fail(error, format)
-    end
   end
 end

@@ -1,0 +1,77 @@
+defmodule Mix.K8sConnect.All do
+  @moduledoc false
+  # `--all`: what happens once every pod of a workload is connected.
+
+  alias K8sConnect.{Connection, Error}
+  alias Mix.K8sConnect.{Console, Follow, Options, Rpc, Shell}
+
+  @spec run(Options.mode(), pid(), Options.format()) :: :ok
+  def run(mode, group, format) do
+    failed = Enum.sort(K8sConnect.status(group).failed)
+    for {pod, error} <- failed, do: Console.say("#{pod}: #{Console.sentence(error)}")
+    connections = K8sConnect.connections(group)
+    Console.say("connected to #{Enum.map_join(connections, ", ", & &1.pod)}")
+    do_run(mode, group, connections, failed, format)
+  end
+
+  # On all of them at the same time, printed in the order of the pods.
+  defp do_run({:rpc, expression}, _group, connections, failed, format) do
+    results =
+      connections
+      |> Enum.map(&{&1, Task.async(fn -> Rpc.evaluate(expression, &1.node) end)})
+      |> Enum.map(fn {connection, task} -> {connection, Task.await(task, :infinity)} end)
+
+    for {connection, result} <- results, do: print(connection, result, format)
+    errors = for {_connection, {:error, _error}} <- results, do: :error
+    if errors != [] or failed != [], do: exit({:shutdown, 1}), else: :ok
+  end
+
+  defp do_run(:return, _group, _connections, _failed, _format), do: :ok
+
+  defp do_run(mode, group, connections, _failed, format) do
+    if format == :json,
+      do: Console.print(%{connections: Enum.map(connections, &Console.object/1)})
+
+    cond do
+      mode == :default and Shell.iex?() -> follow(group)
+      mode == :default and Shell.terminal?() -> shell(group, format)
+      true -> hold(group, format)
+    end
+  end
+
+  defp follow(group) do
+    device = Process.group_leader()
+    _pid = spawn(fn -> Follow.all(group, device, :text) end)
+    :ok
+  end
+
+  defp shell(group, format) do
+    case Shell.local() do
+      {:ok, device} ->
+        _down = Follow.all(group, device, :text)
+        Process.sleep(:infinity)
+
+      {:error, error} ->
+        Console.fail(error, format)
+    end
+  end
+
+  defp hold(group, format) do
+    Console.say("holding the connections; end it with: kill #{System.pid()}")
+
+    case Follow.all(group, :stderr, format) do
+      {:down, nil} -> exit({:shutdown, 1})
+      {:down, error} -> Console.fail(error, format)
+    end
+  end
+
+  @spec print(Connection.t(), {:ok, String.t()} | {:error, Error.t()}, Options.format()) :: :ok
+  defp print(%{pod: pod}, {:ok, shown}, :text), do: IO.puts("#{pod}: #{shown}")
+  defp print(%{pod: pod}, {:ok, shown}, :json), do: Console.print(%{pod: pod, result: shown})
+
+  defp print(%{pod: pod}, {:error, error}, :text),
+    do: Console.say("#{pod}: #{Console.sentence(error)}")
+
+  defp print(%{pod: pod}, {:error, error}, :json),
+    do: Console.print(%{pod: pod, error: Error.to_map(error)})
+end
