@@ -48,7 +48,7 @@ pub struct Command {
 /// A running command. Dropping it asks the command to end.
 pub struct RunningCommand {
     pid: Pid,
-    /// The runner sees the end of this socket, whatever ends us, and writes its report to it.
+    /// The runner sees the end of this socket, however this process ends, and writes its report to it.
     control: net::UnixStream,
     input: Mutex<Option<pipe::Sender>>,
     /// Until the command has ended.

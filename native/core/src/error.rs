@@ -178,7 +178,7 @@ mod tests {
     use super::*;
     use crate::access::{auth, proxy};
 
-    fn told(error: &Error) -> (&'static str, String, Value) {
+    fn described(error: &Error) -> (&'static str, String, Value) {
         let reason = error.reason().unwrap();
         (error.stage(), reason.kind, reason.details.into())
     }
@@ -188,42 +188,42 @@ mod tests {
         let unreadable =
             kubeconfig::Error::Unreadable { path: "/k".into(), problem: "gone".into() };
         let details = json!({"path": "/k", "problem": "gone"});
-        assert_eq!(told(&unreadable.into()), ("config", "unreadable".into(), details));
+        assert_eq!(described(&unreadable.into()), ("config", "unreadable".into(), details));
         let timeout = Duration::from_millis(1500);
         let timed_out = cluster::Error::TimedOut { server: "s".into(), timeout };
         let details = json!({"server": "s", "timeout_ms": 1500});
-        assert_eq!(told(&timed_out.into()), ("cluster", "timed_out".into(), details));
+        assert_eq!(described(&timed_out.into()), ("cluster", "timed_out".into(), details));
         let address = "10.0.0.1:443".parse().unwrap();
         let details = json!({"address": "10.0.0.1:443"});
         let server = Error::TargetIsServer { address };
-        assert_eq!(told(&server), ("outlet", "target_is_server".into(), details));
+        assert_eq!(described(&server), ("outlet", "target_is_server".into(), details));
     }
 
     #[test]
-    fn an_inner_error_is_told_as_itself() {
+    fn an_inner_error_is_described_as_itself() {
         let empty = auth::Error::PluginEmpty { program: "p".into(), context: "c".into() };
         let empty = Error::Cluster(empty.into());
         let details = json!({"program": "p", "context": "c"});
-        assert_eq!(told(&empty), ("cluster", "plugin_empty".into(), details));
+        assert_eq!(described(&empty), ("cluster", "plugin_empty".into(), details));
         let login = proxy::Error::Login { proxy: "p:1".into(), from: "HTTPS_PROXY", given: true };
         let login = Error::Cluster(login.into());
         let details = json!({"proxy": "p:1", "from": "HTTPS_PROXY", "given": true});
-        assert_eq!(told(&login), ("cluster", "proxy_login".into(), details));
+        assert_eq!(described(&login), ("cluster", "proxy_login".into(), details));
     }
 
     #[test]
     fn an_error_of_a_node_has_the_pod_too() {
         let error = Error::at_node("app-0", "shop", node::Error::EpmdSilent);
         let details = json!({"pod": "app-0", "namespace": "shop"});
-        assert_eq!(told(&error), ("node", "epmd_silent".into(), details));
+        assert_eq!(described(&error), ("node", "epmd_silent".into(), details));
         let refused = node::Error::PortRefused { node: "app".into(), port: 9, message: "m".into() };
         let error = Error::at_node("app-0", "shop", refused);
         let details = json!({
             "pod": "app-0", "namespace": "shop", "node": "app", "port": 9, "message": "m"
         });
-        assert_eq!(told(&error), ("node", "port_refused".into(), details));
+        assert_eq!(described(&error), ("node", "port_refused".into(), details));
         let closed = node::Error::PortForwardClosed { reason: "r".into() };
         let error = Error::at_node("app-0", "shop", closed);
-        assert_eq!(told(&error), ("node", "link_closed".into(), json!({"reason": "r"})));
+        assert_eq!(described(&error), ("node", "link_closed".into(), json!({"reason": "r"})));
     }
 }

@@ -207,7 +207,7 @@ fn pod(cluster: Arc<Cluster>, facts: PodFacts) -> Pod {
     }
 }
 
-/// `{reference, {:ok, linked}}`
+/// `{reference, {:ok, connected}}`
 #[rustler::nif]
 fn survey_link(
     env: Env,

@@ -155,7 +155,7 @@ mod tests {
         pieces.collect::<Vec<_>>().concat()
     }
 
-    /// Checks that the byte at this position changes from 0xff to 0xfe, in whatever pieces the input arrives.
+    /// Checks that the byte at this position changes from 0xff to 0xfe, however the input is split.
     fn check(filter: fn() -> Filter, input: &[u8], at: usize) {
         let mut expected = input.to_vec();
         assert_eq!(expected[at], 0xff);

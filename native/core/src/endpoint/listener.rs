@@ -181,7 +181,7 @@ where
     }
 }
 
-/// The way to the node.
+/// How to connect to the node.
 #[derive(Clone)]
 struct Upstream {
     connection: PortForward,

@@ -142,7 +142,7 @@ async fn a_peer_that_takes_nothing_ends_the_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_that_nobody_reads_is_reset_for_its_neighbours() {
+async fn a_stream_that_is_not_read_is_reset_for_its_neighbours() {
     let (connection, mut peer) = pair();
     let mut slow = connection.open(1, Bytes::new()).await.unwrap();
     let mut other = connection.open(2, Bytes::new()).await.unwrap();

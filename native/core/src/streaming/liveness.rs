@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_noticed_within_20_s_and_not_for_one_late_answer() {
+    fn a_silent_peer_is_lost_within_20_s_and_not_after_one_late_answer() {
         let start = Instant::now();
         assert_eq!(run(&mut Liveness::new(start), start, |_| false), (vec![6, 12], 18));
     }

@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(missing(&both), [create.clone(), get.clone()]);
         let both = [(WebSocket, NO_GET), (Spdy, NO_CREATE)];
         assert_eq!(missing(&both), [create.clone(), get]);
-        // `create` is asked for twice, and SPDY's answer names it.
+        // Both lack `create`, and the answer to SPDY names it.
         assert_eq!(missing(&[(Spdy, NO_CREATE), (WebSocket, UNNAMED)]), from_ref(&create));
         assert_eq!(missing(&[(WebSocket, UNNAMED), (Spdy, NO_CREATE)]), [create]);
     }

@@ -87,7 +87,7 @@ impl Registry {
     /// Whether the stream was read in time.
     async fn send(&self, receiver: &StreamReceiver, event: Event) -> bool {
         match receiver.events.try_send(event) {
-            // Closed: nobody reads the stream any more; its drop has reset it.
+            // Closed: the stream was dropped, which has reset it.
             Ok(()) | Err(TrySendError::Closed(_)) => true,
             Err(TrySendError::Full(event)) => self.wait_for_room(receiver, event).await,
         }
@@ -100,7 +100,7 @@ impl Registry {
                     room.send(event);
                     return true;
                 }
-                Ok(Err(_)) => return true, // nobody reads it any more
+                Ok(Err(_)) => return true, // the stream was dropped
                 Err(_) if self.has_only(receiver.pair) => {}
                 Err(_) => return false,
             }

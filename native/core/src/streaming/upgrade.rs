@@ -159,7 +159,7 @@ fn status(body: &[u8]) -> Option<String> {
         .then(|| printable(message.unwrap_or_default(), MAX_MESSAGE))
 }
 
-/// `None` where an API server understood the request, and has a reason of its own.
+/// `None` where an API server understood the request, and has another reason.
 fn refused(code: StatusCode, status: Option<&str>, body: &[u8]) -> Option<UpgradeRefused> {
     let answer =
         |message: &str| UpgradeRefused::Answer(format!("{code} {message}").trim_end().to_owned());

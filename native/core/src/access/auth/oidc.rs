@@ -32,7 +32,7 @@ use crate::{
     text::printable,
 };
 
-/// How long a refresh may take, whether somebody waits for it or not.
+/// How long a refresh may take, with or without a waiting caller.
 const REFRESH_TIMEOUT: Duration = Duration::from_secs(30);
 /// More than any answer of an issuer.
 const MAX_ANSWER: usize = 1024 * 1024;

@@ -129,7 +129,7 @@ impl State {
     }
 }
 
-/// Times a run, which may also end because nobody waits for it any more.
+/// Times a run. It also ends when its caller stops waiting.
 struct Timer<'a>(&'a Plugin);
 
 impl<'a> Timer<'a> {

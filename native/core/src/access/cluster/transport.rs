@@ -141,7 +141,7 @@ impl Transport {
     }
 
     /// The server, or a load balancer before it, may have closed an idle connection as we took it. Then
-    /// the others may be closed as well, and only a new one shows what the server has to say.
+    /// the other idle ones may be closed as well, and only a new one gets an answer.
     async fn on_open_connection(
         &self,
         credentials: &Credentials,
@@ -178,7 +178,7 @@ impl Transport {
     }
 }
 
-/// Whether the server may get the request twice. An upgrade has no effect before streams are opened.
+/// Whether the server may get the request twice. An upgrade without an answer has opened no stream.
 fn is_repeatable(request: &Request<Body>) -> bool {
     *request.method() == Method::GET || request.headers().contains_key(header::UPGRADE)
 }

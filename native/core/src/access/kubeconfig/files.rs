@@ -90,7 +90,7 @@ async fn parse_file(path: &Path) -> io::Result<Result<Kubeconfig, KubeconfigErro
     }
 }
 
-/// Reads the certificates and the key that a context names as files, so that nobody has to later.
+/// Reads the certificates and the key that a context names as files. Nothing else has to read them later.
 ///
 /// # Errors
 /// [`Error::BadCluster`] or [`Error::BadUser`] with the file and the cause.

@@ -124,7 +124,7 @@ fn an_empty_file_has_no_context() {
 }
 
 #[test]
-fn names_that_lead_nowhere() {
+fn unknown_names() {
     let files = Files::new(&[("a", MINE)]);
     let result = |context| resolved(&files.file("a"), Some(context));
     assert!(matches!(result("mien"), Err(Error::UnknownContext { known, .. }) if known.len() == 3));
@@ -133,23 +133,23 @@ fn names_that_lead_nowhere() {
 }
 
 #[test]
-fn logins_that_there_are_no_more() {
+fn auth_providers_that_were_removed() {
     for (provider, replacement) in
         [("gcp", Some("gke-gcloud-auth-plugin")), ("azure", Some("kubelogin")), ("x", None)]
     {
         let user = format!("auth-provider: {{name: {provider}}}");
         let files = Files::new(&[("a", &MINE.replace("token: my-secret-token", &user))]);
-        let Err(Error::OldAuthProvider { replacement: told, .. }) =
+        let Err(Error::OldAuthProvider { replacement: suggested, .. }) =
             resolved(&files.file("a"), None)
         else {
             panic!("{provider}")
         };
-        assert_eq!(told, replacement);
+        assert_eq!(suggested, replacement);
     }
 }
 
 #[test]
-fn plugins_that_cannot_be_asked() {
+fn exec_entries_that_are_invalid() {
     let files = Files::new(&[("b", OTHER)]);
     assert!(resolved(&files.file("b"), Some("cloud")).is_ok());
     for (from, to) in [("io/v1}", "io/v1alpha1}"), ("command: aws", "command: ''")] {
@@ -190,7 +190,7 @@ fn proxies() {
 }
 
 #[test]
-fn the_fingerprint_has_what_makes_another_user_or_way() {
+fn the_fingerprint_covers_user_proxy_and_plugin_environment() {
     let plugin = MINE.replace(
         "token: my-secret-token",
         "exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}",
@@ -244,7 +244,7 @@ fn only_a_dns_label_is_a_namespace() {
 }
 
 #[test]
-fn credentials_that_are_not_there() {
+fn missing_credential_files() {
     let missing = MINE.replace("token: my-secret-token", "client-certificate: x, client-key: y");
     let files = Files::new(&[("a", &missing)]);
     let error = resolved(&files.file("a"), None).unwrap_err();
@@ -256,7 +256,7 @@ fn credentials_that_are_not_there() {
 
 /// As `kubectl --kubeconfig <(…)` has it.
 #[test]
-fn a_kubeconfig_from_a_pipe_is_like_no_other() {
+fn a_kubeconfig_from_a_pipe_has_no_fingerprint() {
     use std::{io::Write, os::fd::AsRawFd};
 
     let (reader, mut writer) = std::io::pipe().unwrap();
@@ -267,9 +267,9 @@ fn a_kubeconfig_from_a_pipe_is_like_no_other() {
     assert_eq!((config.context.as_str(), config.fingerprint), ("mine", None));
 }
 
-/// The one I/O thread goes on with other work while nobody writes to the FIFO.
+/// The only I/O thread does other work until there is a writer.
 #[test]
-fn a_fifo_without_a_writer_holds_nobody_up() {
+fn a_fifo_is_read_without_blocking_the_io_thread() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fifo");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();

@@ -41,7 +41,7 @@ where
             Some(command) = commands.recv() => encoder.command(command),
             else => return Ok(()),
         }
-        // Whatever else waits goes out in the same write.
+        // The same write sends everything that waits.
         while encoder.len() < CHUNK_SIZE
             && let Ok(command) = commands.try_recv()
         {

@@ -20,7 +20,7 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Messages, and control frames in the order in which they came among their pieces.
+/// Messages, and the control frames in their order of arrival.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Seen {
     messages: Vec<Vec<u8>>,
