@@ -1,309 +1,254 @@
-//! The whole way, from what a user types to an Erlang node that can be dialled. Round trips are
-//! the currency: the link is upgraded while the pod and its Secret are read on another connection.
+//! Attaches to a node: from a target to a node that the BEAM can connect to. Round trips decide how long it
+//! takes, so a port-forward connection is opened while the pod and its Secret are read on another one.
 
-use std::{net::IpAddr, pin::pin, sync::OnceLock, time::Instant};
+use std::{net::IpAddr, pin::pin, sync::OnceLock};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::{
     Error,
-    cluster::Cluster,
-    container,
-    cookie::{self, Cookie},
-    link::{self, Link, Protocol},
+    access::cluster::Cluster,
     node::{self, Node},
-    rediscovery::{Rediscovery, is_starting},
-    target::{self, Target},
-    watch,
+    pod::{
+        container,
+        cookie::{self, Cookie, process},
+        target::{self, Target},
+        watch,
+    },
+    port_forward::PortForward,
 };
 
-/// What to attach to.
-#[derive(Debug, Clone, Default)]
-pub struct Wish {
-    /// A pod, or what leads to one; see [`Target::parse`].
-    pub target: Option<String>,
-    /// A label selector, instead of a target.
-    pub labels: Option<String>,
-    /// The container whose environment holds the cookie.
-    pub container: Option<String>,
-    /// The node's name, where a pod has several; its host does not matter.
-    pub node: Option<String>,
-    /// The node's port, where there is no epmd that knows it.
-    pub port: Option<u16>,
-    /// Where to look for the cookie.
-    pub cookie: CookieFrom,
-    /// Whether to take the node's name from the pod's spec where that tells it: it saves a round
-    /// trip, and may be wrong.
-    pub trust: bool,
-    /// What is spoken on the way to the pod.
-    pub protocol: Protocol,
-    /// Whether to wait for a running pod, and for its node.
-    pub wait: bool,
-    /// The pod that it must be, if another one of its name will not do.
-    pub uid: Option<String>,
-    /// The kind and the name of what owned the pod before.
-    pub controller: Option<(String, String)>,
-}
+mod progress;
+mod rediscovery;
+mod request;
 
-/// Where to look for the cookie.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum CookieFrom {
-    /// Nowhere: the caller has it.
-    #[default]
-    Nowhere,
-    /// In what the pod's spec leads to.
-    Spec,
-    /// In the pod, where the node runs.
-    Process,
-}
+pub use progress::{Progress, Step};
+pub use rediscovery::Rediscovery;
+pub use request::{AttachRequest, CookieFrom};
 
-/// A node that can be dialled.
-pub struct Attached {
-    /// The link to its pod.
-    pub link: Link,
+/// A pod with a port-forward connection, and the node in it.
+pub struct AttachedPod {
+    /// The port-forward connection.
+    pub connection: PortForward,
     /// The pod's name.
     pub pod: String,
     /// The pod's uid.
     pub uid: String,
-    /// The pod's address, where it has one that can be read.
+    /// The pod's address, if it has a valid one.
     pub ip: Option<IpAddr>,
-    /// Other ready pods that the target would have fitted.
+    /// Other ready pods of the target.
     pub others: Vec<String>,
     /// The node.
     pub node: Node,
-    /// Its cookie, if it was looked for and found.
+    /// The cookie, if it was requested and found.
     pub cookie: Option<Cookie>,
-    /// The kind and the name of what owns the pod.
+    /// The kind and the name of the pod's controller.
     pub controller: Option<(String, String)>,
-    /// What is needed to discover the node again.
+    /// Discovers the node again.
     pub rediscovery: Rediscovery,
 }
 
-/// A step that is done, and when.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// Its name.
-    pub name: &'static str,
-    /// What came out of it, for people.
-    pub detail: String,
-    /// Milliseconds since the beginning.
-    pub ms: u64,
-}
+/// The pod, and its cookie by the spec.
+type InspectedPod = (Pod, Option<Cookie>);
 
-/// Tells the caller of steps as they are done.
-pub struct Steps {
-    start: Instant,
-    tell: Box<dyn Fn(Step) + Send + Sync>,
-}
-
-impl Steps {
-    /// Time runs from here. `tell` must not block.
-    #[must_use]
-    pub fn new(tell: impl Fn(Step) + Send + Sync + 'static) -> Self {
-        Self { start: Instant::now(), tell: Box::new(tell) }
-    }
-
-    /// The first step: where all requests go.
-    pub fn cluster(&self, cluster: &Cluster) {
-        self.done("server", cluster.server());
-    }
-
-    fn done(&self, name: &'static str, detail: String) {
-        let ms = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        (self.tell)(Step { name, detail, ms });
-    }
-}
+/// The port-forward connection, and the node behind it or why epmd led to none.
+type DiscoveredNode = (PortForward, Result<Node, node::Error>);
 
 /// Attaches to the node.
 ///
 /// # Errors
-/// Every variant of [`Error`]. Of several failures the one that explains more is given: a pod
-/// that is not running says more than a link that could not be opened.
-pub async fn attach(cluster: &Cluster, wish: &Wish, steps: &Steps) -> Result<Attached, Error> {
-    let (target, shown) = target_of(wish)?;
-    // The pod's own side writes it, the network's side reads it.
-    let told = &OnceLock::new();
-    if wish.wait {
-        return Box::pin(attach_when_running(cluster, wish, steps, told, &target, &shown)).await;
+/// Every variant of [`Error`]. Of several failures the most specific one is returned: a pod that is not
+/// running explains more than a failed port-forward.
+pub async fn attach(
+    cluster: &Cluster,
+    request: &AttachRequest,
+    progress: &Progress,
+) -> Result<AttachedPod, Error> {
+    let attach = Attach { cluster, request, progress, expected_name: OnceLock::new() };
+    let (target, given) = request.parse_target()?;
+    if request.wait {
+        return Box::pin(attach.when_running(&target, &given)).await;
     }
     if let Target::Pod(name) = &target {
-        // The name is known: both connections start at once.
-        let look =
-            async { look(cluster, target::get(cluster, name).await?, wish, steps, told).await };
-        let sides = both(look, reach(cluster, name, wish, steps, told));
-        let sides = Box::pin(sides).await?;
-        return Box::pin(attached(cluster, wish, steps, sides, vec![])).await;
+        // The name is known, so both can start at once.
+        let inspect = async { attach.inspect_pod(target::get(cluster, name).await?).await };
+        let joined = Box::pin(join(inspect, attach.discover_node(name))).await?;
+        return Box::pin(attach.finish(joined, vec![])).await;
     }
-    let choice = target::choose(cluster, &target, &shown).await?;
+    let choice = target::choose(cluster, &target, &given).await?;
     let name = target::name_of(&choice.pod);
-    let look = look(cluster, choice.pod, wish, steps, told);
-    let sides = both(look, reach(cluster, &name, wish, steps, told));
-    let sides = Box::pin(sides).await?;
-    Box::pin(attached(cluster, wish, steps, sides, choice.others)).await
+    let joined = join(attach.inspect_pod(choice.pod), attach.discover_node(&name));
+    let joined = Box::pin(joined).await?;
+    Box::pin(attach.finish(joined, choice.others)).await
 }
 
-/// One after the other: first there must be a pod.
-async fn attach_when_running(
-    cluster: &Cluster,
-    wish: &Wish,
-    steps: &Steps,
-    told: &OnceLock<String>,
-    target: &Target,
-    shown: &str,
-) -> Result<Attached, Error> {
-    let choice = watch::running(cluster, target, shown, wish.controller.as_ref()).await?;
-    let name = target::name_of(&choice.pod);
-    if wish.uid.is_some() && wish.uid != choice.pod.metadata.uid {
-        return Err(target::Error::Replaced { pod: name, namespace: cluster.namespace().into() }.into());
-    }
-    let look = look(cluster, choice.pod, wish, steps, told);
-    let sides = both(look, reach(cluster, &name, wish, steps, told));
-    let sides = Box::pin(sides).await?;
-    attached(cluster, wish, steps, sides, choice.others).await
-}
-
-/// What the pod's own side has found, and what the network's: a node, or why epmd led to none.
-type Sides = ((Pod, Option<Cookie>), Result<(Link, Result<Node, node::Error>), Error>);
-
-/// Waits for both sides; a failure of the pod's own side counts first, and at once.
-async fn both(
-    look: impl Future<Output = Result<(Pod, Option<Cookie>), Error>>,
-    reach: impl Future<Output = Result<(Link, Result<Node, node::Error>), Error>>,
-) -> Result<Sides, Error> {
-    let (mut look, mut reach) = (pin!(look), pin!(reach));
+/// Waits for both. A failed inspection counts first, and at once.
+async fn join(
+    inspect: impl Future<Output = Result<InspectedPod, Error>>,
+    discover: impl Future<Output = Result<DiscoveredNode, Error>>,
+) -> Result<(InspectedPod, Result<DiscoveredNode, Error>), Error> {
+    let (mut inspect, mut discover) = (pin!(inspect), pin!(discover));
     tokio::select! {
-        // An idle connection goes to the one that is polled first, and the upgrade is on the longer
-        // way; the pod can be read while that one's next round trips are on theirs.
+        // The first one that is polled takes an idle connection. Discovery needs more round trips, and the
+        // inspection can wait for a new connection meanwhile.
         biased;
-        node = &mut reach => Ok((look.await?, node)),
-        pod = &mut look => Ok((pod?, reach.await)),
+        discovered = &mut discover => Ok((inspect.await?, discovered)),
+        inspected = &mut inspect => Ok((inspected?, discover.await)),
     }
 }
 
-/// What only both sides together can tell.
-async fn attached(
-    cluster: &Cluster,
-    wish: &Wish,
-    steps: &Steps,
-    ((pod, cookie), reached): Sides,
-    others: Vec<String>,
-) -> Result<Attached, Error> {
-    let name = target::name_of(&pod);
-    let (link, node) = match reached {
-        Ok(reached) => reached,
-        Err(error) => return Err(unless_replaced(cluster, &pod, wish.wait, error).await),
-    };
-    let container = container::choose(&pod, wish.container.as_deref());
-    let rediscovery = Rediscovery::new(&pod, wish);
-    let node = match node {
-        Err(error) => rediscovery.without_epmd(&link, error).await,
-        node => node,
-    };
-    let node = match node {
-        Err(error) if wish.wait && is_starting(&error) => rediscovery.run(cluster, &link).await,
-        node => node.map_err(|error| explain(cluster, &name, error)),
-    };
-    let node = match node {
-        Ok(node) => node,
-        Err(error) => return Err(unless_replaced(cluster, &pod, wish.wait, error).await),
-    };
-    steps.done("node", format!("{}, port {}", node.name, node.port));
-    let cookie = match (wish.cookie, container) {
-        (CookieFrom::Process, Some(container)) => {
-            let read =
-                cookie::process::read(cluster, &name, &container.name, &node.name, wish.protocol);
-            Some(told_of(Box::pin(read).await?, steps))
-        }
-        _ => cookie,
-    };
-    Ok(Attached {
-        link,
-        controller: target::controller_of(&pod),
-        rediscovery,
-        pod: name,
-        ip: target::ip_of(&pod),
-        uid: pod.metadata.uid.unwrap_or_default(),
-        others,
-        node,
-        cookie,
-    })
+struct Attach<'a> {
+    cluster: &'a Cluster,
+    request: &'a AttachRequest,
+    progress: &'a Progress,
+    /// The node's name by the pod's spec. The inspection sets it for the discovery.
+    expected_name: OnceLock<String>,
 }
 
-/// The failure, or that it is another pod's by now: one of the same name answers under it.
-async fn unless_replaced(cluster: &Cluster, pod: &Pod, wait: bool, error: Error) -> Error {
-    let name = target::name_of(pod);
-    match target::get(cluster, &name).await {
-        Ok(now) if now.metadata.uid == pod.metadata.uid => {
-            if now.metadata.deletion_timestamp.is_none() {
-                return error;
+impl Attach<'_> {
+    /// Waits for a pod first.
+    async fn when_running(&self, target: &Target, given: &str) -> Result<AttachedPod, Error> {
+        let controller = self.request.controller.as_ref();
+        let choice = watch::running(self.cluster, target, given, controller).await?;
+        let name = target::name_of(&choice.pod);
+        if self.request.uid.is_some() && self.request.uid != choice.pod.metadata.uid {
+            let namespace = self.cluster.namespace().into();
+            return Err(target::Error::Replaced { pod: name, namespace }.into());
+        }
+        let joined = join(self.inspect_pod(choice.pod), self.discover_node(&name));
+        let joined = Box::pin(joined).await?;
+        self.finish(joined, choice.others).await
+    }
+
+    /// Checks that the pod runs, and reads its cookie.
+    async fn inspect_pod(&self, pod: Pod) -> Result<InspectedPod, Error> {
+        target::check_running(&pod)?;
+        self.progress.report("pod", format!("{} is running", target::name_of(&pod)));
+        let container = container_of(&pod, self.request.container.as_deref())?;
+        if self.request.trust
+            && let Some(name) = node::name::expected(&pod, container)
+        {
+            self.expected_name.get_or_init(|| name);
+        }
+        let cookie = match self.request.cookie {
+            CookieFrom::Spec => cookie::find(self.cluster, &pod, container).await?,
+            CookieFrom::Nowhere | CookieFrom::Process => None,
+        };
+        let cookie = cookie.map(|cookie| self.report_cookie(cookie));
+        Ok((pod, cookie))
+    }
+
+    /// Opens a port-forward connection, and finds the node behind it.
+    async fn discover_node(&self, pod: &str) -> Result<DiscoveredNode, Error> {
+        let AttachRequest { node, port, protocol, .. } = self.request;
+        let first_port = port.unwrap_or(node::epmd::PORT);
+        let connect = PortForward::connect(self.cluster, pod, first_port, *protocol);
+        let (connection, description) = connect.await?;
+        self.progress.report("link", description);
+        let expected = || self.expected_name.get().cloned();
+        let node = match port {
+            Some(port) => node::at_port(&connection, *port).await,
+            None => node::discover(&connection, node.as_deref(), expected).await,
+        };
+        Ok((connection, node))
+    }
+
+    /// The rest, which needs both the pod and the connection.
+    async fn finish(
+        &self,
+        ((pod, cookie), discovered): (InspectedPod, Result<DiscoveredNode, Error>),
+        others: Vec<String>,
+    ) -> Result<AttachedPod, Error> {
+        let name = target::name_of(&pod);
+        let (connection, node) = match discovered {
+            Ok(discovered) => discovered,
+            Err(error) => return Err(self.unless_replaced(&pod, error).await),
+        };
+        let container = container::choose(&pod, self.request.container.as_deref());
+        let rediscovery = Rediscovery::new(&pod, self.request);
+        let node = match node {
+            Err(error) => rediscovery.without_epmd(&connection, error).await,
+            node => node,
+        };
+        let node = match node {
+            Err(error) if self.request.wait && error.is_starting() => {
+                rediscovery.run(self.cluster, &connection).await
             }
-            let namespace = cluster.namespace().into();
-            target::Error::NotRunning { pod: name, namespace, phase: "Terminating".into() }.into()
+            node => node.map_err(|error| Error::at_node(&name, self.cluster.namespace(), error)),
+        };
+        let node = match node {
+            Ok(node) => node,
+            Err(error) => return Err(self.unless_replaced(&pod, error).await),
+        };
+        self.progress.report("node", format!("{}, port {}", node.name, node.port));
+        let cookie = match (self.request.cookie, container) {
+            (CookieFrom::Process, Some(container)) => {
+                let read = self.cookie_of_process(&name, &container.name, &node.name);
+                Some(Box::pin(read).await?)
+            }
+            _ => cookie,
+        };
+        Ok(AttachedPod {
+            connection,
+            controller: target::controller_of(&pod),
+            rediscovery,
+            pod: name,
+            ip: target::ip_of(&pod),
+            uid: pod.metadata.uid.unwrap_or_default(),
+            others,
+            node,
+            cookie,
+        })
+    }
+
+    async fn cookie_of_process(
+        &self,
+        pod: &str,
+        container: &str,
+        node: &str,
+    ) -> Result<Cookie, Error> {
+        let cookie = process::read(self.cluster, pod, container, node, self.request.protocol).await;
+        let cookie = cookie.map_err(|error| match error {
+            process::Error::Cluster(error) => Error::Cluster(error),
+            process::Error::NoCookie(problem) => Error::NoCookie { pod: pod.into(), problem },
+        })?;
+        Ok(self.report_cookie(cookie))
+    }
+
+    fn report_cookie(&self, cookie: Cookie) -> Cookie {
+        self.progress.report("cookie", cookie.source().into());
+        cookie
+    }
+
+    /// The failure, unless its cause is that the pod was deleted or replaced meanwhile.
+    async fn unless_replaced(&self, pod: &Pod, error: Error) -> Error {
+        let (name, namespace) = (target::name_of(pod), self.cluster.namespace().into());
+        match target::get(self.cluster, &name).await {
+            Ok(now) if now.metadata.uid == pod.metadata.uid => {
+                if now.metadata.deletion_timestamp.is_none() {
+                    return error;
+                }
+                let phase = "Terminating".into();
+                target::Error::NotRunning { pod: name, namespace, phase }.into()
+            }
+            Ok(_) => target::Error::Replaced { pod: name, namespace }.into(),
+            // There may be another one of its name soon.
+            Err(target::Error::NoSuchPod { pod, namespace }) if self.request.wait => {
+                target::Error::NotRunning { pod, namespace, phase: "Deleted".into() }.into()
+            }
+            Err(gone @ target::Error::NoSuchPod { .. }) => gone.into(),
+            Err(_) => error,
         }
-        Ok(_) => {
-            let namespace = cluster.namespace().into();
-            target::Error::Replaced { pod: name, namespace }.into()
-        }
-        Err(target::Error::NoSuchPod { pod, namespace }) if wait => {
-            target::Error::NotRunning { pod, namespace, phase: "Deleted".into() }.into()
-        }
-        Err(gone @ target::Error::NoSuchPod { .. }) => gone.into(),
-        Err(_) => error,
     }
 }
 
-fn told_of(cookie: Cookie, steps: &Steps) -> Cookie {
-    steps.done("cookie", cookie.source().into());
-    cookie
-}
-
-pub(crate) fn explain(cluster: &Cluster, pod: &str, error: node::Error) -> Error {
-    match error {
-        node::Error::LinkClosed { reason } => Error::LinkClosed { reason },
-        error => Error::Node { pod: pod.into(), namespace: cluster.namespace().into(), error },
-    }
-}
-
-/// The target, and how the user has given it.
-///
-/// # Errors
-/// [`target::Error::BadTarget`]
-pub fn target_of(wish: &Wish) -> Result<(Target, String), target::Error> {
-    match (&wish.labels, &wish.target) {
-        (Some(labels), _) => Ok((Target::Labels(labels.clone()), labels.clone())),
-        (None, Some(target)) => Ok((Target::parse(target)?, target.clone())),
-        (None, None) => Err(target::Error::BadTarget { target: String::new() }),
-    }
-}
-
-/// The pod's own side: does it run, and what is its cookie.
-async fn look(
-    cluster: &Cluster,
-    pod: Pod,
-    wish: &Wish,
-    steps: &Steps,
-    told: &OnceLock<String>,
-) -> Result<(Pod, Option<Cookie>), Error> {
-    target::check_running(&pod)?;
-    steps.done("pod", format!("{} is running", target::name_of(&pod)));
-    let container = container_of(&pod, wish.container.as_deref())?;
-    if wish.trust
-        && let Some(name) = node::name::expected(&pod, container)
-    {
-        told.get_or_init(|| name);
-    }
-    let cookie = match wish.cookie {
-        CookieFrom::Spec => cookie::find(cluster, &pod, container).await?,
-        CookieFrom::Nowhere | CookieFrom::Process => None,
-    };
-    let cookie = cookie.map(|cookie| told_of(cookie, steps));
-    Ok((pod, cookie))
-}
-
-/// The container that is held for the node's.
-pub(crate) fn container_of<'a>(pod: &'a Pod, wanted: Option<&str>) -> Result<&'a Container, Error> {
-    container::choose(pod, wanted).ok_or_else(|| Error::NoContainer {
-        container: wanted.unwrap_or_default().into(),
+/// The container of the node.
+pub(crate) fn container_of<'a>(
+    pod: &'a Pod,
+    requested: Option<&str>,
+) -> Result<&'a Container, Error> {
+    container::choose(pod, requested).ok_or_else(|| Error::NoContainer {
+        container: requested.unwrap_or_default().into(),
         known: container_names(pod),
     })
 }
@@ -311,22 +256,4 @@ pub(crate) fn container_of<'a>(pod: &'a Pod, wanted: Option<&str>) -> Result<&'a
 fn container_names(pod: &Pod) -> Vec<String> {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     containers.map(|container| container.name.clone()).collect()
-}
-
-/// The network's side: a link, and the node behind it.
-async fn reach(
-    cluster: &Cluster,
-    pod: &str,
-    wish: &Wish,
-    steps: &Steps,
-    told: &OnceLock<String>,
-) -> Result<(Link, Result<Node, node::Error>), Error> {
-    let port = wish.port.unwrap_or(node::epmd::PORT);
-    let (link, what) = link::to(cluster, pod, port, wish.protocol).await?;
-    steps.done("link", what);
-    let node = match wish.port {
-        Some(port) => node::at(&link, port).await,
-        None => node::probe(&link, wish.node.as_deref(), || told.get().cloned()).await,
-    };
-    Ok((link, node))
 }

@@ -1,29 +1,34 @@
-//! Pods, as far as we look at them.
+//! Pods: the target pod, its container, and the cookie of the node in it.
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::{Api, api::ListParams};
 
-use crate::{
-    cluster::{Action, Cluster, Error},
-    container::has_evidence,
-};
+use crate::access::cluster::{Action, Cluster, Error};
 
-/// A pod, as `kubectl get pods` would know it.
+pub mod container;
+pub mod cookie;
+pub mod exec;
+pub mod target;
+pub mod watch;
+
+use container::has_evidence;
+
+/// A pod, as `kubectl get pods` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pod {
     /// `metadata.name`
     pub name: String,
     /// `metadata.namespace`
     pub namespace: String,
-    /// `metadata.uid`: another one means another pod, even under the same name.
+    /// `metadata.uid`. A replaced pod of the same name has another one.
     pub uid: String,
     /// `status.phase`: `Pending`, `Running`, `Succeeded`, `Failed` or `Unknown`.
     pub phase: String,
-    /// `status.podIP`; a pod that waits for a node has none.
+    /// `status.podIP`. A pod that is not scheduled has none.
     pub ip: Option<String>,
-    /// Whether a container of it looks like an Erlang node's: by its ports or its environment.
+    /// Whether the ports or the environment of a container suggest an Erlang node.
     pub beam: bool,
-    /// The containers of the spec, in its order; init containers are not among them.
+    /// The containers of the spec in its order, without init containers.
     pub containers: Vec<Container>,
 }
 
@@ -32,20 +37,20 @@ pub struct Pod {
 pub struct Container {
     /// Its name in the pod's spec.
     pub name: String,
-    /// The image, as the spec names it.
+    /// The image in the spec.
     pub image: String,
-    /// Whether the kubelet holds it for ready.
+    /// Whether the container is ready.
     pub ready: bool,
 }
 
 /// Lists the pods of the cluster's namespace, in the API server's order (by name).
 ///
 /// # Errors
-/// [`Error`]; an empty namespace, or one that does not exist, is an empty list and no error.
+/// [`Error`]. An empty or missing namespace gives an empty list.
 pub async fn list(cluster: &Cluster) -> Result<Vec<Pod>, Error> {
     let api: Api<k8s::Pod> = Api::namespaced(cluster.client.clone(), cluster.namespace());
     let action = Action { verb: "list", resource: "pods" };
-    let pods = cluster.ask(action, api.list(&ListParams::default())).await?;
+    let pods = cluster.request(action, api.list(&ListParams::default())).await?;
     Ok(pods.items.into_iter().map(Pod::from).collect())
 }
 

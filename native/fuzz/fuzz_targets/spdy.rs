@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use k8s_connect_core::link::spdy::{Decoder, Frame};
+use k8s_connect_core::streaming::spdy::{Decoder, Frame};
 use libfuzzer_sys::fuzz_target;
 
 /// The bytes of each stream in order, and the result.

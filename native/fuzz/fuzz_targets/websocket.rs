@@ -2,7 +2,7 @@
 #![no_main]
 
 use bytes::BytesMut;
-use k8s_connect_core::link::websocket::{Decoder, Error, Frame};
+use k8s_connect_core::streaming::websocket::{Decoder, Error, Frame};
 use libfuzzer_sys::fuzz_target;
 
 /// The bytes of each message in order, the other frames, and the result.

@@ -1,4 +1,4 @@
-//! The helper's frames, for Elixir: written from plain arguments, read as terms.
+//! The frames of the helper: encodes requests from Elixir arguments, and decodes answers to terms.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ mod atoms {
     }
 }
 
-/// The first frame.
+/// The first request.
 #[rustler::nif]
 fn hello_frame(env: Env<'_>, pid: u32) -> Binary<'_> {
     frame(env, &Request::Hello { major: MAJOR, minor: MINOR, pid })
@@ -37,13 +37,13 @@ fn apply_frame(env: Env<'_>, id: u64, redirects: Vec<(String, u16)>) -> NifResul
     Ok(frame(env, &Request::Apply { id, redirects }))
 }
 
-/// Asks for the redirects.
+/// Requests the current redirects.
 #[rustler::nif]
 fn status_frame(env: Env<'_>, id: u64) -> Binary<'_> {
     frame(env, &Request::Status { id })
 }
 
-/// Asks for the end.
+/// Requests the helper to stop.
 #[rustler::nif]
 fn stop_frame(env: Env<'_>, id: u64) -> Binary<'_> {
     frame(env, &Request::Stop { id })

@@ -1,33 +1,40 @@
-//! The BEAM's door to [`k8s_connect_core`]: each function takes a reference, returns `:ok` at
-//! once, and sends `{reference, result}` to the caller when the work is done.
+//! The NIFs for [`k8s_connect_core`]. Each function takes a reference, returns `:ok` at once, and sends
+//! `{reference, result}` to the caller when the work is done.
 
-// A NIF takes its arguments by value; that is the shape that rustler decodes them into.
+// rustler decodes the arguments of a NIF to values.
 #![allow(clippy::needless_pass_by_value)]
 
-mod encode;
+mod caller;
 #[cfg(target_os = "linux")]
-mod exec;
+mod command;
+mod diagnosis;
+mod error;
 mod frames;
 #[cfg(target_os = "linux")]
 mod listener;
 mod options;
+mod pods;
+mod progress;
 mod reply;
 mod runtime;
 mod session;
-mod survey;
 mod trace;
 mod watch;
 
 use std::sync::Arc;
 
-use k8s_connect_core::{Error, attach::Steps, cluster::Cluster, config, pod};
+use k8s_connect_core::{
+    Error,
+    access::{cluster::Cluster, kubeconfig},
+    pod,
+};
 use rustler::{Atom, Env, NewBinary, NifResult, Reference, ResourceArc, Term, types::atom};
-
 use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::{
+    caller::Caller,
     options::{ApiOptions, AttachOptions},
-    reply::Caller,
+    pods::Pod,
     session::Session,
 };
 
@@ -36,24 +43,24 @@ use crate::{
 fn list_pods(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
         let pods = pod::list(&*connect(options).await?).await.map_err(Error::from)?;
-        Ok(pods.into_iter().map(encode::Pod::from).collect::<Vec<_>>())
+        Ok(pods.into_iter().map(Pod::from).collect::<Vec<_>>())
     })
 }
 
-/// `{reference, {:ok, %{context: context, namespace: namespace}}}`: what the options lead to. Nothing is
-/// sent to the API server.
+/// `{reference, {:ok, %{context: context, namespace: namespace}}}`: what the options select. Sends nothing to
+/// the API server.
 #[rustler::nif]
 fn resolve(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
         let (source, selection, _timeout) = options.into_parts();
-        let access = config::resolve(&source, selection).await?;
-        Ok(options::Place { context: access.context, namespace: access.namespace })
+        let config = kubeconfig::resolve(&source, selection).await?;
+        Ok(options::Resolved { context: config.context, namespace: config.namespace })
     })
 }
 
-/// `{reference, {:ok, found}}`, and before that `{reference, {:step, name, detail, ms}}` each time
-/// that one is done; with `verbose` also `{reference, {:trace, name, detail, us, took_us | nil}}`. The link
-/// ends with the calling process.
+/// `{reference, {:ok, attached}}`, and before that `{reference, {:step, name, detail, ms}}` for each finished
+/// step. With `verbose` also `{reference, {:trace, name, detail, us, took_us | nil}}`. The port-forward
+/// connection closes with the calling process.
 #[rustler::nif]
 fn attach(
     env: Env,
@@ -62,27 +69,26 @@ fn attach(
     target: AttachOptions,
 ) -> NifResult<Atom> {
     let caller = Arc::new(Caller::new(env, reference));
-    let told = caller.clone();
-    let steps = Steps::new(move |step| told.tell(&step));
     let owner = caller.pid();
-    let seen = if target.verbose { trace::to(caller.clone()) } else { Dispatch::none() };
+    let progress = progress::to_caller(&caller);
+    let verbose = target.verbose;
+    let trace = if verbose { progress::trace_to_caller(&caller) } else { Dispatch::none() };
     let work = async move {
         let cluster = connect(options).await?;
-        steps.cluster(&cluster);
-        session::attach(cluster, target.into(), owner, steps).await
+        progress.server(&cluster);
+        session::attach(cluster, target.into(), owner, progress).await
     };
-    reply::spawn_with(&caller, work.with_subscriber(seen))
+    reply::spawn_with(&caller, work.with_subscriber(trace))
 }
 
-/// `{reference, {:ok, name}}` when the node answers again, on the connection to the pod that there is. An error
-/// tells that there is none any more, or no such pod.
+/// `{reference, {:ok, name}}` when the node answers again, on the same port-forward connection.
 #[rustler::nif]
 fn reattach(env: Env, reference: Reference, session: ResourceArc<Session>) -> NifResult<Atom> {
     reply::spawn(env, reference, session::reattach(session))
 }
 
-/// `{reference, {:pods, [{name, uid}]}}`: the pods of the target that run and are not being deleted, each time
-/// that these have changed. It ends with `{reference, {:error, error}}`, or with the calling process.
+/// `{reference, {:pods, [{name, uid}]}}`: the running pods of the target, those that are being deleted left out.
+/// Sent again each time that they change, until `{reference, {:error, error}}`, or the end of the calling process.
 #[rustler::nif]
 fn watch(
     env: Env,
@@ -99,7 +105,7 @@ fn watch(
     reply::spawn_with(&caller, work)
 }
 
-/// `{reference, {:ok, path}}`: an `AF_UNIX` socket that takes one connection, to the node.
+/// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node.
 #[rustler::nif]
 fn dial(
     env: Env,
@@ -110,8 +116,7 @@ fn dial(
     reply::spawn(env, reference, session::dial(session, directory))
 }
 
-/// `{reference, {:ok, {}}}`, or the error that says why the node lets nobody of this name in; that the cookie
-/// is wrong is not seen here.
+/// `{reference, {:ok, {}}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.
 #[rustler::nif]
 fn refusal(
     env: Env,
@@ -119,16 +124,16 @@ fn refusal(
     session: ResourceArc<Session>,
     name: String,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::refusal(session, name))
+    reply::spawn(env, reference, session::rejection(session, name))
 }
 
-/// `{reference, {:ok, reason}}` when the link has ended.
+/// `{reference, {:ok, reason}}` when the port-forward connection is closed.
 #[rustler::nif]
 fn closed(env: Env, reference: Reference, session: ResourceArc<Session>) -> NifResult<Atom> {
     reply::spawn(env, reference, session::closed(session))
 }
 
-/// Ends the link and all that runs over it.
+/// Closes the port-forward connection and its streams.
 #[rustler::nif]
 fn close(session: ResourceArc<Session>) -> Atom {
     session.close();
@@ -150,10 +155,10 @@ fn cookie(env: Env, session: ResourceArc<Session>) -> Term {
 
 async fn connect(options: ApiOptions) -> Result<Arc<Cluster>, Error> {
     let (source, selection, timeout) = options.into_parts();
-    session::cluster(config::resolve(&source, selection).await?, timeout)
+    session::cluster(kubeconfig::resolve(&source, selection).await?, timeout)
 }
 
-/// A library that cannot have its threads is not loaded.
+/// Without its threads the library is not loaded.
 fn load(_env: Env, _info: Term) -> bool {
     runtime::start().is_ok()
 }

@@ -1,10 +1,10 @@
-//! Listeners as the BEAM holds them: a resource that closes with its owner, whatever ends the owner.
+//! Listeners as resources of the BEAM. A listener closes with its owner process.
 
 use std::sync::{Mutex, PoisonError};
 
 use k8s_connect_core::{
     Error,
-    outlet::listener::{Listener, Route},
+    endpoint::listener::{Listener, Route},
 };
 use rustler::{
     Atom, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource, ResourceArc, types::atom,
@@ -12,11 +12,11 @@ use rustler::{
 
 use crate::{reply, session::Session};
 
-/// `None` once it is closed.
-struct Held(Mutex<Option<Listener>>);
+/// `None` after closing.
+struct ListenerResource(Mutex<Option<Listener>>);
 
 #[rustler::resource_impl]
-impl Resource for Held {
+impl Resource for ListenerResource {
     const IMPLEMENTS_DOWN: bool = true;
 
     fn down<'a>(&'a self, _env: Env<'a>, _owner: LocalPid, _monitor: Monitor) {
@@ -24,21 +24,21 @@ impl Resource for Held {
     }
 }
 
-impl Held {
+impl ListenerResource {
     fn close(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 
-/// A listener, and what has to be led to it: an address and port, and a port of the loopback.
+/// A listener, and the redirects to it: an address and port, and a port on the loopback.
 #[derive(NifMap)]
 struct Listening {
-    listener: ResourceArc<Held>,
+    listener: ResourceArc<ListenerResource>,
     redirects: Vec<(String, u16)>,
 }
 
-/// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback in place of the
-/// pod's epmd and node. They close with the process `owner`.
+/// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback that stand for the pod's epmd
+/// and node. They close with the process `owner`.
 #[rustler::nif]
 fn listen(
     env: Env,
@@ -52,16 +52,16 @@ fn listen(
 
 /// Closes the ports and all their connections.
 #[rustler::nif]
-fn unlisten(listener: ResourceArc<Held>) -> Atom {
+fn unlisten(listener: ResourceArc<ListenerResource>) -> Atom {
     listener.close();
     atom::ok()
 }
 
 /// How many connections of other users were refused.
 #[rustler::nif]
-fn refused(listener: ResourceArc<Held>) -> u64 {
-    let held = listener.0.lock().unwrap_or_else(PoisonError::into_inner);
-    held.as_ref().map_or(0, Listener::refused)
+fn refused(listener: ResourceArc<ListenerResource>) -> u64 {
+    let listener = listener.0.lock().unwrap_or_else(PoisonError::into_inner);
+    listener.as_ref().map_or(0, Listener::refused)
 }
 
 async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Listening, Error> {
@@ -72,8 +72,8 @@ async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Liste
     let ip = session.ip.ok_or_else(|| no_listener("the pod has no address".into()))?;
     let node = session.node();
     let route = Route {
-        link: session.link.clone(),
-        links: session.links(),
+        connection: session.connection.clone(),
+        connector: session.connector(),
         ip,
         port: node.port,
         names: node.names,
@@ -81,16 +81,16 @@ async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Liste
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
     let redirects = listener.redirects();
-    // Our own connections to the API server would be redirected, too.
+    // The redirects apply to our connections to the API server, too.
     if let Some(cluster) = session.cluster() {
         let servers = cluster.addresses().await;
         if let Some((address, _)) = redirects.iter().find(|(to, _)| servers.contains(to)) {
             return Err(Error::TargetIsServer { address: *address });
         }
     }
-    let listener = ResourceArc::new(Held(Mutex::new(Some(listener))));
+    let listener = ResourceArc::new(ListenerResource(Mutex::new(Some(listener))));
     if listener.monitor(None, &owner).is_none() {
-        listener.close(); // the owner is gone already
+        listener.close(); // the owner has exited
     }
     let redirects = redirects.into_iter().map(|(to, via)| (to.to_string(), via)).collect();
     Ok(Listening { listener, redirects })

@@ -1,15 +1,15 @@
-//! Options as Elixir hands them over: checked there, so a wrong type here is `ArgumentError`.
+//! Options from Elixir. They are validated there, so a wrong type here is `ArgumentError`.
 
 use std::{collections::HashMap, time::Duration};
 
 use k8s_connect_core::{
-    attach::{self, Wish},
-    config::{Selection, Source},
-    link,
+    access::kubeconfig::{Selection, Source},
+    attach::{self, AttachRequest},
+    streaming,
 };
 use rustler::{NifMap, NifUnitEnum};
 
-/// How to reach an API server.
+/// How to connect to an API server.
 #[derive(NifMap)]
 pub struct ApiOptions {
     kubeconfig: Option<String>,
@@ -20,9 +20,9 @@ pub struct ApiOptions {
     timeout_ms: u64,
     /// The folder of a pod's service account.
     service_account: Option<String>,
-    /// All variables that a program started now would get.
+    /// The environment of the VM.
     environment: HashMap<String, String>,
-    /// Whether a plugin may have the terminal.
+    /// Whether a plugin may use the terminal.
     interactive: bool,
 }
 
@@ -41,9 +41,9 @@ impl ApiOptions {
     }
 }
 
-/// What they lead to.
+/// The resolved context and namespace.
 #[derive(NifMap)]
-pub struct Place {
+pub struct Resolved {
     pub context: String,
     pub namespace: String,
 }
@@ -66,7 +66,7 @@ impl From<CookieFrom> for attach::CookieFrom {
     }
 }
 
-/// What to speak on the way to the pod.
+/// The protocol of the connection to the pod.
 #[derive(NifUnitEnum)]
 pub enum Protocol {
     Auto,
@@ -75,7 +75,7 @@ pub enum Protocol {
     V4,
 }
 
-impl From<Protocol> for link::Protocol {
+impl From<Protocol> for streaming::Protocol {
     fn from(protocol: Protocol) -> Self {
         match protocol {
             Protocol::Auto => Self::Auto,
@@ -86,7 +86,7 @@ impl From<Protocol> for link::Protocol {
     }
 }
 
-/// What to attach to, from Elixir.
+/// What to attach to.
 #[derive(NifMap)]
 pub struct AttachOptions {
     target: Option<String>,
@@ -96,7 +96,7 @@ pub struct AttachOptions {
     port: Option<u16>,
     cookie: CookieFrom,
     trust: bool,
-    /// Whether the caller wants to see what the protocols do.
+    /// Whether to trace the protocols.
     pub verbose: bool,
     protocol: Protocol,
     wait: bool,
@@ -104,7 +104,7 @@ pub struct AttachOptions {
     controller: Option<(String, String)>,
 }
 
-impl From<AttachOptions> for Wish {
+impl From<AttachOptions> for AttachRequest {
     fn from(options: AttachOptions) -> Self {
         let AttachOptions {
             target,

@@ -1,18 +1,20 @@
-//! One answer for each call, whatever happens to the work: a task that panics or is dropped
-//! still sends `{reference, {:error, …}}`, so that no caller waits for ever.
+//! One reply for each call: a task that panics or is dropped still sends `{reference, {:error, …}}`, so that
+//! no caller waits for ever.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use k8s_connect_core::{Error, attach::Step};
+use k8s_connect_core::Error;
 use rustler::{
-    Atom, Encoder, Env, LocalPid, Monitor, NifResult, OwnedEnv, Reference, Resource, ResourceArc,
-    Term,
-    env::SavedTerm,
+    Atom, Encoder, Env, LocalPid, Monitor, NifResult, Reference, Resource, ResourceArc, Term,
     types::atom::{error, ok},
 };
 use tokio::sync::Notify;
 
-use crate::{encode, runtime, trace::Trace};
+use crate::{
+    caller::Caller,
+    error::{Failure, task_died},
+    runtime,
+};
 
 /// Runs `work` on our threads and sends its result to the calling process.
 pub fn spawn<T, F>(env: Env, reference: Reference, work: F) -> NifResult<Atom>
@@ -23,7 +25,7 @@ where
     spawn_with(&Arc::new(Caller::new(env, reference)), work)
 }
 
-/// As [`spawn`], where the work has more to say to its caller than its result.
+/// As [`spawn`], for work that sends other messages to its caller as well.
 pub fn spawn_with<T, F>(caller: &Arc<Caller>, work: F) -> NifResult<Atom>
 where
     T: Encoder + Send + 'static,
@@ -34,17 +36,17 @@ where
     threads.spawn(async move {
         let watch = ResourceArc::new(Watch::default());
         if watch.monitor(None, &reply.caller.pid()).is_none() {
-            return; // the caller is gone already
+            return; // the caller has exited
         }
         tokio::select! {
-            result = work => reply.send(&result),
+            result = work => reply.send(result),
             () = watch.gone.notified() => {}
         }
     });
     Ok(ok())
 }
 
-/// Work that nobody waits for any more is dropped, with the plugin that it may be waiting for.
+/// Drops the work of a caller that has exited, and with it a plugin that may run.
 #[derive(Default)]
 struct Watch {
     gone: Notify,
@@ -59,63 +61,18 @@ impl Resource for Watch {
     }
 }
 
-/// Who has called, and the reference that marks all messages to it.
-pub struct Caller {
-    pid: LocalPid,
-    /// The reference, and the environment that it is kept in.
-    reference: Mutex<(OwnedEnv, SavedTerm)>,
-}
-
-impl Caller {
-    pub fn new(caller: Env, reference: Reference) -> Self {
-        let home = OwnedEnv::new();
-        let reference = home.save(reference);
-        Self { pid: caller.pid(), reference: Mutex::new((home, reference)) }
-    }
-
-    pub fn pid(&self) -> LocalPid {
-        self.pid
-    }
-
-    /// Sends `{reference, {:trace, name, detail, us, took_us | nil}}`.
-    pub fn trace(&self, trace: &Trace) {
-        self.deliver(|env| encode::trace(env, trace));
-    }
-
-    /// Sends `{reference, {:step, name, detail, ms}}`.
-    pub fn tell(&self, step: &Step) {
-        self.deliver(|env| encode::step(env, step));
-    }
-
-    /// Sends `{reference, {:pods, [{name, uid}]}}`.
-    pub fn pods(&self, pods: &[(String, String)]) {
-        self.deliver(|env| encode::pods(env, pods));
-    }
-
-    /// Never on a scheduler's thread, where the VM forbids it.
-    fn deliver(&self, body: impl FnOnce(Env) -> Term) {
-        let kept = self.reference.lock().unwrap_or_else(PoisonError::into_inner);
-        let (home, reference) = &*kept;
-        // An error here means that the caller is gone, and with it whoever wanted to know.
-        let _ = OwnedEnv::new().send_and_clear(&self.pid, |env| {
-            let reference = home.run(|home| reference.load(home).in_env(env));
-            (reference, body(env)).encode(env)
-        });
-    }
-}
-
 struct Reply {
     caller: Arc<Caller>,
     sent: bool,
 }
 
 impl Reply {
-    fn send<T: Encoder>(mut self, result: &Result<T, Error>) {
+    fn send<T: Encoder>(mut self, result: Result<T, Error>) {
         self.sent = true;
-        self.caller.deliver(|env| match result {
-            Ok(value) => (ok(), value).encode(env),
-            Err(failure) => (error(), encode::failure(env, failure)).encode(env),
-        });
+        match result {
+            Ok(value) => self.caller.send(&(ok(), value)),
+            Err(failure) => self.caller.send(&(error(), Failure(failure))),
+        }
     }
 }
 
@@ -123,7 +80,15 @@ impl Drop for Reply {
     fn drop(&mut self) {
         // On a scheduler's thread nothing was started, and the NIF itself has answered.
         if !self.sent && !rustler::thread::is_scheduler_thread() {
-            self.caller.deliver(|env| (error(), encode::task_died(env)).encode(env));
+            self.caller.send(&(error(), TaskDied));
         }
+    }
+}
+
+struct TaskDied;
+
+impl Encoder for TaskDied {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        task_died(env)
     }
 }

@@ -1,4 +1,4 @@
-//! The threads that all work runs on; no scheduler of the BEAM ever waits for any of it.
+//! The threads for all work. No scheduler of the BEAM ever waits for it.
 
 use std::{io, sync::OnceLock};
 
@@ -14,9 +14,9 @@ pub fn start() -> io::Result<()> {
             .thread_name("k8s_connect")
             .enable_all()
             .build()?;
-        // Lost the race: the other one's threads serve as well, and ours end here.
-        if let Err(ours) = RUNTIME.set(runtime) {
-            ours.shutdown_background();
+        // Another thread has started a runtime at the same time. Ours is not needed.
+        if let Err(runtime) = RUNTIME.set(runtime) {
+            runtime.shutdown_background();
         }
     }
     Ok(())

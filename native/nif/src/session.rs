@@ -1,4 +1,4 @@
-//! Links as the BEAM holds them: a resource that ends with its owner, whatever ends the owner.
+//! Attached pods as resources of the BEAM. A port-forward connection closes with its owner process.
 
 use std::{
     net::IpAddr,
@@ -9,20 +9,19 @@ use std::{
 
 use k8s_connect_core::{
     Error,
-    attach::{self, Attached, Steps, Wish},
-    cluster::Cluster,
-    config::Access,
-    cookie::Cookie,
-    link::{Link, Links, Protocol},
+    access::{cluster::Cluster, kubeconfig::ClientConfig},
+    attach::{self, AttachRequest, AttachedPod, Progress, Rediscovery},
+    endpoint::one_shot::OneShot,
     node::{self, Node},
-    outlet::one_shot::OneShot,
-    rediscovery::Rediscovery,
+    pod::cookie::Cookie,
+    port_forward::{Connector, PortForward},
+    streaming::Protocol,
 };
 use rustler::{Env, LocalPid, Monitor, NifMap, Resource, ResourceArc};
 
-/// A link to a pod, the node behind it, and its cookie.
+/// A port-forward connection to a pod, the node behind it, and its cookie.
 pub struct Session {
-    pub link: Link,
+    pub connection: PortForward,
     /// The pod's address.
     pub ip: Option<IpAddr>,
     /// As it was discovered last.
@@ -32,20 +31,19 @@ pub struct Session {
     namespace: String,
     cookie: Option<Cookie>,
     protocol: Protocol,
-    /// Kept for its idle connections, which another session may use, and dropped with the link.
+    /// Kept for its idle connections, which another session may use, until the port-forward connection closes.
     cluster: Mutex<Option<Arc<Cluster>>>,
 }
 
-/// The clusters of the sessions that there are.
+/// The clusters of all sessions.
 static CLUSTERS: Mutex<Vec<Weak<Cluster>>> = Mutex::new(Vec::new());
 
-/// The cluster that the access leads to, on connections that are open where there are some.
-pub fn cluster(access: Access, timeout: Duration) -> Result<Arc<Cluster>, Error> {
+/// The cluster of the configuration, with the open connections of another session if there is one.
+pub fn cluster(config: ClientConfig, timeout: Duration) -> Result<Arc<Cluster>, Error> {
     let mut clusters = CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
     clusters.retain(|cluster| cluster.strong_count() > 0);
-    let known = clusters.iter().filter_map(Weak::upgrade);
-    let same = known.into_iter().find(|cluster| cluster.is_at(&access));
-    let cluster = Arc::new(Cluster::beside(same.as_deref(), access, timeout)?);
+    let same = clusters.iter().filter_map(Weak::upgrade).find(|cluster| cluster.is_for(&config));
+    let cluster = Arc::new(Cluster::sharing_connections(same.as_deref(), config, timeout)?);
     clusters.push(Arc::downgrade(&cluster));
     Ok(cluster)
 }
@@ -65,9 +63,9 @@ impl Drop for Session {
     }
 }
 
-/// What was attached to, for Elixir.
+/// The session and the pod of it, for Elixir.
 #[derive(NifMap)]
-pub struct Found {
+pub struct Attached {
     session: ResourceArc<Session>,
     context: String,
     namespace: String,
@@ -81,36 +79,37 @@ pub struct Found {
     controller: Option<(String, String)>,
 }
 
-/// Attaches, and makes `owner` the one whose death ends the link.
+/// Attaches. The port-forward connection closes with the process `owner`.
 pub async fn attach(
     cluster: Arc<Cluster>,
-    wish: Wish,
+    request: AttachRequest,
     owner: LocalPid,
-    steps: Steps,
-) -> Result<Found, Error> {
-    let Attached { link, pod, uid, ip, others, node, cookie, controller, rediscovery } =
-        attach::attach(&cluster, &wish, &steps).await?;
+    progress: Progress,
+) -> Result<Attached, Error> {
+    let attached = attach::attach(&cluster, &request, &progress).await?;
+    let AttachedPod { connection, pod, uid, ip, others, node, cookie, controller, rediscovery } =
+        attached;
     let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
     let kept = Mutex::new(Some(cluster.clone()));
     let (name, probed) = (node.name.clone(), node.probed);
     let session = ResourceArc::new(Session {
-        link,
+        connection,
         ip,
         node: Mutex::new(node),
         rediscovery,
         pod: pod.clone(),
         namespace: cluster.namespace().into(),
         cookie,
-        protocol: wish.protocol,
+        protocol: request.protocol,
         cluster: kept,
     });
     if session.monitor(None, &owner).is_none() {
-        session.close(); // the owner is gone already
+        session.close(); // the owner has exited
     }
-    // Off the way of this connect, and for as long as there are sessions of the cluster.
+    // After this connect, for the next one.
     let warmed = cluster.clone();
     tokio::spawn(async move { warmed.warm_up().await });
-    Ok(Found {
+    Ok(Attached {
         session,
         context: cluster.context().into(),
         namespace: cluster.namespace().into(),
@@ -125,19 +124,20 @@ pub async fn attach(
     })
 }
 
-/// Waits for the node on the connection that there is, and answers its name.
+/// Waits for the node on the same port-forward connection, and returns its name.
 pub async fn reattach(session: ResourceArc<Session>) -> Result<String, Error> {
-    let cluster = session.cluster().ok_or_else(|| Error::LinkClosed { reason: "closed".into() })?;
-    let node = session.rediscovery.run(&cluster, &session.link).await?;
+    let closed = || Error::PortForwardClosed { reason: "closed".into() };
+    let cluster = session.cluster().ok_or_else(closed)?;
+    let node = session.rediscovery.run(&cluster, &session.connection).await?;
     let name = node.name.clone();
     *session.node.lock().unwrap_or_else(PoisonError::into_inner) = node;
     Ok(name)
 }
 
 impl Session {
-    /// Makes more links to the pod, as long as the session lasts.
-    pub fn links(&self) -> Option<Links> {
-        Some(Links::new(self.cluster()?, &self.pod, self.protocol))
+    /// Opens more port-forward connections to the pod; `None` after closing.
+    pub fn connector(&self) -> Option<Connector> {
+        Some(Connector::new(self.cluster()?, &self.pod, self.protocol))
     }
 
     /// The node, as it was discovered last.
@@ -145,48 +145,47 @@ impl Session {
         self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The cluster, as long as the session lasts.
+    /// The cluster; `None` after closing.
     pub fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// Opens a connection to the node and says where the BEAM finds it.
+/// Opens a stream to the node, and returns the path of a local socket for it.
 pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<String, Error> {
-    let outlet = OneShot::new(&PathBuf::from(&directory))
-        .map_err(|error| Error::Outlet { directory, problem: error.to_string() })?;
+    let socket = OneShot::new(&PathBuf::from(&directory))
+        .map_err(|error| Error::NoSocket { directory, problem: error.to_string() })?;
     let stream = session
-        .link
+        .connection
         .open(session.node().port, bytes::Bytes::new())
         .await
-        .map_err(|reason| Error::LinkClosed { reason })?;
-    let path = outlet.path().to_string_lossy().into_owned();
-    tokio::spawn(outlet.carry(stream));
+        .map_err(|reason| Error::PortForwardClosed { reason })?;
+    let path = socket.path().to_string_lossy().into_owned();
+    tokio::spawn(socket.serve(stream));
     Ok(path)
 }
 
-/// Why the node lets nobody of this name in, where it is not for the cookie.
-pub async fn refusal(session: ResourceArc<Session>, name: String) -> Result<(), Error> {
-    match node::refusal(&session.link, &session.node(), &name).await {
-        Some(error) => {
-            let (pod, namespace) = (session.pod.clone(), session.namespace.clone());
-            Err(Error::Node { pod, namespace, error })
-        }
+/// Why the node rejects a node of this name, unless it is a cookie mismatch.
+pub async fn rejection(session: ResourceArc<Session>, name: String) -> Result<(), Error> {
+    let Session { connection, pod, namespace, .. } = &*session;
+    let node = session.node();
+    match node::rejection(connection, &node.name, node.port, &name).await {
+        Some(error) => Err(Error::at_node(pod, namespace, error)),
         None => Ok(()),
     }
 }
 
-/// Waits for the end of the link, and says why it came.
+/// Waits until the port-forward connection is closed, and returns the reason.
 pub async fn closed(session: ResourceArc<Session>) -> Result<String, Error> {
-    let link = session.link.clone();
-    // The wait must not keep the resource alive that ends the link when it is dropped.
+    let connection = session.connection.clone();
+    // Waiting must not keep the resource alive: dropping it closes the connection.
     drop(session);
-    Ok(link.closed().await)
+    Ok(connection.closed().await)
 }
 
 impl Session {
     pub fn close(&self) {
-        self.link.close();
+        self.connection.close();
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 

@@ -1,14 +1,13 @@
-//! What the protocols do and when, for a caller who wants to see it: the core's spans and events go to
-//! that caller as messages. No other crate's do, as they may have headers in them.
+//! Events of the protocols, for a verbose caller: from the spans and events of the core only. Those of other
+//! crates may have headers in them.
 
 use std::{
     fmt::{self, Write},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use tracing::{
-    Dispatch, Event, Id, Metadata, Subscriber,
+    Dispatch, Id, Metadata, Subscriber,
     field::{Field, Visit},
     span::{Attributes, Record},
 };
@@ -19,71 +18,74 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::reply::Caller;
-
-/// A step of a protocol.
-pub struct Trace {
+/// An event of a protocol.
+pub struct Event {
     pub name: &'static str,
     pub detail: String,
     /// Since the beginning.
     pub at: Duration,
-    /// From its beginning to its end, where it has both.
+    /// From its beginning to its end, if it has both.
     pub took: Option<Duration>,
 }
 
-/// Sends each step to the caller, as it ends.
-pub fn to(caller: Arc<Caller>) -> Dispatch {
-    let ours = filter_fn(|metadata: &Metadata| metadata.target().starts_with("k8s_connect_core"));
-    let teller = Teller { caller, start: Instant::now() };
-    Dispatch::new(Registry::default().with(teller.with_filter(ours)))
+/// A subscriber that notifies of each event when it ends.
+pub fn dispatch(notify: impl Fn(Event) + Send + Sync + 'static) -> Dispatch {
+    let of_core =
+        filter_fn(|metadata: &Metadata| metadata.target().starts_with("k8s_connect_core"));
+    let notifier = Notifier { notify, start: Instant::now() };
+    Dispatch::new(Registry::default().with(notifier.with_filter(of_core)))
 }
 
-struct Teller {
-    caller: Arc<Caller>,
+struct Notifier<F> {
+    notify: F,
     start: Instant,
 }
 
-/// What a span has said of itself.
-struct Open {
+/// A span that has not ended.
+struct OpenSpan {
     since: Instant,
     detail: String,
 }
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Teller {
+impl<S, F> Layer<S> for Notifier<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    F: Fn(Event) + Send + Sync + 'static,
+{
     fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
         let mut detail = String::new();
         attributes.record(&mut Fields(&mut detail));
         if let Some(span) = context.span(id) {
-            span.extensions_mut().insert(Open { since: Instant::now(), detail });
+            span.extensions_mut().insert(OpenSpan { since: Instant::now(), detail });
         }
     }
 
     fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
         if let Some(span) = context.span(id)
-            && let Some(open) = span.extensions_mut().get_mut::<Open>()
+            && let Some(open) = span.extensions_mut().get_mut::<OpenSpan>()
         {
             values.record(&mut Fields(&mut open.detail));
         }
     }
 
-    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+    fn on_event(&self, event: &tracing::Event<'_>, _context: Context<'_, S>) {
         let mut detail = String::new();
         event.record(&mut Fields(&mut detail));
-        self.tell(event.metadata().name(), detail, None);
+        self.notify(event.metadata().name(), detail, None);
     }
 
     fn on_close(&self, id: Id, context: Context<'_, S>) {
         if let Some(span) = context.span(&id)
-            && let Some(open) = span.extensions_mut().remove::<Open>()
+            && let Some(open) = span.extensions_mut().remove::<OpenSpan>()
         {
-            self.tell(span.name(), open.detail, Some(open.since.elapsed()));
+            self.notify(span.name(), open.detail, Some(open.since.elapsed()));
         }
     }
 }
 
-impl Teller {
-    fn tell(&self, name: &'static str, detail: String, took: Option<Duration>) {
-        self.caller.trace(&Trace { name, detail, at: self.start.elapsed(), took });
+impl<F: Fn(Event)> Notifier<F> {
+    fn notify(&self, name: &'static str, detail: String, took: Option<Duration>) {
+        (self.notify)(Event { name, detail, at: self.start.elapsed(), took });
     }
 }
 

@@ -1,10 +1,11 @@
-//! What epmd says about the nodes of its machine, used line by line: the end of its answer comes
-//! a second late through containerd, which waits that long before it passes an end on. And the same
-//! said in its place.
+//! The protocol of epmd, as its client and as a server. The client uses the answer line by line: containerd
+//! delays the end of it by a second.
 //!
 //! The protocol: <https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#epmd-protocol>.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::node_name::is_valid_part;
 
 /// The port that epmd listens on.
 pub const PORT: u16 = 4369;
@@ -13,24 +14,24 @@ pub const NAMES: Bytes = Bytes::from_static(b"\x00\x01n");
 const NAMES_REQ: u8 = b'n';
 const PORT_PLEASE2_REQ: u8 = b'z';
 const PORT2_RESP: u8 = b'w';
-/// A node that is none of the hidden ones; what they are to each other the handshake says.
+/// A node that is not hidden. The handshake decides whether the connection is.
 const NORMAL_NODE: u8 = 77;
 const TCP: u8 = 0;
-/// The versions of the handshake from OTP 23 on, and before it.
+/// The handshake versions of OTP 23 and later, and before that.
 const VERSIONS: [u16; 2] = [6, 5];
-/// epmd's own lines are far shorter; this one is none.
+/// The lines of epmd are far shorter.
 const MAX_LINE: usize = 512;
 
-/// A node that is registered: the part of its name before the `@`, and its port.
+/// A registered node: the part of its name before the `@`, and its port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// The name, without a host.
+    /// The name, without the host.
     pub name: String,
     /// The distribution port.
     pub port: u16,
 }
 
-/// Reads the answer to [`NAMES`] as it comes.
+/// Parses the answer to [`NAMES`] as it arrives.
 #[derive(Debug, Default)]
 pub struct Names {
     input: BytesMut,
@@ -38,22 +39,22 @@ pub struct Names {
 }
 
 impl Names {
-    /// Takes bytes of the answer.
+    /// Adds bytes of the answer.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }
 
-    /// The next node; `None` where more bytes are needed. A name that no node can have is passed over: names
-    /// are shown, and go into commands that are offered.
+    /// The next node; `None` where more bytes are needed. Invalid names are skipped: names are shown, and go
+    /// into commands that are suggested.
     ///
     /// # Errors
-    /// What was seen instead of a line of epmd's.
+    /// What arrived instead of a line of epmd.
     pub fn next_entry(&mut self) -> Result<Option<Entry>, String> {
         if !self.started {
             if self.input.len() < 4 {
                 return Ok(None);
             }
-            // epmd's own port comes first.
+            // The answer begins with the port of epmd.
             let port = self.input.get_u32();
             if !(1..=0xffff).contains(&port) {
                 return Err(format!("an answer that begins with {port:#010x}"));
@@ -63,7 +64,7 @@ impl Names {
         while let Some(end) = self.input.iter().position(|byte| *byte == b'\n') {
             let line = self.input.split_to(end + 1);
             let entry = parse_line(&line[..end])?;
-            if super::handshake::is_plain(&entry.name) {
+            if is_valid_part(&entry.name) {
                 return Ok(Some(entry));
             }
         }
@@ -89,8 +90,8 @@ fn parse_line(line: &[u8]) -> Result<Entry, String> {
     Ok(Entry { name: name.into(), port })
 }
 
-/// What an epmd that knows these nodes says to a request, which is given without its two bytes of
-/// length; `None` where it would say nothing and hang up.
+/// The answer of an epmd with these nodes to a request, which is passed without its two bytes of length. `None`
+/// where epmd would close the connection without an answer.
 #[must_use]
 pub fn answer(request: &[u8], nodes: &[Entry]) -> Option<Bytes> {
     match request.split_first()? {
@@ -120,7 +121,7 @@ fn one_port(node: &Entry) -> Option<Bytes> {
     out.extend(VERSIONS.iter().flat_map(|version| version.to_be_bytes()));
     out.put_u16(u16::try_from(node.name.len()).ok()?);
     out.put_slice(node.name.as_bytes());
-    out.put_u16(0); // nothing extra
+    out.put_u16(0); // the length of the extra field
     Some(out.freeze())
 }
 
@@ -142,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_out_as_soon_as_they_are_whole() {
+    fn lines_are_returned_as_soon_as_they_are_complete() {
         let mut names = Names::default();
         names.feed(b"\x00\x00\x11\x11name app at port 5555\nname oth");
         assert_eq!(names.next_entry().unwrap().unwrap(), Entry { name: "app".into(), port: 5555 });
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_to_cut_the_answer_gives_the_same() {
+    fn the_answer_may_be_split_anywhere() {
         let answer =
             b"\x00\x00\x11\x11name a at port 7\nname x;y at port 8\nname x at port 65535\n";
         let whole = all(&[answer]).unwrap();
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_node_can_have_are_passed_over() {
+    fn invalid_names_are_skipped() {
         for name in ["a at port b", "x;curl", "x$(id)", "\x1b[2J", "a@b"] {
             let answer = format!("\0\0\x11\x11name {name} at port 7\n");
             assert_eq!(all(&[answer.as_bytes()]).unwrap(), [], "{name}");
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn junk_is_refused_by_name() {
+    fn an_answer_that_is_not_of_epmd_is_described() {
         let head = b"\x00\x00\x11\x11".as_slice();
         assert!(all(&[b"HTTP/1.1 400"]).unwrap_err().contains("0x48545450"));
         for line in

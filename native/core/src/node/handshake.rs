@@ -1,13 +1,14 @@
-//! The distribution handshake up to the challenge: enough to learn a node's true name, and before
-//! any cookie is needed. We ask to be given a name (`NAME_ME`), so that a probe leaves no atom.
+//! The distribution handshake up to the challenge: the node reports its name in it, and no cookie is needed
+//! before. We request a name (`NAME_ME`), so that a probe creates no atom in the node.
 //!
 //! The protocol: <https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#distribution-handshake>.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
-use super::Error;
+use super::error::Error;
+use crate::node_name;
 
-/// What OTP 25 and later demand, and nothing else; not published, so hidden.
+/// Only what OTP 25 and later require. Not published, so hidden.
 const FLAGS: u64 = 0x4 // extended references
     | 0x10 | 0x80 // funs
     | 0x100 // extended pids and ports
@@ -22,41 +23,39 @@ const FLAGS: u64 = 0x4 // extended references
     | 1 << 26 // the digest of OTP 25's mandatory flags
     | NAME_ME
     | 1 << 34; // 64 bit pids
-/// Those of them that OTP 22 has.
-const FLAGS_OF_OLD: u32 = 0x7_0f94;
+/// The ones that OTP 22 has.
+const FLAGS_OF_OTP_22: u32 = 0x7_0f94;
 const HANDSHAKE_23: u64 = 1 << 24;
 const NAME_ME: u64 = 1 << 33;
-/// A TLS record that is an alert, of any of TLS's versions: what a node answers that was started with
-/// `-proto_dist inet_tls`. No status begins so: it would be 5379 bytes long.
+/// The beginning of a TLS alert of any version: the answer of a node that was started with
+/// `-proto_dist inet_tls`. No status begins with it: it would be 5379 bytes long.
 const TLS_ALERT: [u8; 2] = [0x15, 0x03];
-/// A node name is an atom, of at most 255 characters.
-const MAX_NAME: usize = 255;
 
-/// What a node says of itself in its challenge.
+/// What a node reports in its challenge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
     /// Its full name.
     pub name: String,
     /// Its distribution flags.
     pub flags: u64,
-    /// Its creation, another one after each start.
+    /// Its creation, which differs after each start.
     pub creation: u32,
 }
 
-/// `send_name`, with its two bytes of length. The name is only the host part of one.
+/// `send_name`, with its two bytes of length. The name is only a host.
 #[must_use]
 pub fn send_name() -> Bytes {
     put_name("k8s-connect.invalid", FLAGS)
 }
 
-/// `send_name` of a node that has a name.
+/// `send_name` of a node with a name.
 #[must_use]
 pub fn send_name_of(name: &str) -> Bytes {
     put_name(name, FLAGS & !NAME_ME)
 }
 
 fn put_name(name: &str, flags: u64) -> Bytes {
-    // A name of more than 255 characters is refused by whoever reads it.
+    // The node rejects a name of more than 255 characters.
     let length = u16::try_from(name.len()).unwrap_or(u16::MAX - 15);
     let name = &name.as_bytes()[..usize::from(length)];
     let mut out = BytesMut::new();
@@ -69,20 +68,20 @@ fn put_name(name: &str, flags: u64) -> Bytes {
     out.freeze()
 }
 
-/// `send_name` as it was until OTP 22, of version 5 of the protocol.
+/// `send_name` of OTP 22 and before: version 5 of the protocol.
 #[must_use]
-pub fn send_name_of_old() -> Bytes {
+pub fn send_name_of_otp_22() -> Bytes {
     let name = b"k8s-connect@k8s-connect.invalid";
     let mut out = BytesMut::new();
     out.put_u16(1 + 2 + 4 + 31);
     out.put_u8(b'n');
     out.put_u16(5);
-    out.put_u32(FLAGS_OF_OLD);
+    out.put_u32(FLAGS_OF_OTP_22);
     out.put_slice(name);
     out.freeze()
 }
 
-/// Reads the node's side as it comes.
+/// Parses the messages of the node as they arrive.
 #[derive(Debug, Default)]
 pub struct Reader {
     input: BytesMut,
@@ -90,12 +89,12 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Takes bytes of the node's.
+    /// Adds bytes of the node.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
     }
 
-    /// Whether what has come is TLS's word for what it cannot read.
+    /// Whether the node answered with a TLS alert.
     #[must_use]
     pub fn speaks_tls(&self) -> bool {
         !self.accepted
@@ -106,10 +105,10 @@ impl Reader {
     /// The challenge; `None` where more bytes are needed.
     ///
     /// # Errors
-    /// [`Error::Junk`] for what no node sends, [`Error::Rejected`] for a refusal,
+    /// [`Error::Junk`] for what no node sends, [`Error::Rejected`] for a rejection,
     /// [`Error::TooOld`] for a node older than OTP 23.
     pub fn challenge(&mut self) -> Result<Option<Challenge>, Error> {
-        // A first byte that is none of a status is told at once, and not waited for.
+        // Without the tag of a status this is not a node. Its length may be wrong, so there is no waiting.
         if !self.accepted && self.input.get(2).is_some_and(|byte| *byte != b's') {
             return Err(junk("a status", &self.input));
         }
@@ -135,7 +134,7 @@ impl Reader {
 
 fn check_status(message: &[u8]) -> Result<(), Error> {
     match message.split_first() {
-        // Simultaneous is a node that dials us as well, and lets ours win.
+        // Simultaneous: the node connects to us as well, and our connection wins.
         Some((b's', b"ok" | b"ok_simultaneous")) => Ok(()),
         Some((b's', status)) if status.starts_with(b"named:") => Ok(()),
         Some((b's', status)) => {
@@ -154,32 +153,16 @@ fn parse_challenge(mut message: BytesMut) -> Result<Challenge, Error> {
     }
     message.advance(1);
     let flags = message.get_u64();
-    message.advance(4); // the challenge itself, for the holder of the cookie
+    message.advance(4); // the challenge itself, which needs the cookie
     let creation = message.get_u32();
     let length = usize::from(message.get_u16());
     let name = message.get(..length).ok_or_else(|| junk("a challenge", &seen))?;
-    let name = checked_name(name)?;
+    let bad_name = || Error::BadName { name: String::from_utf8_lossy(name).into_owned() };
+    let name = node_name::parse(name).ok_or_else(bad_name)?;
     if flags & HANDSHAKE_23 == 0 {
         return Err(Error::TooOld);
     }
     Ok(Challenge { name, flags, creation })
-}
-
-/// The name becomes an atom of the VM, so it must be one that a node can have.
-pub(super) fn checked_name(name: &[u8]) -> Result<String, Error> {
-    let bad = || Error::BadName { name: String::from_utf8_lossy(name).into_owned() };
-    let text = std::str::from_utf8(name).map_err(|_| bad())?;
-    let (local, host) = text.split_once('@').ok_or_else(bad)?;
-    if is_plain(local) && is_plain(host) && text.chars().count() <= MAX_NAME {
-        Ok(text.into())
-    } else {
-        Err(bad())
-    }
-}
-
-/// Whether it can be a part of a name, before or after the `@`.
-pub(super) fn is_plain(part: &str) -> bool {
-    !part.is_empty() && part.chars().all(|c| c.is_alphanumeric() || "-_.:[]+~".contains(c))
 }
 
 fn junk(expected: &'static str, seen: &[u8]) -> Error {

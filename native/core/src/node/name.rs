@@ -1,16 +1,15 @@
-//! A node's name where the pod's spec tells it: `RELEASE_NODE`, as the kubelet expands it. It may be
-//! wrong, as a release's own scripts can set another one; the handshake is the judge.
+//! The name of a node by the pod's spec: `RELEASE_NODE`, as the kubelet expands it. It may be wrong, as the
+//! scripts of a release can set another one. The handshake decides.
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::handshake;
-use crate::container;
+use crate::{node_name, pod::container};
 
-/// The name, if the container's environment has one that a node can have.
+/// The name, if the container's environment has a valid one.
 #[must_use]
 pub fn expected(pod: &Pod, container: &Container) -> Option<String> {
     let name = container::value_of(pod, container, "RELEASE_NODE")?;
-    handshake::checked_name(name.as_bytes()).ok()
+    node_name::parse(name.as_bytes())
 }
 
 #[cfg(test)]
@@ -42,7 +41,7 @@ mod tests {
         assert_eq!(case(&[&ip, &plain("RELEASE_NODE", "app@$(IP)")]).unwrap(), "app@10.1.2.3");
         let dns = plain("RELEASE_NODE", "app@$(POD).app.shop.svc");
         assert_eq!(case(&[&pod, &dns]).unwrap(), "app@app-0.app.shop.svc");
-        // Not there yet when it is expanded, not known, not a name, not there at all.
+        // Defined later, unknown, not a name, not set.
         assert_eq!(case(&[&plain("RELEASE_NODE", "app@$(IP)"), &ip]), None);
         assert_eq!(case(&[&plain("RELEASE_NODE", "app@$(NODE)")]), None);
         assert_eq!(case(&[&plain("RELEASE_NODE", "app")]), None);

@@ -1,12 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::*;
-use crate::link::peer::{Peer, pair};
+use crate::port_forward::peer::{Peer, pair};
 
 const ANSWER: &[u8] = b"\0\0\x11\x11name rem-1-app at port 1\nname app at port 5555\n\
     name worker at port 5556\nname rpc-2-app at port 2\n";
 
-/// What the pod says when it is asked for the names, and when the node is.
+/// The answers of epmd and of the node.
 async fn pod(peer: &mut Peer, names: [&[u8]; 2]) {
     peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
     peer.send(3, false, names[0]).await;
@@ -19,34 +23,35 @@ async fn pod(peer: &mut Peer, names: [&[u8]; 2]) {
 }
 
 async fn names(pieces: [&[u8]; 2]) -> Vec<(String, u16)> {
-    let (link, mut peer) = pair();
-    let (node, ()) = tokio::join!(probe(&link, Some("app"), || None), pod(&mut peer, pieces));
+    let (connection, mut peer) = pair();
+    let (node, ()) =
+        tokio::join!(discover(&connection, Some("app"), || None), pod(&mut peer, pieces));
     let node = node.unwrap();
     assert_eq!((node.name.as_str(), node.port, node.probed), ("app@b.com", 5555, true));
     node.names.into_iter().map(|entry| (entry.name, entry.port)).collect()
 }
 
 #[tokio::test]
-async fn a_node_comes_with_the_names_around_it_and_no_visitors() {
+async fn a_node_has_the_names_around_it_without_transient_ones() {
     let expected = [("app".to_owned(), 5555), ("worker".to_owned(), 5556)];
     assert_eq!(names([ANSWER, b""]).await, expected);
-    // What comes after the line that was looked for counts as well, if it comes in time.
+    // Lines after the requested one count as well, if they arrive in time.
     let cut = ANSWER.len() - 50;
     assert_eq!(names([&ANSWER[..cut], &ANSWER[cut..]]).await, expected);
     assert_eq!(names([&ANSWER[..cut], b""]).await, expected[..1]);
-    // Junk after it is no reason not to have found it.
+    // Junk after it does not matter.
     assert_eq!(names([&ANSWER[..cut], b"\njunk\n"]).await, expected[..1]);
 }
 
 #[tokio::test]
-async fn a_visitor_that_was_asked_for_is_among_the_names() {
-    let (link, mut peer) = pair();
+async fn a_transient_node_that_was_requested_is_among_the_names() {
+    let (connection, mut peer) = pair();
     let expected = || Some("rem-1-app@b.com".to_owned());
     let pod = async {
         peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
         peer.send(3, false, ANSWER).await;
     };
-    let (node, ()) = tokio::join!(probe(&link, Some("rem-1-app"), expected), pod);
+    let (node, ()) = tokio::join!(discover(&connection, Some("rem-1-app"), expected), pod);
     let names: Vec<_> = node.unwrap().names.into_iter().map(|entry| entry.name).collect();
     assert_eq!(names, ["rem-1-app", "app", "worker"]);
 }
@@ -54,7 +59,7 @@ async fn a_visitor_that_was_asked_for_is_among_the_names() {
 #[tokio::test(start_paused = true)]
 async fn an_answer_byte_by_byte_has_one_time_limit() {
     let start = Instant::now();
-    let (link, mut peer) = pair();
+    let (connection, mut peer) = pair();
     let drip = async {
         peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
         peer.send(3, false, b"\0\0\x11\x11").await;
@@ -64,7 +69,7 @@ async fn an_answer_byte_by_byte_has_one_time_limit() {
         }
     };
     tokio::select! {
-        node = probe(&link, None, || None) => assert!(matches!(node, Err(Error::EpmdSilent))),
+        node = discover(&connection, None, || None) => assert!(matches!(node, Err(Error::EpmdSilent))),
         () = drip => {}
     }
     assert!(start.elapsed() < Duration::from_secs(6));
@@ -73,7 +78,7 @@ async fn an_answer_byte_by_byte_has_one_time_limit() {
 #[tokio::test(start_paused = true)]
 async fn a_handshake_byte_by_byte_has_one_time_limit() {
     let start = Instant::now();
-    let (link, mut peer) = pair();
+    let (connection, mut peer) = pair();
     let drip = async {
         peer.expect_open(1, 5555, &handshake::send_name()).await;
         peer.send(3, false, b"\0\x03sok\0\xffN").await;
@@ -83,15 +88,15 @@ async fn a_handshake_byte_by_byte_has_one_time_limit() {
         }
     };
     tokio::select! {
-        node = at(&link, 5555) => assert!(matches!(node, Err(Error::HandshakeSilent { .. }))),
+        node = at_port(&connection, 5555) => assert!(matches!(node, Err(Error::HandshakeSilent { .. }))),
         () = drip => {}
     }
     assert!(start.elapsed() < Duration::from_secs(6));
 }
 
 #[tokio::test]
-async fn an_epmd_with_too_many_names_is_none() {
-    let (link, mut peer) = pair();
+async fn an_epmd_with_too_many_names_is_not_one() {
+    let (connection, mut peer) = pair();
     let pod = async {
         peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
         let mut answer = b"\0\0\x11\x11".to_vec();
@@ -100,6 +105,6 @@ async fn an_epmd_with_too_many_names_is_none() {
         }
         peer.send(3, false, &answer).await;
     };
-    let (node, ()) = tokio::join!(probe(&link, Some("none"), || None), pod);
+    let (node, ()) = tokio::join!(discover(&connection, Some("none"), || None), pod);
     assert!(matches!(node, Err(Error::EpmdJunk { seen }) if seen == "more than 64 names"));
 }

@@ -30,19 +30,19 @@ fn read(pieces: &[&[u8]]) -> Result<Option<Challenge>, Error> {
 }
 
 #[test]
-fn what_we_send_is_what_it_says() {
+fn sent_lengths_and_flags_are_right() {
     for sent in [send_name(), send_name_of("me@127.0.0.1")] {
         assert_eq!(usize::from(u16::from_be_bytes([sent[0], sent[1]])), sent.len() - 2);
         assert_eq!(usize::from(u16::from_be_bytes([sent[15], sent[16]])), sent.len() - 17);
     }
-    let of_old = send_name_of_old();
-    assert_eq!(usize::from(u16::from_be_bytes([of_old[0], of_old[1]])), of_old.len() - 2);
+    let old = send_name_of_otp_22();
+    assert_eq!(usize::from(u16::from_be_bytes([old[0], old[1]])), old.len() - 2);
     assert_eq!(FLAGS & 1, 0, "published");
-    assert_eq!(u64::from(FLAGS_OF_OLD), FLAGS & 0xff_ffff);
+    assert_eq!(u64::from(FLAGS_OF_OTP_22), FLAGS & 0xff_ffff);
 }
 
 #[test]
-fn reads_status_and_challenge_however_they_are_cut() {
+fn reads_status_and_challenge_however_they_are_split() {
     let mut whole = message(b"snamed:\x00\x01a\x00\x00\x00\x01");
     whole.extend(challenge(HANDSHAKE_23, b"app@10.244.1.2"));
     let expected = Challenge { name: "app@10.244.1.2".into(), flags: HANDSHAKE_23, creation: 7 };
@@ -53,7 +53,7 @@ fn reads_status_and_challenge_however_they_are_cut() {
 }
 
 #[test]
-fn refusals() {
+fn rejections() {
     let result = read(&[&message(b"snot_allowed")]);
     assert!(matches!(result, Err(Error::Rejected { status }) if status == "not_allowed"));
     let ok = message(b"sok");
@@ -63,7 +63,7 @@ fn refusals() {
 }
 
 #[test]
-fn junk_is_told_at_once() {
+fn an_answer_that_is_not_of_a_node_fails_at_once() {
     for seen in
         [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"\x15\x03\x01\x00\x02\x02\x0a", b"\x00\x02xx"]
     {
@@ -77,7 +77,7 @@ fn junk_is_told_at_once() {
 }
 
 #[test]
-fn an_alert_of_tls_is_known_however_it_is_cut() {
+fn a_tls_alert_is_recognized_however_it_is_split() {
     let speaks = |bytes: &[u8]| {
         let mut reader = Reader::default();
         reader.feed(bytes);
@@ -91,7 +91,7 @@ fn an_alert_of_tls_is_known_however_it_is_cut() {
 }
 
 #[test]
-fn only_names_that_a_node_can_have() {
+fn only_valid_names_are_accepted() {
     let ok = message(b"sok");
     let long = [b"a@".as_slice(), &[b'h'; 300]].concat();
     for name in [&b"app"[..], b"@h", b"a@", b"a@b@c", b"a b@c", b"a@b\x1b[2J", b"\xff@h", &long] {

@@ -1,0 +1,9 @@
+//! Access to an API server: from a kubeconfig to a client that sends requests as its user.
+
+pub mod auth;
+pub mod cluster;
+pub mod environment;
+mod files;
+mod http;
+pub mod kubeconfig;
+pub mod proxy;

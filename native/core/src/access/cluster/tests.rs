@@ -1,0 +1,116 @@
+#![allow(clippy::unwrap_used)]
+
+use http::Request;
+use kube::client::Body;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::*;
+use crate::access::environment::Environment;
+
+const ACTION: Action = Action { verb: "get", resource: "/version" };
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+
+/// A server, and a client for it.
+async fn server() -> (TcpListener, Cluster) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let config = ClientConfig {
+        fingerprint: None,
+        context: "context".into(),
+        namespace: "default".into(),
+        kube: kube::Config::new(url.parse().unwrap()),
+        proxy: None,
+        environment: Environment::default(),
+        interactive: false,
+    };
+    (listener, Cluster::new(config, Duration::from_secs(10)).unwrap())
+}
+
+async fn read_request(stream: &mut TcpStream) {
+    let mut request = Vec::new();
+    while !request.ends_with(b"\r\n\r\n") {
+        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "{request:?}");
+    }
+}
+
+/// Answers one request on each of so many connections, and closes each instead of a second answer.
+async fn close_after_one_answer(listener: &TcpListener, connections: usize) {
+    let mut open = Vec::new();
+    for _ in 0..connections {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        open.push(stream);
+    }
+    for stream in &mut open {
+        stream.write_all(ANSWER).await.unwrap();
+    }
+    tokio::spawn(async move {
+        for mut stream in open {
+            read_request(&mut stream).await;
+        }
+    });
+}
+
+async fn send(cluster: &Cluster, request: http::request::Builder) -> Result<u16, Error> {
+    let request = request.body(Body::empty()).unwrap();
+    let answer = async {
+        let answer = cluster.client.send(request).await?;
+        let status = answer.status().as_u16();
+        // The connection is idle when the body has been read.
+        answer.into_body().collect().await.map(|_| status)
+    };
+    cluster.request(ACTION, answer).await
+}
+
+#[tokio::test]
+async fn idle_connections_that_were_closed_are_replaced_for_a_get_and_for_each_upgrade() {
+    let get = || Request::get("/version");
+    let spdy = || Request::post("/x").header("upgrade", "SPDY/3.1").header("connection", "Upgrade");
+    let websocket = || Request::get("/x").header("upgrade", "websocket");
+    let requests: [&dyn Fn() -> http::request::Builder; 3] = [&get, &spdy, &websocket];
+    for request in requests {
+        let (listener, cluster) = server().await;
+        let (one, two, ()) = tokio::join!(
+            send(&cluster, get()),
+            send(&cluster, get()),
+            close_after_one_answer(&listener, 2)
+        );
+        assert_eq!((one.unwrap(), two.unwrap()), (200, 200));
+        let (answer, ()) = tokio::join!(send(&cluster, request()), async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await;
+            stream.write_all(ANSWER).await.unwrap();
+        });
+        assert_eq!(answer.unwrap(), 200);
+    }
+}
+
+#[tokio::test]
+async fn another_request_is_sent_once() {
+    let (listener, cluster) = server().await;
+    let (one, ()) =
+        tokio::join!(send(&cluster, Request::get("/")), close_after_one_answer(&listener, 1));
+    assert_eq!(one.unwrap(), 200);
+    let answer = send(&cluster, Request::post("/x")).await;
+    assert!(matches!(answer, Err(Error::HungUp { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_server_that_closes_new_connections_is_the_failure() {
+    let (listener, cluster) = server().await;
+    let closing = async {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await;
+        }
+    };
+    tokio::select! {
+        answer = send(&cluster, Request::get("/")) => {
+            assert!(matches!(answer, Err(Error::HungUp { .. })), "{answer:?}");
+        }
+        () = closing => {}
+    }
+}

@@ -1,0 +1,157 @@
+//! Files that a kubeconfig names, read off the I/O threads and with a time limit. A FIFO without a
+//! writer, or a network file system that hangs, must not hold up other sessions.
+
+use std::{
+    fs,
+    io::{self, Read},
+    os::unix::fs::FileTypeExt,
+    path::Path,
+    time::Duration,
+};
+
+use tokio::{io::AsyncReadExt, net::unix::pipe, task::spawn_blocking, time::timeout};
+
+/// For one file.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Far more than any kubeconfig, certificate or token has. `/dev/zero` has no end.
+const MAX_SIZE: u64 = 16 * 1024 * 1024;
+
+/// The contents of a file. A FIFO, such as `/dev/fd/63` of a process substitution, is read to its
+/// end, as kubectl does.
+///
+/// # Errors
+/// The error of the operating system, or [`io::ErrorKind::TimedOut`].
+pub(crate) async fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let owned = path.to_owned();
+    if is_fifo(path).await? {
+        timeout(TIMEOUT, read_fifo(&owned)).await.map_err(|_| timed_out())?
+    } else {
+        blocking(move || {
+            let mut contents = Vec::new();
+            fs::File::open(&owned)?.take(MAX_SIZE + 1).read_to_end(&mut contents)?;
+            checked_size(contents)
+        })
+        .await
+    }
+}
+
+/// The contents as text.
+///
+/// # Errors
+/// As [`read`], or [`io::ErrorKind::InvalidData`] where it is no UTF-8.
+pub(crate) async fn read_to_string(path: &Path) -> io::Result<String> {
+    String::from_utf8(read(path).await?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
+}
+
+/// Whether the path is a FIFO, whose contents can be read only once.
+pub(crate) async fn is_fifo(path: &Path) -> io::Result<bool> {
+    let path = path.to_owned();
+    blocking(move || Ok(fs::metadata(path)?.file_type().is_fifo())).await
+}
+
+/// Runs work with files on a thread that may block, and waits no longer than for one file.
+///
+/// # Errors
+/// The work's own, or [`io::ErrorKind::TimedOut`].
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    match timeout(TIMEOUT, spawn_blocking(work)).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(error)) => Err(io::Error::other(error)),
+        Err(_) => Err(timed_out()),
+    }
+}
+
+/// Waits for a writer without a thread. Opened as a file, it would block one until there is a writer.
+async fn read_fifo(path: &Path) -> io::Result<Vec<u8>> {
+    let receiver = pipe::OpenOptions::new().open_receiver(path)?;
+    // Before a writer has come, a read would report the end.
+    receiver.readable().await?;
+    let mut contents = Vec::new();
+    receiver.take(MAX_SIZE + 1).read_to_end(&mut contents).await?;
+    checked_size(contents)
+}
+
+fn checked_size(contents: Vec<u8>) -> io::Result<Vec<u8>> {
+    if contents.len() as u64 > MAX_SIZE {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is larger than 16 MiB"));
+    }
+    Ok(contents)
+}
+
+fn timed_out() -> io::Error {
+    let seconds = TIMEOUT.as_secs();
+    io::Error::new(io::ErrorKind::TimedOut, format!("timed out after {seconds} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::io::Write;
+
+    use nix::{sys::stat::Mode, unistd::mkfifo};
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_fifo_is_read_when_its_writer_comes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let writer = path.clone();
+        let (contents, ()) = tokio::join!(read(&path), async {
+            let write = || {
+                let mut file = fs::OpenOptions::new().write(true).open(writer).unwrap();
+                file.write_all(b"one ").unwrap();
+                file.write_all(b"two").unwrap();
+            };
+            spawn_blocking(write).await.unwrap();
+        });
+        assert_eq!(contents.unwrap(), b"one two");
+    }
+
+    #[tokio::test]
+    async fn a_pipe_of_this_process_is_read() {
+        use std::os::fd::AsRawFd;
+        let (reader, mut writer) = io::pipe().unwrap();
+        writer.write_all(b"piped").unwrap();
+        drop(writer);
+        let path = format!("/dev/fd/{}", reader.as_raw_fd());
+        assert_eq!(read(Path::new(&path)).await.unwrap(), b"piped");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fifo_without_a_writer_is_given_up_and_blocks_no_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("fifo");
+        mkfifo(&path, Mode::S_IRWXU).unwrap();
+        let start = Instant::now();
+        let error = read_fifo_in_time(&path).await.unwrap_err();
+        assert_eq!(error.to_string(), "timed out after 5 s");
+        assert!(start.elapsed() < TIMEOUT * 2);
+    }
+
+    async fn read_fifo_in_time(path: &Path) -> io::Result<Vec<u8>> {
+        timeout(TIMEOUT, read_fifo(path)).await.map_err(|_| timed_out())?
+    }
+
+    #[tokio::test]
+    async fn other_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "text").unwrap();
+        assert_eq!(read_to_string(&path).await.unwrap(), "text");
+        assert_eq!(read(Path::new("/dev/null")).await.unwrap(), b"");
+        assert!(read(folder.path()).await.is_err());
+        assert_eq!(
+            read(&folder.path().join("x")).await.unwrap_err().kind(),
+            io::ErrorKind::NotFound
+        );
+        let error = read(Path::new("/dev/zero")).await.unwrap_err();
+        assert_eq!(error.to_string(), "it is larger than 16 MiB");
+    }
+}

@@ -1,0 +1,57 @@
+//! Inside of a pod, without a kubeconfig: its service account, as Kubernetes mounts it.
+//! <https://kubernetes.io/docs/tasks/run-application/access-api-from-pod/>
+
+use std::{net::Ipv6Addr, path::Path};
+
+use http::Uri;
+use kube::config::AuthInfo;
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
+use super::{Error, Found, Source};
+use crate::access::{environment::Environment, files};
+
+/// Takes the place of a context's name.
+pub(crate) const CONTEXT: &str = "in-cluster";
+
+/// The pod's service account; `None` outside of a pod.
+pub(super) async fn find(source: &Source) -> Option<Result<Found, Error>> {
+    let server = server(&source.environment)?;
+    let folder = source.service_account.as_ref()?;
+    let token = folder.join("token");
+    let exists = files::blocking(move || Ok(token.exists())).await.unwrap_or(false);
+    if exists { Some(service_account(server, folder).await) } else { None }
+}
+
+/// As `client-go`, by the variables that every container has.
+fn server(environment: &Environment) -> Option<Uri> {
+    let host = environment.get("KUBERNETES_SERVICE_HOST")?;
+    let port = environment.get("KUBERNETES_SERVICE_PORT")?;
+    let host = match host.parse::<Ipv6Addr>() {
+        Ok(address) => format!("[{address}]"),
+        Err(_) => host.into(),
+    };
+    format!("https://{host}:{port}").parse().ok()
+}
+
+async fn service_account(server: Uri, folder: &Path) -> Result<Found, Error> {
+    let bad = |problem: String| Error::BadServiceAccount {
+        folder: folder.into(),
+        problem: format!("ca.crt: {problem}"),
+    };
+    let (authority, token) = (folder.join("ca.crt"), folder.join("token"));
+    let pem = files::read(&authority).await.map_err(|error| bad(error.to_string()))?;
+    let certificates = CertificateDer::pem_slice_iter(&pem)
+        .map(|certificate| certificate.map(|der| der.to_vec()))
+        .collect::<Result<_, _>>()
+        .map_err(|error| bad(error.to_string()))?;
+    let mut config = kube::Config::new(server);
+    config.root_cert = Some(certificates);
+    // The kubelet replaces both files from time to time, so they are read again.
+    config.root_cert_file = Some(authority);
+    let token_file = token.to_str().map(str::to_owned);
+    config.auth_info = AuthInfo { token_file, ..AuthInfo::default() };
+    if let Ok(namespace) = files::read_to_string(&folder.join("namespace")).await {
+        namespace.trim().clone_into(&mut config.default_namespace);
+    }
+    Ok(Found { context: CONTEXT.into(), config, proxy: None })
+}

@@ -1,0 +1,286 @@
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::{fs, path::PathBuf};
+
+use tempfile::TempDir;
+
+use super::*;
+
+const MINE: &str = "
+apiVersion: v1
+kind: Config
+current-context: mine
+clusters: [{name: c, cluster: {server: 'https://127.0.0.1:6443'}}]
+users: [{name: u, user: {token: my-secret-token}}]
+contexts:
+- {name: mine, context: {cluster: c, user: u, namespace: shop}}
+- {name: no-cluster, context: {cluster: gone, user: u}}
+- {name: no-user, context: {cluster: c, user: gone}}
+";
+
+const OTHER: &str = "
+current-context: other
+clusters: [{name: c, cluster: {server: 'https://127.0.0.2:6443'}}]
+users: [{name: e, user: {exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}}}]
+contexts: [{name: other, context: {cluster: c}}, {name: cloud, context: {cluster: c, user: e}}]
+";
+
+/// Kubeconfig files in a folder of their own.
+struct Files(TempDir);
+
+impl Files {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(dir.path().join(name), text).unwrap();
+        }
+        Self(dir)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn file(&self, name: &str) -> Source {
+        Source { file: Some(self.path(name)), ..Source::default() }
+    }
+
+    fn list(&self, names: &[&str]) -> Source {
+        let list = std::env::join_paths(names.iter().map(|name| self.path(name))).unwrap();
+        Source { list: Some(list), ..Source::default() }
+    }
+}
+
+fn resolved(source: &Source, context: Option<&str>) -> Result<ClientConfig, Error> {
+    let selection = Selection { context: context.map(Into::into), namespace: None };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(resolve(source, selection))
+}
+
+#[test]
+fn takes_the_current_context_and_its_namespace() {
+    let files = Files::new(&[("a", MINE)]);
+    let config = resolved(&files.file("a"), None).unwrap();
+    assert_eq!(config.context, "mine");
+    assert_eq!(config.namespace, "shop");
+    assert_eq!(config.kube.cluster_url, "https://127.0.0.1:6443/");
+}
+
+#[test]
+fn merges_a_list_and_the_first_value_wins() {
+    let files = Files::new(&[("a", MINE), ("b", OTHER)]);
+    let config = resolved(&files.list(&["gone", "a", "b"]), Some("other")).unwrap();
+    assert_eq!(config.kube.cluster_url, "https://127.0.0.1:6443/");
+    assert_eq!(config.namespace, "default");
+    let config = resolved(&files.list(&["b", "a"]), None).unwrap();
+    assert_eq!(config.context, "other");
+    assert_eq!(config.kube.cluster_url, "https://127.0.0.2:6443/");
+}
+
+#[test]
+fn falls_back_to_the_home_directory() {
+    let home = tempfile::tempdir().unwrap();
+    let source = Source { home: Some(home.path().into()), ..Source::default() };
+    let expected = vec![home.path().join(".kube/config")];
+    let result = resolved(&source, None);
+    assert!(matches!(result, Err(Error::NotFound { tried }) if tried == expected));
+    fs::create_dir(home.path().join(".kube")).unwrap();
+    fs::write(home.path().join(".kube/config"), MINE).unwrap();
+    assert_eq!(resolved(&source, None).unwrap().context, "mine");
+}
+
+#[test]
+fn a_file_asked_for_by_name_must_exist() {
+    let files = Files::new(&[("a", MINE)]);
+    let source = Source { file: Some(files.path("gone")), ..files.list(&["a"]) };
+    assert!(matches!(resolved(&source, None), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn a_folder_is_unreadable() {
+    let files = Files::new(&[]);
+    let source = Source { file: Some(files.0.path().into()), ..Source::default() };
+    assert!(matches!(resolved(&source, None), Err(Error::Unreadable { .. })));
+}
+
+#[test]
+fn a_malformed_file_tells_the_place_and_no_text() {
+    let files = Files::new(&[("a", "kind: Config\nusers: my-secret-token\n"), ("b", "a: [")]);
+    for name in ["a", "b"] {
+        let error = resolved(&files.file(name), None).unwrap_err();
+        assert!(matches!(error, Error::Malformed { .. }), "{error:?}");
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+        assert!(error.to_string().contains("line 2") || name == "b", "{error}");
+    }
+}
+
+#[test]
+fn an_empty_file_has_no_context() {
+    let files = Files::new(&[("a", ""), ("b", "current-context: ''")]);
+    for name in ["a", "b"] {
+        let result = resolved(&files.file(name), None);
+        assert!(matches!(result, Err(Error::NoContext { known }) if known.is_empty()));
+    }
+}
+
+#[test]
+fn unknown_names() {
+    let files = Files::new(&[("a", MINE)]);
+    let result = |context| resolved(&files.file("a"), Some(context));
+    assert!(matches!(result("mien"), Err(Error::UnknownContext { known, .. }) if known.len() == 3));
+    assert!(matches!(result("no-cluster"), Err(Error::UnknownCluster { .. })));
+    assert!(matches!(result("no-user"), Err(Error::UnknownUser { .. })));
+}
+
+#[test]
+fn auth_providers_that_were_removed() {
+    for (provider, replacement) in
+        [("gcp", Some("gke-gcloud-auth-plugin")), ("azure", Some("kubelogin")), ("x", None)]
+    {
+        let user = format!("auth-provider: {{name: {provider}}}");
+        let files = Files::new(&[("a", &MINE.replace("token: my-secret-token", &user))]);
+        let Err(Error::OldAuthProvider { replacement: suggested, .. }) =
+            resolved(&files.file("a"), None)
+        else {
+            panic!("{provider}")
+        };
+        assert_eq!(suggested, replacement);
+    }
+}
+
+#[test]
+fn exec_entries_that_are_invalid() {
+    let files = Files::new(&[("b", OTHER)]);
+    assert!(resolved(&files.file("b"), Some("cloud")).is_ok());
+    for (from, to) in [("io/v1}", "io/v1alpha1}"), ("command: aws", "command: ''")] {
+        let files = Files::new(&[("b", &OTHER.replace(from, to))]);
+        let error = resolved(&files.file("b"), Some("cloud")).unwrap_err();
+        assert!(matches!(error, Error::BadUser { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_plugins_path_is_relative_to_its_kubeconfig() {
+    let files = Files::new(&[("b", &OTHER.replace("command: aws", "command: ./bin/aws"))]);
+    let config = resolved(&files.file("b"), Some("cloud")).unwrap();
+    let command = config.kube.auth_info.exec.unwrap().command.unwrap();
+    assert_eq!(PathBuf::from(command), files.path("./bin/aws"));
+}
+
+fn environment(pairs: &[(&str, &str)]) -> Environment {
+    pairs.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect()
+}
+
+#[test]
+fn proxies() {
+    let named = MINE.replace(":6443'", ":6443', proxy-url: 'http://me:secret@proxy:1'");
+    let files = Files::new(&[("a", MINE), ("named", &named)]);
+    let proxy = |source: &Source| resolved(source, None).unwrap().proxy;
+    assert!(proxy(&files.file("a")).is_none());
+    assert_eq!(proxy(&files.file("named")).unwrap().address(), "proxy:1");
+    let far = MINE.replace("127.0.0.1", "10.0.0.1");
+    let files = Files::new(&[("far", &far)]);
+    let with =
+        |pairs: &[(&str, &str)]| Source { environment: environment(pairs), ..files.file("far") };
+    assert_eq!(proxy(&with(&[("HTTPS_PROXY", "other:2")])).unwrap().from(), "HTTPS_PROXY");
+    assert!(proxy(&with(&[("HTTPS_PROXY", "other:2"), ("NO_PROXY", "10.0.0.0/8")])).is_none());
+    let error = resolved(&with(&[("HTTPS_PROXY", "ftp://me:secret@other")]), None).unwrap_err();
+    assert!(matches!(error, Error::BadProxy { from: "HTTPS_PROXY", .. }));
+    assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+}
+
+#[test]
+fn the_fingerprint_covers_user_proxy_and_plugin_environment() {
+    let plugin = MINE.replace(
+        "token: my-secret-token",
+        "exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}",
+    );
+    let files = Files::new(&[("a", &MINE.replace("127.0.0.1", "10.0.0.1")), ("plugin", &plugin)]);
+    let of = |name: &str, pairs: &[(&str, &str)]| {
+        let source = Source { environment: environment(pairs), ..files.file(name) };
+        resolved(&source, None).unwrap().fingerprint.unwrap()
+    };
+    assert_eq!(of("a", &[]), of("a", &[("X", "1")]));
+    assert_ne!(of("a", &[]), of("a", &[("HTTPS_PROXY", "proxy:1")]));
+    assert_ne!(of("a", &[("HTTPS_PROXY", "p:1")]), of("a", &[("HTTPS_PROXY", "me:x@p:1")]));
+    assert_eq!(of("plugin", &[("X", "1")]), of("plugin", &[("X", "1")]));
+    assert_ne!(of("plugin", &[("X", "1")]), of("plugin", &[("X", "2")]));
+}
+
+#[test]
+fn a_pods_service_account_where_there_is_no_kubeconfig() {
+    let ca = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
+    let files = Files::new(&[("token", "t"), ("ca.crt", ca), ("namespace", "shop\n"), ("a", MINE)]);
+    let source = Source {
+        service_account: Some(files.0.path().into()),
+        environment: environment(&[
+            ("KUBERNETES_SERVICE_HOST", "fd00::1"),
+            ("KUBERNETES_SERVICE_PORT", "443"),
+        ]),
+        ..Source::default()
+    };
+    let config = resolved(&source, None).unwrap();
+    assert_eq!((config.context.as_str(), config.namespace.as_str()), ("in-cluster", "shop"));
+    assert_eq!(config.kube.cluster_url, "https://[fd00::1]:443/");
+    let asked = resolved(&source, Some("prod"));
+    assert!(matches!(asked, Err(Error::NotFound { .. })));
+    let with_file = Source { file: Some(files.path("a")), ..source.clone() };
+    assert_eq!(resolved(&with_file, None).unwrap().context, "mine");
+    fs::remove_file(files.path("ca.crt")).unwrap();
+    assert!(matches!(resolved(&source, None), Err(Error::BadServiceAccount { .. })));
+    fs::remove_file(files.path("token")).unwrap();
+    assert!(matches!(resolved(&source, None), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn only_a_dns_label_is_a_namespace() {
+    let long = "n".repeat(64);
+    for name in ["", "..", "a/b", "-a", "a-", "A", "a.b", "a b", &long] {
+        assert!(!is_dns_label(name), "{name}");
+    }
+    for name in ["a", "kube-system", "0", &long[1..]] {
+        assert!(is_dns_label(name), "{name}");
+    }
+}
+
+#[test]
+fn missing_credential_files() {
+    let missing = MINE.replace("token: my-secret-token", "client-certificate: x, client-key: y");
+    let files = Files::new(&[("a", &missing)]);
+    let error = resolved(&files.file("a"), None).unwrap_err();
+    assert!(
+        matches!(&error, Error::BadUser { problem, .. } if problem.contains("client-cert")),
+        "{error:?}"
+    );
+}
+
+/// As `kubectl --kubeconfig <(…)` has it.
+#[test]
+fn a_kubeconfig_from_a_pipe_has_no_fingerprint() {
+    use std::{io::Write, os::fd::AsRawFd};
+
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    writer.write_all(MINE.as_bytes()).unwrap();
+    drop(writer);
+    let file = Some(format!("/dev/fd/{}", reader.as_raw_fd()).into());
+    let config = resolved(&Source { file, ..Source::default() }, None).unwrap();
+    assert_eq!((config.context.as_str(), config.fingerprint), ("mine", None));
+}
+
+/// The only I/O thread does other work until there is a writer.
+#[test]
+fn a_fifo_is_read_without_blocking_the_io_thread() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fifo");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let source = Source { file: Some(path.clone()), ..Source::default() };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let config = runtime.block_on(async {
+        let (config, ()) = tokio::join!(resolve(&source, Selection::default()), async {
+            let write = move || fs::write(path, MINE).unwrap();
+            tokio::task::spawn_blocking(write).await.unwrap();
+        });
+        config
+    });
+    assert_eq!(config.unwrap().context, "mine");
+}

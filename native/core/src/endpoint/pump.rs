@@ -1,0 +1,43 @@
+//! Copies between a local connection and a stream.
+
+use bytes::BytesMut;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+
+use super::hidden::{Filter, Filters};
+use crate::streaming::{CHUNK_SIZE, Stream, StreamWriter};
+
+/// Copies in both directions until either side ends. What arrived from that side before is passed on. The
+/// distribution protocol does not use half-closed connections.
+pub async fn pump(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    mut stream: Stream,
+    mut filters: Filters,
+) {
+    tokio::select! {
+        () = to_pod(&mut reader, stream.writer(), &mut filters.to_pod) => {}
+        () = from_pod(&mut writer, &mut stream, &mut filters.from_pod) => {}
+    }
+}
+
+async fn to_pod(reader: &mut (impl AsyncRead + Unpin), stream: StreamWriter, filter: &mut Filter) {
+    let mut buffer = BytesMut::with_capacity(CHUNK_SIZE);
+    while let Ok(1..) = reader.read_buf(&mut buffer).await {
+        if !stream.write(filter.pass(buffer.split().freeze())).await {
+            return;
+        }
+        buffer.reserve(CHUNK_SIZE);
+    }
+}
+
+async fn from_pod(
+    writer: &mut (impl AsyncWrite + Unpin),
+    stream: &mut Stream,
+    filter: &mut Filter,
+) {
+    while let Ok(Some(bytes)) = stream.read().await {
+        if writer.write_all(&filter.pass(bytes)).await.is_err() {
+            return;
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Runs the handshake with a node up to its challenge.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+use tracing::field::{Empty, display};
+
+use super::{
+    epmd::Entry,
+    error::Error,
+    handshake::{self, Challenge},
+};
+use crate::{node_name::local_part, port_forward::PortForward, streaming::Refused};
+
+/// For a whole answer, of epmd or of a node. They answer in milliseconds; a pod may send one byte at a time.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The challenge of the node on the port of this entry.
+pub(super) async fn probe(connection: &PortForward, entry: &Entry) -> Result<Challenge, Error> {
+    match handshake(connection, entry, handshake::send_name()).await {
+        Err(Error::HandshakeClosed { .. }) if is_older_than_otp_23(connection, entry).await => {
+            Err(Error::TooOld)
+        }
+        result => result,
+    }
+}
+
+/// Why the node `node` on this port rejects a node named `name`, unless it is a cookie mismatch: the cookie is
+/// only checked after the challenge. Needs one round trip.
+pub async fn rejection(
+    connection: &PortForward,
+    node: &str,
+    port: u16,
+    name: &str,
+) -> Option<Error> {
+    let entry = Entry { name: local_part(node).to_owned(), port };
+    match handshake(connection, &entry, handshake::send_name_of(name)).await {
+        // A node of this name is connected, or about to be. The node asks how to continue, and rejects nothing.
+        Err(Error::Rejected { status }) if status == "alive" || status == "nok" => None,
+        Err(error) => Some(error),
+        Ok(_) => None,
+    }
+}
+
+/// Whether the node answers the handshake of OTP 22, which closes today's without an answer.
+async fn is_older_than_otp_23(connection: &PortForward, entry: &Entry) -> bool {
+    match handshake(connection, entry, handshake::send_name_of_otp_22()).await {
+        Ok(_) | Err(Error::TooOld | Error::Rejected { .. }) => true,
+        Err(_) => false,
+    }
+}
+
+async fn handshake(
+    connection: &PortForward,
+    entry: &Entry,
+    send_name: Bytes,
+) -> Result<Challenge, Error> {
+    let node = || entry.name.clone();
+    let span = tracing::debug_span!("handshake", port = entry.port, name = Empty, flags = Empty);
+    let mut stream = connection
+        .open(entry.port, send_name)
+        .await
+        .map_err(|reason| Error::PortForwardClosed { reason })?;
+    let deadline = Instant::now() + TIMEOUT;
+    let mut reader = handshake::Reader::default();
+    loop {
+        match timeout_at(deadline, stream.read()).await.ok() {
+            None => return Err(Error::HandshakeSilent { node: node() }),
+            Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
+            Some(Err(Refused(message))) => {
+                return Err(Error::PortRefused { node: node(), port: entry.port, message });
+            }
+            Some(Ok(Some(bytes))) => reader.feed(&bytes),
+        }
+        if reader.speaks_tls() {
+            return Err(Error::TlsOnly { node: node(), port: entry.port });
+        }
+        if let Some(challenge) = reader.challenge()? {
+            span.record("name", challenge.name.as_str());
+            span.record("flags", display(format_args!("{:#x}", challenge.flags)));
+            return Ok(challenge);
+        }
+    }
+}

@@ -1,0 +1,396 @@
+//! Finds the pod of a target.
+//!
+//! Workloads are found by the `ownerReferences` of pods, so the Role only needs `list` on pods.
+
+use std::net::IpAddr;
+
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::{Api, api::ListParams};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::access::cluster::{self, Action, Cluster};
+
+/// Why the target does not lead to a pod.
+#[derive(Debug, Error, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Error {
+    /// An invalid target.
+    #[error("{target:?} is no target")]
+    BadTarget {
+        /// The given target.
+        target: String,
+    },
+    /// There is no such pod.
+    #[error("no pod {pod}")]
+    NoSuchPod {
+        /// The pod.
+        pod: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// The pod was replaced by another one with the same name.
+    #[error("pod {pod} was replaced")]
+    Replaced {
+        /// The pod.
+        pod: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// The target selects no pods.
+    #[error("no pods of {target}")]
+    NoPods {
+        /// The target, as given.
+        target: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// The workload or the Service of the target was deleted.
+    #[error("{target} was deleted")]
+    WorkloadDeleted {
+        /// The target, as given.
+        target: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// The pod is not running.
+    #[error("pod {pod} is {phase}")]
+    NotRunning {
+        /// The pod.
+        pod: String,
+        /// The namespace.
+        namespace: String,
+        /// Its phase, and why it waits.
+        phase: String,
+    },
+    /// The request to the API server failed.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Cluster(#[from] cluster::Error),
+}
+
+/// What a user can connect to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// `app-0`, `pod/app-0`
+    Pod(String),
+    /// `sts/app`, `deploy/web`
+    Owner {
+        /// The kind of the pod's owner.
+        kind: &'static str,
+        /// The name of the owner. That of a Deployment is the beginning of its `ReplicaSet`'s.
+        name: String,
+    },
+    /// `svc/app`
+    Service(String),
+    /// A label selector.
+    Labels(String),
+}
+
+impl Target {
+    /// Parses what a user has typed.
+    ///
+    /// # Errors
+    /// [`Error::BadTarget`]
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let invalid = || Error::BadTarget { target: text.into() };
+        let (kind, name) = text.split_once('/').unwrap_or(("pod", text));
+        if !is_object_name(name) {
+            return Err(invalid());
+        }
+        let name = name.to_owned();
+        match kind {
+            "pod" | "pods" | "po" => Ok(Self::Pod(name)),
+            "sts" | "statefulset" | "statefulsets" => Ok(Self::Owner { kind: "StatefulSet", name }),
+            "deploy" | "deployment" | "deployments" => Ok(Self::Owner { kind: "ReplicaSet", name }),
+            "svc" | "service" | "services" => Ok(Self::Service(name)),
+            _ => Err(invalid()),
+        }
+    }
+}
+
+/// The names of objects are RFC 1123 subdomains.
+fn is_object_name(name: &str) -> bool {
+    let inner =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte);
+    let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let bytes = name.as_bytes();
+    bytes.len() <= 253
+        && bytes.iter().all(|byte| inner(*byte))
+        && edge(bytes.first())
+        && edge(bytes.last())
+}
+
+/// The chosen pod, and the names of other ready ones.
+pub struct Choice {
+    /// The pod.
+    pub pod: Pod,
+    /// Other ready pods of the target.
+    pub others: Vec<String>,
+}
+
+/// Reads one pod.
+///
+/// # Errors
+/// [`Error::NoSuchPod`], or [`Error::Cluster`].
+pub async fn get(cluster: &Cluster, pod: &str) -> Result<Pod, Error> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let action = Action { verb: "get", resource: "pods" };
+    cluster.request(action, api.get(pod)).await.map_err(|error| match error {
+        cluster::Error::Refused { code: 404, .. } => {
+            Error::NoSuchPod { pod: pod.into(), namespace: cluster.namespace().into() }
+        }
+        error => error.into(),
+    })
+}
+
+/// What selects a target's pods.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// A label selector.
+    pub labels: Option<String>,
+    /// A field selector.
+    pub fields: Option<String>,
+    /// The kind and the name of the pod's owner.
+    owner: Option<(&'static str, String)>,
+    /// The governing Service of the pod.
+    subdomain: Option<String>,
+    /// Whether no pod is selected: a Service without a selector.
+    nothing: bool,
+}
+
+impl Selection {
+    /// Whether a pod belongs to the target. The API server has applied the selectors.
+    #[must_use]
+    pub fn matches(&self, pod: &Pod) -> bool {
+        let owner = self.owner.as_ref().is_none_or(|(kind, name)| is_owned(pod, kind, name));
+        let service = self.subdomain.as_deref().is_none_or(|name| is_governed(pod, name));
+        owner && service && !self.nothing
+    }
+}
+
+/// How the pods of a target are selected. Reads a Service for that, if the Role allows it.
+///
+/// # Errors
+/// [`Error::Cluster`]
+pub async fn selection(cluster: &Cluster, target: &Target) -> Result<Selection, Error> {
+    Ok(match target {
+        Target::Pod(name) => {
+            Selection { fields: Some(format!("metadata.name={name}")), ..Selection::default() }
+        }
+        Target::Owner { kind, name } => {
+            Selection { owner: Some((kind, name.clone())), ..Selection::default() }
+        }
+        Target::Labels(labels) => {
+            Selection { labels: Some(labels.clone()), ..Selection::default() }
+        }
+        Target::Service(name) => match service_labels(cluster, name).await {
+            Ok(None) => Selection { nothing: true, ..Selection::default() },
+            Ok(labels) => Selection { labels, ..Selection::default() },
+            Err(cluster::Error::Forbidden { .. }) => {
+                Selection { subdomain: Some(name.clone()), ..Selection::default() }
+            }
+            Err(error) => return Err(error.into()),
+        },
+    })
+}
+
+/// Finds the first ready pod of a target. `given`: the target as the user typed it.
+///
+/// # Errors
+/// [`Error`]
+pub async fn choose(cluster: &Cluster, target: &Target, given: &str) -> Result<Choice, Error> {
+    let pods = match target {
+        Target::Pod(name) => return Ok(Choice { pod: get(cluster, name).await?, others: vec![] }),
+        Target::Owner { kind, name } => owned(list(cluster, None).await?, kind, name),
+        Target::Service(name) => of_service(cluster, name).await?,
+        Target::Labels(labels) => list(cluster, Some(labels)).await?,
+    };
+    pick(pods).ok_or_else(|| Error::NoPods {
+        target: given.into(),
+        namespace: cluster.namespace().into(),
+    })
+}
+
+/// The first ready one by name, or else the first one, whose status says why it is not running.
+pub(crate) fn pick(mut pods: Vec<Pod>) -> Option<Choice> {
+    pods.sort_by_key(|pod| (!is_ready(pod), name_of(pod)));
+    let others = pods.iter().skip(1).filter(|pod| is_ready(pod)).map(name_of).collect();
+    let pod = pods.into_iter().next()?;
+    Some(Choice { pod, others })
+}
+
+async fn list(cluster: &Cluster, labels: Option<&str>) -> Result<Vec<Pod>, cluster::Error> {
+    let api: Api<Pod> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let params = ListParams { label_selector: labels.map(Into::into), ..ListParams::default() };
+    let action = Action { verb: "list", resource: "pods" };
+    Ok(cluster.request(action, api.list(&params)).await?.items)
+}
+
+fn owned(pods: Vec<Pod>, kind: &str, name: &str) -> Vec<Pod> {
+    pods.into_iter().filter(|pod| is_owned(pod, kind, name)).collect()
+}
+
+fn is_owned(pod: &Pod, kind: &str, name: &str) -> bool {
+    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+    owners.iter().any(|owner| owner.kind == kind && owner_name(pod, kind, &owner.name) == name)
+}
+
+fn is_governed(pod: &Pod, service: &str) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.subdomain.as_deref()) == Some(service)
+}
+
+/// The kind and the name of the controller, which creates another pod when this one is deleted.
+#[must_use]
+pub fn controller_of(pod: &Pod) -> Option<(String, String)> {
+    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true))?;
+    Some((controller.kind.clone(), controller.name.clone()))
+}
+
+/// Whether the pod runs and is not being deleted.
+#[must_use]
+pub fn is_alive(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && check_running(pod).is_ok()
+}
+
+/// The name of a Deployment's `ReplicaSet` is that of the Deployment and the hash in a label of the pod.
+fn owner_name<'a>(pod: &Pod, kind: &str, owner: &'a str) -> &'a str {
+    let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
+    match hash {
+        Some(hash) if kind == "ReplicaSet" => owner
+            .strip_suffix(hash.as_str())
+            .and_then(|name| name.strip_suffix('-'))
+            .unwrap_or(owner),
+        _ => owner,
+    }
+}
+
+/// By the selector of the Service. Without permission to read that, the pods whose governing Service it is.
+async fn of_service(cluster: &Cluster, name: &str) -> Result<Vec<Pod>, cluster::Error> {
+    match service_labels(cluster, name).await {
+        Ok(Some(labels)) => list(cluster, Some(&labels)).await,
+        Ok(None) | Err(cluster::Error::Refused { code: 404, .. }) => Ok(vec![]),
+        Err(error @ cluster::Error::Forbidden { .. }) => {
+            let mut pods = list(cluster, None).await?;
+            pods.retain(|pod| is_governed(pod, name));
+            if pods.is_empty() { Err(error) } else { Ok(pods) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The selector of the Service. A Service without one has no pods of its own.
+async fn service_labels(cluster: &Cluster, name: &str) -> Result<Option<String>, cluster::Error> {
+    let api: Api<Service> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let action = Action { verb: "get", resource: "services" };
+    let service = cluster.request(action, api.get(name)).await?;
+    let selector = service.spec.and_then(|spec| spec.selector);
+    Ok(selector.map(|selector| {
+        let labels: Vec<_> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        labels.join(",")
+    }))
+}
+
+/// Whether the pod can be connected to.
+///
+/// # Errors
+/// [`Error::NotRunning`] with its phase, and why its first container waits.
+pub fn check_running(pod: &Pod) -> Result<(), Error> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Unknown");
+    if phase == "Running" {
+        return Ok(());
+    }
+    Err(Error::NotRunning {
+        pod: name_of(pod),
+        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
+        phase: waiting_reason(pod)
+            .map_or_else(|| phase.into(), |reason| format!("{phase} ({reason})")),
+    })
+}
+
+fn waiting_reason(pod: &Pod) -> Option<String> {
+    let status = pod.status.as_ref()?;
+    let container = status.container_statuses.iter().flatten().next();
+    let waiting =
+        container.and_then(|container| container.state.as_ref()?.waiting.as_ref()?.reason.clone());
+    let condition = || {
+        let conditions = status.conditions.iter().flatten();
+        conditions
+            .filter(|condition| condition.status == "False")
+            .find_map(|condition| condition.reason.clone())
+    };
+    waiting.or_else(condition)
+}
+
+fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+    pod.metadata.deletion_timestamp.is_none()
+        && conditions.into_iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// The pod's name.
+#[must_use]
+pub fn name_of(pod: &Pod) -> String {
+    pod.metadata.name.clone().unwrap_or_default()
+}
+
+/// The pod's address. A pod that is not scheduled has none.
+#[must_use]
+pub fn ip_of(pod: &Pod) -> Option<IpAddr> {
+    pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_forms_of_a_target() {
+        let parse = |text| Target::parse(text).unwrap();
+        assert_eq!(parse("app-0"), Target::Pod("app-0".into()));
+        assert_eq!(parse("pod/app-0"), parse("app-0"));
+        assert_eq!(parse("sts/app"), Target::Owner { kind: "StatefulSet", name: "app".into() });
+        assert_eq!(
+            parse("deployment/web"),
+            Target::Owner { kind: "ReplicaSet", name: "web".into() }
+        );
+        assert_eq!(parse("svc/app"), Target::Service("app".into()));
+        for text in
+            ["", "/", "sts/", "job/x", "a/b/c", "App", "a b", "../x", "-a", "a?x", "pod/a%2f"]
+        {
+            assert!(matches!(Target::parse(text), Err(Error::BadTarget { .. })), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_deployment_is_its_replica_sets_name_without_the_hash() {
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {
+                "name": "web-6d4c-x", "labels": {"pod-template-hash": "6d4c"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-6d4c", "uid": "u"}],
+            },
+        }))
+        .unwrap();
+        assert_eq!(owned(vec![pod.clone()], "ReplicaSet", "web").len(), 1);
+        assert_eq!(owned(vec![pod.clone()], "ReplicaSet", "we").len(), 0);
+        assert_eq!(owned(vec![pod], "StatefulSet", "web").len(), 0);
+    }
+
+    #[test]
+    fn a_pod_has_an_address_or_none() {
+        let ip = |status: serde_json::Value| {
+            ip_of(
+                &serde_json::from_value(serde_json::json!({"metadata": {}, "status": status}))
+                    .unwrap(),
+            )
+        };
+        let pod = |ip| serde_json::json!({"podIP": ip});
+        assert_eq!(ip(pod("10.1.2.3")), "10.1.2.3".parse().ok());
+        assert_eq!(ip(pod("fd00::1")), "fd00::1".parse().ok());
+        assert_eq!(ip(pod("")), None);
+        assert_eq!(ip(serde_json::json!({})), None);
+    }
+}

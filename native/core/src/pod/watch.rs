@@ -1,0 +1,247 @@
+//! The pods of a target, and how they change: one list, then one watch that is resumed where it ended.
+//!
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::{StreamExt, stream::BoxStream};
+use k8s_openapi::api::{
+    apps::v1::{Deployment, StatefulSet},
+    core::v1::Pod,
+};
+use kube::{
+    Api,
+    api::{ListParams, WatchEvent, WatchParams},
+};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    access::cluster::{self, Action, Cluster},
+    pod::target::{self, Error, Selection, Target},
+};
+
+/// Seconds after which the API server ends a watch, which is then resumed. kube allows less than 295.
+const WATCH_TIMEOUT: u32 = 290;
+const GONE: u16 = 410;
+/// Between the starts of two watches, after the first.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+
+type Events = BoxStream<'static, kube::Result<WatchEvent<Pod>>>;
+
+/// The pods of a target as they are now.
+pub struct Watch<'a> {
+    cluster: &'a Cluster,
+    api: Api<Pod>,
+    selection: Selection,
+    pods: BTreeMap<String, Pod>,
+    version: String,
+    events: Option<Events>,
+    started: Instant,
+}
+
+impl<'a> Watch<'a> {
+    /// Lists the pods of the target.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`]
+    pub async fn start(cluster: &'a Cluster, target: &Target) -> Result<Self, Error> {
+        let api = Api::namespaced(cluster.client.clone(), cluster.namespace());
+        let selection = target::selection(cluster, target).await?;
+        let (pods, version) = (BTreeMap::new(), String::new());
+        let started = Instant::now().checked_sub(MIN_INTERVAL).unwrap_or_else(Instant::now);
+        let mut watch = Self { cluster, api, selection, pods, version, events: None, started };
+        watch.list().await?;
+        Ok(watch)
+    }
+
+    /// The pods, by name.
+    #[must_use]
+    pub fn pods(&self) -> Vec<Pod> {
+        self.pods.values().cloned().collect()
+    }
+
+    /// Waits until something about the pods has changed.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`]; the watch can be asked again then.
+    pub async fn changed(&mut self) -> Result<(), Error> {
+        loop {
+            let mut events = match self.events.take() {
+                Some(events) => events,
+                None => self.watch().await?,
+            };
+            // Without an event its time is over, or its connection was lost.
+            let Some(Ok(event)) = events.next().await else { continue };
+            self.events = Some(events);
+            if self.apply(event).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the event has changed something about the pods.
+    async fn apply(&mut self, event: WatchEvent<Pod>) -> Result<bool, Error> {
+        Ok(match event {
+            WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
+                self.keep_version(&pod);
+                let name = target::name_of(&pod);
+                if self.selection.matches(&pod) {
+                    self.pods.insert(name, pod);
+                    true
+                } else {
+                    self.pods.remove(&name).is_some()
+                }
+            }
+            WatchEvent::Deleted(pod) => {
+                self.keep_version(&pod);
+                self.pods.remove(&target::name_of(&pod)).is_some()
+            }
+            WatchEvent::Bookmark(bookmark) => {
+                self.version = bookmark.metadata.resource_version;
+                false
+            }
+            WatchEvent::Error(status) if status.code == GONE => {
+                self.list().await?;
+                true
+            }
+            // The next watch says what is wrong.
+            WatchEvent::Error(_) => {
+                self.events = None;
+                false
+            }
+        })
+    }
+
+    fn keep_version(&mut self, pod: &Pod) {
+        if let Some(version) = &pod.metadata.resource_version {
+            self.version.clone_from(version);
+        }
+    }
+
+    async fn list(&mut self) -> Result<(), Error> {
+        let params = ListParams {
+            label_selector: self.selection.labels.clone(),
+            field_selector: self.selection.fields.clone(),
+            ..ListParams::default()
+        };
+        let action = Action { verb: "list", resource: "pods" };
+        let list = self.cluster.request(action, self.api.list(&params)).await?;
+        self.events = None;
+        self.version = list.metadata.resource_version.unwrap_or_default();
+        let fitting = list.items.into_iter().filter(|pod| self.selection.matches(pod));
+        self.pods = fitting.map(|pod| (target::name_of(&pod), pod)).collect();
+        Ok(())
+    }
+
+    async fn watch(&mut self) -> Result<Events, Error> {
+        // A server that ends each watch at once is not asked in a loop.
+        if self.started.elapsed() < MIN_INTERVAL {
+            sleep(MIN_INTERVAL).await;
+        }
+        self.started = Instant::now();
+        let params = WatchParams {
+            label_selector: self.selection.labels.clone(),
+            field_selector: self.selection.fields.clone(),
+            ..WatchParams::default()
+        }
+        .timeout(WATCH_TIMEOUT);
+        let action = Action { verb: "watch", resource: "pods" };
+        match self.cluster.request(action, self.api.watch(&params, &self.version)).await {
+            Ok(events) => Ok(events.boxed()),
+            Err(cluster::Error::Refused { code: GONE, .. }) => {
+                self.list().await?;
+                let events = self.cluster.request(action, self.api.watch(&params, &self.version));
+                Ok(events.await?.boxed())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Waits for a pod of the target that runs and is not being deleted, a ready one if there is. `given` is the
+/// target as given. `controller` is the kind and the name of what owned the pod before, if something did.
+///
+/// # Errors
+/// [`Error`]; where no pod can be expected any more, [`Error::NoSuchPod`] or [`Error::WorkloadDeleted`].
+pub async fn running(
+    cluster: &Cluster,
+    target: &Target,
+    given: &str,
+    controller: Option<&(String, String)>,
+) -> Result<target::Choice, Error> {
+    let mut watch = Watch::start(cluster, target).await.map_err(|error| match error {
+        // The Service itself.
+        Error::Cluster(cluster::Error::Refused { code: 404, .. }) => {
+            Error::WorkloadDeleted { target: given.into(), namespace: cluster.namespace().into() }
+        }
+        error => error,
+    })?;
+    let mut empty = false;
+    loop {
+        let pods = watch.pods();
+        if pods.is_empty() && !empty {
+            expected(cluster, target, given, controller).await?;
+        }
+        empty = pods.is_empty();
+        let alive = pods.into_iter().filter(target::is_alive).collect();
+        if let Some(choice) = target::pick(alive) {
+            return Ok(choice);
+        }
+        watch.changed().await?;
+    }
+}
+
+/// Whether a pod can be expected where there is none.
+async fn expected(
+    cluster: &Cluster,
+    target: &Target,
+    given: &str,
+    controller: Option<&(String, String)>,
+) -> Result<(), Error> {
+    let namespace = || cluster.namespace().to_owned();
+    let (kind, name) = match (target, controller) {
+        (Target::Pod(pod), None) => {
+            return Err(Error::NoSuchPod { pod: pod.clone(), namespace: namespace() });
+        }
+        // Its pods have another name each time.
+        (Target::Pod(pod), Some((kind, _)))
+            if matches!(
+                kind.as_str(),
+                "ReplicaSet" | "Job" | "DaemonSet" | "ReplicationController"
+            ) =>
+        {
+            return Err(Error::NoSuchPod { pod: pod.clone(), namespace: namespace() });
+        }
+        (Target::Pod(_), Some((kind, name))) => (kind.as_str(), name),
+        (Target::Owner { kind, name }, _) => (*kind, name),
+        (Target::Service(_) | Target::Labels(_), _) => return Ok(()),
+    };
+    let gone = match kind {
+        "StatefulSet" => {
+            let api: Api<StatefulSet> =
+                Api::namespaced(cluster.client.clone(), cluster.namespace());
+            is_gone(cluster, "statefulsets", api.get_metadata(name)).await
+        }
+        // A target's owner of this kind is a Deployment.
+        "ReplicaSet" => {
+            let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+            is_gone(cluster, "deployments", api.get_metadata(name)).await
+        }
+        _ => false,
+    };
+    if gone {
+        return Err(Error::WorkloadDeleted { target: given.into(), namespace: namespace() });
+    }
+    Ok(())
+}
+
+/// Only a clear answer counts: a Role need not allow the question.
+async fn is_gone<T>(
+    cluster: &Cluster,
+    resource: &'static str,
+    request: impl Future<Output = kube::Result<T>>,
+) -> bool {
+    let answer = cluster.request(Action { verb: "get", resource }, request).await;
+    matches!(answer, Err(cluster::Error::Refused { code: 404, .. }))
+}

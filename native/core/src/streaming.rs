@@ -1,0 +1,24 @@
+//! Streams to a pod over a connection that was upgraded from HTTP: the ground of port-forward and exec.
+//!
+//! A connection has one of three forms, whichever the server and the proxies before it accept: SPDY, SPDY
+//! in a WebSocket, or a WebSocket for one pair of streams.
+
+mod close_reason;
+pub(crate) mod connection;
+pub(crate) mod frame;
+mod liveness;
+pub(crate) mod negotiation;
+mod registry;
+pub mod spdy;
+mod stream;
+mod upgrade;
+pub mod websocket;
+
+pub(crate) use close_reason::CloseReason;
+pub use negotiation::Protocol;
+pub use stream::{Refused, Stream, StreamWriter};
+pub(crate) use upgrade::{Upgraded, api_error};
+
+/// The size in which data is read and sent. Larger chunks cost latency, smaller ones a frame header and a
+/// system call more often.
+pub const CHUNK_SIZE: usize = 32 * 1024;

@@ -1,0 +1,124 @@
+//! A pair of streams to the pod: for a port-forward a TCP connection there, for exec the output of a
+//! command.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::{
+    frame::{Command, ControlFrame},
+    registry::{Event, Pair, Registry},
+};
+use crate::text::printable;
+
+/// The runtime ends both streams together. This is for a runtime that ends only the data.
+const ERROR_TIMEOUT: Duration = Duration::from_secs(1);
+/// Of the reason of a refusal.
+const MAX_REASON: usize = 1000;
+
+/// The pod refused the connection, or broke it. The connection to the API server is not affected.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct Refused(pub String);
+
+/// What a stream needs of its connection.
+pub(super) struct Handle {
+    pub registry: Arc<Registry>,
+    pub commands: mpsc::Sender<Command>,
+    pub controls: mpsc::UnboundedSender<ControlFrame>,
+}
+
+/// A connection to a port of the pod, or the output of a command. Dropping it ends it at once.
+pub struct Stream {
+    handle: Handle,
+    pair: Pair,
+    incoming: mpsc::Receiver<Event>,
+    error_ended: bool,
+}
+
+impl Stream {
+    pub(super) fn new(handle: Handle, pair: Pair, incoming: mpsc::Receiver<Event>) -> Self {
+        Self { handle, pair, incoming, error_ended: false }
+    }
+
+    /// The next bytes, `None` at the end. The end may come in the middle of what the caller expects.
+    ///
+    /// # Errors
+    /// [`Refused`] with the message of the container runtime.
+    pub async fn read(&mut self) -> Result<Option<Bytes>, Refused> {
+        loop {
+            match self.incoming.recv().await {
+                Some(Event::Data(bytes)) => return Ok(Some(bytes)),
+                Some(Event::Refused(text)) => return Err(refused(&text)),
+                Some(Event::ErrorEnd) => self.error_ended = true,
+                Some(Event::DataEnd) => return self.reason_after_end().await,
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The reason of a refusal may arrive after the end of the data.
+    async fn reason_after_end(&mut self) -> Result<Option<Bytes>, Refused> {
+        if self.error_ended {
+            return Ok(None);
+        }
+        match tokio::time::timeout(ERROR_TIMEOUT, self.incoming.recv()).await {
+            Ok(Some(Event::Refused(text))) => Err(refused(&text)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Bytes that have already arrived.
+    pub fn try_read(&mut self) -> Option<Bytes> {
+        match self.incoming.try_recv() {
+            Ok(Event::Data(bytes)) => Some(bytes),
+            _ => None,
+        }
+    }
+
+    /// The sending direction, to be used at the same time as the reading one.
+    #[must_use]
+    pub fn writer(&self) -> StreamWriter {
+        StreamWriter { commands: self.handle.commands.clone(), data: self.pair.data }
+    }
+}
+
+/// The part of the runtime's message that has the reason, without the ids of network namespaces.
+fn refused(text: &str) -> Refused {
+    let ipv4 = text.rsplit_once("IPv4: ").map_or(text, |(_, rest)| rest);
+    let short = ipv4.split(" IPv6").next().unwrap_or(ipv4).trim();
+    Refused(printable(short, MAX_REASON))
+}
+
+/// Sends on a [`Stream`].
+pub struct StreamWriter {
+    commands: mpsc::Sender<Command>,
+    data: u32,
+}
+
+impl StreamWriter {
+    /// Sends at most 16 MiB. Waits while the connection is busy. `false` means that it is closed.
+    pub async fn write(&self, bytes: Bytes) -> bool {
+        self.send(bytes, false).await
+    }
+
+    /// Ends the sending direction; the pod may still send. A WebSocket for one pair of streams cannot
+    /// express that and sends nothing.
+    pub async fn finish(&self) -> bool {
+        self.send(Bytes::new(), true).await
+    }
+
+    async fn send(&self, bytes: Bytes, fin: bool) -> bool {
+        self.commands.send(Command::Data { stream: self.data, bytes, fin }).await.is_ok()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.handle.registry.remove(self.pair);
+        // If the peer has already ended the stream, the reset is not needed and does no harm.
+        let _ = self.handle.controls.send(ControlFrame::Reset(self.pair.data));
+    }
+}
