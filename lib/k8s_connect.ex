@@ -89,10 +89,14 @@ defmodule K8sConnect do
 
   ## Errors
 
-  `{:error, error}` with a `K8sConnect.Error`.
+  `{:error, error}` with a `K8sConnect.Error`. Raises `ArgumentError` for invalid options and configuration.
   """
   @spec connect(String.t() | nil, keyword()) :: {:ok, Connection.t()} | {:error, Error.t()}
   def connect(target, options \\ []) do
+    target |> do_connect(options) |> Error.for_request(target, options)
+  end
+
+  defp do_connect(target, options) do
     with {:ok, options} <- Options.connect(target, options),
          {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
          :ok <- Protection.check(place.context, options) do
@@ -106,16 +110,9 @@ defmodule K8sConnect do
 
       reference
       |> await(Process.monitor(session), options)
-      |> about(options.target.target)
+      |> Error.for_request(target, place)
     end
   end
-
-  # A right may be one for this pod's Secret only.
-  defp about({:error, %Error{stage: :cluster, reason: {kind, details}} = error}, target)
-       when kind in [:forbidden, :forbidden_both_ways] and target != nil,
-       do: {:error, %{error | reason: {kind, Map.put(details, :target, target)}}}
-
-  defp about(result, _target), do: result
 
   # The one that was confirmed: another may be the current one by now.
   defp pin(options, "in-cluster"), do: options
@@ -172,7 +169,11 @@ defmodule K8sConnect do
   """
   @spec exec(Connection.t() | [Connection.t(), ...], [String.t(), ...]) ::
           {:ok, 0..255} | {:error, Error.t()}
-  def exec(connections, command), do: connections |> List.wrap() |> Command.run(command)
+  def exec(connections, command) do
+    [%{pod: pod} = connection | _more] = connections = List.wrap(connections)
+    place = Map.take(connection, [:context, :namespace, :route])
+    connections |> Command.run(command) |> Error.for_request(pod, place)
+  end
 
   @doc """
   The connections that are up.
@@ -228,12 +229,22 @@ defmodule K8sConnect do
   ## Errors
 
   `{:error, error}` with a `K8sConnect.Error`; `Exception.message/1` of it says what was tried,
-  what was seen, and what to do next. Needs the verb `list` on `pods` in that namespace.
+  what was seen, and what to do next. Needs the verb `list` on `pods` in that namespace. Raises
+  `ArgumentError` for invalid options and configuration.
   """
   @spec pods(keyword()) :: {:ok, [Pod.t()]} | {:error, Error.t()}
   def pods(options \\ []) do
-    with {:ok, options} <- Options.api(options) do
-      Native.call(:list_pods, [Native.with_environment(options)])
+    api = options |> Options.api() |> Native.with_environment()
+
+    with {:error, _error} = failure <- Native.call(:list_pods, [api]) do
+      failure |> Error.for_request(:pods, resolved(api)) |> Error.for_request(:pods, options)
+    end
+  end
+
+  defp resolved(api) do
+    case Native.call(:resolve, [api]) do
+      {:ok, place} -> place
+      {:error, _error} -> []
     end
   end
 end

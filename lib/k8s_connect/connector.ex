@@ -68,7 +68,7 @@ defmodule K8sConnect.Connector do
       {:error, error} ->
         job.notify.(
           "route",
-          "#{hd(others)}, as #{route} does not work: #{Exception.message(error)}"
+          "#{hd(others)}, as #{route} does not work: #{Error.summary(error)}"
         )
 
         attach(others, job)

@@ -4,15 +4,36 @@ defmodule K8sConnect.OptionsTest do
 
   alias K8sConnect.{Error, Options}
 
+  # The same mistake raises where a program calls, and is an error where a command line is checked.
   defp reason(options) do
-    assert {:error, %Error{stage: :options, reason: {kind, _details}}} = Options.api(options)
+    assert {:error, %Error{stage: :options, reason: {kind, _details}} = error} =
+             Options.check_api(options)
+
+    assert_raise ArgumentError, Exception.message(error), fn -> Options.api(options) end
+    assert_raise ArgumentError, Exception.message(error), fn -> K8sConnect.pods(options) end
+    kind
+  end
+
+  defp reason(target, options) do
+    assert {:error, %Error{stage: :options, reason: {kind, _details}} = error} =
+             Options.check(target, options)
+
+    message = Exception.message(error)
+    assert_raise ArgumentError, message, fn -> Options.connect(target, options) end
+    assert_raise ArgumentError, message, fn -> K8sConnect.connect(target, options) end
+
+    # An examination needs no target.
+    if kind != :no_target,
+      do:
+        assert_raise(ArgumentError, message, fn -> K8sConnect.Doctor.examine(target, options) end)
+
     kind
   end
 
   test "takes what is given and defaults the rest" do
-    assert {:ok, options} = Options.api(context: "prod", timeout: 5, namespace: nil)
+    options = Options.api(context: "prod", timeout: 5, namespace: nil)
     assert %{context: "prod", timeout_ms: 5, namespace: nil, kubeconfig: nil} = options
-    assert {:ok, %{timeout_ms: 15_000}} = Options.api([])
+    assert %{timeout_ms: 15_000} = Options.api([])
   end
 
   test "refuses what it does not know" do
@@ -22,8 +43,8 @@ defmodule K8sConnect.OptionsTest do
   end
 
   test "a connection needs a target or a selector" do
-    assert {:error, %Error{reason: {:no_target, _}}} = Options.connect(nil, [])
-    assert {:error, %Error{reason: {:bad_option, %{option: :target}}}} = Options.connect(:app, [])
+    assert reason(nil, []) == :no_target
+    assert reason(:app, []) == :invalid_option
 
     assert {:ok, %{target: %{target: nil, labels: "a=b", cookie: :spec}}} =
              Options.connect(nil, selector: "a=b")
@@ -40,23 +61,18 @@ defmodule K8sConnect.OptionsTest do
     assert route.(sudo: true) == %{route: :kernel, sudo: true, visible: false}
     assert route.(visible: true, route: :auto) == %{route: :kernel, sudo: false, visible: true}
 
-    for options <- [[sudo: true, route: :vm], [visible: true, route: :vm]] do
-      assert {:error, %Error{reason: {:kernel_only, _}}} = Options.connect("app-0", options)
-    end
+    for options <- [[sudo: true, route: :vm], [visible: true, route: :vm]],
+        do: assert(reason("app-0", options) == :kernel_only)
 
-    assert {:error, %Error{reason: {:bad_option, %{option: :route}}}} =
-             Options.connect("app-0", route: :tunnel)
-
-    assert {:error, %Error{reason: {:bad_option, %{option: :sudo}}}} =
-             Options.connect("app-0", sudo: "yes")
+    assert reason("app-0", route: :tunnel) == :invalid_option
+    assert reason("app-0", sudo: "yes") == :invalid_option
   end
 
   test "a protocol is one of four" do
     assert {:ok, %{target: %{protocol: :auto}}} = Options.connect("app-0", [])
     assert {:ok, %{target: %{protocol: :v4}}} = Options.connect("app-0", protocol: :v4)
 
-    assert {:error, %Error{reason: {:bad_option, %{option: :protocol}}}} =
-             Options.connect("app-0", protocol: :http)
+    assert reason("app-0", protocol: :http) == :invalid_option
   end
 
   test "a cookie is given by itself or in a file, and is not looked for then" do
@@ -85,8 +101,7 @@ defmodule K8sConnect.OptionsTest do
     assert {:ok, %{target: %{target: "app-0", labels: nil}}} = Options.connect("app-0", [])
     assert {:ok, %{target: %{target: nil, labels: "app=web"}}} = Options.connect(nil, [])
 
-    assert {:error, %{reason: {:target_and_selector, _}}} =
-             Options.connect("app-0", selector: "a=b")
+    assert reason("app-0", selector: "a=b") == :target_and_selector
 
     Application.put_env(:k8s_connect, :cookie, "configured")
     assert {:ok, %{cookie_source: "the option :cookie"}} = Options.connect("app-0", [])
@@ -94,19 +109,20 @@ defmodule K8sConnect.OptionsTest do
     assert {:error, %{reason: {:no_cookie_file, _}}} =
              Options.connect("app-0", cookie_file: "/does/not/exist")
 
-    assert {:error, %{reason: {:bad_cookie_file, %{size: size}}}} =
+    assert {:error, %{reason: {:invalid_cookie_file, %{size: size}}}} =
              Options.connect("app-0", cookie_file: "mix.exs")
 
     assert size > 255
   end
 
   test "a wrong cookie is not shown" do
-    assert {:error, error} = Options.connect("app-0", %{cookie: "my-secret"})
+    assert {:error, error} = Options.check("app-0", %{cookie: "my-secret"})
     refute inspect(error) =~ "my-secret"
+    assert reason("app-0", %{cookie: "my-secret"}) == :not_a_keyword
 
-    assert {:error, error} = Options.connect("app-0", cookie: ["my-secret"])
+    assert {:error, error} = Options.check("app-0", cookie: ["my-secret"])
     refute inspect(error) =~ "my-secret"
-    assert {:bad_option, %{option: :cookie}} = error.reason
+    assert {:invalid_option, %{option: :cookie}} = error.reason
   end
 
   test "defaults come from the application's environment, and what is given wins" do
@@ -129,9 +145,17 @@ defmodule K8sConnect.OptionsTest do
   test "an unknown key in the configuration is an error" do
     Application.put_env(:k8s_connect, :protekt, ["prod"])
     on_exit(fn -> Application.delete_env(:k8s_connect, :protekt) end)
-    assert {:error, %{reason: {:unknown_configuration, details}}} = Options.connect("app-0", [])
+    assert {:error, %{reason: {:unknown_configuration, details}}} = Options.check("app-0", [])
     assert %{key: :protekt} = details
-    assert {:error, %{reason: {:unknown_configuration, _details}}} = Options.api([])
+    assert reason("app-0", []) == :unknown_configuration
+    assert reason([]) == :unknown_configuration
+  end
+
+  test "a configured value is checked like an option" do
+    Application.put_env(:k8s_connect, :timeout, 0)
+    on_exit(fn -> Application.delete_env(:k8s_connect, :timeout) end)
+    assert reason("app-0", []) == :invalid_option
+    assert reason([]) == :invalid_option
   end
 
   test "a login on the terminal has no deadline unless one is given" do
@@ -143,14 +167,15 @@ defmodule K8sConnect.OptionsTest do
     assert timeout.([]) == 60_000
     assert timeout.(interactive: true) == :infinity
     assert timeout.(interactive: true, connect_timeout: 5) == 5
-    assert {:error, _error} = Options.connect("app-0", connect_timeout: 0)
-    assert {:error, _error} = Options.connect("app-0", owner: :me)
+    assert reason("app-0", connect_timeout: 0) == :invalid_option
+    assert reason("app-0", owner: :me) == :invalid_option
   end
 
   test "refuses values of another kind" do
-    for value <- [:prod, "", 1, 'prod', "\xff"], do: assert(reason(context: value) == :bad_option)
+    for value <- [:prod, "", 1, 'prod', "\xff"],
+        do: assert(reason(context: value) == :invalid_option)
 
     for value <- [0, -1, 1.5, "1", :infinity, 0x1_0000_0000],
-        do: assert(reason(timeout: value) == :bad_option)
+        do: assert(reason(timeout: value) == :invalid_option)
   end
 end

@@ -141,16 +141,22 @@ defmodule Mix.Tasks.K8s.Connect do
     {_result, _parsed, format} = parsed = Options.parse(arguments)
     Project.load(format)
 
-    case parsed do
+    case Options.check(parsed) do
       {:ok, {:list, options}, format} ->
         Console.list([interactive: Shell.asks?()] ++ options, format)
 
       {:ok, {:connect, target, options, mode}, format} ->
         check_mode(mode, format)
-        with_connection(target, options, format, &Console.run(mode, &1, format))
 
-      {:ok, {:exec, targets, command}, format} ->
-        exec(targets, command, [], format)
+        with_connection(
+          target,
+          options,
+          format,
+          &Console.run(mode, &1, {format, target, options})
+        )
+
+      {:ok, {:exec, [{_target, options} | _more] = targets, command}, format} ->
+        exec(targets, {command, options}, [], format)
 
       {:error, error, format} ->
         Console.fail(error, format)
