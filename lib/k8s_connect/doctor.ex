@@ -84,7 +84,7 @@ defmodule K8sConnect.Doctor do
   defp run(%{requested_target: target, options: options} = context, layers) do
     progress = options[:progress] || fn _layer -> :ok end
     {layers, context} = Enum.map_reduce(layers, context, &run_layer(&1, &2, progress))
-    if context[:ours], do: K8sConnect.disconnect(context.connection)
+    if context[:opened], do: K8sConnect.disconnect(context.connection)
     %{status: overall(layers), target: target || options[:selector], layers: layers}
   end
 

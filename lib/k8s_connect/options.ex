@@ -154,8 +154,24 @@ defmodule K8sConnect.Options do
     keys = Keyword.keys(Application.get_all_env(:k8s_connect))
 
     case Enum.find(keys, &(&1 not in known)) do
-      nil -> :ok
+      nil -> check_targets()
       key -> failed(:unknown_configuration, %{key: key, known: Enum.sort(known)})
+    end
+  end
+
+  defp check_targets do
+    targets = Application.get_env(:k8s_connect, :targets, [])
+    patterns = Application.get_env(:k8s_connect, :protect, [])
+
+    cond do
+      not (Keyword.keyword?(targets) and Enum.all?(Keyword.values(targets), &Keyword.keyword?/1)) ->
+        failed(:invalid_configuration, %{key: :targets, expected: "[name: [option: value]]"})
+
+      not (is_list(patterns) and Enum.all?(patterns, &is_binary/1)) ->
+        failed(:invalid_configuration, %{key: :protect, expected: "a list of strings"})
+
+      true ->
+        :ok
     end
   end
 

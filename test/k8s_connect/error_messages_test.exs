@@ -11,6 +11,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:options, :unreadable_configuration, %{file: "config/runtime.exs", problem: "no x."},
      ["config/runtime.exs: no x", "mix app.config"]},
     {:options, :remsh_in_iex, %{}, ["--remsh", "iex -S mix"]},
+    {:options, :invalid_configuration, %{key: :protect, expected: "a list"},
+     ["invalid value for :protect in config :k8s_connect: expected a list"]},
     {:options, :unknown_configuration, %{key: :protekt, known: [:protect]},
      [":protekt", ":protect"]},
     {:options, :invalid_option, %{option: :a, value: 1, expected: "a string"},

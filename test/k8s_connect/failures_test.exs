@@ -66,6 +66,11 @@ defmodule K8sConnect.FailuresTest do
   defp failure(:options, :invalid_option, _), do: Options.check("app-0", timeout: 0)
   defp failure(:options, :no_target, _), do: Options.check(nil, [])
 
+  defp failure(:options, :invalid_configuration, _) do
+    Application.put_env(:k8s_connect, :protect, "prod*")
+    Options.check("app-0", [])
+  end
+
   defp failure(:options, :target_and_selector, _),
     do: Options.check("app-0", selector: "a=b")
 

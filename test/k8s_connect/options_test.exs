@@ -151,6 +151,24 @@ defmodule K8sConnect.OptionsTest do
     assert reason([]) == :unknown_configuration
   end
 
+  test "targets and protected contexts of another shape are an error" do
+    on_exit(fn ->
+      for name <- [:targets, :protect], do: Application.delete_env(:k8s_connect, name)
+    end)
+
+    for {name, value} <- [
+          targets: ["app-0"],
+          targets: [prod: "app-0"],
+          protect: "prod*",
+          protect: [:prod]
+        ] do
+      Application.put_env(:k8s_connect, name, value)
+      assert reason("app-0", []) == :invalid_configuration
+      assert reason([]) == :invalid_configuration
+      Application.delete_env(:k8s_connect, name)
+    end
+  end
+
   test "a configured value is checked like an option" do
     Application.put_env(:k8s_connect, :timeout, 0)
     on_exit(fn -> Application.delete_env(:k8s_connect, :timeout) end)

@@ -24,6 +24,7 @@ defmodule K8sConnect.ErrorExamples do
         unknown_option: %{option: :namspace, known: [:context, :namespace]},
         unreadable_configuration: %{file: "config/runtime.exs", problem: "undefined variable x"},
         remsh_in_iex: %{},
+        invalid_configuration: %{key: :protect, expected: "a list of strings"},
         unknown_configuration: %{key: :protected, known: [:namespace, :protect]},
         invalid_option: %{
           option: :timeout,

@@ -35,7 +35,7 @@ defmodule K8sConnect.Doctor.Handshake do
         fact =
           "this BEAM is already connected to #{connection.node}; uses that connection, and leaves it open"
 
-        {ok(fact, "K8sConnect.connections()"), %{connection: connection, ours: false}}
+        {ok(fact, "K8sConnect.connections()"), %{connection: connection, opened: false}}
     end
   end
 
@@ -53,7 +53,7 @@ defmodule K8sConnect.Doctor.Handshake do
     case connect_by(route, context) do
       {:ok, connection} ->
         took = System.monotonic_time(:microsecond) - start
-        results = %{connection: connection, ours: true, took: took}
+        results = %{connection: connection, opened: true, took: took}
 
         {ok("connected to #{connection.node} after #{Cluster.ms(took)}", "Node.connect/1"),
          results}
@@ -88,10 +88,13 @@ defmodule K8sConnect.Doctor.Handshake do
     do: ok("accepted by the node", connection.cookie_source)
 
   defp otp(%{connection: %{node: node}}) do
-    ours = List.to_integer(:erlang.system_info(:otp_release))
-    theirs = List.to_integer(call(node, :erlang, :system_info, [:otp_release]))
-    note = if theirs < ours, do: "; the node may reject modules that were compiled here", else: ""
-    ok("#{ours} here, #{theirs} on the node#{note}", "both nodes")
+    local = List.to_integer(:erlang.system_info(:otp_release))
+    remote = List.to_integer(call(node, :erlang, :system_info, [:otp_release]))
+
+    note =
+      if remote < local, do: "; the node may reject modules that were compiled here", else: ""
+
+    ok("#{local} here, #{remote} on the node#{note}", "both nodes")
   end
 
   defp elixir(%{connection: %{node: node}}) do
@@ -131,7 +134,7 @@ defmodule K8sConnect.Doctor.Handshake do
   end
 
   @doc false
-  # The node may be stuck, or lost by now: that is no error of the check.
+  # A node that is stuck or lost is a finding, not a crash of the check.
   @spec call(node(), module(), atom(), [term()], timeout()) :: term()
   def call(node, module, function, arguments, timeout \\ @timeout) do
     :erpc.call(node, module, function, arguments, timeout)

@@ -46,7 +46,7 @@ defmodule K8sConnect.Doctor.Role do
     Enum.join(["k8s-connect" | parts] -- [""], "-")
   end
 
-  # Parts of the name for what not every such Role has.
+  # Name parts for permissions that only some Roles have.
   defp more(rights) do
     exec = for %{resource: "pods/exec"} <- rights, do: "exec"
 

@@ -33,7 +33,7 @@ defmodule K8sConnect.Doctor.Route do
     ok(why, "--route #{route.route}")
   end
 
-  defp vm(%{ours: false, connection: connection}), do: in_use(connection, :vm)
+  defp vm(%{opened: false, connection: connection}), do: in_use(connection, :vm)
 
   defp vm(%{connection: %{route: :vm}} = context) do
     K8sConnect.disconnect(context.connection)
@@ -43,7 +43,7 @@ defmodule K8sConnect.Doctor.Route do
   # The handshake took the kernel route, because this one had failed.
   defp vm(context), do: try_route(:vm, context)
 
-  defp kernel(%{ours: false, connection: connection}), do: in_use(connection, :kernel)
+  defp kernel(%{opened: false, connection: connection}), do: in_use(connection, :kernel)
 
   defp kernel(%{route: %{route: requested, sudo: sudo}} = context) do
     cond do

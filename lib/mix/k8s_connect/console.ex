@@ -170,13 +170,13 @@ defmodule Mix.K8sConnect.Console do
 
   # An older OTP rejects modules that a newer one has compiled, and logs an error.
   defp releases(node) do
-    [ours, theirs] =
+    [local, remote] =
       for at <- [node(), node],
           do: at |> :erpc.call(:erlang, :system_info, [:otp_release]) |> List.to_integer()
 
-    if theirs < ours do
+    if remote < local do
       say("""
-      This is OTP #{ours}, the node is OTP #{theirs}: it may reject modules that were compiled here (nl/2), with an
+      This is OTP #{local}, the node is OTP #{remote}: it may reject modules that were compiled here (nl/2), with an
       error in the pod's log. With Elixir on the node, compile them there:
           :erpc.call(#{inspect(node)}, Code, :compile_string, [File.read!("lib/my_module.ex")])
       """)

@@ -114,7 +114,7 @@ defmodule Mix.K8sConnect.Install do
   defp run(options, commands) do
     commands = if root?(), do: commands, else: Enum.map(commands, &[tool("sudo") | &1])
     IO.puts("As root, once:\n")
-    for words <- commands, do: IO.puts("    " <> Shellwords.join(words))
+    for command <- commands, do: IO.puts("    " <> Shellwords.join(command))
     IO.puts("")
     ask(options)
     Enum.each(commands, &run_one/1)
@@ -136,16 +136,16 @@ defmodule Mix.K8sConnect.Install do
     end
   end
 
-  defp run_one([command | arguments] = words) do
+  defp run_one([program | arguments] = command) do
     # sudo uses the terminal itself.
     {_output, code} =
-      System.cmd(command, arguments, into: IO.stream(:stdio, :line), stderr_to_stdout: true)
+      System.cmd(program, arguments, into: IO.stream(:stdio, :line), stderr_to_stdout: true)
 
     if code != 0,
-      do: Console.fail("command failed with exit code #{code}: #{Shellwords.join(words)}", 1)
+      do: Console.fail("command failed with exit code #{code}: #{Shellwords.join(command)}", 1)
   rescue
     error in ErlangError ->
-      Console.fail("could not run #{hd(words)}: #{:file.format_error(error.original)}", 1)
+      Console.fail("could not run #{program}: #{:file.format_error(error.original)}", 1)
   end
 
   defp root?, do: match?({:ok, %File.Stat{uid: 0}}, File.stat("/proc/self"))

@@ -18,6 +18,9 @@ defmodule K8sConnect.Error.Catalogue.Options do
   def entry(:unknown_configuration, %{key: key, known: known}),
     do: {"unknown key #{inspect(key)} in config :k8s_connect. Valid keys: #{names(known)}", nil}
 
+  def entry(:invalid_configuration, %{key: key, expected: expected}),
+    do: {"invalid value for #{inspect(key)} in config :k8s_connect: expected #{expected}", nil}
+
   def entry(:unreadable_configuration, %{file: file, problem: problem}) do
     {"could not read #{file}: #{bare(problem)}",
      {"k8s_connect does not connect without it, because it may protect contexts",
