@@ -6,7 +6,7 @@ defmodule K8sConnect.Doctor.Handshake do
 
   import K8sConnect.Doctor.Check
 
-  alias K8sConnect.Doctor.Cluster
+  alias K8sConnect.{Doctor.Cluster, Error}
 
   @calls 20
   @timeout 5_000
@@ -81,7 +81,9 @@ defmodule K8sConnect.Doctor.Handshake do
       |> Keyword.merge(route: route, owner: self(), selector: nil, yes: true)
       |> Keyword.put_new(:node, name)
 
-    K8sConnect.connect("pod/" <> pod.name, options)
+    # The doctor's commands repeat the request of the examination.
+    with {:error, error} <- K8sConnect.connect("pod/" <> pod.name, options),
+         do: {:error, Error.new(error.stage, error.reason)}
   end
 
   defp cookie(%{connection: connection}),
