@@ -58,7 +58,7 @@ defmodule K8sConnect.DoctorClusterTest do
         do: assert(status == :ok or name == :pod, inspect(report))
   end
 
-  test "a healthy set-up has no complaint, and nothing is left of the examination" do
+  test "no issues with a working setup, and no connection is left" do
     report = assert_sound(examine("app-0"))
     assert report.status == :ok
     assert Report.code(report) == 0
@@ -75,7 +75,7 @@ defmodule K8sConnect.DoctorClusterTest do
     refute text =~ cookie()
   end
 
-  test "an owner, and a ServiceAccount by its token" do
+  test "a workload as target, and a login with a ServiceAccount token" do
     report = assert_sound(examine("sts/app", as("token")))
     assert report.status == :ok
     assert check(report, :pod, "other pods").fact =~ ~r/^(no other|also ready)/
@@ -83,7 +83,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert check(report, :cluster, "login").fact == "a token"
   end
 
-  test "without a target the later layers are left out" do
+  test "without a target the later layers are skipped" do
     report = assert_sound(examine(nil))
     assert report.status == :ok
     assert check(report, :pod, "pods").fact =~ "app-0"
@@ -91,7 +91,7 @@ defmodule K8sConnect.DoctorClusterTest do
     for layer <- [:node, :handshake, :route], do: assert(layers(report)[layer] == :skipped)
   end
 
-  test "a connection that is there is used, and left" do
+  test "an existing connection is used and left open" do
     {:ok, connection} = K8sConnect.connect("app-0")
     report = examine("app-0")
     assert report.status == :ok
@@ -103,7 +103,7 @@ defmodule K8sConnect.DoctorClusterTest do
     refute Node.alive?()
   end
 
-  test "no server, no kubeconfig, no such context" do
+  test "an unreachable server, a missing kubeconfig, an unknown context" do
     directory = K8sConnect.Tmp.tmp_dir(%{}).tmp_dir
     file = Path.join(directory, "config")
     text = File.read!(Path.join(System.fetch_env!("HOME"), ".kube/dev"))
@@ -125,14 +125,14 @@ defmodule K8sConnect.DoctorClusterTest do
     assert check.command == "kubectl config get-contexts"
   end
 
-  test "another authority, and a certificate that has run out" do
+  test "an unknown certificate authority, and an expired client certificate" do
     report = examine("app-0", as("stranger"))
     assert_failed(report, :cluster, "API server", "unknown certificate authority")
     report = examine("app-0", as("expired"))
     assert_failed(report, :cluster, "login", "expired at")
   end
 
-  test "nobody's rights: the Role is printed, and the pod cannot be read" do
+  test "without permissions the Role is printed" do
     report = assert_sound(examine("app-0", as("nobody")))
     assert %{permissions: :failed, pod: :failed, node: :skipped} = layers(report)
     assert Report.code(report) == 3
@@ -146,7 +146,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert role =~ "name: nobody}]"
   end
 
-  test "the Role that is printed cures, and is nobody else's" do
+  test "the printed Role gives the permissions, to this user only" do
     on_exit(fn ->
       for name <- ["k8s-connect-nobody", "k8s-connect-nobody-app-cookie"],
           do: as_admin("kubectl delete role,rolebinding #{name} --ignore-not-found")
@@ -165,7 +165,7 @@ defmodule K8sConnect.DoctorClusterTest do
   defp ok_rights(report), do: if(layers(report).permissions != :failed, do: report)
   defp healthy(report), do: report.status == :ok
 
-  test "a protected context is examined, and connected to when that is confirmed" do
+  test "a protected context needs a confirmation" do
     Application.put_env(:k8s_connect, :protect, ["test*"])
     on_exit(fn -> Application.delete_env(:k8s_connect, :protect) end)
     report = assert_sound(examine("app-0", []))
@@ -175,7 +175,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert examine("app-0", yes: true).status == :ok
   end
 
-  test "one of the two rights of a port-forward" do
+  test "one of the two verbs on pods/portforward" do
     report = assert_sound(examine("app-0", as("creator")))
     assert report.status == :warning
     assert Report.code(report) == 4
@@ -210,7 +210,7 @@ defmodule K8sConnect.DoctorClusterTest do
     end
   end
 
-  test "the cookie from the running node takes one more right" do
+  test "the cookie of the running node needs pods/exec" do
     report = assert_sound(examine("app-0", cookie_from: :exec))
     assert %{permissions: :failed, node: :ok, handshake: :failed} = layers(report)
     assert check(report, :permissions, "create pods/exec").status == :failed
@@ -219,13 +219,13 @@ defmodule K8sConnect.DoctorClusterTest do
              "[pods/exec], verbs: [get, create]}  # missing: get, create"
   end
 
-  test "a Secret that may not be read is a warning, and then the connection's failure" do
+  test "a forbidden Secret is a warning" do
     report = assert_sound(examine("hidden-cookie"))
     assert check(report, :permissions, "get secrets not-for-dev").status == :warning
     assert check(report, :permissions, "Role").command =~ "resourceNames: [not-for-dev]"
   end
 
-  test "a pod that does not run, and one that is not there" do
+  test "a pod that is not running, and one that does not exist" do
     check = assert_failed(examine("pending"), :pod, "pod", "is not running: Pending")
     assert check.command == "kubectl describe pod pending -n default --context testcluster"
     assert_failed(examine("no-such-pod"), :pod, "pod", "no such pod")
@@ -233,7 +233,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert check.command == "mix k8s.doctor app-0 -n default --context testcluster -c app"
   end
 
-  test "no epmd, one that is silent, and one that is something else" do
+  test "no epmd, a silent one, and another program on its port" do
     report = examine("no-erlang")
     assert_failed(report, :node, "node", "could not connect to epmd")
     assert check(report, :node, "epmd").fact == "does not run"
@@ -248,7 +248,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert_well_before(report, :node)
   end
 
-  test "distribution that speaks TLS only, for connect as well" do
+  test "distribution over TLS only" do
     await(fn -> check(examine("tls-only"), :node, "epmd").fact =~ "has app" end)
     report = examine("tls-only")
     assert_failed(report, :node, "node", "speaks TLS on port 5555")
@@ -270,7 +270,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert layers(report).handshake == :ok
   end
 
-  test "a cookie that is not the node's" do
+  test "a cookie mismatch" do
     report = examine("wrong-cookie")
     assert_well_before(report, :handshake)
     check = assert_failed(report, :handshake, "connection", "cookie mismatch")
@@ -281,7 +281,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert_failed(examine("no-cookie"), :handshake, "connection", "no cookie in the spec")
   end
 
-  test "the kernel route that is asked for and has no helper" do
+  test "the kernel route without a helper" do
     report = examine("app-0", route: :kernel)
     assert %{handshake: :ok, route: :failed} = layers(assert_sound(report))
     assert check(report, :route, "vm").status == :ok
@@ -289,7 +289,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert check(report, :route, "kernel").command == "mix k8s.helper install"
   end
 
-  test "a helper that works is tried, and nothing is left of it" do
+  test "an installed helper is tested, and nothing is left of it" do
     install_helper()
     on_exit(&remove_helper/0)
     before = left()
@@ -304,7 +304,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert left() == before
   end
 
-  test "a helper that does not work is a warning, as there is the other route" do
+  test "a broken helper is a warning if the vm route is allowed" do
     sudo(
       "install -D -m 755 #{K8sConnect.Helper.Program.built()} #{K8sConnect.Helper.Program.path()}"
     )
@@ -321,7 +321,7 @@ defmodule K8sConnect.DoctorClusterTest do
     def checks, do: [{"broken", :nothing, fn _context -> raise "it broke" end}]
   end
 
-  test "a check that crashes is shown, and the others go on" do
+  test "a check that crashes does not stop the others" do
     layers = List.insert_at(Doctor.layers(), 3, {:broken, Broken})
     report = Doctor.examine("app-0", [], layers)
 
@@ -335,7 +335,7 @@ defmodule K8sConnect.DoctorClusterTest do
     refute text =~ "doctor_cluster_test.exs"
   end
 
-  test "a report for others has no host, user or cookie" do
+  test "a redacted report has no host, user or cookie" do
     text = Report.public(examine("app-0", as("nobody"))) <> Report.public(examine("app-0"))
 
     for word <- ["10.200.0.1", "nobody", "testcluster", cookie(), System.fetch_env!("HOME")],
@@ -346,7 +346,7 @@ defmodule K8sConnect.DoctorClusterTest do
     assert text =~ "app@10.244.1."
   end
 
-  test "JSON is the same tree" do
+  test "the report as JSON" do
     report = examine("app-0")
     file = Path.join(K8sConnect.Tmp.tmp_dir(%{}).tmp_dir, "report.json")
     File.write!(file, Report.json(report))

@@ -42,7 +42,7 @@ defmodule K8sConnect.DoctorTest do
     refute inspect(checks) =~ "s3cret"
   end
 
-  test "what comes from outside moves no cursor, and is not without end" do
+  test "control characters are removed, and long text is cut" do
     finding =
       Check.failed("a\e[2Jb\r\n\u009Bc", <<"d", 0xFF>>, String.duplicate("e", 9_000), "f\ng\e")
 
@@ -53,7 +53,7 @@ defmodule K8sConnect.DoctorTest do
     assert clean.status == :failed
   end
 
-  test "the worst counts, and what was skipped is no fault" do
+  test "the status is the worst one, without skipped checks" do
     worst = fn statuses -> Check.worst(Enum.map(statuses, &%{status: &1})) end
     assert worst.([]) == :ok
     assert worst.([:skipped, :skipped]) == :skipped
@@ -102,7 +102,7 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "a node that does not answer is no error of the check" do
+  test "a node that does not answer is a failure, not a crash" do
     assert {[stuck, lost, later], _context} = Layer.run(Slow, %{requested_target: "app-0"})
     assert %{status: :failed, fact: "timed out after 1 ms: the node did not answer"} = stuck
     assert stuck.command == "mix k8s.doctor app-0"
@@ -178,14 +178,14 @@ defmodule K8sConnect.DoctorTest do
              "mix k8s.doctor app-0 -n shop --context prod --kubeconfig '/a b' --report"
   end
 
-  test "a clock that is off by more than a minute" do
+  test "a clock difference of more than a minute is a warning" do
     assert %{status: :ok} = Cluster.clock_of(900)
     assert %{status: :ok} = Cluster.clock_of(-59_000)
     assert %{status: :warning, fact: "90 s ahead of the API server"} = Cluster.clock_of(90_400)
     assert %{status: :warning, fact: "3600 s behind" <> _rest} = Cluster.clock_of(-3_600_000)
   end
 
-  test "restarts that are many, or a moment ago" do
+  test "many or recent restarts are a warning" do
     pod = %{name: "p", container: "c", restarts: 1, ended: {3600, "Error, exit code 1"}}
 
     assert %{status: :ok, fact: "1, the last 60 min ago (Error" <> _rest} = Pod.restarts_of(pod)
@@ -197,7 +197,7 @@ defmodule K8sConnect.DoctorTest do
     assert command == {:kubectl, ["logs", "p", "-c", "c", "--previous"]}
   end
 
-  test "the versions of Kubernetes on which get is enough for a WebSocket" do
+  test "Kubernetes versions whose WebSockets need only get" do
     for version <- ["v1.34.4", "v1.9.0-eks-1"], do: assert(Permissions.get_is_enough?(version))
 
     for version <- ["v1.35.0", "v1.37.2", "v1.100.0", "v2.0.0", "unknown"],
@@ -211,7 +211,7 @@ defmodule K8sConnect.DoctorTest do
     %{verb: "get", resource: "secrets", name: "app-cookie", allowed: true}
   ]
 
-  test "the Role has all that is needed, and marks what is missing" do
+  test "the Role has all permissions, and comments mark the missing ones" do
     assert Role.yaml(@rights, "dev") == """
            apiVersion: rbac.authorization.k8s.io/v1
            kind: Role
@@ -242,7 +242,7 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "which verb a port-forward and an exec need depends on the server" do
+  test "the required verb of port-forward and exec depends on the version" do
     need = fn resource, may_get?, version ->
       rights =
         for {verb, allowed} <- [{"get", may_get?}, {"create", false}],
@@ -258,7 +258,7 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "what is public has no hosts, users or secrets of anybody" do
+  test "redacted text has no hosts, users or secrets" do
     known = [
       {"api.corp.example", "<server>"},
       {"jo", "<user>"},
@@ -284,7 +284,7 @@ defmodule K8sConnect.DoctorTest do
         do: assert(public.(text) == expected)
   end
 
-  test "a whole report is made public" do
+  test "a report is redacted" do
     check = %{name: "kubeconfig", status: :ok, source: "/x", why: nil, command: nil}
     check = Map.put(check, :fact, "context prod-eu, namespace shop, https://[fd00::1]:6443")
     user = %{check | name: "user", fact: "oidc:jo, groups developers, system:authenticated"}

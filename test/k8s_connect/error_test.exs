@@ -67,7 +67,7 @@ defmodule K8sConnect.ErrorTest do
     assert String.replace(message, "\n", "") =~ ~r/^[[:print:]]*$/u
   end
 
-  test "text from outside may be no UTF-8" do
+  test "text from outside may be invalid UTF-8" do
     error = Error.new(:config, {:unreadable, %{path: "/\xff", problem: "gone"}})
     assert Error.message(error) =~ "gone"
     assert Error.command(error) =~ "ls -l"

@@ -30,13 +30,13 @@ defmodule K8sConnect.OptionsTest do
     kind
   end
 
-  test "takes what is given and defaults the rest" do
+  test "defaults of missing options" do
     options = Options.api(context: "prod", timeout: 5, namespace: nil)
     assert %{context: "prod", timeout_ms: 5, namespace: nil, kubeconfig: nil} = options
     assert %{timeout_ms: 15_000} = Options.api([])
   end
 
-  test "refuses what it does not know" do
+  test "unknown options" do
     assert reason(contxt: "prod") == :unknown_option
     assert reason(:context) == :not_a_keyword
     assert reason([1]) == :not_a_keyword
@@ -50,7 +50,7 @@ defmodule K8sConnect.OptionsTest do
              Options.connect(nil, selector: "a=b")
   end
 
-  test "what only the kernel route has asks for it" do
+  test "sudo and visible imply the kernel route" do
     route = fn options ->
       assert {:ok, %{route: route}} = Options.connect("app-0", options)
       route
@@ -68,14 +68,14 @@ defmodule K8sConnect.OptionsTest do
     assert reason("app-0", sudo: "yes") == :invalid_option
   end
 
-  test "a protocol is one of four" do
+  test "the protocols" do
     assert {:ok, %{target: %{protocol: :auto}}} = Options.connect("app-0", [])
     assert {:ok, %{target: %{protocol: :v4}}} = Options.connect("app-0", protocol: :v4)
 
     assert reason("app-0", protocol: :http) == :invalid_option
   end
 
-  test "a cookie is given by itself or in a file, and is not looked for then" do
+  test "a given cookie replaces the search for one" do
     assert {:ok, %{cookie: cookie, target: %{cookie: :nowhere}}} =
              Options.connect("app-0", cookie: :secret)
 
@@ -92,7 +92,7 @@ defmodule K8sConnect.OptionsTest do
     assert {:no_cookie_file, %{problem: "no such file or directory"}} = error.reason
   end
 
-  test "what is given outdoes the default of what it stands in for" do
+  test "an option replaces the default of an option that it excludes" do
     on_exit(fn ->
       for name <- [:selector, :cookie], do: Application.delete_env(:k8s_connect, name)
     end)
@@ -115,7 +115,7 @@ defmodule K8sConnect.OptionsTest do
     assert size > 255
   end
 
-  test "a wrong cookie is not shown" do
+  test "an invalid cookie is not shown" do
     assert {:error, error} = Options.check("app-0", %{cookie: "my-secret"})
     refute inspect(error) =~ "my-secret"
     assert reason("app-0", %{cookie: "my-secret"}) == :not_a_keyword
@@ -125,14 +125,14 @@ defmodule K8sConnect.OptionsTest do
     assert {:invalid_option, %{option: :cookie}} = error.reason
   end
 
-  test "defaults come from the application's environment, and what is given wins" do
+  test "options replace defaults of the configuration" do
     Application.put_env(:k8s_connect, :namespace, "shop")
     on_exit(fn -> Application.delete_env(:k8s_connect, :namespace) end)
     assert {:ok, %{api: %{namespace: "shop"}}} = Options.connect("app-0", [])
     assert {:ok, %{api: %{namespace: "other"}}} = Options.connect("app-0", namespace: "other")
   end
 
-  test "a name from the configuration is a target with options, and what is given wins" do
+  test "options replace those of a configured target" do
     targets = [prod: [context: "prod", namespace: "shop", target: "sts/app"]]
     Application.put_env(:k8s_connect, :targets, targets)
     on_exit(fn -> Application.delete_env(:k8s_connect, :targets) end)
@@ -151,7 +151,7 @@ defmodule K8sConnect.OptionsTest do
     assert reason([]) == :unknown_configuration
   end
 
-  test "targets and protected contexts of another shape are an error" do
+  test "configured targets and protected contexts have a type" do
     on_exit(fn ->
       for name <- [:targets, :protect], do: Application.delete_env(:k8s_connect, name)
     end)
@@ -176,7 +176,7 @@ defmodule K8sConnect.OptionsTest do
     assert reason([]) == :invalid_option
   end
 
-  test "a login on the terminal has no deadline unless one is given" do
+  test "an interactive login has no default deadline" do
     timeout = fn options ->
       {:ok, checked} = Options.connect("app-0", options)
       checked.connect_timeout
@@ -189,7 +189,7 @@ defmodule K8sConnect.OptionsTest do
     assert reason("app-0", owner: :me) == :invalid_option
   end
 
-  test "refuses values of another kind" do
+  test "values of another type" do
     for value <- [:prod, "", 1, 'prod', "\xff"],
         do: assert(reason(context: value) == :invalid_option)
 

@@ -12,7 +12,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     end
   end
 
-  test "a target, kubectl's letters, and what happens then" do
+  test "targets, kubectl's letters, and modes" do
     assert parse("app-0") == {:ok, {:connect, "app-0", [], :default}}
 
     assert parse("app-0 -n shop -c app") ==
@@ -25,7 +25,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert parse("app-0 --no-wait") == {:ok, {:connect, "app-0", [], :return}}
   end
 
-  test "a command, by a shell or as it is, for one target or several" do
+  test "--exec and -- CMD, with one target or several" do
     assert parse("app-0 --exec 'iex --name me'") ==
              {:ok, {:exec, [{"app-0", []}], ["/bin/sh", "-c", "iex --name me"]}}
 
@@ -56,7 +56,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert {:error, _error, :json} = Options.parse(~w(app-0 --json -- b))
   end
 
-  test "no target is a list" do
+  test "without a target the pods are listed" do
     assert parse("") == {:ok, {:list, []}}
     assert parse("--context prod") == {:ok, {:list, [context: "prod"]}}
   end
@@ -80,7 +80,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     end
   end
 
-  test "a route is one of three, a protocol one of four" do
+  test "routes and protocols" do
     for {word, route} <- [{"auto", :auto}, {"vm", :vm}, {"kernel", :kernel}] do
       assert {:ok, {:connect, "app-0", [route: ^route], :default}} =
                parse("app-0 --route #{word}")
@@ -91,13 +91,13 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert Enum.sort(options) == [sudo: true, visible: true]
   end
 
-  test "results and errors for programs" do
+  test "--json" do
     assert {:ok, {:connect, "app-0", [], :default}, :json} = parse("app-0 --json")
     assert {:error, error, :json} = parse("app-0 --json --frob")
     assert %{stage: :options, kind: :usage, exit_code: 2} = K8sConnect.Error.to_map(error)
   end
 
-  test "what a function would raise is a usage error, in switches" do
+  test "invalid values are usage errors" do
     for {line, part} <- [
           {"app-0 --timeout 0", "invalid value for --timeout: expected a positive number"},
           {"app-0 --sudo --route vm", "--sudo requires --route kernel, got --route vm"},

@@ -21,7 +21,7 @@ defmodule Mix.Tasks.K8s.DoctorTest do
     )
   end
 
-  test "the exit code is the verdict, and there are no colours off a terminal" do
+  test "exit codes, and no colors without a terminal" do
     assert {output, 0} = doctor("app-0")
     assert output =~ ~r/\A✓ Machine\n/
     assert output =~ ~r/\nNo issues found.\n\z/
@@ -40,7 +40,7 @@ defmodule Mix.Tasks.K8s.DoctorTest do
     assert output =~ "mix help k8s.doctor"
   end
 
-  test "--json is JSON and nothing else, --report is a text" do
+  test "--json and --report" do
     assert {output, 0} = doctor("app-0 --json")
     script = "import json, sys; r = json.loads(sys.argv[1]); print(r['status'], len(r['layers']))"
     assert {"ok 7\n", 0} = System.cmd("python3", ["-c", script, output])
@@ -50,7 +50,7 @@ defmodule Mix.Tasks.K8s.DoctorTest do
     refute output =~ "10.200.0.1"
   end
 
-  test "in a BEAM that is a node already, with a name of the other kind" do
+  test "in a node with a short name" do
     code = ~s|Mix.Task.run("k8s.doctor", ["app-0"]); IO.inspect(Node.alive?())|
     words = ["--sname", "short", "-S", "mix", "run", "-e", code]
     assert {output, 0} = run(path("."), "elixir", words, [{"MIX_ENV", "dev"}])

@@ -38,7 +38,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     mount <> group
   end
 
-  test "install says what it does, and does it only when it is told to" do
+  test "install prints its commands, and runs them only with a confirmation" do
     remove_helper()
     assert {output, 2} = helper(["install"])
 
@@ -78,7 +78,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     refute File.exists?(@path)
   end
 
-  test "a folder that others can change is refused" do
+  test "install refuses a folder that others can write to" do
     remove_helper()
     sudo("install -d -m 777 /usr/local/libexec")
     on_exit(fn -> sudo("chmod 755 /usr/local/libexec") end)
@@ -88,7 +88,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     refute File.exists?(@path)
   end
 
-  test "the tools are not looked for in the user's PATH" do
+  test "install does not use the user's PATH" do
     remove_helper()
     directory = Path.join(System.tmp_dir!(), "helper-path-#{System.unique_integer([:positive])}")
     File.mkdir_p!(directory)
@@ -113,7 +113,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     assert output =~ "unknown option --frob"
   end
 
-  describe "status finds out why it does not work" do
+  describe "status" do
     setup do
       install_helper()
       :ok
@@ -149,7 +149,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
       end
     end
 
-    test "another cgroup than that of a login session" do
+    test "a cgroup outside of a login session" do
       assert {output, 1} =
                status_in(
                  "sh -c 'echo $$ > \"$(dirname $(dirname $(dirname #{session()})))/cgroup.procs\"; exec \"$@\"' --"
@@ -168,7 +168,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
       assert output =~ "a user namespace of its own"
     end
 
-    test "no type information of the kernel's" do
+    test "no BTF" do
       assert {output, 1} =
                status_in(
                  "unshare --mount sh -c 'mount -t tmpfs tmpfs /sys/kernel && exec \"$@\"' --"
@@ -221,13 +221,13 @@ defmodule Mix.Tasks.K8s.HelperTest do
       assert output =~ "does not run from a file that is setuid or setgid"
     end
 
-    test "a helper that may not be run" do
+    test "a helper that is not executable for the user" do
       sudo("chmod 750 #{@path}")
       assert {output, 1} = helper(["status"])
       assert output =~ "could not start the helper #{@path}: permission denied"
     end
 
-    test "something else in its place" do
+    test "another program in its place" do
       sudo("printf '#!/bin/sh\\nexit 3\\n' > #{@path}")
       assert {output, 1} = helper(["status"])
       assert output =~ "the helper exited with status 3"

@@ -19,7 +19,7 @@ defmodule Mix.K8sConnect.ReportTest do
     report |> Report.text() |> IO.ANSI.format(false) |> IO.iodata_to_binary()
   end
 
-  test "what is well has no complaint, and one closing line" do
+  test "a report without issues" do
     report =
       report(:ok, [layer(:machine, :ok, [check("Elixir", :ok, "1.14", %{source: "here"})])])
 
@@ -33,7 +33,7 @@ defmodule Mix.K8sConnect.ReportTest do
     assert Report.code(report) == 0
   end
 
-  test "under a failure there is why, and one command" do
+  test "a failure has its cause and a command" do
     failed = check("link", :failed, "none", %{why: "it is down", command: "kubectl get pods"})
     several = check("Role", :warning, "missing", %{why: "so", command: "kubectl apply\na\nEOF"})
     skipped = for name <- ["a", "b"], do: check(name, :skipped, "skipped: no pod")
@@ -76,7 +76,7 @@ defmodule Mix.K8sConnect.ReportTest do
              ~s("command":"kubectl apply\\na\\nEOF")
   end
 
-  test "colours are ANSI's" do
+  test "colors" do
     report = report(:ok, [layer(:machine, :ok, [check("Elixir", :ok, "1.14")])])
     assert report |> Report.text() |> IO.ANSI.format(true) |> IO.iodata_to_binary() =~ "\e[32m✓"
   end
