@@ -77,19 +77,22 @@ defmodule Mix.K8sConnect.Console do
   @spec fail(Error.t(), Options.format() | output()) :: no_return()
   @spec fail(String.t(), 1..255) :: no_return()
   def fail(%Error{} = error, {format, target, options}),
-    do: error |> Error.for_request(target, options) |> fail(format)
+    do: error |> Error.for_request(target, options) |> exit_with(format)
 
-  def fail(%Error{} = error, :text),
-    do: fail(Error.message(error, :cli), Error.exit_code(error))
-
-  def fail(%Error{} = error, :json) do
-    print(%{error: Error.to_map(error)})
-    exit({:shutdown, Error.exit_code(error)})
-  end
+  def fail(%Error{} = error, format), do: exit_with(error, format)
 
   def fail(message, code) do
     say(message)
     exit({:shutdown, code})
+  end
+
+  @spec exit_with(Error.t(), Options.format()) :: no_return()
+  defp exit_with(error, format) do
+    if format == :json,
+      do: print(%{error: Error.to_map(error)}),
+      else: say(Error.message(error, :cli))
+
+    exit({:shutdown, Error.exit_code(error)})
   end
 
   @doc """

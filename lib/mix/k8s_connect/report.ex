@@ -86,7 +86,7 @@ defmodule Mix.K8sConnect.Report do
   @doc """
   The last line of the text.
   """
-  @spec summary(Doctor.report()) :: iodata()
+  @spec summary(Doctor.report()) :: [String.t(), ...]
   def summary(report), do: ["\n", issues(report), "\n"]
 
   defp issues(%{status: :ok}), do: "No issues found."

@@ -75,6 +75,7 @@ defmodule Mix.Tasks.K8s.Doctor do
          do: error |> Error.message(:doctor) |> usage()
   end
 
+  @spec usage(String.t()) :: no_return()
   defp usage(message), do: Console.fail(message <> "\nSee: mix help k8s.doctor", 2)
 
   defp examine(target, options, format) do
