@@ -109,10 +109,14 @@ defmodule K8sConnect do
 
   ## Errors
 
-  `{:error, error}` with a `K8sConnect.Error`.
+  `{:error, error}` with a `K8sConnect.Error`. Raises `ArgumentError` for invalid options and configuration.
   """
   @spec connect(String.t() | nil, keyword()) :: {:ok, Connection.t()} | {:error, Error.t()}
   def connect(target, options \\ []) do
+    target |> do_connect(options) |> Error.for_request(target, options)
+  end
+
+  defp do_connect(target, options) do
     with {:ok, options} <- Options.connect(target, options),
          {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
          :ok <- Protection.check(place.context, options) do
@@ -124,7 +128,7 @@ defmodule K8sConnect do
         nil -> start(options)
         connection -> await_up(connection, options.connect_timeout)
       end
-      |> about(options.target.target)
+      |> Error.for_request(target, place)
     end
   end
 
@@ -142,13 +146,6 @@ defmodule K8sConnect do
         connection.context == place.context and connection.namespace == place.namespace
     end)
   end
-
-  # A right may be one for this pod's Secret only.
-  defp about({:error, %Error{stage: :cluster, reason: {kind, details}} = error}, target)
-       when kind in [:forbidden, :forbidden_both_ways] and target != nil,
-       do: {:error, %{error | reason: {kind, Map.put(details, :target, target)}}}
-
-  defp about(result, _target), do: result
 
   # This context and no other, which may be the current one by now.
   defp confirmed(options, "in-cluster"), do: %{options | confirmed: true}
@@ -194,7 +191,10 @@ defmodule K8sConnect do
   @spec connect_all(String.t() | nil, keyword()) :: {:ok, pid()} | {:error, Error.t()}
   def connect_all(target, options \\ []) do
     {name, options} = Keyword.pop(options, :name)
+    target |> do_connect_all(name, options) |> Error.for_request(target, options)
+  end
 
+  defp do_connect_all(target, name, options) do
     with {:ok, options} <- Options.connect(target, options),
          {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
          :ok <- Protection.check(place.context, options) do
@@ -415,7 +415,11 @@ defmodule K8sConnect do
   """
   @spec exec(Connection.t() | [Connection.t(), ...], [String.t(), ...]) ::
           {:ok, 0..255} | {:error, Error.t()}
-  def exec(connections, command), do: connections |> List.wrap() |> Command.run(command)
+  def exec(connections, command) do
+    [%{pod: pod} = connection | _more] = connections = List.wrap(connections)
+    place = Map.take(connection, [:context, :namespace, :route])
+    connections |> Command.run(command) |> Error.for_request(pod, place)
+  end
 
   @doc """
   The connections, those that are reconnecting included: see their `:state`.
@@ -478,12 +482,22 @@ defmodule K8sConnect do
   ## Errors
 
   `{:error, error}` with a `K8sConnect.Error`; `Exception.message/1` of it says what was tried,
-  what was seen, and what to do next. Needs the verb `list` on `pods` in that namespace.
+  what was seen, and what to do next. Needs the verb `list` on `pods` in that namespace. Raises
+  `ArgumentError` for invalid options and configuration.
   """
   @spec pods(keyword()) :: {:ok, [Pod.t()]} | {:error, Error.t()}
   def pods(options \\ []) do
-    with {:ok, options} <- Options.api(options) do
-      Native.call(:list_pods, [Native.with_environment(options)])
+    api = options |> Options.api() |> Native.with_environment()
+
+    with {:error, _error} = failure <- Native.call(:list_pods, [api]) do
+      failure |> Error.for_request(:pods, resolved(api)) |> Error.for_request(:pods, options)
+    end
+  end
+
+  defp resolved(api) do
+    case Native.call(:resolve, [api]) do
+      {:ok, place} -> place
+      {:error, _error} -> []
     end
   end
 end

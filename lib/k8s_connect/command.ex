@@ -1,13 +1,13 @@
 defmodule K8sConnect.Command do
   @moduledoc false
-  # A command whose connections to pods lead to the listeners of the `:exec` route. The program
-  # `k8s_connect_exec` (native/exec) runs it, on this BEAM's own terminal, under a seccomp filter.
+  # A command whose connections to pods are redirected to the listeners of the `:exec` route. The program
+  # `k8s_connect_exec` (native/exec) runs it on this BEAM's terminal, under a seccomp filter.
   #
   # The command ends with the calling process, with this BEAM, and with any of its connections.
 
   alias K8sConnect.{Connection, Error, Native, Route, Sessions}
 
-  # The words of native/exec.
+  # The failures that native/exec reports.
   @failures Map.new(
               ~w(not_found not_executable no_seccomp nested no_ptrace not_redirected system)a,
               &{Atom.to_string(&1), &1}
@@ -45,7 +45,7 @@ defmodule K8sConnect.Command do
   defp attached(%{node: node, route: route}),
     do: {:error, Error.new(:exec, {:other_route, %{node: node, route: route}})}
 
-  # Where it is gone already the message says so at once.
+  # If the session has ended, the `:DOWN` message comes at once.
   defp monitor(%{node: node, uid: uid}) do
     sessions = for {session, %{node: ^node, uid: ^uid}} <- Sessions.list(), do: session
     Process.monitor(List.first(sessions) || spawn(fn -> :ok end))
@@ -78,8 +78,8 @@ defmodule K8sConnect.Command do
 
   defp await_end(command, ended, monitors, name) do
     receive do
-      {^ended, {:ok, end_}} ->
-        result(end_, name)
+      {^ended, {:ok, outcome}} ->
+        result(outcome, name)
 
       {^ended, {:error, {stage, reason}}} ->
         {:error, Error.new(stage, reason)}
@@ -91,12 +91,12 @@ defmodule K8sConnect.Command do
   end
 
   defp result({:exited, code}, _name), do: {:ok, code}
-  # As a shell tells it.
+  # As in a shell.
   defp result({:signaled, signal}, _name), do: {:ok, 128 + signal}
   defp result(:lost, _name), do: {:error, Error.new(:exec, {:runner_killed, %{}})}
 
-  defp result({:failed, word, problem}, name) do
-    kind = Map.fetch!(@failures, word)
+  defp result({:failed, failure, problem}, name) do
+    kind = Map.fetch!(@failures, failure)
     details = if kind in [:not_found, :not_executable], do: %{command: name}, else: %{}
     {:error, Error.new(:exec, {kind, Map.put(details, :problem, problem)})}
   end
@@ -106,8 +106,8 @@ defmodule K8sConnect.Command do
 
   defp lost(node, _reason), do: Error.new(:connect, {:lost, %{node: node, reason: nil}})
 
-  # What this BEAM has read of its standard input, and will. Its bytes are the command's, whatever they
-  # mean: as latin1 they stay what they are.
+  # The command gets all of this BEAM's standard input, what it has buffered included. As latin1 the bytes stay
+  # what they are.
   defp feed(command) do
     device = Process.group_leader()
     _ = :io.setopts(device, encoding: :latin1)
@@ -126,7 +126,7 @@ defmodule K8sConnect.Command do
   end
 
   @doc false
-  # What an I/O server asks when it has something: all of that is taken.
+  # The I/O server calls this with its input; all of it is taken.
   @spec available(term(), charlist() | :eof) :: tuple()
   def available(_continuation, :eof), do: {:done, :eof, []}
   def available(_continuation, []), do: {:more, []}

@@ -1,7 +1,7 @@
 defmodule K8sConnect.Doctor do
   @moduledoc """
-  Looks at the whole way from this machine to the node in a pod, layer by layer, and says of each
-  what is so, where that is known from, and what to do about what is not as it should be.
+  Checks everything between this machine and the node in a pod, layer by layer. Each check has a fact, its source,
+  and for a problem the cause and a command.
 
       iex> report = K8sConnect.Doctor.examine("app-0", namespace: "shop")
       iex> report.status
@@ -15,18 +15,18 @@ defmodule K8sConnect.Doctor do
   A layer is `%{name: name, title: title, status: status, checks: checks}`; the layers are `:machine`,
   `:cluster`, `:permissions`, `:pod`, `:node`, `:handshake` and `:route`. A check is
 
-      %{name: "clock", status: :warning, fact: "90 s ahead of the API server's", source: "…",
+      %{name: "clock", status: :warning, fact: "90 s ahead of the API server", source: "…",
         why: "…", command: "…"}
 
-  where `:source`, `:why` and `:command` may be `nil`; what `:failed` has all of the last two.
+  where `:source`, `:why` and `:command` may be `nil`. A check that failed has a `:why`.
 
-    * `:ok` - so it should be.
-    * `:warning` - it may be what is wrong, and may be not.
-    * `:failed` - this is wrong.
-    * `:skipped` - not looked at, as something else that it needs is not there; the fact says what.
-    * `:crashed` - the check itself failed, which is a fault of this library.
+    * `:ok` - no problem.
+    * `:warning` - a possible problem.
+    * `:failed` - a problem.
+    * `:skipped` - not checked, because a prerequisite is missing; the fact names it.
+    * `:crashed` - the check itself failed: an internal error of this library.
 
-  The status of a layer, and of the report, is the worst of its parts; what was skipped is no fault.
+  The status of a layer, and of the report, is the worst of its parts. Skipped checks do not count.
   """
 
   alias K8sConnect.Doctor.{Check, Cluster, Handshake, Layer, Machine, Permissions, Pod, Route}
@@ -59,67 +59,78 @@ defmodule K8sConnect.Doctor do
         }
 
   @doc """
-  Examines the way to `target`, which may be `nil`: then the layers from the pod on are left out.
+  Examines the path to `target`. Without a target the layers from the pod on are skipped.
 
-  The options are those of `K8sConnect.connect/2` without `:owner`, `:connect_timeout` and `:progress`. It asks the API
-  server, opens a link to the pod, and connects to the node by each route that there is, for a moment;
-  a connection that is there already is used, and left as it is.
+  The options are those of `K8sConnect.connect/2` without `:owner`. `:progress` is a function that is called with
+  each layer when it is done. The examination sends requests to the API server, opens a port-forward connection to
+  the pod, and connects to the node by each available route. It closes these connections again. An existing
+  connection to the pod is used, and left open.
+
+  Raises `ArgumentError` for invalid options and configuration.
   """
   @spec examine(String.t() | nil, keyword()) :: report()
   def examine(target, options \\ []), do: examine(target, options, @layers)
 
   @doc false
-  # For tests, which put checks of their own between ours.
+  # For tests, which add layers of their own.
   @spec examine(String.t() | nil, keyword(), [{atom(), module()}]) :: report()
   def examine(target, options, layers) do
+    context = context(target, options)
     {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-    # In a process of its own: the link that is opened, and all else, ends with it.
-    Task.await(Task.async(fn -> run(target, options, layers) end), :infinity)
+    # The connections of the examination end with this process.
+    Task.await(Task.async(fn -> run(context, layers) end), :infinity)
   end
 
-  defp run(target, options, layers) do
-    context = context(target, options)
-
-    {layers, context} =
-      Enum.map_reduce(layers, context, fn {name, module}, context ->
-        {checks, context} = Layer.run(module, context)
-        {%{name: name, title: title(name), status: Check.worst(checks), checks: checks}, context}
-      end)
-
-    if context[:ours], do: K8sConnect.disconnect(context.connection)
+  defp run(%{requested_target: target, options: options} = context, layers) do
+    progress = options[:progress] || fn _layer -> :ok end
+    {layers, context} = Enum.map_reduce(layers, context, &run_layer(&1, &2, progress))
+    if context[:opened], do: K8sConnect.disconnect(context.connection)
     %{status: overall(layers), target: target || options[:selector], layers: layers}
+  end
+
+  defp run_layer({name, module}, context, progress) do
+    {checks, context} = Layer.run(module, context)
+    layer = %{name: name, title: title(name), status: Check.worst(checks), checks: checks}
+    progress.(layer)
+    {layer, context}
   end
 
   @doc false
   @spec layers() :: [{atom(), module()}]
   def layers, do: @layers
 
-  # What the checks find out is added to it, under the name of what they give.
+  # Checks add their results to it.
   defp context(target, options) do
+    result = Options.connect(placeholder(target, options), options)
     {target, options} = Options.named(target, options)
-    asked = %{asked: target, options: options}
+    request = %{requested_target: target, options: options}
 
-    case Options.connect(target || "none", Keyword.drop(options, [:selector])) do
-      {:ok, checked} -> Map.merge(asked, wanted(target, options, checked))
-      {:error, error} -> Map.put(asked, :unusable, error)
+    case result do
+      {:ok, checked} -> Map.merge(request, resolve(target, options, checked))
+      {:error, error} -> Map.put(request, :unusable, error)
     end
   end
 
-  defp wanted(target, options, checked) do
+  # A connection needs a target or a selector, an examination does not.
+  defp placeholder(nil, options),
+    do: if(Keyword.keyword?(options) and options[:selector] != nil, do: nil, else: "none")
+
+  defp placeholder(target, _options), do: target
+
+  defp resolve(target, options, checked) do
     labels =
       options[:selector] || (target == nil && Application.get_env(:k8s_connect, :selector)) || nil
 
-    wish = %{checked.target | target: target, labels: labels, trust: false}
-
-    wanted = %{
+    resolved = %{
       api: Native.with_environment(checked.api),
-      wish: wish,
+      # The node is asked for its name even where the pod's spec has one.
+      attach: %{checked.target | target: target, labels: labels, trust: false},
       route: checked.route,
       yes: checked.yes,
       confirm: checked.confirm
     }
 
-    if target || labels, do: Map.put(wanted, :target, target || labels), else: wanted
+    if target || labels, do: Map.put(resolved, :target, target || labels), else: resolved
   end
 
   defp title(name), do: name |> Atom.to_string() |> String.capitalize()

@@ -40,7 +40,7 @@ defmodule K8sConnect.Events do
   @spec lost(Connection.t() | nil, Error.t(), String.t()) :: :ok
   def lost(nil, error, target) do
     telemetry(:reconnecting, %{connection: nil, error: error, target: target})
-    log(:warning, "could not connect to ~ts yet: ~ts", [target, Error.says(error)], nil)
+    log(:warning, "could not connect to ~ts yet: ~ts", [target, Error.summary(error)], nil)
   end
 
   def lost(connection, error, target) do
@@ -63,7 +63,7 @@ defmodule K8sConnect.Events do
     publish(subscribers, {:down, error})
     telemetry(:down, %{connection: connection, error: error, target: target})
 
-    if error, do: log(:error, "~ts: ~ts", [target, Exception.message(error)], connection)
+    if error, do: log(:error, "~ts: ~ts", [target, Error.message(error)], connection)
     :ok
   end
 
@@ -82,7 +82,7 @@ defmodule K8sConnect.Events do
   def cause(%Error{reason: {:lost, %{reason: :net_tick_timeout}}}), do: "net tick timeout"
   def cause(%Error{reason: {:lost, %{reason: :net_kernel_terminated}}}), do: "net_kernel stopped"
   def cause(%Error{reason: {:unreachable, _details}}), do: "API server unreachable"
-  def cause(%Error{} = error), do: Error.says(error)
+  def cause(%Error{} = error), do: Error.summary(error)
 
   defp publish(subscribers, event) do
     for {reference, pid} <- subscribers, do: send(pid, {:k8s_connect, reference, event})

@@ -1,22 +1,22 @@
 defmodule K8sConnect.Helper do
   @moduledoc false
-  # The helper, a port program whose BPF programs redirect this user's connections (native/helper),
-  # and the set of redirects that it is given: all that sessions have claimed.
+  # The helper (native/helper), a port program whose BPF programs redirect this user's connections, and the
+  # redirects that sessions claim.
   #
-  # It is started with the first claim and ended with the last. One that dies, or does not answer, is
-  # started again and given the whole set; after three deaths in a minute the claims are lost, and their
-  # owners get `{:redirects_lost, key, error}`. What a helper held in the kernel has gone with it
-  # each time. A claim that the helper refuses is lost alone; the others stay.
+  # The first claim starts the helper, and the release of the last claim stops it. A helper that exits or does
+  # not answer is restarted with all claims; the kernel has removed the redirects of the old one. After three
+  # exits in a minute the claims are lost, and their owners get `{:redirects_lost, key, error}`. If the helper
+  # refuses one claim, only that claim is lost.
 
   use GenServer
 
   alias K8sConnect.Error
   alias K8sConnect.Helper.Program
 
-  @deaths 3
+  @max_exits 3
   @minute 60_000
 
-  defstruct program: nil, claims: [], deaths: [], error: nil
+  defstruct program: nil, claims: [], exits: [], error: nil
 
   @type redirect :: {address :: String.t(), via :: :inet.port_number()}
 
@@ -24,8 +24,8 @@ defmodule K8sConnect.Helper do
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Redirects the user's connections, until `key` is released or `owner` dies. Of two claims to one
-  address the newer one counts while it lasts. With `sudo` the helper is run by `sudo`.
+  Redirects the user's connections, until `key` is released or `owner` exits. Of two claims to one
+  address the newer one counts. If `sudo` is true, sudo runs the helper.
   """
   @spec claim(term(), pid(), [redirect()], boolean()) :: :ok | {:error, Error.t()}
   def claim(key, owner, redirects, sudo) do
@@ -33,7 +33,7 @@ defmodule K8sConnect.Helper do
   end
 
   @doc """
-  Takes a claim back, and ends the helper with the last one; then nothing is left of either.
+  Releases a claim, and stops the helper with the last one. Returns when the redirects are removed.
   """
   @spec release(term()) :: :ok
   def release(key), do: GenServer.call(__MODULE__, {:release, key}, :infinity)
@@ -45,7 +45,7 @@ defmodule K8sConnect.Helper do
     {:ok, %__MODULE__{}}
   end
 
-  # claims: the newest first; error: why one was last lost
+  # claims: the newest first; error: why the last claim was lost
 
   @impl true
   def handle_call({:claim, key, owner, redirects, sudo}, _from, state) do
@@ -63,11 +63,11 @@ defmodule K8sConnect.Helper do
     {:noreply, Enum.reduce(keys, state, &without(&2, &1))}
   end
 
-  # Otherwise it is words that nobody has asked for, or late ones.
+  # Any other message is a late frame.
   def handle_info(message, state) do
-    case Program.end_of(state.program, message) do
+    case Program.exit_reason(state.program, message) do
       nil -> {:noreply, state}
-      words -> {:noreply, state |> died(death(words)) |> settle()}
+      reason -> {:noreply, state |> exited(exit_error(reason)) |> settle()}
     end
   end
 
@@ -81,8 +81,8 @@ defmodule K8sConnect.Helper do
     if gone == [], do: state, else: settle(state)
   end
 
-  # Makes the kernel have what is claimed, without a helper where that is nothing. A claim that is
-  # `new` does not wait for a second helper where the first does not answer.
+  # Sends all claims to the helper, which runs only while there are claims. A `new` claim fails if the helper
+  # does not answer: its caller does not wait for a second helper.
   defp settle(state, new \\ [])
   defp settle(%{claims: []} = state, _new), do: stop(state)
 
@@ -108,14 +108,14 @@ defmodule K8sConnect.Helper do
         state |> lose(refused(state.claims, error), error) |> settle(new)
 
       {:gone, %Error{reason: {:silent, _details}} = error} ->
-        state |> lose(new, error) |> died(error) |> settle()
+        state |> lose(new, error) |> exited(error) |> settle()
 
       {:gone, error} ->
-        state |> died(error) |> settle(new)
+        state |> exited(error) |> settle(new)
     end
   end
 
-  # The claims that a refusal is about: it names an address or a port, or it is about all of them.
+  # The claims with the address or the port of a refusal; all of them if it names neither.
   defp refused(claims, %Error{reason: {_kind, details}}) do
     named = fn {to, via} ->
       details[:to] == to or details[:via] == via or String.starts_with?(to, "#{details[:to]}:") or
@@ -128,22 +128,22 @@ defmodule K8sConnect.Helper do
     end
   end
 
-  defp died(state, error) do
+  defp exited(state, error) do
     now = System.monotonic_time(:millisecond)
-    deaths = [now | Enum.filter(state.deaths, &(now - &1 < @minute))]
-    state = %{state | program: nil, deaths: deaths}
+    exits = [now | Enum.filter(state.exits, &(now - &1 < @minute))]
+    state = %{state | program: nil, exits: exits}
 
-    if length(deaths) < @deaths,
+    if length(exits) < @max_exits,
       do: state,
-      else: lose(state, state.claims, again(error, length(deaths)))
+      else: lose(state, state.claims, count(error, length(exits)))
   end
 
-  defp death(words), do: Error.new(:helper, {:died, %{words: words, times: 1}})
+  defp exit_error(reason), do: Error.new(:helper, {:exited, %{reason: reason, times: 1}})
 
-  defp again(%Error{reason: {:died, details}}, times),
-    do: Error.new(:helper, {:died, %{details | times: times}})
+  defp count(%Error{reason: {:exited, details}}, times),
+    do: Error.new(:helper, {:exited, %{details | times: times}})
 
-  defp again(error, _times), do: error
+  defp count(error, _times), do: error
 
   defp lose(state, claims, error) do
     for %{key: key, owner: owner, monitor: monitor} <- claims do
@@ -156,6 +156,6 @@ defmodule K8sConnect.Helper do
 
   defp stop(state) do
     if state.program, do: Program.stop(state.program)
-    %{state | program: nil, deaths: []}
+    %{state | program: nil, exits: []}
   end
 end

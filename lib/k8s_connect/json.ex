@@ -1,12 +1,10 @@
 defmodule K8sConnect.JSON do
   @moduledoc false
-  # JSON for programs that read what the commands print: plain data only. There is none in Elixir before
-  # 1.18, nor in OTP before 27.
+  # A JSON encoder for plain data: Elixir before 1.18 and OTP before 27 have none.
 
   @doc """
-  Encodes maps with atoms or strings as keys, lists, strings, atoms, numbers, booleans and `nil`. The keys
-  of a map come out sorted, so that the same term is always the same text. In a string that is not UTF-8,
-  the bytes that are at fault are replaced.
+  Encodes maps with atom or string keys, lists, strings, atoms, numbers, booleans and `nil`. Keys are sorted, so
+  that equal terms give equal text. Invalid UTF-8 is replaced by U+FFFD.
   """
   @spec encode(term()) :: iodata()
   def encode(nil), do: "null"

@@ -1,21 +1,22 @@
 defmodule K8sConnect.Options do
   @moduledoc false
-  # Options of the public functions, checked once and made into the one map that the native side
-  # takes. The environment is read here, at each call: a NIF does not see `System.put_env/2`.
+  # Options of the public functions: checked once, then one map for the native side. A mistake of the
+  # programmer raises `ArgumentError`; what depends on the machine is `{:error, error}`. Environment variables
+  # are read at each call, because a NIF does not see `System.put_env/2`.
 
   alias K8sConnect.Error
 
   @default_timeout 15_000
   @default_connect_timeout 60_000
   @api [:kubeconfig, :context, :namespace, :timeout, :interactive]
-  # Where Kubernetes mounts it in a pod.
+  # Kubernetes mounts it there in a pod.
   @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:owner, :connect_timeout, :reconnect, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
              [:yes, :confirm, :verbose]
-  # What only the configuration has; `:service_account` is for tests.
+  # Keys of the configuration that are no options; `:service_account` is for tests.
   @configuration [:targets, :protect, :net_kernel, :log, :service_account]
   @booleans [:interactive, :sudo, :visible, :yes, :verbose]
   @routes [:auto, :vm, :kernel, :exec]
@@ -48,28 +49,32 @@ defmodule K8sConnect.Options do
         }
 
   @doc """
-  Options of a request to the API server.
+  Options of a request to the API server. Raises `ArgumentError` where `check_api/1` has an error.
   """
-  @spec api(keyword()) :: {:ok, api()} | {:error, Error.t()}
-  def api(options) do
-    with :ok <- check(options, @api), :ok <- check_configuration() do
-      {:ok, defaults() |> Keyword.take(@api) |> Keyword.merge(options) |> to_api()}
-    end
-  end
+  @spec api(keyword()) :: api()
+  def api(options), do: options |> api_options() |> unwrap!() |> to_api()
 
   @doc """
-  Options of a connection. What is not given is taken from the application's environment.
+  The options that `K8sConnect.pods/1` takes.
+  """
+  @spec api_only(keyword()) :: keyword()
+  def api_only(options), do: Keyword.take(options, @api)
+
+  @doc """
+  Checks options of a request to the API server, and the configuration.
+  """
+  @spec check_api(keyword()) :: :ok | {:error, Error.t()}
+  def check_api(options), do: with({:ok, _options} <- api_options(options), do: :ok)
+
+  @doc """
+  Options of a connection, with defaults from the application's environment. Raises `ArgumentError` where
+  `check/2` has an error. A cookie file that cannot be read is `{:error, error}`.
   """
   @spec connect(String.t() | nil, keyword()) :: {:ok, connect()} | {:error, Error.t()}
   def connect(target, options) do
-    with :ok <- check(options, @connect),
-         :ok <- check_configuration(),
-         {target, options} = named(target, options),
-         options = Keyword.merge(defaults(target, options), options),
-         :ok <- check(options, @connect),
-         :ok <- check_target(target, options),
-         :ok <- check_route(options),
-         {:ok, cookie, source} <- cookie(options) do
+    {target, options} = target |> connect_options(options) |> unwrap!()
+
+    with {:ok, cookie, source} <- cookie(options) do
       {:ok,
        %{
          api: to_api(options),
@@ -79,8 +84,8 @@ defmodule K8sConnect.Options do
            container: options[:container],
            node: options[:node],
            port: options[:port],
-           cookie: look_for_cookie(cookie, options),
-           # There the node is the one to ask for its name: nobody connects to it and finds it wrong.
+           cookie: cookie_source(cookie, options),
+           # This VM does not connect on the exec route, so it would not notice a wrong name in the pod's spec.
            trust: options[:route] != :exec,
            verbose: options[:verbose] || false,
            protocol: options[:protocol] || :auto,
@@ -89,7 +94,7 @@ defmodule K8sConnect.Options do
            uid: nil,
            controller: nil
          },
-         # In a function, which no report shows the inside of.
+         # In a function: crash reports do not show what it returns.
          cookie: fn -> cookie end,
          cookie_source: source,
          owner: options[:owner],
@@ -105,7 +110,35 @@ defmodule K8sConnect.Options do
   end
 
   @doc """
-  Replaces the name of a configured target by the target and its options. Options that are given win.
+  Checks a target and options of a connection, and the configuration, without a look at any file.
+  """
+  @spec check(String.t() | nil, keyword()) :: :ok | {:error, Error.t()}
+  def check(target, options),
+    do: with({:ok, _checked} <- connect_options(target, options), do: :ok)
+
+  defp api_options(options) do
+    with :ok <- check_options(options, @api), :ok <- check_configuration() do
+      options = defaults() |> Keyword.take(@api) |> Keyword.merge(options)
+      with :ok <- check_options(options, @api), do: {:ok, options}
+    end
+  end
+
+  defp connect_options(target, options) do
+    with :ok <- check_options(options, @connect),
+         :ok <- check_configuration(),
+         {target, options} = named(target, options),
+         options = Keyword.merge(defaults(target, options), options),
+         :ok <- check_options(options, @connect),
+         :ok <- check_target(target, options),
+         :ok <- check_route(options),
+         do: {:ok, {target, options}}
+  end
+
+  defp unwrap!({:ok, value}), do: value
+  defp unwrap!({:error, error}), do: raise(ArgumentError, Exception.message(error))
+
+  @doc """
+  Replaces a target of the configuration by its `:target` and its options. Given options win.
   """
   @spec named(String.t() | nil, keyword()) :: {String.t() | nil, keyword()}
   def named(nil, options), do: {nil, options}
@@ -123,18 +156,34 @@ defmodule K8sConnect.Options do
     end
   end
 
-  # A misspelled key would silently protect nothing.
+  # With a misspelled `:protect` no context would be protected.
   defp check_configuration do
     known = @connect ++ @configuration
     keys = Keyword.keys(Application.get_all_env(:k8s_connect))
 
     case Enum.find(keys, &(&1 not in known)) do
-      nil -> :ok
+      nil -> check_targets()
       key -> failed(:unknown_configuration, %{key: key, known: Enum.sort(known)})
     end
   end
 
-  # What is given explicitly also outdoes the default of what it stands in for.
+  defp check_targets do
+    targets = Application.get_env(:k8s_connect, :targets, [])
+    patterns = Application.get_env(:k8s_connect, :protect, [])
+
+    cond do
+      not (Keyword.keyword?(targets) and Enum.all?(Keyword.values(targets), &Keyword.keyword?/1)) ->
+        failed(:invalid_configuration, %{key: :targets, expected: "[name: [option: value]]"})
+
+      not (is_list(patterns) and Enum.all?(patterns, &is_binary/1)) ->
+        failed(:invalid_configuration, %{key: :protect, expected: "a list of strings"})
+
+      true ->
+        :ok
+    end
+  end
+
+  # An option also replaces the defaults of options that it excludes.
   defp defaults(target, options) do
     cookie? = Enum.any?([:cookie, :cookie_file, :cookie_from], &(options[&1] != nil))
 
@@ -144,7 +193,7 @@ defmodule K8sConnect.Options do
         do: {option, value}
   end
 
-  # That something is meant is said each time.
+  # A confirmation is for one call.
   defp defaults,
     do: Keyword.take(Application.get_all_env(:k8s_connect), @connect -- [:yes, :confirm])
 
@@ -161,7 +210,7 @@ defmodule K8sConnect.Options do
     }
   end
 
-  # Somebody who logs in takes the time that it takes.
+  # A person who logs in has no time limit.
   defp connect_timeout(options) do
     default = if options[:interactive], do: :infinity, else: @default_connect_timeout
     options[:connect_timeout] || default
@@ -175,14 +224,14 @@ defmodule K8sConnect.Options do
     end
   end
 
-  # On the route :exec the cookie is the command's own business.
-  defp look_for_cookie(cookie, options) do
+  # The command of the exec route has a cookie of its own.
+  defp cookie_source(cookie, options) do
     if cookie != nil or options[:route] == :exec,
       do: :nowhere,
       else: options[:cookie_from] || :spec
   end
 
-  # As the VM reads ~/.erlang.cookie: without the end of the line.
+  # Without the last newline, as the VM reads ~/.erlang.cookie.
   defp read_cookie(file) do
     with {:ok, text} <- File.read(file),
          cookie = String.trim_trailing(text, "\n"),
@@ -193,11 +242,11 @@ defmodule K8sConnect.Options do
         failed(:no_cookie_file, %{file: file, problem: to_string(:file.format_error(reason))})
 
       {size, false} ->
-        failed(:bad_cookie_file, %{file: file, size: size})
+        failed(:invalid_cookie_file, %{file: file, size: size})
     end
   end
 
-  # What only the kernel route has asks for it.
+  # These two options imply the kernel route.
   defp route(options) do
     sudo = options[:sudo] || false
     visible = options[:visible] || false
@@ -224,7 +273,7 @@ defmodule K8sConnect.Options do
   defp check_target(target, options) do
     cond do
       not text?(target) ->
-        failed(:bad_option, %{option: :target, value: target, expected: expected(:target)})
+        failed(:invalid_option, %{option: :target, value: target, expected: expected(:target)})
 
       options[:selector] ->
         failed(:target_and_selector, %{target: target})
@@ -234,7 +283,7 @@ defmodule K8sConnect.Options do
     end
   end
 
-  defp check(options, known) do
+  defp check_options(options, known) do
     if Keyword.keyword?(options),
       do: check_each(options, known),
       else: failed(:not_a_keyword, %{value: kind(options)})
@@ -250,9 +299,9 @@ defmodule K8sConnect.Options do
           nil
 
         true ->
-          failed(:bad_option, %{
+          failed(:invalid_option, %{
             option: option,
-            value: shown(option, value),
+            value: printable_value(option, value),
             expected: expected(option)
           })
       end
@@ -277,7 +326,7 @@ defmodule K8sConnect.Options do
   defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
-  defp expected(:connect_timeout), do: "a positive number of milliseconds, or :infinity"
+  defp expected(:connect_timeout), do: "a positive number of milliseconds or :infinity"
   defp expected(:owner), do: "a local pid"
   defp expected(option) when option in @booleans, do: "true or false"
   defp expected(:route), do: ":auto, :vm, :kernel or :exec"
@@ -286,16 +335,16 @@ defmodule K8sConnect.Options do
   defp expected(:port), do: "a port, from 1 to 65535"
   defp expected(option) when option in [:progress, :confirm], do: "a function of one argument"
   defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
-  defp expected(_text), do: "a string that is not empty"
+  defp expected(_text), do: "a non-empty string"
 
-  # There may be a cookie in it.
+  # The value may contain a cookie, so only its type is shown.
   defp kind(options) when is_list(options), do: "another list"
   defp kind(options) when is_map(options), do: "a map"
   defp kind(_options), do: "something else"
 
-  # A cookie is never shown, not even a wrong one.
-  defp shown(:cookie, _value), do: :something_else
-  defp shown(_option, value), do: value
+  # A cookie is never shown, not even an invalid one.
+  defp printable_value(:cookie, _value), do: :something_else
+  defp printable_value(_option, value), do: value
 
   defp failed(kind, details), do: {:error, Error.new(:options, {kind, details})}
 end

@@ -1,17 +1,17 @@
 defmodule K8sConnect.Pod do
   @moduledoc """
-  A pod, as `kubectl get pods` would know it.
+  A pod, as `kubectl get pods` shows it.
 
-    * `:uid` - another one means another pod, even under the same name.
+    * `:uid` - tells a pod from a later one of the same name.
     * `:phase` - `"Pending"`, `"Running"`, `"Succeeded"`, `"Failed"` or `"Unknown"`.
-    * `:ip` - the pod's IP, `nil` while it has none.
-    * `:beam` - whether it looks like it runs an Erlang node, by its ports and its environment.
-    * `:containers` - those of its spec, in its order, without init containers.
+    * `:ip` - the pod's IP; `nil` until it has one.
+    * `:beam` - whether its ports and environment variables suggest an Erlang node.
+    * `:containers` - the containers of its spec, without init containers.
   """
 
   defmodule Container do
     @moduledoc """
-    A container of a pod; `:ready` is the kubelet's word for it.
+    A container of a pod; `:ready` is its readiness, as the kubelet reports it.
     """
 
     @enforce_keys [:name, :image, :ready]

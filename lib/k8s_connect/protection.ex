@@ -1,12 +1,11 @@
 defmodule K8sConnect.Protection do
   @moduledoc false
-  # `config :k8s_connect, protect: ["prod*"]`: a context that matches is not connected to by accident,
-  # nor by a script that was written for another one.
+  # `config :k8s_connect, protect: ["prod*"]`: a connection to a context that matches has to be confirmed.
 
   alias K8sConnect.{Error, Native}
 
   @doc """
-  Whether a connection to the context may be made: it is not protected, or somebody says so.
+  Allows a connection to a context that is not protected, or whose connection is confirmed.
   """
   @spec check(String.t(), %{
           :yes => boolean(),
@@ -34,7 +33,7 @@ defmodule K8sConnect.Protection do
 
   defp patterns, do: Application.get_env(:k8s_connect, :protect, [])
 
-  # `*` stands for anything, as in a shell; capitals do not protect from a slip.
+  # `*` matches any text, as in a shell; case does not matter.
   defp matches?(pattern, context) do
     parts = pattern |> String.split("*") |> Enum.map_join(".*", &Regex.escape/1)
     Regex.match?(Regex.compile!("\\A#{parts}\\z", "is"), context)

@@ -415,7 +415,9 @@ defmodule K8sConnect.Session do
   defp result({:pod_connection, result}), do: result
   defp result(reason), do: {:died, reason}
 
-  defp error({:error, error}, _data), do: error
+  defp error({:error, error}, %{options: %{target: target, api: api}}),
+    do: Error.for_request(error, target.target, api)
+
   defp error({:exists, %{node: node}}, _data), do: Error.new(:route, {:node_taken, %{node: node}})
 
   defp error(:disconnected, data),

@@ -143,7 +143,7 @@ defmodule K8sConnect.VariantsTest do
     assert {output, 0} = laptop(words.("short-0", "5555"))
     assert output =~ ~s(:"app@short-0")
     assert {output, 1} = laptop(words.("short-0", "5999"))
-    assert output =~ "no Erlang node is at port 5999"
+    assert output =~ "no Erlang node on port 5999"
   end
 
   test "the cookie of the running node needs a right of its own" do

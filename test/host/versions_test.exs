@@ -85,7 +85,7 @@ defmodule K8sConnect.VersionsTest do
     assert {output, 0} = laptop(laptop, ["env", "POD=#{target}", "mix", "run", "-e", @untouched])
 
     if laptop == "25" do
-      assert output =~ "it takes OTP 27.2"
+      assert output =~ "needs OTP 27.2"
       "no: says so"
     else
       assert output =~ "by epmd_module"
@@ -150,7 +150,7 @@ defmodule K8sConnect.VersionsTest do
       line = "#{path("script/cluster")} laptop --otp #{laptop} mix k8s.connect #{@pods[pod]}-0"
       terminal = Terminal.open(line, [@cluster, {"MIX_ENV", "dev"}])
       shown = Terminal.expect(terminal, ~r/iex(\(.*\))?[(\d)]*>/)
-      assert shown =~ "OTP 27 here, 25 there" == told
+      assert shown =~ "This is OTP 27, the node is OTP 25" == told
       Terminal.type(terminal, <<3>>)
       Terminal.expect(terminal, "(a)bort")
       Terminal.type(terminal, "a\r")

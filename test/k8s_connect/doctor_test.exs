@@ -2,7 +2,7 @@ defmodule K8sConnect.DoctorTest do
   # What needs no cluster: how checks run, and what is made of their findings.
   use ExUnit.Case, async: true
 
-  alias K8sConnect.{Doctor, Error}
+  alias K8sConnect.{Doctor, Error, ErrorExamples}
   alias K8sConnect.Doctor.{Check, Cluster, Layer, Permissions, Pod, Redaction, Role}
 
   defmodule Crashing do
@@ -21,7 +21,7 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "a check that crashes is told as that, and the others go on" do
+  test "a check that crashes does not stop the others" do
     {checks, context} = Layer.run(Crashing, %{})
 
     assert Enum.map(checks, &{&1.name, &1.status}) == [
@@ -37,12 +37,12 @@ defmodule K8sConnect.DoctorTest do
 
     assert context == %{api: %{}, library: "here"}
     facts = Enum.map(checks, & &1.fact)
-    assert "the check itself failed: RuntimeError: it broke" in facts
-    assert "not looked at, as the kubeconfig leads to no cluster" in facts
+    assert "the check crashed: RuntimeError: it broke" in facts
+    assert "skipped: the kubeconfig gives no cluster" in facts
     refute inspect(checks) =~ "s3cret"
   end
 
-  test "what comes from outside moves no cursor, and is not without end" do
+  test "control characters are removed, and long text is cut" do
     finding =
       Check.failed("a\e[2Jb\r\n\u009Bc", <<"d", 0xFF>>, String.duplicate("e", 9_000), "f\ng\e")
 
@@ -53,7 +53,7 @@ defmodule K8sConnect.DoctorTest do
     assert clean.status == :failed
   end
 
-  test "the worst counts, and what was skipped is no fault" do
+  test "the status is the worst one, without skipped checks" do
     worst = fn statuses -> Check.worst(Enum.map(statuses, &%{status: &1})) end
     assert worst.([]) == :ok
     assert worst.([:skipped, :skipped]) == :skipped
@@ -63,45 +63,85 @@ defmodule K8sConnect.DoctorTest do
     assert worst.([:crashed, :failed]) == :crashed
   end
 
-  test "options that cannot be used are the first thing that is told" do
-    report = Doctor.examine("app-0", port: 0)
+  test "a cookie file that cannot be read skips all later layers" do
+    report = Doctor.examine("app-0", cookie_file: "/does/not/exist")
     assert report.status == :failed
     [machine | others] = report.layers
     assert machine.status == :failed
+    assert [check] = for(%{name: "options"} = c <- machine.checks, do: c)
 
-    assert [%{command: "mix help k8s.doctor"} = check] =
-             for(%{name: "options"} = c <- machine.checks, do: c)
+    assert check.why ==
+             "could not read the cookie file /does/not/exist: no such file or directory"
 
-    assert check.why =~ "option :port"
+    assert check.command == "ls -l /does/not/exist"
     assert Enum.all?(others, &(&1.status == :skipped))
 
     for layer <- others,
         check <- layer.checks,
-        do: assert(check.fact =~ "the options cannot be used")
+        do: assert(check.fact == "skipped: the options cannot be used")
   end
 
-  test "a failure has its reason and one command" do
-    context = %{asked: "app-0", options: [namespace: "shop"], wish: %{cookie: :spec}}
+  test "invalid options raise" do
+    assert_raise ArgumentError, ~r/option :port: expected a port/, fn ->
+      Doctor.examine("app-0", port: 0)
+    end
+
+    assert_raise ArgumentError, ~r/unknown option :prot/, fn -> Doctor.examine(nil, prot: 1) end
+  end
+
+  defmodule Slow do
+    import K8sConnect.Doctor.Check
+    alias K8sConnect.Doctor.Handshake
+
+    def checks do
+      [
+        {"stuck", :nothing, fn _ -> Handshake.call(node(), :timer, :sleep, [:infinity], 1) end},
+        {"lost", :nothing, fn _ -> Handshake.call(:nowhere@nohost, :erlang, :node, [], 99) end},
+        {"after", :nothing, fn _ -> ok("fine") end}
+      ]
+    end
+  end
+
+  test "a node that does not answer is a failure, not a crash" do
+    assert {[stuck, lost, later], _context} = Layer.run(Slow, %{requested_target: "app-0"})
+    assert %{status: :failed, fact: "timed out after 1 ms: the node did not answer"} = stuck
+    assert stuck.command == "mix k8s.doctor app-0"
+    assert %{status: :failed, fact: "lost the connection to nowhere@nohost" <> _rest} = lost
+    assert later.status == :ok
+  end
+
+  test "each layer is reported when it is done" do
+    test = self()
+    layers = [first: Slow, second: Crashing]
+
+    Doctor.examine("app-0", [progress: &send(test, {:layer, &1.name, &1.status})], layers)
+    |> then(&assert Enum.map(&1.layers, fn layer -> layer.name end) == [:first, :second])
+
+    assert_received {:layer, :first, :failed}
+    assert_received {:layer, :second, :crashed}
+  end
+
+  test "a failure has the message and the advice of the error, and its command" do
+    context = %{requested_target: "app-0", options: [namespace: "shop"]}
 
     for {stage, reason, why, command} <- [
           {:cluster, {:unreachable, %{server: "https://s", problem: "refused"}},
-           "could not reach the API server https://s: refused. Is the cluster up, and a VPN needed?",
+           "could not connect to the API server https://s: refused. Is the cluster up? Does it need a VPN?",
            "kubectl cluster-info"},
-          {:config, {:not_found, %{tried: ["/a"]}}, "found no kubeconfig: there is no file /a",
-           "export KUBECONFIG=/path/to/kubeconfig"},
+          {:config, {:not_found, %{tried: ["/a"]}}, "missing kubeconfig: no such file: /a",
+           "mix k8s.doctor app-0 -n shop --kubeconfig PATH"},
           {:node, {:several_nodes, %{pod: "p", namespace: "n", known: ["a", "b"]}},
-           "there are several nodes in pod \"p\": a, b. Choose one with the option :node",
-           "mix k8s.doctor app-0 -n shop --node a"},
+           "could not choose a node: pod \"p\" has several: a, b",
+           "mix k8s.doctor app-0 -n n --node a"},
           {:target, {:no_container, %{container: "c", known: ["a"]}},
-           "the pod has no container \"c\". There are: a",
-           "mix k8s.doctor app-0 -n shop --container a"},
-          {:node, {:port_refused, %{pod: "p", namespace: "n", node: "a", port: 1, message: "no"}},
-           "node \"a\" is registered with port 1, and nothing takes a connection there on the " <>
-             "pod's loopback (no). It listens on the pod's IP only: take inet_dist_use_interface out of " <>
-             "its vm.args, or set it to {0,0,0,0}", "kubectl exec -it p -n n -- ss -ltn"},
+           "no such container: \"c\". The pod has a", "mix k8s.doctor app-0 -n shop -c a"},
+          {:cluster,
+           {:forbidden, %{verb: "get", resource: "pods", namespace: "n", message: "no"}},
+           "permission denied: could not get pods in namespace \"n\" (403): no. Is it the right namespace?",
+           "kubectl auth can-i get pods -n n"},
           {:cookie, {:not_there, %{pod: "p", problem: "no sh"}},
-           "could not read the cookie from the running node in pod \"p\": no sh. It takes a container " <>
-             "with sh and sed, and the rights of the node's user there",
+           "could not read the cookie from the running node in pod \"p\": no sh. This needs sh and sed in the " <>
+             "container, as the user of the node",
            "mix k8s.doctor app-0 -n shop --cookie-file PATH"}
         ] do
       finding = Check.failure("fact", Error.new(stage, reason), context)
@@ -109,37 +149,55 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "a command of kubectl is about the same cluster" do
-    context = %{asked: "app-0", options: [kubeconfig: "/a b", context: "prod"]}
-    about = fn command -> Check.about(Check.failed("f", nil, "w", command), context).command end
-    assert about.("kubectl get pods") == "kubectl --kubeconfig '/a b' --context prod get pods"
-    assert about.("kubectl get pods --context x") == "kubectl get pods --context x"
-    assert about.("kubectl apply <<'EOF'\nEOF") == "kubectl apply <<'EOF'\nEOF"
-    assert about.("mix k8s.helper status") == "mix k8s.helper status"
-    assert Check.again(context) == "mix k8s.doctor app-0 --kubeconfig '/a b' --context prod"
+  test "every error has a cause, and its command is not one of mix k8s.connect" do
+    context = %{requested_target: "app-0", options: [namespace: "shop"]}
+
+    for {stage, kind, details} <- ErrorExamples.all(), {stage, kind} != {:exec, :nested} do
+      finding = Check.failure("x", Error.new(stage, {kind, details}), context)
+      assert String.length(finding.why) > 15
+      refute finding.why =~ "K8sConnect.connect"
+      refute finding.command && finding.command =~ "mix k8s.connect"
+    end
   end
 
-  test "a clock that is off by more than a minute" do
+  test "a command is about the examined cluster" do
+    context = %{
+      requested_target: "app-0",
+      options: [kubeconfig: "/a b", context: "given"],
+      access: %{context: "prod", namespace: "shop"}
+    }
+
+    render = &Check.render(Check.failed("f", nil, "w", &1), context).command
+
+    assert render.({:kubectl, ["get", "pods"]}) ==
+             "kubectl get pods -n shop --context prod --kubeconfig '/a b'"
+
+    assert render.({:mix, "k8s.helper", ["status"]}) == "mix k8s.helper status"
+
+    assert render.({:mix, "k8s.doctor", [report: true]}) ==
+             "mix k8s.doctor app-0 -n shop --context prod --kubeconfig '/a b' --report"
+  end
+
+  test "a clock difference of more than a minute is a warning" do
     assert %{status: :ok} = Cluster.clock_of(900)
     assert %{status: :ok} = Cluster.clock_of(-59_000)
-    assert %{status: :warning, fact: "90 s ahead of the API server's"} = Cluster.clock_of(90_400)
+    assert %{status: :warning, fact: "90 s ahead of the API server"} = Cluster.clock_of(90_400)
     assert %{status: :warning, fact: "3600 s behind" <> _rest} = Cluster.clock_of(-3_600_000)
   end
 
-  test "restarts that are many, or a moment ago" do
+  test "many or recent restarts are a warning" do
     pod = %{name: "p", container: "c", restarts: 1, ended: {3600, "Error, exit code 1"}}
 
-    assert %{status: :ok, fact: "1, the last 60 min ago (Error" <> _rest} =
-             Pod.restarts_of(pod, "n")
+    assert %{status: :ok, fact: "1, the last 60 min ago (Error" <> _rest} = Pod.restarts_of(pod)
 
-    assert %{status: :ok} = Pod.restarts_of(%{pod | restarts: 0, ended: nil}, "n")
-    assert %{status: :warning} = Pod.restarts_of(%{pod | restarts: 6}, "n")
+    assert %{status: :ok} = Pod.restarts_of(%{pod | restarts: 0, ended: nil})
+    assert %{status: :warning} = Pod.restarts_of(%{pod | restarts: 6})
     recent = %{pod | ended: {30, "OOMKilled, exit code 137"}}
-    assert %{status: :warning, command: command} = Pod.restarts_of(recent, "n")
-    assert command == "kubectl logs p -n n -c c --previous"
+    assert %{status: :warning, command: command} = Pod.restarts_of(recent)
+    assert command == {:kubectl, ["logs", "p", "-c", "c", "--previous"]}
   end
 
-  test "the versions of Kubernetes on which get is enough for a WebSocket" do
+  test "Kubernetes versions whose WebSockets need only get" do
     for version <- ["v1.34.4", "v1.9.0-eks-1"], do: assert(Permissions.get_is_enough?(version))
 
     for version <- ["v1.35.0", "v1.37.2", "v1.100.0", "v2.0.0", "unknown"],
@@ -153,7 +211,7 @@ defmodule K8sConnect.DoctorTest do
     %{verb: "get", resource: "secrets", name: "app-cookie", allowed: true}
   ]
 
-  test "the Role has all that is needed, and marks what is missing" do
+  test "the Role has all permissions, and comments mark the missing ones" do
     assert Role.yaml(@rights, "dev") == """
            apiVersion: rbac.authorization.k8s.io/v1
            kind: Role
@@ -184,7 +242,7 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "which verb a port-forward and an exec need depends on the server" do
+  test "the required verb of port-forward and exec depends on the version" do
     need = fn resource, may_get?, version ->
       rights =
         for {verb, allowed} <- [{"get", may_get?}, {"create", false}],
@@ -200,7 +258,7 @@ defmodule K8sConnect.DoctorTest do
     end
   end
 
-  test "what is public has no hosts, users or secrets of anybody" do
+  test "redacted text has no hosts, users or secrets" do
     known = [
       {"api.corp.example", "<server>"},
       {"jo", "<user>"},
@@ -226,10 +284,10 @@ defmodule K8sConnect.DoctorTest do
         do: assert(public.(text) == expected)
   end
 
-  test "a whole report is made public" do
+  test "a report is redacted" do
     check = %{name: "kubeconfig", status: :ok, source: "/x", why: nil, command: nil}
     check = Map.put(check, :fact, "context prod-eu, namespace shop, https://[fd00::1]:6443")
-    user = %{check | name: "user", fact: "oidc:jo, in developers, system:authenticated"}
+    user = %{check | name: "user", fact: "oidc:jo, groups developers, system:authenticated"}
 
     seen = %{
       check

@@ -1,145 +1,15 @@
 defmodule K8sConnect.FailuresTest do
-  # Every kind of failure in the catalogue, by breaking the real thing, from the laptop as `dev`. What takes
-  # more than that is broken in another test, which is named here; what cannot be met has its reason.
+  # Causes every failure of the catalogue with the real thing, on the laptop as `dev`. `K8sConnect.Failures` names
+  # the tests of the others.
   # Not async: it changes the application's environment.
   use ExUnit.Case, async: false
 
   import K8sConnect.Tmp
 
-  alias K8sConnect.Error
-  alias K8sConnect.Error.Catalogue
-  alias Mix.K8sConnect.Options
+  alias K8sConnect.{Error, ErrorExamples, Failures, Options}
 
   @moduletag :cluster
   @moduletag timeout: 120_000
-
-  @start "native/helper/tests/kernel/machines.rs"
-  @listener "native/helper/tests/kernel/listener.rs"
-  @protocol "native/helper/tests/kernel/protocol.rs"
-  @limits "native/helper/tests/kernel/limits.rs"
-  @kernel "test/k8s_connect/kernel_route_test.exs"
-  @helper "test/mix/helper_task_test.exs"
-  @command "test/mix/connect_task_test.exs"
-  @cancel "test/k8s_connect/cancel_test.exs"
-  @variants "test/host/variants_test.exs"
-  @faults "test/host/faults_test.exs"
-  @exec "test/mix/exec_test.exs"
-  @runner "native/exec/tests/life.rs"
-
-  # Real plugins, proxies, gateways and servers of other kinds, each with a test of its own.
-  @logins "test/k8s_connect/login_test.exs"
-  @plugins "test/k8s_connect/plugin_test.exs"
-  @proxies "test/k8s_connect/proxy_test.exs"
-  @gateways "test/k8s_connect/protocol_test.exs"
-
-  # Where it is broken, and what that test looks for.
-  @elsewhere %{
-    {:config, :bad_proxy} => {@proxies, ":bad_proxy"},
-    {:config, :bad_service_account} => {@logins, ":bad_service_account"},
-    {:cluster, :plugin_not_found} => {@plugins, ":plugin_not_found"},
-    {:cluster, :plugin_not_started} => {@plugins, ":plugin_not_started"},
-    {:cluster, :plugin_failed} => {@plugins, ":plugin_failed"},
-    {:cluster, :plugin_too_slow} => {@plugins, ":plugin_too_slow"},
-    {:cluster, :plugin_rubbish} => {@plugins, ":plugin_rubbish"},
-    {:cluster, :plugin_version} => {@plugins, ":plugin_version"},
-    {:cluster, :plugin_needs_terminal} => {@plugins, ":plugin_needs_terminal"},
-    {:cluster, :plugin_empty} => {@plugins, ":plugin_empty"},
-    {:cluster, :token_file} => {@logins, ":token_file"},
-    {:cluster, :oidc} => {@logins, ":oidc"},
-    {:cluster, :proxy_unreachable} => {@proxies, ":proxy_unreachable"},
-    {:cluster, :proxy_login} => {@proxies, ":proxy_login"},
-    {:cluster, :proxy_refused} => {@proxies, ":proxy_refused"},
-    {:cluster, :proxy_cannot_reach} => {@proxies, ":proxy_cannot_reach"},
-    {:cluster, :not_a_proxy} => {@proxies, ":not_a_proxy"},
-    {:cluster, :timed_out_by_proxy} => {@proxies, ":timed_out_by_proxy"},
-    {:cluster, :server_certificate_not_yet_valid} =>
-      {@logins, ":server_certificate_not_yet_valid"},
-    {:cluster, :server_certificate_expired} => {@logins, ":server_certificate_expired"},
-    # By a server that only says so: a real one has one request of everybody's run, however few it may.
-    {:cluster, :too_many_requests} => {@logins, ":too_many_requests"},
-    {:cluster, :hung_up} => {@logins, ":hung_up"},
-    {:cluster, :forbidden_both_ways} => {@gateways, ":forbidden_both_ways"},
-    {:cluster, :no_upgrade} => {@gateways, ":no_upgrade"},
-    {:target, :replaced} => {@faults, "was replaced by another"},
-    {:cookie, :not_there} => {@variants, "could not read the cookie from the running node"},
-    {:helper, :not_installed} => {@kernel, ":not_installed"},
-    {:helper, :not_started} => {@helper, "could not start the helper"},
-    {:helper, :no_sudo} => {@kernel, ":no_sudo"},
-    {:helper, :sudo} => {@kernel, ":sudo"},
-    {:helper, :died} => {@helper, "the helper has ended"},
-    {:helper, :silent} => {@kernel, ":silent"},
-    {:helper, :wrong_version} => {@protocol, "wrong_version"},
-    {:helper, :set_uid} => {@start, "set_uid"},
-    {:helper, :no_caller} => {@helper, "cannot tell for which user"},
-    {:helper, :no_capability} => {@kernel, ":no_capability"},
-    {:helper, :no_new_privs} => {@helper, "no_new_privs is set"},
-    {:helper, :nosuid} => {@helper, "mounted nosuid"},
-    {:helper, :no_cgroup2} => {@helper, "no cgroup2 file system"},
-    {:helper, :no_user_slice} => {@helper, "not in /user.slice/user-4200.slice"},
-    {:helper, :no_btf} => {@helper, "type information has no"},
-    {:helper, :exclusive_program} => {@start, "exclusive_program"},
-    {:helper, :would_hide} => {@start, "would_hide"},
-    {:helper, :too_many} => {@limits, "too_many"},
-    {:helper, :not_led} => {@start, "not_led"},
-    {:helper, :no_such_process} => {@protocol, "no_such_process"},
-    {:helper, :bad_destination} => {@kernel, ":bad_destination"},
-    {:helper, :low_port} => {@kernel, ":low_port"},
-    {:helper, :no_listener} => {@listener, "no_listener"},
-    {:helper, :foreign_listener} => {@listener, "foreign_listener"},
-    {:helper, :no_hello} => {@protocol, "no_hello"},
-    {:helper, :second_hello} => {@protocol, "second_hello"},
-    {:route, :name_kind} => {@kernel, ":name_kind"},
-    {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
-    {:route, :blocked} => {@helper, "the connection does not arrive"},
-    {:options, :bad_configuration} => {@command, "could not read config/runtime.exs"},
-    {:options, :unknown_configuration} => {@command, "unknown key"},
-    {:options, :remsh_in_iex} => {@command, "--remsh cannot be used"},
-    {:route, :own_name} => {@cancel, ":own_name"},
-    {:route, :net_kernel_busy} => {@cancel, ":net_kernel_busy"},
-    {:connect, :timeout} => {@cancel, ":timeout"},
-    {:connect, :lost} => {@faults, "lost the connection"},
-    {:exec, :not_found} => {@exec, "could not run no-such-command"},
-    {:exec, :not_executable} => {@exec, "could not run /etc/passwd"},
-    {:exec, :nested} => {@exec, "supervised by seccomp already"},
-    {:exec, :link_closed} => {@exec, "lost the connection to app@"},
-    {:exec, :runner_killed} => {@exec, "the program that runs the command was killed"},
-    {:exec, :no_seccomp} => {@runner, "no_seccomp"},
-    {:exec, :no_ptrace} => {@runner, "no_ptrace"},
-    {:remote, :raised} => {@command, "and this came of it"},
-    {:remote, :no_elixir} => {@variants, "has no Elixir"},
-    {:remote, :no_iex} => {@variants, "has no IEx"}
-  }
-
-  @unmet %{
-    "only a fault of the library's own leads to it" => [
-      native: :task_died,
-      route: :job_failed,
-      helper: :unreadable,
-      helper: :too_many_redirects,
-      helper: :twice,
-      helper: :malformed,
-      helper: :too_long,
-      helper: :empty
-    ],
-    "the options do not let it come to that, code inside of the library does" => [
-      route: :always_hidden
-    ],
-    "it is another system, or a machine without what every one has" => [
-      route: :linux_only,
-      helper: :no_bpf,
-      exec: :linux_only,
-      exec: :not_redirected,
-      exec: :system,
-      exec: :no_runner,
-      helper: :kernel,
-      outlet: :no_socket,
-      outlet: :no_listener,
-      outlet: :no_pod_address,
-      outlet: :target_is_server,
-      route: :no_distribution,
-      remote: :no_shell
-    ]
-  }
 
   setup :tmp_dir
 
@@ -150,10 +20,10 @@ defmodule K8sConnect.FailuresTest do
     end)
   end
 
-  @kinds Catalogue.examples() |> Enum.map(fn {stage, kind, _} -> {stage, kind} end) |> Enum.uniq()
-  @unmet_kinds @unmet |> Map.values() |> Enum.concat()
+  @kinds ErrorExamples.all() |> Enum.map(fn {stage, kind, _} -> {stage, kind} end) |> Enum.uniq()
+  @untested Failures.untested() |> Map.values() |> Enum.concat()
 
-  for {stage, kind} <- @kinds -- (Map.keys(@elsewhere) ++ @unmet_kinds) do
+  for {stage, kind} <- @kinds -- (Map.keys(Failures.elsewhere()) ++ @untested) do
     test "#{stage} #{kind}", %{tmp_dir: directory} do
       assert {:error, %Error{} = error} = failure(unquote(stage), unquote(kind), directory)
       assert {error.stage, elem(error.reason, 0)} == {unquote(stage), unquote(kind)}
@@ -161,39 +31,53 @@ defmodule K8sConnect.FailuresTest do
     end
   end
 
-  test "what is broken elsewhere is" do
-    for {{stage, kind}, {file, text}} <- @elsewhere do
-      assert {stage, kind} in @kinds
-      assert File.read!(file) =~ text, "#{stage} #{kind}: no #{inspect(text)} in #{file}"
+  # The details of the example, and a message without Elixir or Rust terms.
+  defp check(%Error{reason: {kind, details}, stage: stage} = error) do
+    examples = for {^stage, ^kind, example} <- ErrorExamples.all(), do: Map.keys(example)
+    assert Map.keys(details) in examples
+
+    for message <- [Exception.message(error), Error.message(error, :cli)] do
+      refute message =~ ~r/\e|%\{|%[A-Z]\w+\{|#(PID|Reference|Function)<|\*\* \(|Err\(|\.rs:/
+      assert String.length(message) < 1500
     end
+
+    assert String.length(Error.summary(error)) > 10
+    command = Error.command(error)
+    if command, do: assert(String.ends_with?(Error.message(error, :cli), ": " <> command))
+    if stage not in [:options, :native, :config, :exec], do: assert_located(error, command)
   end
 
-  # For a program it has what the catalogue says that it has; for a person it is a sentence, and no term of ours.
-  defp check(%Error{reason: {kind, details}, stage: stage} = error) do
-    examples = for {^stage, ^kind, example} <- Catalogue.examples(), do: Map.keys(example)
-    assert Map.keys(details) in examples
-    message = Exception.message(error)
-    refute message =~ ~r/\e|%\{|%[A-Z]\w+\{|#(PID|Reference|Function)<|\*\* \(|Err\(|\.rs:/
-    assert String.length(message) < 1500
-    {says, next} = Catalogue.entry(stage, kind, details)
-    assert message =~ Error.says(error) and String.length(says) > 10
-    if is_tuple(next), do: assert(String.ends_with?(message, ": " <> Error.command(error)))
+  # A suggested command is about the cluster of the failure.
+  defp assert_located(error, command) do
+    options = error.request.options
+    assert is_binary(options[:context]) and is_binary(options[:namespace])
+
+    if command =~ ~r/^(kubectl|mix k8s\.(connect|doctor)) /,
+      do: assert(command =~ "--context #{options[:context]}")
+
+    if kubeconfig = command =~ ~r/^(kubectl|mix k8s\.(connect|doctor)) / && options[:kubeconfig],
+      do: assert(command =~ "--kubeconfig #{kubeconfig}")
   end
 
   # Options
 
-  defp failure(:options, :not_a_keyword, _), do: K8sConnect.connect("app-0", %{route: :vm})
-  defp failure(:options, :unknown_option, _), do: K8sConnect.connect("app-0", namspace: "x")
-  defp failure(:options, :bad_option, _), do: K8sConnect.connect("app-0", timeout: 0)
-  defp failure(:options, :no_target, _), do: K8sConnect.connect(nil)
+  defp failure(:options, :not_a_keyword, _), do: Options.check("app-0", %{route: :vm})
+  defp failure(:options, :unknown_option, _), do: Options.check("app-0", namspace: "x")
+  defp failure(:options, :invalid_option, _), do: Options.check("app-0", timeout: 0)
+  defp failure(:options, :no_target, _), do: Options.check(nil, [])
+
+  defp failure(:options, :invalid_configuration, _) do
+    Application.put_env(:k8s_connect, :protect, "prod*")
+    Options.check("app-0", [])
+  end
 
   defp failure(:options, :target_and_selector, _),
-    do: K8sConnect.connect("app-0", selector: "a=b")
+    do: Options.check("app-0", selector: "a=b")
 
   defp failure(:options, :no_cookie_file, directory),
     do: K8sConnect.connect("app-0", cookie_file: Path.join(directory, "none"))
 
-  defp failure(:options, :bad_cookie_file, directory) do
+  defp failure(:options, :invalid_cookie_file, directory) do
     File.write!(Path.join(directory, "cookie"), "")
     K8sConnect.connect("app-0", cookie_file: Path.join(directory, "cookie"))
   end
@@ -203,10 +87,10 @@ defmodule K8sConnect.FailuresTest do
          do: K8sConnect.exec(connection, ["true"])
   end
 
-  defp failure(:options, :kernel_only, _), do: K8sConnect.connect("app-0", route: :vm, sudo: true)
+  defp failure(:options, :kernel_only, _), do: Options.check("app-0", route: :vm, sudo: true)
 
-  defp failure(:options, :bad_words, _) do
-    {:error, error, :text} = Options.parse(["app-0", "--frob"])
+  defp failure(:options, :usage, _) do
+    {:error, error, :text} = Mix.K8sConnect.Options.parse(["app-0", "--frob"])
     {:error, error}
   end
 

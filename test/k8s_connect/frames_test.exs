@@ -6,7 +6,7 @@ defmodule K8sConnect.FramesTest do
 
   defp read(frame), do: Native.start(:read_frame, [frame])
 
-  test "requests are what the helper reads" do
+  test "requests" do
     assert Native.start(:hello_frame, [77]) == ~s({"hello":{"major":2,"minor":0,"pid":77}})
 
     assert Native.start(:apply_frame, [
@@ -33,7 +33,7 @@ defmodule K8sConnect.FramesTest do
     assert read(~s({"stopped":{"id":5}})) == {:stopped, 5, %{}}
   end
 
-  test "what is no answer is none, and breaks nothing" do
+  test "invalid frames" do
     for junk <- ["", "{}", "[1]", <<255, 0>>, ~s({"applied":{}}), String.duplicate("[", 100_000)] do
       assert {:unreadable, problem} = read(junk)
       assert is_binary(problem)

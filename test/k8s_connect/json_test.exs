@@ -20,7 +20,7 @@ defmodule K8sConnect.JSONTest do
         do: assert(encode(term) == text)
   end
 
-  test "text of any kind" do
+  test "strings" do
     assert encode(~s(a"b\\c\n)) == ~S("a\"b\\c\n")
     assert encode("\e[0m\0\t") == ~S("\u001B[0m\u0000\u0009")
     assert encode("bücher 🙂 \u2028") == ~s("bücher 🙂 \u2028")

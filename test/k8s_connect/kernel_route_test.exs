@@ -375,8 +375,8 @@ defmodule K8sConnect.KernelRouteTest do
           await(fn -> K8sConnect.connections() == [] end)
         end)
 
-      assert log =~ "lost #{connection.node}: the helper has ended 3 times"
-      assert log =~ "it was ended by signal 9"
+      assert log =~ "lost #{connection.node}: the helper failed 3 times"
+      assert log =~ "was killed by signal 9"
       assert helpers() == []
     end
 

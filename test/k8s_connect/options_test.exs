@@ -4,32 +4,53 @@ defmodule K8sConnect.OptionsTest do
 
   alias K8sConnect.{Error, Options}
 
+  # The same mistake raises where a program calls, and is an error where a command line is checked.
   defp reason(options) do
-    assert {:error, %Error{stage: :options, reason: {kind, _details}}} = Options.api(options)
+    assert {:error, %Error{stage: :options, reason: {kind, _details}} = error} =
+             Options.check_api(options)
+
+    assert_raise ArgumentError, Exception.message(error), fn -> Options.api(options) end
+    assert_raise ArgumentError, Exception.message(error), fn -> K8sConnect.pods(options) end
     kind
   end
 
-  test "takes what is given and defaults the rest" do
-    assert {:ok, options} = Options.api(context: "prod", timeout: 5, namespace: nil)
-    assert %{context: "prod", timeout_ms: 5, namespace: nil, kubeconfig: nil} = options
-    assert {:ok, %{timeout_ms: 15_000}} = Options.api([])
+  defp reason(target, options) do
+    assert {:error, %Error{stage: :options, reason: {kind, _details}} = error} =
+             Options.check(target, options)
+
+    message = Exception.message(error)
+    assert_raise ArgumentError, message, fn -> Options.connect(target, options) end
+    assert_raise ArgumentError, message, fn -> K8sConnect.connect(target, options) end
+
+    # An examination needs no target.
+    if kind != :no_target,
+      do:
+        assert_raise(ArgumentError, message, fn -> K8sConnect.Doctor.examine(target, options) end)
+
+    kind
   end
 
-  test "refuses what it does not know" do
+  test "defaults of missing options" do
+    options = Options.api(context: "prod", timeout: 5, namespace: nil)
+    assert %{context: "prod", timeout_ms: 5, namespace: nil, kubeconfig: nil} = options
+    assert %{timeout_ms: 15_000} = Options.api([])
+  end
+
+  test "unknown options" do
     assert reason(contxt: "prod") == :unknown_option
     assert reason(:context) == :not_a_keyword
     assert reason([1]) == :not_a_keyword
   end
 
   test "a connection needs a target or a selector" do
-    assert {:error, %Error{reason: {:no_target, _}}} = Options.connect(nil, [])
-    assert {:error, %Error{reason: {:bad_option, %{option: :target}}}} = Options.connect(:app, [])
+    assert reason(nil, []) == :no_target
+    assert reason(:app, []) == :invalid_option
 
     assert {:ok, %{target: %{target: nil, labels: "a=b", cookie: :spec}}} =
              Options.connect(nil, selector: "a=b")
   end
 
-  test "what only the kernel route has asks for it" do
+  test "sudo and visible imply the kernel route" do
     route = fn options ->
       assert {:ok, %{route: route}} = Options.connect("app-0", options)
       route
@@ -40,26 +61,21 @@ defmodule K8sConnect.OptionsTest do
     assert route.(sudo: true) == %{route: :kernel, sudo: true, visible: false}
     assert route.(visible: true, route: :auto) == %{route: :kernel, sudo: false, visible: true}
 
-    for options <- [[sudo: true, route: :vm], [visible: true, route: :vm]] do
-      assert {:error, %Error{reason: {:kernel_only, _}}} = Options.connect("app-0", options)
-    end
+    for options <- [[sudo: true, route: :vm], [visible: true, route: :vm]],
+        do: assert(reason("app-0", options) == :kernel_only)
 
-    assert {:error, %Error{reason: {:bad_option, %{option: :route}}}} =
-             Options.connect("app-0", route: :tunnel)
-
-    assert {:error, %Error{reason: {:bad_option, %{option: :sudo}}}} =
-             Options.connect("app-0", sudo: "yes")
+    assert reason("app-0", route: :tunnel) == :invalid_option
+    assert reason("app-0", sudo: "yes") == :invalid_option
   end
 
-  test "a protocol is one of four" do
+  test "the protocols" do
     assert {:ok, %{target: %{protocol: :auto}}} = Options.connect("app-0", [])
     assert {:ok, %{target: %{protocol: :v4}}} = Options.connect("app-0", protocol: :v4)
 
-    assert {:error, %Error{reason: {:bad_option, %{option: :protocol}}}} =
-             Options.connect("app-0", protocol: :http)
+    assert reason("app-0", protocol: :http) == :invalid_option
   end
 
-  test "a cookie is given by itself or in a file, and is not looked for then" do
+  test "a given cookie replaces the search for one" do
     assert {:ok, %{cookie: cookie, target: %{cookie: :nowhere}}} =
              Options.connect("app-0", cookie: :secret)
 
@@ -76,7 +92,7 @@ defmodule K8sConnect.OptionsTest do
     assert {:no_cookie_file, %{problem: "no such file or directory"}} = error.reason
   end
 
-  test "what is given outdoes the default of what it stands in for" do
+  test "an option replaces the default of an option that it excludes" do
     on_exit(fn ->
       for name <- [:selector, :cookie], do: Application.delete_env(:k8s_connect, name)
     end)
@@ -85,8 +101,7 @@ defmodule K8sConnect.OptionsTest do
     assert {:ok, %{target: %{target: "app-0", labels: nil}}} = Options.connect("app-0", [])
     assert {:ok, %{target: %{target: nil, labels: "app=web"}}} = Options.connect(nil, [])
 
-    assert {:error, %{reason: {:target_and_selector, _}}} =
-             Options.connect("app-0", selector: "a=b")
+    assert reason("app-0", selector: "a=b") == :target_and_selector
 
     Application.put_env(:k8s_connect, :cookie, "configured")
     assert {:ok, %{cookie_source: "the option :cookie"}} = Options.connect("app-0", [])
@@ -94,29 +109,30 @@ defmodule K8sConnect.OptionsTest do
     assert {:error, %{reason: {:no_cookie_file, _}}} =
              Options.connect("app-0", cookie_file: "/does/not/exist")
 
-    assert {:error, %{reason: {:bad_cookie_file, %{size: size}}}} =
+    assert {:error, %{reason: {:invalid_cookie_file, %{size: size}}}} =
              Options.connect("app-0", cookie_file: "mix.exs")
 
     assert size > 255
   end
 
-  test "a wrong cookie is not shown" do
-    assert {:error, error} = Options.connect("app-0", %{cookie: "my-secret"})
+  test "an invalid cookie is not shown" do
+    assert {:error, error} = Options.check("app-0", %{cookie: "my-secret"})
     refute inspect(error) =~ "my-secret"
+    assert reason("app-0", %{cookie: "my-secret"}) == :not_a_keyword
 
-    assert {:error, error} = Options.connect("app-0", cookie: ["my-secret"])
+    assert {:error, error} = Options.check("app-0", cookie: ["my-secret"])
     refute inspect(error) =~ "my-secret"
-    assert {:bad_option, %{option: :cookie}} = error.reason
+    assert {:invalid_option, %{option: :cookie}} = error.reason
   end
 
-  test "defaults come from the application's environment, and what is given wins" do
+  test "options replace defaults of the configuration" do
     Application.put_env(:k8s_connect, :namespace, "shop")
     on_exit(fn -> Application.delete_env(:k8s_connect, :namespace) end)
     assert {:ok, %{api: %{namespace: "shop"}}} = Options.connect("app-0", [])
     assert {:ok, %{api: %{namespace: "other"}}} = Options.connect("app-0", namespace: "other")
   end
 
-  test "a name from the configuration is a target with options, and what is given wins" do
+  test "options replace those of a configured target" do
     targets = [prod: [context: "prod", namespace: "shop", target: "sts/app"]]
     Application.put_env(:k8s_connect, :targets, targets)
     on_exit(fn -> Application.delete_env(:k8s_connect, :targets) end)
@@ -129,12 +145,38 @@ defmodule K8sConnect.OptionsTest do
   test "an unknown key in the configuration is an error" do
     Application.put_env(:k8s_connect, :protekt, ["prod"])
     on_exit(fn -> Application.delete_env(:k8s_connect, :protekt) end)
-    assert {:error, %{reason: {:unknown_configuration, details}}} = Options.connect("app-0", [])
+    assert {:error, %{reason: {:unknown_configuration, details}}} = Options.check("app-0", [])
     assert %{key: :protekt} = details
-    assert {:error, %{reason: {:unknown_configuration, _details}}} = Options.api([])
+    assert reason("app-0", []) == :unknown_configuration
+    assert reason([]) == :unknown_configuration
   end
 
-  test "a login on the terminal has no deadline unless one is given" do
+  test "configured targets and protected contexts have a type" do
+    on_exit(fn ->
+      for name <- [:targets, :protect], do: Application.delete_env(:k8s_connect, name)
+    end)
+
+    for {name, value} <- [
+          targets: ["app-0"],
+          targets: [prod: "app-0"],
+          protect: "prod*",
+          protect: [:prod]
+        ] do
+      Application.put_env(:k8s_connect, name, value)
+      assert reason("app-0", []) == :invalid_configuration
+      assert reason([]) == :invalid_configuration
+      Application.delete_env(:k8s_connect, name)
+    end
+  end
+
+  test "a configured value is checked like an option" do
+    Application.put_env(:k8s_connect, :timeout, 0)
+    on_exit(fn -> Application.delete_env(:k8s_connect, :timeout) end)
+    assert reason("app-0", []) == :invalid_option
+    assert reason([]) == :invalid_option
+  end
+
+  test "an interactive login has no default deadline" do
     timeout = fn options ->
       {:ok, checked} = Options.connect("app-0", options)
       checked.connect_timeout
@@ -143,14 +185,15 @@ defmodule K8sConnect.OptionsTest do
     assert timeout.([]) == 60_000
     assert timeout.(interactive: true) == :infinity
     assert timeout.(interactive: true, connect_timeout: 5) == 5
-    assert {:error, _error} = Options.connect("app-0", connect_timeout: 0)
-    assert {:error, _error} = Options.connect("app-0", owner: :me)
+    assert reason("app-0", connect_timeout: 0) == :invalid_option
+    assert reason("app-0", owner: :me) == :invalid_option
   end
 
-  test "refuses values of another kind" do
-    for value <- [:prod, "", 1, 'prod', "\xff"], do: assert(reason(context: value) == :bad_option)
+  test "values of another type" do
+    for value <- [:prod, "", 1, 'prod', "\xff"],
+        do: assert(reason(context: value) == :invalid_option)
 
     for value <- [0, -1, 1.5, "1", :infinity, 0x1_0000_0000],
-        do: assert(reason(timeout: value) == :bad_option)
+        do: assert(reason(timeout: value) == :invalid_option)
   end
 end

@@ -14,12 +14,12 @@ defmodule K8sConnect.ProtectionTest do
     Protection.check(context, Map.merge(%{yes: false, confirm: never}, Map.new(options)))
   end
 
-  test "a context that no pattern matches is connected to without a word" do
+  test "a context without a matching pattern needs no confirmation" do
     for context <- ["dev", "my-prod", "live-eu", "eu-1", "eux1", "prod" |> String.slice(0, 3)],
         do: assert(check(context) == :ok)
   end
 
-  test "one that matches is asked for by its name, and the answer counts" do
+  test "a matching context needs a confirmation" do
     test = self()
 
     for context <- ["prod", "prod-eu", "PROD-eu", "shop-live", "eu.1", "prod\nx"] do
@@ -32,7 +32,7 @@ defmodule K8sConnect.ProtectionTest do
     end
   end
 
-  test "yes is an answer, too" do
+  test "the option :yes confirms" do
     assert check("prod", yes: true) == :ok
   end
 end

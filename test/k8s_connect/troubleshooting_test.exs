@@ -1,38 +1,40 @@
 defmodule K8sConnect.TroubleshootingTest do
   use ExUnit.Case, async: true
 
-  alias K8sConnect.Error
-  alias K8sConnect.Error.Catalogue
+  alias K8sConnect.{Error, ErrorExamples}
 
   @guide "guides/troubleshooting.md"
 
   @stages [
-    options: {"Options", "What was asked for cannot be."},
-    native: {"The library", "The native part of this library."},
-    config: {"The kubeconfig", "Files on this machine; nothing was sent yet."},
-    cluster: {"The API server", "The way there, who we are to it, and what it lets us do."},
-    target: {"The pod", "What the target leads to."},
-    node: {"The node", "What answers in the pod, before any cookie is needed."},
-    cookie: {"The cookie", "It was looked for, and is never shown."},
-    outlet: {"This machine", "How the connection gets from the library to the BEAM."},
-    helper: {"The helper", "The small program of the kernel route."},
-    route: {"The route", "How the node's address leads to its pod."},
-    connect: {"The connection", "Erlang's own handshake, and what comes after it."},
-    exec: {"A command", "What `--exec` was to run, and the program that runs it."},
-    remote: {"On the node", "What was wanted of it once it was connected."}
+    options:
+      {"Options",
+       "Functions raise most of these as `ArgumentError`, with the same message; a cookie file is an " <>
+         "`{:error, error}`. The Mix tasks print a usage error."},
+    native: {"Native library", "The Rust part of this library."},
+    config: {"Kubeconfig", "Files on this machine. No request was sent yet."},
+    cluster: {"API server", "The path to the API server, the login, and permissions."},
+    target: {"Pod", "The pod of the target."},
+    node: {"Node", "epmd and the node in the pod, before a cookie is needed."},
+    cookie: {"Cookie", "Where the cookie comes from. It is never printed."},
+    outlet: {"Local endpoint", "Sockets and ports on this machine."},
+    helper: {"Helper", "The privileged program of the kernel route."},
+    route: {"Route", "The path from this VM to the local endpoint."},
+    connect: {"Connection", "Erlang's handshake, and the connection as a whole."},
+    exec: {"Commands", "The command of `--exec`, and the program that runs it."},
+    remote: {"On the node", "Code and shells on the node."}
   ]
 
-  test "the guide is the catalogue" do
+  test "the guide has every example of the catalogue" do
     text = IO.iodata_to_binary(guide())
 
     unless File.read(@guide) == {:ok, text} do
       File.write!(@guide, text)
-      flunk("#{@guide} was of another catalogue. It is written anew: look at it, and commit it")
+      flunk("#{@guide} was out of date, and is now generated again: read it, and commit it")
     end
   end
 
-  test "every stage has its chapter" do
-    stages = for {stage, _kind, _details} <- Catalogue.examples(), uniq: true, do: stage
+  test "every stage has a chapter" do
+    stages = for {stage, _kind, _details} <- ErrorExamples.all(), uniq: true, do: stage
     assert stages == Keyword.keys(@stages)
   end
 
@@ -41,22 +43,22 @@ defmodule K8sConnect.TroubleshootingTest do
       """
       # Troubleshooting
 
-      Begin with the doctor, which looks at all of it in order and says what is wrong first:
+      Start with the doctor. It checks every layer in order:
 
           mix k8s.doctor app-0
 
-      Below is every failure that this library knows, as it is told, with made-up names: what was tried, what
-      was seen, and a command that shows more or mends it. In code each is
-      `{:error, %K8sConnect.Error{stage: stage, reason: {kind, details}}}`; `mix k8s.connect --json` has the same.
+      Below are all errors, as `mix k8s.connect app-0 -n shop --context prod` prints them: what failed, why, and what
+      to do next. In code an error is `{:error, %K8sConnect.Error{stage: stage, reason: {kind, details}}}`, and its
+      message names options instead of switches. `mix k8s.connect --json` prints the same fields.
 
-      This file is made from `K8sConnect.Error.Catalogue` by its test.
+      `test/k8s_connect/troubleshooting_test.exs` generates this file from the error catalogue.
       """
       | Enum.map(@stages, &chapter/1)
     ]
   end
 
   defp chapter({stage, {title, about}}) do
-    kinds = for {^stage, kind, details} <- Catalogue.examples(), do: {kind, details}
+    kinds = for {^stage, kind, details} <- ErrorExamples.all(), do: {kind, details}
     sections = kinds |> Enum.chunk_by(&elem(&1, 0)) |> Enum.map(&section(stage, &1))
     ["\n## #{title}: `#{inspect(stage)}`\n\n#{about}\n" | sections]
   end
@@ -66,18 +68,24 @@ defmodule K8sConnect.TroubleshootingTest do
 
     [
       "\n### `#{inspect(kind)}`, exit code #{code}\n"
-      | for({kind, details} <- examples, do: example(Error.new(stage, {kind, details})))
+      | for({kind, details} <- examples, do: example(error(stage, kind, details)))
     ]
   end
 
+  defp error(stage, kind, details) do
+    stage
+    |> Error.new({kind, details})
+    |> Error.for_request("app-0", context: "prod", namespace: "shop")
+  end
+
   defp example(error) do
-    {message, command} = {Exception.message(error), Error.command(error)}
+    {message, command} = {Error.message(error, :cli), Error.command(error)}
 
     if command,
       do: "\n#{escape(String.replace_suffix(message, command, ""))}\n\n    #{command}\n",
       else: "\n#{escape(message)}\n"
   end
 
-  # Markdown would take them for its own.
+  # Characters with a meaning in Markdown.
   defp escape(text), do: text |> String.trim() |> String.replace(~r/[*_<>|\[\]]/, "\\\\\\0")
 end

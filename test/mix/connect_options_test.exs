@@ -7,12 +7,12 @@ defmodule Mix.K8sConnect.OptionsTest do
   defp parse(line) do
     case Options.parse(OptionParser.split(line)) do
       {:ok, parsed, :text} -> {:ok, parsed}
-      {:error, error, :text} -> {:error, Exception.message(error)}
+      {:error, error, :text} -> {:error, K8sConnect.Error.message(error, :cli)}
       json -> json
     end
   end
 
-  test "a target, kubectl's letters, and what happens then" do
+  test "targets, kubectl's letters, and modes" do
     assert parse("app-0") == {:ok, {:connect, "app-0", [], :default}}
 
     assert parse("app-0 -n shop -c app") ==
@@ -25,7 +25,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert parse("app-0 --no-wait") == {:ok, {:connect, "app-0", [], :return}}
   end
 
-  test "a command, by a shell or as it is, for one target or several" do
+  test "--exec and -- CMD, with one target or several" do
     assert parse("app-0 --exec 'iex --name me'") ==
              {:ok, {:exec, [{"app-0", []}], ["/bin/sh", "-c", "iex --name me"]}}
 
@@ -46,8 +46,8 @@ defmodule Mix.K8sConnect.OptionsTest do
           {"app-0 --no-wait --exec a", "exclude each other"},
           {"app-0 --route vm -- b", "--route cannot be used"},
           {"app-0 --sudo -- b", "--sudo cannot be used"},
-          {"app-0 -l a=b -- c", "not both"},
-          {"app-0 --frob -- c", "--frob is no option"}
+          {"app-0 -l a=b -- c", "exclude each other"},
+          {"app-0 --frob -- c", "unknown option --frob"}
         ] do
       assert {:error, sentence} = parse(line)
       assert sentence =~ part
@@ -56,20 +56,23 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert {:error, _error, :json} = Options.parse(~w(app-0 --json -- b))
   end
 
-  test "no target is a list" do
+  test "without a target the pods are listed" do
     assert parse("") == {:ok, {:list, []}}
     assert parse("--context prod") == {:ok, {:list, [context: "prod"]}}
   end
 
-  test "wrong words" do
+  test "usage errors" do
     for {line, part} <- [
-          {"app-0 --frob", "--frob is no option"},
-          {"app-0 --route tunnel", "--route can be auto, vm, kernel, and not \"tunnel\""},
-          {"app-0 --protocol http", "--protocol can be auto, spdy, websocket, v4, and not"},
-          {"app-0 --timeout soon", "--timeout cannot be \"soon\""},
-          {"app-0 -n", "-n is no option, or needs a value"},
-          {"app-0 app-1", "one target is enough, got: app-0 app-1"},
-          {"app-0 -l a=b", "not both"},
+          {"app-0 --frob", "unknown option --frob"},
+          {"app-0 --route tunnel",
+           "invalid value for --route: expected auto, vm, kernel, got \"tunnel\""},
+          {"app-0 --protocol http",
+           "invalid value for --protocol: expected auto, spdy, websocket, v4, got"},
+          {"app-0 --timeout soon", "invalid value for --timeout: \"soon\""},
+          {"app-0 -n", "missing value for -n"},
+          {"app-0 --cookie-file", "missing value for --cookie-file"},
+          {"app-0 app-1", "expected one TARGET, got app-0 app-1"},
+          {"app-0 -l a=b", "TARGET and --selector exclude each other"},
           {"app-0 --remsh --hold", "exclude each other"}
         ] do
       assert {:error, sentence} = parse(line)
@@ -77,7 +80,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     end
   end
 
-  test "a route is one of three, a protocol one of four" do
+  test "routes and protocols" do
     for {word, route} <- [{"auto", :auto}, {"vm", :vm}, {"kernel", :kernel}] do
       assert {:ok, {:connect, "app-0", [route: ^route], :default}} =
                parse("app-0 --route #{word}")
@@ -88,10 +91,31 @@ defmodule Mix.K8sConnect.OptionsTest do
     assert Enum.sort(options) == [sudo: true, visible: true]
   end
 
-  test "results and errors for programs" do
+  test "--json" do
     assert {:ok, {:connect, "app-0", [], :default}, :json} = parse("app-0 --json")
     assert {:error, error, :json} = parse("app-0 --json --frob")
-    assert %{stage: :options, kind: :bad_words, exit_code: 2} = K8sConnect.Error.to_map(error)
+    assert %{stage: :options, kind: :usage, exit_code: 2} = K8sConnect.Error.to_map(error)
+  end
+
+  test "invalid values are usage errors" do
+    for {line, part} <- [
+          {"app-0 --timeout 0", "invalid value for --timeout: expected a positive number"},
+          {"app-0 --sudo --route vm", "--sudo requires --route kernel, got --route vm"},
+          {"-l a=b --port 70000", "invalid value for --port"},
+          {"--timeout 0", "invalid value for --timeout"},
+          {"app-0 --timeout 0 -- cmd", "invalid value for --timeout"}
+        ] do
+      parsed = line |> OptionParser.split() |> Options.parse()
+      assert {:ok, _parsed, :text} = parsed
+      assert {:error, error, :text} = Options.check(parsed)
+      assert K8sConnect.Error.message(error, :cli) =~ part
+      assert K8sConnect.Error.exit_code(error) == 2
+    end
+
+    for line <- ["app-0 --timeout 5", "-l a=b -- cmd", "--context x --node y"] do
+      parsed = line |> OptionParser.split() |> Options.parse()
+      assert Options.check(parsed) == parsed
+    end
   end
 
   test "every option is in mix help" do

@@ -55,7 +55,7 @@ defmodule Mix.K8sConnect.ExecTest do
 
     test "an --exec in another one is refused" do
       assert {output, 1} = exec(["--exec", "mix k8s.connect app-0 -- true"])
-      assert output =~ "supervised by seccomp already"
+      assert output =~ "already supervised by seccomp"
     end
   end
 

@@ -15,12 +15,12 @@ defmodule Mix.Tasks.K8s.HelperTest do
 
   defp helper(words), do: run(path("."), "mix", ["k8s.helper" | words], [{"MIX_ENV", "dev"}])
 
-  # In another world: words that `mix k8s.helper status` is run behind, as root at first.
+  # Runs `mix k8s.helper status` behind a command that root runs.
   defp status_in(world) do
     as_root("#{world} setpriv --reuid=4200 --regid=4200 --clear-groups", "k8s.helper status")
   end
 
-  # Root runs words that become whoever runs the Mix task.
+  # Root runs a command that changes to the user of the Mix task.
   defp as_root(become, task) do
     names = ~w(PATH HOME KUBECONFIG K8S_CONNECT_NATIVE_DIR LANG)
     env = Enum.map_join(names, " ", &"#{&1}=#{System.get_env(&1)}")
@@ -38,7 +38,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     mount <> group
   end
 
-  test "install says what it does, and does it only when it is told to" do
+  test "install prints its commands, and runs them only with a confirmation" do
     remove_helper()
     assert {output, 2} = helper(["install"])
 
@@ -53,7 +53,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     refute File.exists?(@path)
 
     assert {output, 1} = helper(["status"])
-    assert output =~ "there is no #{@path}"
+    assert output =~ "no such file: #{@path}"
     assert output =~ "mix k8s.helper install"
 
     assert {output, 0} = helper(["install", "--yes"])
@@ -65,7 +65,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     assert output =~ "/usr/bin/sudo /usr/bin/rm #{@path}"
     refute File.exists?(@path)
     assert {output, 0} = helper(["uninstall"])
-    assert output =~ "there is no #{@path}"
+    assert output =~ "not installed: no such file: #{@path}"
   end
 
   test "on a terminal it asks" do
@@ -73,22 +73,22 @@ defmodule Mix.Tasks.K8s.HelperTest do
     port = K8sConnect.Terminal.open("mix k8s.helper install", [{"MIX_ENV", "dev"}])
     K8sConnect.Terminal.expect(port, ~r/Run these commands now\? \[Yn\]/)
     K8sConnect.Terminal.type(port, "n\n")
-    K8sConnect.Terminal.expect(port, ~r/nothing was done/)
+    K8sConnect.Terminal.expect(port, ~r/cancelled: nothing was changed/)
     assert K8sConnect.Terminal.await_end(port) == 2
     refute File.exists?(@path)
   end
 
-  test "a folder that others can change is refused" do
+  test "install refuses a folder that others can write to" do
     remove_helper()
     sudo("install -d -m 777 /usr/local/libexec")
     on_exit(fn -> sudo("chmod 755 /usr/local/libexec") end)
     assert {output, 1} = helper(["install", "--yes"])
-    assert output =~ "others than root can change /usr/local/libexec"
+    assert output =~ "users other than root can write to /usr/local/libexec"
     assert output =~ "sudo chmod go-w /usr/local/libexec"
     refute File.exists?(@path)
   end
 
-  test "the tools are not looked for in the user's PATH" do
+  test "install does not use the user's PATH" do
     remove_helper()
     directory = Path.join(System.tmp_dir!(), "helper-path-#{System.unique_integer([:positive])}")
     File.mkdir_p!(directory)
@@ -113,7 +113,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     assert output =~ "unknown option --frob"
   end
 
-  describe "status finds out why it does not work" do
+  describe "status" do
     setup do
       install_helper()
       :ok
@@ -121,9 +121,9 @@ defmodule Mix.Tasks.K8s.HelperTest do
 
     test "where it works" do
       assert {output, 0} = helper(["status"])
-      assert output =~ ~r/^installed +#{@path}, of uid 0, mode 755$/m
+      assert output =~ ~r/^installed +#{@path}, owner uid 0, mode 755$/m
       assert output =~ ~r/^helper +version \d+\.\d+\.\d+, protocol 2\.0$/m
-      assert output =~ ~r/^user +connections of uid 4200, gid 4200, /m
+      assert output =~ ~r/^user +redirects connections of uid 4200, gid 4200 only$/m
       assert output =~ ~r/^self-test +passed/m
       assert output =~ ~r/^IPv4 +works: .* after \d+ us$/m
       assert output =~ ~r/^route +kernel, as there is/m
@@ -149,7 +149,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
       end
     end
 
-    test "another cgroup than that of a login session" do
+    test "a cgroup outside of a login session" do
       assert {output, 1} =
                status_in(
                  "sh -c 'echo $$ > \"$(dirname $(dirname $(dirname #{session()})))/cgroup.procs\"; exec \"$@\"' --"
@@ -168,7 +168,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
       assert output =~ "a user namespace of its own"
     end
 
-    test "no type information of the kernel's" do
+    test "no BTF" do
       assert {output, 1} =
                status_in(
                  "unshare --mount sh -c 'mount -t tmpfs tmpfs /sys/kernel && exec \"$@\"' --"
@@ -188,7 +188,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
 
     test "root's own BEAM" do
       assert {output, 1} = as_root("", "k8s.helper status")
-      assert output =~ "cannot tell for which user"
+      assert output =~ "SUDO_UID and SUDO_GID"
     end
 
     test "a file system that is mounted nosuid" do
@@ -218,19 +218,19 @@ defmodule Mix.Tasks.K8s.HelperTest do
     test "a helper that is setuid" do
       sudo("chmod u+s #{@path}")
       assert {output, 1} = helper(["status"])
-      assert output =~ "setuid or setgid, so it refuses to run"
+      assert output =~ "does not run from a file that is setuid or setgid"
     end
 
-    test "a helper that may not be run" do
+    test "a helper that is not executable for the user" do
       sudo("chmod 750 #{@path}")
       assert {output, 1} = helper(["status"])
       assert output =~ "could not start the helper #{@path}: permission denied"
     end
 
-    test "something else in its place" do
+    test "another program in its place" do
       sudo("printf '#!/bin/sh\\nexit 3\\n' > #{@path}")
       assert {output, 1} = helper(["status"])
-      assert output =~ "the helper has ended: it ended "
+      assert output =~ "the helper exited with status 3"
     end
   end
 end

@@ -19,7 +19,7 @@ defmodule Mix.K8sConnect.ReportTest do
     report |> Report.text() |> IO.ANSI.format(false) |> IO.iodata_to_binary()
   end
 
-  test "what is well has no complaint, and one closing line" do
+  test "a report without issues" do
     report =
       report(:ok, [layer(:machine, :ok, [check("Elixir", :ok, "1.14", %{source: "here"})])])
 
@@ -33,16 +33,16 @@ defmodule Mix.K8sConnect.ReportTest do
     assert Report.code(report) == 0
   end
 
-  test "under a failure there is why, and one command" do
+  test "a failure has its cause and a command" do
     failed = check("link", :failed, "none", %{why: "it is down", command: "kubectl get pods"})
     several = check("Role", :warning, "missing", %{why: "so", command: "kubectl apply\na\nEOF"})
-    skipped = for name <- ["a", "b"], do: check(name, :skipped, "not looked at, as so")
+    skipped = for name <- ["a", "b"], do: check(name, :skipped, "skipped: no pod")
 
     report =
       report(:failed, [
         layer(:cluster, :failed, [failed | skipped]),
         layer(:permissions, :warning, [several]),
-        layer(:pod, :crashed, [check("pod", :crashed, "the check itself failed: x")]),
+        layer(:pod, :crashed, [check("pod", :crashed, "the check crashed: x")]),
         layer(:node, :skipped, skipped)
       ])
 
@@ -51,7 +51,7 @@ defmodule Mix.K8sConnect.ReportTest do
                ✗ link                     none
                    why: it is down
                    run: kubectl get pods
-               – a, b                     not looked at, as so
+               – a, b                     skipped: no pod
            ! Permissions
                ! Role                     missing
                    why: so
@@ -62,8 +62,8 @@ defmodule Mix.K8sConnect.ReportTest do
            EOF
 
            ☠ Pod
-               ☠ pod                      the check itself failed: x
-           – Node: not looked at, as so
+               ☠ pod                      the check crashed: x
+           – Node: skipped: no pod
 
            Failed: Cluster, Pod. Warnings: Permissions.
            """
@@ -76,24 +76,24 @@ defmodule Mix.K8sConnect.ReportTest do
              ~s("command":"kubectl apply\\na\\nEOF")
   end
 
-  test "colours are ANSI's" do
+  test "colors" do
     report = report(:ok, [layer(:machine, :ok, [check("Elixir", :ok, "1.14")])])
     assert report |> Report.text() |> IO.ANSI.format(true) |> IO.iodata_to_binary() =~ "\e[32m✓"
   end
 
-  test "the words of the command" do
-    assert Options.examination([]) == {:ok, nil, [], :text}
+  test "the command line" do
+    assert Options.doctor([]) == {:ok, nil, [], :text}
 
-    assert Options.examination(~w(app-0 -n shop --port 9100 --json)) ==
+    assert Options.doctor(~w(app-0 -n shop --port 9100 --json)) ==
              {:ok, "app-0", [namespace: "shop", port: 9100], :json}
 
-    assert Options.examination(~w(--report -l app=web)) ==
+    assert Options.doctor(~w(--report -l app=web)) ==
              {:ok, nil, [selector: "app=web"], :report}
 
-    assert {:error, sentence} = Options.examination(~w(app-0 --json --report))
+    assert {:error, sentence} = Options.doctor(~w(app-0 --json --report))
     assert sentence =~ "exclude each other"
-    assert {:error, "--rpc is no option" <> _rest} = Options.examination(~w(app-0 --rpc 1))
-    assert {:error, _sentence} = Options.examination(~w(app-0 app-1))
-    assert {:error, _sentence} = Options.examination(~w(app-0 --route tunnel))
+    assert {:error, "unknown option --rpc"} = Options.doctor(~w(app-0 --rpc 1))
+    assert {:error, _sentence} = Options.doctor(~w(app-0 app-1))
+    assert {:error, _sentence} = Options.doctor(~w(app-0 --route tunnel))
   end
 end

@@ -67,7 +67,7 @@ defmodule K8sConnect.CompileTest do
     assert {output, 1} = compile(build, [path_without("cargo")])
 
     assert output =~
-             "building k8s_connect needs cargo, and there is none in PATH. Install Rust with rustup"
+             "could not build k8s_connect: cargo not found in PATH. Install Rust with rustup"
   end
 
   test "with a rustc that is too old", %{tmp_dir: build} do
@@ -80,21 +80,21 @@ defmodule K8sConnect.CompileTest do
 
   test "with a rustc that does not run", %{tmp_dir: build} do
     assert {output, 1} = compile(build, [fake(build, "rustc", "echo no toolchain >&2; exit 1")])
-    assert output =~ "rustc --version failed: no toolchain"
+    assert output =~ "rustc --version: no toolchain"
   end
 
   test "without a C compiler", %{tmp_dir: build} do
     assert {output, 1} = compile(build, [{"CC", "no-such-cc"}])
 
     assert output =~
-             "needs no-such-cc, and there is none in PATH. On Debian: sudo apt-get install build-essential"
+             "no-such-cc not found in PATH. On Debian: sudo apt-get install build-essential"
   end
 
   test "what cargo says is shown, and its failure is ours", %{tmp_dir: build} do
     script = "echo 'error[E0308]: mismatched types' >&2; exit 101"
     assert {output, 1} = compile(build, [fake(build, "cargo", script)])
     assert output =~ "error[E0308]: mismatched types"
-    assert output =~ "cargo build failed with 101"
+    assert output =~ "cargo build failed with exit code 101"
   end
 
   test "prebuilt files, without any toolchain", %{tmp_dir: build} do
@@ -112,6 +112,6 @@ defmodule K8sConnect.CompileTest do
     assert {output, 1} = compile(build, [{"K8S_CONNECT_NATIVE_DIR", build}])
 
     assert output =~
-             "K8S_CONNECT_NATIVE_DIR is #{build}, and there is no #{build}/k8s_connect_nif.so"
+             "no such file: #{build}/k8s_connect_nif.so (K8S_CONNECT_NATIVE_DIR)"
   end
 end

@@ -7,7 +7,7 @@ defmodule K8sConnect.DependencyTest do
   @moduletag :project
   @moduletag timeout: 300_000
 
-  @answer "answer: found no kubeconfig: there is no file /does/not/exist."
+  @answer "answer: missing kubeconfig: no such file: /does/not/exist."
   @call ~s|{:error, error} = K8sConnect.pods(kubeconfig: "/does/not/exist"); IO.puts("answer: " <> Exception.message(error))|
 
   setup :tmp_dir
@@ -30,9 +30,9 @@ defmodule K8sConnect.DependencyTest do
     words = ["k8s.connect", "app-0", "--kubeconfig", "/does/not/exist"]
     env = [{"MIX_BUILD_ROOT", context.tmp_dir}, {"MIX_ENV", "dev"}]
     assert {output, 1} = run(directory, "iex", ["-S", "mix" | words], env)
-    assert output =~ ~r"library at boot: false.*found no kubeconfig: there is no file /does"s
+    assert output =~ ~r"library at boot: false.*missing kubeconfig: no such file: /does"s
     assert {output, 1} = mix(directory, context.tmp_dir, words)
-    assert output =~ "found no kubeconfig"
+    assert output =~ "missing kubeconfig"
     refute output =~ "library at boot"
   end
 

@@ -1,6 +1,6 @@
 defmodule K8sConnect.Doctor.Cluster do
   @moduledoc false
-  # The kubeconfig, and the API server that it leads to.
+  # The kubeconfig, the login and the API server.
 
   @behaviour K8sConnect.Doctor.Layer
 
@@ -8,10 +8,10 @@ defmodule K8sConnect.Doctor.Cluster do
 
   alias K8sConnect.{Error, Native, Protection}
 
-  # Tokens and certificates are judged by the clock; a minute is what most of them allow for.
+  # Most checks of tokens and certificates allow a difference of one minute.
   @skew_ms 60_000
 
-  # What is wrong with who we are, and not with the way to the server.
+  # Errors of the login, not of the connection to the server.
   @logins [
     :unauthorized,
     :client_certificate_expired,
@@ -42,11 +42,11 @@ defmodule K8sConnect.Doctor.Cluster do
   defp kubeconfig(%{api: api} = context) do
     case Native.call(:survey, [api]) do
       {:ok, access} -> confirmed(access, context)
-      {:error, error} -> failure("no cluster can be read from it", error, context)
+      {:error, error} -> failure("not usable", error, context)
     end
   end
 
-  # Nothing was sent yet.
+  # Before the first request.
   defp confirmed(access, context) do
     fact = "context #{access.context}, namespace #{access.namespace}, #{access.server}"
 
@@ -57,48 +57,48 @@ defmodule K8sConnect.Doctor.Cluster do
   end
 
   defp proxy(%{access: %{proxy: {address, from}}}), do: ok(address, from)
-  defp proxy(_context), do: ok("none is used", "the kubeconfig and the environment")
+  defp proxy(_context), do: ok("none", "the kubeconfig and the environment")
 
-  # The first request logs in.
+  # Its first request logs in.
   defp login(%{access: access} = context) do
     case Native.call(:survey_server, [access.survey]) do
       {:ok, server} ->
-        {ok("by #{access.login}#{took(server)}", "the kubeconfig"), %{server: server}}
+        {ok("#{access.login}#{took(server)}", "the kubeconfig"), %{server: server}}
 
       {:error, %Error{reason: {kind, _details}} = error} when kind in @logins ->
-        failure("by #{access.login}, in vain", error, context)
+        failure("#{access.login} failed", error, context)
 
       {:error, error} ->
-        {ok("by #{access.login}, not tried out", "the kubeconfig"), %{unanswered: error}}
+        {ok("#{access.login}, not tested", "the kubeconfig"), %{unanswered: error}}
     end
   end
 
   defp took(%{login_us: nil}), do: ""
-  defp took(%{login_us: took}), do: ", which took #{ms(took)}"
+  defp took(%{login_us: took}), do: ", took #{ms(took)}"
 
   defp server(%{server: server}), do: ok("Kubernetes #{server.version}", "GET /version")
 
   defp server(%{unanswered: error} = context),
-    do: failure("no answer that helps", error, context)
+    do: failure("no valid answer", error, context)
 
-  defp server(_context), do: skipped("not looked at, as the login failed")
+  defp server(_context), do: skipped("the login failed")
 
-  defp clock(%{server: %{ahead_ms: nil}}), do: ok("not told", "the answer has no Date")
+  defp clock(%{server: %{ahead_ms: nil}}), do: ok("unknown", "the answer has no header Date")
   defp clock(%{server: %{ahead_ms: ahead}}), do: clock_of(ahead)
 
   @doc false
   @spec clock_of(integer()) :: K8sConnect.Doctor.Check.finding()
   def clock_of(ahead) do
-    source = "Date of the answer"
+    source = "header Date of the answer"
 
     if abs(ahead) <= @skew_ms do
-      ok("with the API server's, within #{Float.ceil(abs(ahead) / 1000) |> trunc()} s", source)
+      ok("within #{Float.ceil(abs(ahead) / 1000) |> trunc()} s of the API server", source)
     else
       warning(
-        "#{div(abs(ahead), 1000)} s #{if ahead > 0, do: "ahead of", else: "behind"} the API server's",
+        "#{div(abs(ahead), 1000)} s #{if ahead > 0, do: "ahead of", else: "behind"} the API server",
         source,
-        "tokens and certificates are judged by the clock; one of the two is wrong",
-        "timedatectl"
+        "tokens and certificates are valid by the clock, and one of the two clocks is wrong",
+        {:sh, ["timedatectl"]}
       )
     end
   end
@@ -106,7 +106,7 @@ defmodule K8sConnect.Doctor.Cluster do
   defp round_trip(%{server: server}) do
     ok(
       "#{ms(hd(server.warm_us))} to #{ms(List.last(server.warm_us))} on an open connection, " <>
-        "#{ms(server.first_us)} for the first answer",
+        "#{ms(server.first_us)} for the first request",
       "GET /version, #{length(server.warm_us)} times"
     )
   end

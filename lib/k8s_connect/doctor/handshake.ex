@@ -1,18 +1,18 @@
 defmodule K8sConnect.Doctor.Handshake do
   @moduledoc false
-  # A real connection: the cookie, who is on the other side, and how long it takes to ask it.
+  # A connection to the node, its cookie, and what the node reports once it is connected.
 
   @behaviour K8sConnect.Doctor.Layer
 
   import K8sConnect.Doctor.Check
 
-  alias K8sConnect.Doctor.Cluster
+  alias K8sConnect.{Doctor.Cluster, Error}
 
   @calls 20
-  @patience 5_000
+  @timeout 5_000
 
-  # What concerns the way there, and not the node's consent.
-  @ways [:route, :outlet, :helper]
+  # Errors of a route, not of the node.
+  @route_stages [:route, :outlet, :helper]
 
   @impl true
   def checks do
@@ -21,7 +21,7 @@ defmodule K8sConnect.Doctor.Handshake do
       {"cookie", :connection, &cookie/1},
       {"OTP", :connection, &otp/1},
       {"Elixir", :connection, &elixir/1},
-      {"neighbours", :connection, &neighbours/1},
+      {"cluster", :connection, &cluster/1},
       {"round trip", :connection, &round_trip/1}
     ]
   end
@@ -33,9 +33,9 @@ defmodule K8sConnect.Doctor.Handshake do
 
       connection ->
         fact =
-          "this BEAM is connected to #{connection.node} already; that is used, and left as it is"
+          "this BEAM is already connected to #{connection.node}; uses that connection, and leaves it open"
 
-        {ok(fact, "K8sConnect.connections()"), %{connection: connection, ours: false}}
+        {ok(fact, "K8sConnect.connections()"), %{connection: connection, opened: false}}
     end
   end
 
@@ -46,71 +46,77 @@ defmodule K8sConnect.Doctor.Handshake do
     )
   end
 
-  # The route that asks for nothing first: this is about the node.
+  # The vm route first: it has no prerequisites, so a failure is the node's.
   defp connect(context, [route | others]) do
     start = System.monotonic_time(:microsecond)
 
     case connect_by(route, context) do
       {:ok, connection} ->
         took = System.monotonic_time(:microsecond) - start
-        given = %{connection: connection, ours: true, took: took}
-        {ok("let in by #{connection.node}, after #{Cluster.ms(took)}", "Node.connect/1"), given}
+        results = %{connection: connection, opened: true, took: took}
 
-      {:error, %{stage: stage}} when stage in @ways and others != [] ->
+        {ok("connected to #{connection.node} after #{Cluster.ms(took)}", "Node.connect/1"),
+         results}
+
+      {:error, %{stage: stage}} when stage in @route_stages and others != [] ->
         connect(context, others)
 
       {:error, error} ->
-        failure("not let in", error, context)
+        failure("not connected", error, context)
     end
   end
 
   @doc """
-  Connects to the pod that was found, by one route; the connection ends with this process.
+  Connects to the pod that was found over one route. The connection ends with this process.
   """
   @spec connect_by(:vm | :kernel, map()) ::
           {:ok, K8sConnect.Connection.t()} | {:error, K8sConnect.Error.t()}
   def connect_by(route, %{pod: pod, node: node, options: options}) do
-    only = if route == :vm, do: [:selector, :sudo, :visible], else: [:selector]
+    unused = if route == :vm, do: [:sudo, :visible], else: []
     [name, _host] = String.split(node.name, "@")
 
     options =
-      Keyword.drop(options, only)
-      # It was confirmed before the first request.
+      Keyword.drop(options, [:selector, :progress] ++ unused)
+      # A protected context was confirmed before the first request.
       |> Keyword.merge(route: route, owner: self(), selector: nil, yes: true)
       |> Keyword.put_new(:node, name)
 
-    K8sConnect.connect("pod/" <> pod.name, options)
+    # The doctor's commands repeat the request of the examination.
+    with {:error, error} <- K8sConnect.connect("pod/" <> pod.name, options),
+         do: {:error, Error.new(error.stage, error.reason)}
   end
 
   defp cookie(%{connection: connection}),
-    do: ok("found, and the node's own", connection.cookie_source)
+    do: ok("accepted by the node", connection.cookie_source)
 
   defp otp(%{connection: %{node: node}}) do
-    ours = List.to_integer(:erlang.system_info(:otp_release))
-    theirs = List.to_integer(call(node, :erlang, :system_info, [:otp_release]))
-    note = if theirs < ours, do: "; it may refuse a module that was compiled here", else: ""
-    ok("#{ours} here, #{theirs} there#{note}", "both sides")
+    local = List.to_integer(:erlang.system_info(:otp_release))
+    remote = List.to_integer(call(node, :erlang, :system_info, [:otp_release]))
+
+    note =
+      if remote < local, do: "; the node may reject modules that were compiled here", else: ""
+
+    ok("#{local} here, #{remote} on the node#{note}", "both nodes")
   end
 
   defp elixir(%{connection: %{node: node}}) do
     there =
       case call(node, :application, :get_key, [:elixir, :vsn]) do
-        {:ok, version} -> "#{version} there"
-        :undefined -> "none there, so --rpc and --remsh are not for it"
+        {:ok, version} -> "#{version} on the node"
+        :undefined -> "none on the node, so --rpc and --remsh do not work"
       end
 
-    ok("#{System.version()} here, #{there}", "both sides")
+    ok("#{System.version()} here, #{there}", "both nodes")
   end
 
-  # A hidden node is not among those that production sees.
-  defp neighbours(%{connection: %{node: node}}) do
+  defp cluster(%{connection: %{node: node}}) do
     visible = call(node, :erlang, :nodes, [])
     hidden? = call(node, :erlang, :nodes, [:hidden]) |> Enum.member?(Node.self())
-    as = if hidden?, do: "a hidden one", else: "one of them"
+    as = if hidden?, do: "hidden", else: "visible"
 
     ok(
-      "#{length(visible)} other nodes in its cluster; to it we are #{as}",
-      "erlang:nodes/1 there"
+      "the node is connected to #{length(visible)} visible nodes; this node is #{as}",
+      "erlang:nodes/1 on the node"
     )
   end
 
@@ -120,7 +126,7 @@ defmodule K8sConnect.Doctor.Handshake do
 
     ok(
       "#{Cluster.ms(hd(times))} at best, #{Cluster.ms(median)} median",
-      "#{@calls} calls of :erpc"
+      "#{@calls} calls with :erpc"
     )
   end
 
@@ -129,6 +135,26 @@ defmodule K8sConnect.Doctor.Handshake do
     time
   end
 
-  defp call(node, module, function, arguments),
-    do: :erpc.call(node, module, function, arguments, @patience)
+  @doc false
+  # A node that is stuck or lost is a finding, not a crash of the check.
+  @spec call(node(), module(), atom(), [term()], timeout()) :: term()
+  def call(node, module, function, arguments, timeout \\ @timeout) do
+    :erpc.call(node, module, function, arguments, timeout)
+  catch
+    :error, {:erpc, :timeout} ->
+      fact = "timed out after #{timeout} ms: the node did not answer"
+      abort(failed(fact, nil, "the VM may be stuck or overloaded", retry()))
+
+    :error, {:erpc, reason} ->
+      abort(
+        failed(
+          "lost the connection to #{node} (#{inspect(reason)})",
+          nil,
+          "the node or its pod may have ended",
+          retry()
+        )
+      )
+  end
+
+  defp retry, do: {:mix, "k8s.doctor", []}
 end

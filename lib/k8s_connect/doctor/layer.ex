@@ -1,18 +1,18 @@
 defmodule K8sConnect.Doctor.Layer do
   @moduledoc false
-  # Runs the checks of a layer, each by itself: one that crashes is told as that, and one whose ground
-  # is not there is skipped, and says what is missing.
+  # Runs the checks of a layer, each on its own: a check that crashes does not stop the others, and a check
+  # without its prerequisite is skipped.
 
   alias K8sConnect.Doctor.Check
 
   @typedoc """
-  A check: its name, what it needs to be there, and what finds it out. That answers a finding, or
-  several with names of their own; and what it gives to later ones.
+  A check: its name, its prerequisite, and its function. The function returns a finding, or several with names of
+  their own, and optionally what later checks use.
   """
-  @type check :: {String.t(), ground(), (map() -> answer())}
-  @type answer ::
+  @type check :: {String.t(), prerequisite(), (map() -> result())}
+  @type result ::
           Check.finding() | [Check.finding()] | {Check.finding() | [Check.finding()], map()}
-  @type ground ::
+  @type prerequisite ::
           :nothing
           | :api
           | :library
@@ -26,66 +26,68 @@ defmodule K8sConnect.Doctor.Layer do
 
   @callback checks() :: [check()]
 
-  # In the order of the way: each needs those before it, and the first that is missing is the reason.
-  @grounds [
+  # In the order of a connection setup. Each includes those before it; the first missing one is the reason.
+  @prerequisites [
     api: "the options cannot be used",
-    library: "the native library was not loaded",
-    access: "the kubeconfig leads to no cluster",
-    server: "the API server gave no answer",
-    target: "no TARGET was given",
-    pod: "there is no pod to look into",
-    link: "there is no link to the pod",
-    node: "no node was found",
-    connection: "the node was not connected to"
+    library: "the native library is not loaded",
+    access: "the kubeconfig gives no cluster",
+    server: "the API server did not answer",
+    target: "no TARGET given",
+    pod: "no pod",
+    link: "no port-forward connection",
+    node: "no node found",
+    connection: "not connected to the node"
   ]
 
   @spec run(module(), map()) :: {[K8sConnect.Doctor.check()], map()}
   def run(module, context) do
-    {checks, context} = Enum.map_reduce(module.checks(), context, &run_one/2)
+    {checks, context} = Enum.map_reduce(module.checks(), context, &run_check/2)
     {List.flatten(checks), context}
   end
 
-  defp run_one({name, ground, find_out}, context) do
-    case missing(ground, context) do
-      nil -> find_out |> safely(context) |> about(context) |> answer(name, context)
-      reason -> {named(Check.skipped("not looked at, as #{reason}"), name), context}
+  defp run_check({name, prerequisite, function}, context) do
+    case missing(prerequisite, context) do
+      nil -> function |> call(context) |> finish(name, context)
+      reason -> finish(Check.skipped(reason), name, context)
     end
   end
 
   defp missing(:nothing, _context), do: nil
 
-  defp missing(ground, context) do
-    count = Enum.find_index(@grounds, fn {name, _reason} -> name == ground end) + 1
+  defp missing(prerequisite, context) do
+    count = Enum.find_index(@prerequisites, fn {name, _reason} -> name == prerequisite end) + 1
 
-    Enum.find_value(Enum.take(@grounds, count), fn {name, reason} ->
+    Enum.find_value(Enum.take(@prerequisites, count), fn {name, reason} ->
       if is_map_key(context, name), do: nil, else: reason
     end)
   end
 
-  defp about({found, given}, context), do: {about(found, context), given}
-  defp about(found, context) when is_list(found), do: Enum.map(found, &Check.about(&1, context))
-  defp about(found, context), do: Check.about(found, context)
+  defp finish({findings, results}, name, context) do
+    context = Map.merge(context, results)
+    {complete(findings, name, context), context}
+  end
 
-  defp answer({found, given}, name, context),
-    do: {named(found, name), Map.merge(context, given)}
+  defp finish(findings, name, context), do: {complete(findings, name, context), context}
 
-  defp answer(found, name, context), do: {named(found, name), context}
+  defp complete(findings, name, context) when is_list(findings),
+    do: Enum.map(findings, &complete(&1, name, context))
 
-  defp named(findings, name) when is_list(findings), do: Enum.map(findings, &named(&1, name))
-  defp named(finding, name), do: finding |> Map.put_new(:name, name) |> Check.printable()
+  defp complete(finding, name, context),
+    do: finding |> Map.put_new(:name, name) |> Check.render(context) |> Check.printable()
 
-  # Kind and reason, and nothing of the stack: arguments may be secrets.
-  defp safely(find_out, context) do
-    find_out.(context)
+  # Without the stacktrace: its arguments may be secrets.
+  defp call(function, context) do
+    function.(context)
   rescue
-    exception -> Check.crashed(exception.__struct__ |> inspect() |> said(exception))
+    exception -> Check.crashed(exception.__struct__ |> inspect() |> describe(exception))
   catch
+    :throw, {Check, finding} -> finding
     kind, _reason -> Check.crashed("#{kind}")
   end
 
-  # An exception's own words may quote what it was given.
-  defp said(name, %{message: message}) when is_binary(message),
+  # Other exceptions may have a secret value in their message.
+  defp describe(name, %{message: message}) when is_binary(message),
     do: "#{name}: #{String.slice(message, 0, 200)}"
 
-  defp said(name, _exception), do: name
+  defp describe(name, _exception), do: name
 end

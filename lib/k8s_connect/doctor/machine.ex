@@ -1,6 +1,6 @@
 defmodule K8sConnect.Doctor.Machine do
   @moduledoc false
-  # This BEAM, the native library in it, and the helper beside it.
+  # This BEAM, the native library and the helper.
 
   @behaviour K8sConnect.Doctor.Layer
 
@@ -42,19 +42,16 @@ defmodule K8sConnect.Doctor.Machine do
     end
   end
 
-  # The words were checked already where they come from a command line.
-  defp options(%{unusable: error} = context) do
-    {failure("cannot be used", error, context), %{}}
-  end
-
+  # Only errors of the machine get here: invalid options raise.
+  defp options(%{unusable: error} = context), do: failure("unusable", error, context)
   defp options(_context), do: []
 
   defp distribution(_context) do
     if Node.alive?() do
-      ok("node #{Node.self()}, #{kind()} name, #{shown()}", "this BEAM")
+      ok("node #{Node.self()}, #{kind()} name, #{visibility()}", "this BEAM")
     else
       ok(
-        "not a node; it becomes one, hidden and without a listener, for a connection",
+        "not started; a connection starts it, hidden and without a listener",
         "this BEAM"
       )
     end
@@ -62,47 +59,47 @@ defmodule K8sConnect.Doctor.Machine do
 
   defp kind, do: if(:net_kernel.longnames(), do: "long", else: "short")
 
-  # What it was started with; our own connections are hidden ones whatever it is.
-  defp shown do
+  # How the node was started; connections of k8s_connect are always hidden.
+  defp visibility do
     cond do
-      K8sConnect.connections() != [] and Distribution.own?() -> "started by us, hidden"
+      K8sConnect.connections() != [] and Distribution.own?() -> "started by k8s_connect, hidden"
       :init.get_argument(:hidden) != :error -> "hidden"
       :init.get_argument(:dist_listen) == {:ok, [[~c"false"]]} -> "without a listener, hidden"
-      true -> "visible to others; our connections are hidden ones all the same"
+      true -> "visible; connections of k8s_connect are hidden"
     end
   end
 
   defp helper(%{route: %{sudo: sudo}} = context) do
     if sudo or Program.installed?(),
-      do: tried(Trial.run(sudo), context),
-      else:
-        ok("not installed, so there is the route vm only (mix help k8s.helper)", Program.path())
+      do: test_result(Trial.run(sudo), context),
+      else: ok("not installed; the kernel route needs it (mix help k8s.helper)", Program.path())
   end
 
-  defp tried({:ok, ready, verdicts}, _context) do
-    by = "version #{ready.version}, protocol #{ready.major}.#{ready.minor}"
-    source = "#{Program.path()}, tried"
-    works? = Enum.any?(verdicts, &match?({_family, {:works, _time}}, &1))
+  defp test_result({:ok, ready, results}, _context) do
+    version = "version #{ready.version}, protocol #{ready.major}.#{ready.minor}"
+    source = "test of #{Program.path()}"
+    works? = Enum.any?(results, &match?({_family, {:works, _time}}, &1))
 
     findings =
-      for {family, verdict} <- verdicts,
-          do: Map.put(verdict(verdict, works?, by, source), :name, "helper, #{family}")
+      for {family, result} <- results,
+          do: Map.put(family(result, works?, version, source), :name, "helper, #{family}")
 
     {findings, %{helper: works?}}
   end
 
-  defp tried({:error, error}, context) do
+  defp test_result({:error, error}, context) do
     finding = failure("does not work", error, context)
-    # The other route is not touched by it.
+    # The vm route works without it.
     {%{finding | status: :warning, source: Program.path()}, %{helper: false}}
   end
 
-  defp verdict({:works, time}, _works?, by, source),
-    do: ok("#{by}; a redirected connection arrived after #{time} us", source)
+  defp family({:works, time}, _works?, version, source),
+    do: ok("#{version}; a redirected connection arrived after #{time} us", source)
 
-  # Many machines have one family only.
-  defp verdict({:fails, why}, true, by, source), do: ok("#{by}; not for this one: #{why}", source)
+  # Many machines have only one of IPv4 and IPv6.
+  defp family({:fails, why}, true, version, source),
+    do: ok("#{version}; no redirects: #{why}", source)
 
-  defp verdict({:fails, why}, false, by, source),
-    do: warning("#{by}; it does not work", source, why, "mix k8s.helper status")
+  defp family({:fails, why}, false, version, source),
+    do: warning("#{version}; no redirects", source, why, {:mix, "k8s.helper", ["status"]})
 end

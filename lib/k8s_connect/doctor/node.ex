@@ -1,31 +1,31 @@
 defmodule K8sConnect.Doctor.Node do
   @moduledoc false
-  # What answers in the pod: the link there, epmd, and the node by its own word. No cookie is needed.
+  # The port-forward connection, epmd, and the node's handshake up to the cookie.
 
   @behaviour K8sConnect.Doctor.Layer
 
   import K8sConnect.Doctor.Check
 
-  alias K8sConnect.{Doctor.Cluster, Error, Native}
+  alias K8sConnect.{Distribution, Doctor.Cluster, Error, Native}
 
   @impl true
   def checks do
     [
-      {"link", :pod, &link/1},
+      {"port-forward", :pod, &port_forward/1},
       {"epmd", :link, &epmd/1},
-      {"node", :link, &found/1},
+      {"node", :link, &find_node/1},
       {"name", :node, &name/1},
-      {"listens", :node, &listens/1}
+      {"listener", :node, &listener/1}
     ]
   end
 
-  defp link(%{pod: pod, wish: wish} = context) do
-    case Native.call(:survey_link, [pod.survey, wish]) do
-      {:ok, %{link: link, what: what, took_us: took}} ->
-        {ok("#{what}, open after #{Cluster.ms(took)}", "pods/portforward"), %{link: link}}
+  defp port_forward(%{pod: pod, attach: attach} = context) do
+    case Native.call(:survey_link, [pod.survey, attach]) do
+      {:ok, %{link: link, what: protocol, took_us: took}} ->
+        {ok("#{protocol}, open after #{Cluster.ms(took)}", "pods/portforward"), %{link: link}}
 
       {:error, error} ->
-        failure("cannot be opened", error, context)
+        failure("not opened", error, context)
     end
   end
 
@@ -33,51 +33,52 @@ defmodule K8sConnect.Doctor.Node do
     source = "port 4369 of the pod's loopback"
 
     case Native.call(:survey_epmd, [link]) do
-      {:ok, []} -> ok("runs, and knows no node", source)
-      {:ok, names} -> ok("knows #{Enum.map_join(names, ", ", &entry/1)}", source)
-      {:error, %Error{reason: {:no_epmd, _details}}} -> ok("none: nothing listens there", source)
+      {:ok, []} -> ok("runs, and has no nodes", source)
+      {:ok, names} -> ok("has #{Enum.map_join(names, ", ", &entry/1)}", source)
+      {:error, %Error{reason: {:no_epmd, _details}}} -> ok("does not run", source)
       {:error, error} -> no_answer(error, source, context)
     end
   end
 
-  defp entry({name, port}), do: "#{name} at port #{port}"
+  defp entry({name, port}), do: "#{name} on port #{port}"
 
-  # With a port that is known it is not needed.
-  defp no_answer(error, source, %{wish: %{port: nil}} = context),
-    do: {%{failure("does not answer as one", error, context) | source: source}, %{no_epmd: true}}
+  # A given port is used without epmd.
+  defp no_answer(error, source, %{attach: %{port: nil}} = context),
+    do: {%{failure("no valid answer", error, context) | source: source}, %{no_epmd: true}}
 
-  defp no_answer(_error, source, _context), do: ok("does not answer as one", source)
+  defp no_answer(_error, source, _context), do: ok("no valid answer", source)
 
-  defp found(%{no_epmd: true}), do: skipped("not looked at, as epmd does not answer")
+  defp find_node(%{no_epmd: true}), do: skipped("epmd does not answer")
 
-  defp found(%{link: link, wish: wish} = context) do
-    case Native.call(:survey_node, [link, wish]) do
+  defp find_node(%{link: link, attach: attach} = context) do
+    case Native.call(:survey_node, [link, attach]) do
       {:ok, node} -> {ok("#{node.name}, port #{node.port}", source(node)), %{node: node}}
-      {:error, error} -> failure("none that can be connected to", error, context)
+      {:error, error} -> failure("not found", error, context)
     end
   end
 
-  defp source(node), do: "the name by its own word, the port by #{node.source}"
+  defp source(node), do: "name from the handshake, port from #{node.source}"
 
   defp name(%{node: node}) do
-    ok("#{kind(node.name)}#{spec(node)}", "the handshake#{ours(node.name)}")
+    ok("#{kind(node.name)} name#{spec(node)}", "the handshake#{local(node.name)}")
   end
 
   defp spec(%{expected: nil}), do: ""
-  defp spec(%{expected: name, name: name}), do: ", as RELEASE_NODE in the pod's spec says"
+  defp spec(%{expected: name, name: name}), do: ", equal to RELEASE_NODE in the pod's spec"
 
   defp spec(%{expected: name}),
-    do: ", another one than RELEASE_NODE in the pod's spec says (#{name})"
+    do: ", different from RELEASE_NODE in the pod's spec (#{name})"
 
   defp kind(name), do: if(name =~ ~r/@.*[.:]/, do: "long", else: "short")
 
-  defp ours(name) do
-    if Node.alive?() and not K8sConnect.Distribution.same_kind?(String.to_atom(name)),
-      do: "; this BEAM's is of the other kind, which the route vm does not mind",
+  defp local(name) do
+    if Node.alive?() and not Distribution.same_kind?(String.to_atom(name)),
+      do:
+        "; the local node has a #{kind(Atom.to_string(Node.self()))} name, which only the vm route allows",
       else: ""
   end
 
-  defp listens(%{node: node}) do
-    ok("port #{node.port} on the pod's loopback, where a link arrives, without TLS", "its answer")
+  defp listener(%{node: node}) do
+    ok("port #{node.port} of the pod's loopback address, without TLS", "the handshake")
   end
 end

@@ -1,20 +1,21 @@
 defmodule K8sConnect.Doctor.Permissions do
   @moduledoc false
-  # What the API server says that this user may do, in the one namespace, and the Role that is missing.
-  # It is asked and not tried, and may be wrong; so later layers do not depend on it.
+  # The permissions of this user in the namespace, and the required Role. The API server is asked, and its answer may
+  # be wrong: later layers do not depend on it.
 
   @behaviour K8sConnect.Doctor.Layer
 
   import K8sConnect.Doctor.Check
 
   alias K8sConnect.Doctor.Role
+  alias K8sConnect.Error.Command
   alias K8sConnect.Native
 
   @source "SelfSubjectAccessReview"
 
-  # Why the two verbs of pods/portforward and pods/exec are needed.
-  @websocket "a WebSocket, for gateways that refuse SPDY"
-  @create "SPDY needs `create`, and from Kubernetes 1.35 on a WebSocket does, too"
+  # What needs the two verbs on pods/portforward and pods/exec.
+  @websocket "a WebSocket, for gateways that reject SPDY"
+  @create "SPDY, and from Kubernetes 1.35 on also a WebSocket"
 
   @impl true
   def checks do
@@ -29,54 +30,54 @@ defmodule K8sConnect.Doctor.Permissions do
     case Native.call(:survey_user, [access.survey]) do
       {:ok, {name, groups}} ->
         source = "SelfSubjectReview (kubectl auth whoami)"
-        {ok("#{name}, in #{Enum.join(groups, ", ")}", source), %{user: name}}
+        {ok("#{name}, groups #{Enum.join(groups, ", ")}", source), %{user: name}}
 
       {:ok, nil} ->
-        ok("not told, as the server is older than 1.28", "SelfSubjectReview")
+        ok("unknown: the server is older than 1.28", "SelfSubjectReview")
 
       {:error, _error} ->
-        ok("not told", "SelfSubjectReview")
+        ok("unknown", "SelfSubjectReview")
     end
   end
 
-  # The pod is read here, as its spec says whether there is a Secret to read.
+  # The pod's spec names the Secret of the cookie.
   defp rights(%{access: access} = context) do
     context = Map.merge(context, read_pod(context))
-    wanted = wanted(context)
+    rights = required(context)
 
-    asked =
-      for right <- wanted, do: {right.verb, right.resource, right.name || object(right, context)}
+    queries =
+      for right <- rights, do: {right.verb, right.resource, right.name || object(right, context)}
 
-    case Native.call(:survey_rights, [access.survey, asked]) do
+    case Native.call(:survey_rights, [access.survey, queries]) do
       {:ok, allowed} ->
-        rights = Enum.zip_with(wanted, allowed, &Map.put(&1, :allowed, &2))
+        rights = Enum.zip_with(rights, allowed, &Map.put(&1, :allowed, &2))
         rights = judge(rights, context.server.version)
-        found = Map.take(context, [:read])
-        {Enum.map(rights, &finding(&1, context)), Map.put(found, :rights, rights)}
+        results = Map.take(context, [:read])
+        {Enum.map(rights, &finding/1), Map.put(results, :rights, rights)}
 
       {:error, error} ->
-        # It is asked only, so not to know is no failure.
-        finding = %{failure("the API server does not tell", error, context) | status: :warning}
+        # The permissions may be there all the same.
+        finding = %{failure("unknown", error, context) | status: :warning}
         {finding, Map.take(context, [:read])}
     end
   end
 
-  defp read_pod(%{target: _target, access: access, wish: wish}),
-    do: %{read: Native.call(:survey_pod, [access.survey, wish])}
+  defp read_pod(%{target: _target, access: access, attach: attach}),
+    do: %{read: Native.call(:survey_pod, [access.survey, attach])}
 
   defp read_pod(_context), do: %{}
 
-  # :needed, or :helps with what it is for.
-  defp wanted(context) do
-    by_name? = context[:target] == nil or named?(context.target, context.wish)
+  # Each is :needed, or :helps with something that the connection can do without.
+  defp required(context) do
+    by_name? = context[:target] == nil or named?(context.target, context.attach)
 
     [
-      right("get", "pods", :needed, "the pod is read before it is connected to"),
+      right("get", "pods", :needed, "reading the pod"),
       right(
         "list",
         "pods",
         if(by_name?, do: :helps, else: :needed),
-        "an owner, a Service or labels as a TARGET"
+        "a workload, a Service or labels as TARGET"
       ),
       right("watch", "pods", :helps, "waiting for a pod"),
       right("get", "pods/portforward", :helps, @websocket),
@@ -84,34 +85,34 @@ defmodule K8sConnect.Doctor.Permissions do
     ] ++ cookie(context)
   end
 
-  # A Role may name single pods, and then the question has to, as well.
+  # A Role may name single pods, so the query names the pod.
   defp object(%{verb: verb}, _context) when verb in ["list", "watch"], do: nil
   defp object(_right, %{read: {:ok, pod}}), do: pod.name
 
-  defp object(_right, %{target: target, wish: wish}),
-    do: if(named?(target, wish), do: target |> String.split("/") |> List.last())
+  defp object(_right, %{target: target, attach: attach}),
+    do: if(named?(target, attach), do: target |> String.split("/") |> List.last())
 
   defp object(_right, _context), do: nil
 
   defp named?(target, %{labels: nil}), do: target =~ ~r"^((pod|pods|po)/)?[^/]+$"
-  defp named?(_target, _wish), do: false
+  defp named?(_target, _attach), do: false
 
-  defp cookie(%{wish: %{cookie: :exec}}) do
+  defp cookie(%{attach: %{cookie: :exec}}) do
     [
       right("get", "pods/exec", :helps, @websocket),
       right(
         "create",
         "pods/exec",
         :needed,
-        "--cookie-from exec runs a command in the pod. " <> @create
+        "--cookie-from exec, over " <> @create
       )
     ]
   end
 
-  defp cookie(%{wish: %{cookie: :spec}, read: {:ok, pod}}) do
+  defp cookie(%{attach: %{cookie: :spec}, read: {:ok, pod}}) do
     for {kind, name} <- pod.refers_to,
         do: %{
-          right("get", kind, :helps, "the pod's spec refers to it for the cookie")
+          right("get", kind, :helps, "reading the cookie, to which the pod's spec refers")
           | name: name
         }
   end
@@ -122,7 +123,7 @@ defmodule K8sConnect.Doctor.Permissions do
     do: %{verb: verb, resource: resource, name: nil, need: need, why: why}
 
   @doc false
-  # On an old server the right to `get` is enough for a WebSocket, and `create` is for SPDY only.
+  # Before Kubernetes 1.35 a WebSocket needs only `get`, and `create` is for SPDY.
   @spec judge([map()], String.t()) :: [map()]
   def judge(rights, version) do
     may_get = for %{verb: "get", allowed: true, resource: resource} <- rights, do: resource
@@ -130,13 +131,13 @@ defmodule K8sConnect.Doctor.Permissions do
   end
 
   defp judge_one(%{verb: "create"} = right, true),
-    do: %{right | need: :helps, why: "SPDY. On this server a WebSocket needs `get` only"}
+    do: %{right | need: :helps, why: "SPDY. On this server a WebSocket needs only `get`"}
 
   defp judge_one(right, _get_is_enough?), do: right
 
   @doc false
   # From 1.35 on the API server authorizes the GET of a WebSocket for `create`, too: its feature gate
-  # AuthorizePodWebsocketUpgradeCreatePermission. A version that cannot be read counts as a new one.
+  # AuthorizePodWebsocketUpgradeCreatePermission. An unknown version counts as a new one.
   @spec get_is_enough?(String.t()) :: boolean()
   def get_is_enough?(version) do
     case Regex.run(~r/^v1\.(\d+)/, version) do
@@ -145,46 +146,36 @@ defmodule K8sConnect.Doctor.Permissions do
     end
   end
 
-  defp finding(%{allowed: true} = right, _context),
-    do: ok("yes", @source) |> Map.put(:name, title(right))
+  defp finding(%{allowed: true} = right), do: ok("yes", @source) |> Map.put(:name, title(right))
 
-  defp finding(%{need: need} = right, %{access: access}) do
-    name = if right.name, do: "/#{right.name}", else: ""
-    {resource, subresource} = split(right.resource)
-    resource = "#{resource}#{name}#{subresource}"
-    namespace = access.namespace
-    command = "kubectl auth can-i #{right.verb} #{resource} -n #{namespace}"
-    why = if need == :needed, do: right.why, else: "only needed for this: #{right.why}"
-    status = if need == :needed, do: :failed, else: :warning
+  defp finding(%{need: need} = right) do
+    command = {:kubectl, Command.can_i(right.verb, right.resource, right.name)}
 
-    %{status: status, fact: "no", source: @source, why: why, command: command}
-    |> Map.put(:name, title(right))
-  end
+    finding =
+      if need == :needed,
+        do: failed("no", @source, "required for: #{right.why}", command),
+        else: warning("no", @source, "only required for: #{right.why}", command)
 
-  defp split(resource) do
-    case String.split(resource, "/") do
-      [resource, subresource] -> {resource, " --subresource=#{subresource}"}
-      [resource] -> {resource, ""}
-    end
+    Map.put(finding, :name, title(right))
   end
 
   defp title(%{name: nil} = right), do: "#{right.verb} #{right.resource}"
   defp title(right), do: "#{right.verb} #{right.resource} #{right.name}"
 
-  # One for all that is missing.
+  # One Role with everything.
   defp role(%{rights: rights} = context) do
     missing = Enum.reject(rights, & &1.allowed)
 
     if missing == [] do
       []
     else
-      command = Role.command(rights, context[:user], context.access.namespace)
+      command = {:apply, Role.yaml(rights, context[:user])}
       count = length(missing)
 
       fact =
-        "#{count} of #{length(rights)} rights #{if count == 1, do: "is", else: "are"} missing"
+        "#{count} of #{length(rights)} permissions #{if count == 1, do: "is", else: "are"} missing"
 
-      why = "an admin of the namespace can give them, by this Role"
+      why = "an admin of the namespace can apply this Role"
 
       if Enum.any?(missing, &(&1.need == :needed)),
         do: failed(fact, @source, why, command),

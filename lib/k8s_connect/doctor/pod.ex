@@ -1,6 +1,6 @@
 defmodule K8sConnect.Doctor.Pod do
   @moduledoc false
-  # The pod, and the container in it that is held for the node's.
+  # The pod, and the container of the node.
 
   @behaviour K8sConnect.Doctor.Layer
 
@@ -8,7 +8,7 @@ defmodule K8sConnect.Doctor.Pod do
 
   alias K8sConnect.Native
 
-  # A container that was started again within the last minutes may be about to be once more.
+  # A container that restarted in the last minutes may restart again.
   @recent_s 600
   @many 5
 
@@ -20,17 +20,17 @@ defmodule K8sConnect.Doctor.Pod do
       {"container", :pod, &container/1},
       {"ready", :pod, &ready/1},
       {"restarts", :pod, &restarts/1},
-      {"others", :pod, &others/1}
+      {"other pods", :pod, &other_pods/1}
     ]
   end
 
-  # Without a target: what could be one.
+  # Without a target: possible targets.
   defp pods(%{target: _target}), do: []
 
   defp pods(%{api: api}) do
     case Native.call(:list_pods, [api]) do
       {:ok, pods} -> candidates(for pod <- pods, pod.beam, do: pod.name)
-      {:error, _error} -> skipped("not looked for, as they cannot be listed")
+      {:error, _error} -> skipped("could not list the pods")
     end
   end
 
@@ -43,61 +43,60 @@ defmodule K8sConnect.Doctor.Pod do
   end
 
   defp pod(context) do
-    case context[:read] || Native.call(:survey_pod, [context.access.survey, context.wish]) do
+    case context[:read] || Native.call(:survey_pod, [context.access.survey, context.attach]) do
       {:ok, %{problem: nil} = pod} ->
-        {running(pod, context), %{pod: pod}}
+        {running(pod), %{pod: pod}}
 
       {:ok, %{problem: {stage, reason}}} ->
         failure("not running", K8sConnect.Error.new(stage, reason), context)
 
       {:error, error} ->
-        failure("none that can be looked into", error, context)
+        failure("not found", error, context)
     end
   end
 
-  defp running(%{leaving: true} = pod, context) do
+  defp running(%{leaving: true} = pod) do
     warning(
       "#{pod.name} is running, and is being deleted",
       "its deletionTimestamp",
-      "the connection ends with it",
-      "kubectl get pod #{pod.name} -n #{context.access.namespace} -w"
+      "the connection ends with the pod",
+      {:kubectl, ["get", "pod", pod.name, "-w"]}
     )
   end
 
-  defp running(pod, _context) do
-    ok("#{pod.name} is running, at #{pod.ip || "no address"}, uid #{pod.uid}", "GET of the pod")
+  defp running(pod) do
+    ok("#{pod.name} is running, IP #{pod.ip || "none"}, uid #{pod.uid}", "GET of the pod")
   end
 
   defp container(%{pod: pod}), do: ok("#{pod.container}, image #{pod.image}", pod.why)
 
   defp ready(%{pod: %{ready: true}}), do: ok("yes", "its status")
 
-  defp ready(%{pod: pod} = context) do
+  defp ready(%{pod: pod}) do
     warning(
-      "no: the kubelet does not hold container #{pod.container} for ready",
+      "container #{pod.container} is not ready",
       "its status",
-      "a node that is starting, or stuck, may not answer",
-      "kubectl describe pod #{pod.name} -n #{context.access.namespace}"
+      "the node may be starting or stuck, and not answer",
+      {:kubectl, ["describe", "pod", pod.name]}
     )
   end
 
-  defp restarts(%{pod: pod} = context),
-    do: restarts_of(pod, context.access.namespace)
+  defp restarts(%{pod: pod}), do: restarts_of(pod)
 
   @doc false
-  @spec restarts_of(map(), String.t()) :: K8sConnect.Doctor.Check.finding()
-  def restarts_of(%{restarts: 0}, _namespace), do: ok("none", "its status")
+  @spec restarts_of(map()) :: K8sConnect.Doctor.Check.finding()
+  def restarts_of(%{restarts: 0}), do: ok("none", "its status")
 
-  def restarts_of(%{restarts: count, ended: ended} = pod, namespace) do
+  def restarts_of(%{restarts: count, ended: ended} = pod) do
     fact = "#{count}#{last(ended)}"
 
     if count > @many or match?({ago, _why} when ago < @recent_s, ended) do
-      command = "kubectl logs #{pod.name} -n #{namespace} -c #{pod.container} --previous"
+      command = {:kubectl, ["logs", pod.name, "-c", pod.container, "--previous"]}
 
       warning(
         fact,
         "its status",
-        "a connection ends with the container that it leads to",
+        "the connection ends when the container restarts",
         command
       )
     else
@@ -109,11 +108,11 @@ defmodule K8sConnect.Doctor.Pod do
   defp last({ago, why}) when ago < 120, do: ", the last #{ago} s ago (#{why})"
   defp last({ago, why}), do: ", the last #{div(ago, 60)} min ago (#{why})"
 
-  defp others(%{pod: %{named: true}}), do: []
+  defp other_pods(%{pod: %{named: true}}), do: []
 
-  defp others(%{pod: %{others: []}}),
-    do: ok("no other ready pod fits", "the pods of the namespace")
+  defp other_pods(%{pod: %{others: []}}),
+    do: ok("no other ready pod matches", "the pods of the namespace")
 
-  defp others(%{pod: %{others: others}}),
+  defp other_pods(%{pod: %{others: others}}),
     do: ok("also ready: #{Enum.join(others, ", ")}", "the pods of the namespace")
 end

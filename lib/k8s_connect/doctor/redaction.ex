@@ -1,13 +1,13 @@
 defmodule K8sConnect.Doctor.Redaction do
   @moduledoc false
-  # Takes out of a report what a stranger need not know. Cookies and tokens are never in one; what looks
-  # like a token is taken out all the same, as programs that fail may have printed it.
+  # Removes private data from a report. A report never has cookies or tokens of its own; text that looks like a token
+  # is removed all the same, because a program that failed may have printed it.
 
   alias K8sConnect.Doctor
   alias K8sConnect.Doctor.Role
 
   @doc """
-  The same report with its texts made fit for others to read.
+  The report without private data.
   """
   @spec report(Doctor.report()) :: Doctor.report()
   def report(report), do: report(report, known(report))
@@ -41,7 +41,7 @@ defmodule K8sConnect.Doctor.Redaction do
     end)
   end
 
-  # Wherever they stand in a text.
+  # Anywhere in a text.
   defp patterns do
     [
       {~r/-----BEGIN [^-]*-----.*?(-----END [^-]*-----|\z)/s, "<key>"},
@@ -55,8 +55,7 @@ defmodule K8sConnect.Doctor.Redaction do
     ]
   end
 
-  # Not within other words: a user may be called `e`. A host's name only where one can stand, as this
-  # machine may be called `vm`.
+  # Only whole words: a user may be called `e`. A host name only after an `@`: this machine may be called `vm`.
   defp replace(text, "@" <> host, mark),
     do: Regex.replace(~r/(?<=@)#{Regex.escape(host)}(?![[:alnum:]])/u, text, mark)
 
@@ -64,7 +63,7 @@ defmodule K8sConnect.Doctor.Redaction do
     Regex.replace(~r/(?<![[:alnum:]])#{Regex.escape(word)}(?![[:alnum:]])/u, text, mark)
   end
 
-  # The longest first, as one may be in another.
+  # The longest first: one may contain another.
   defp known(report) do
     found = server(report) ++ contexts(report) ++ proxy(report) ++ user(report) ++ machine()
 
@@ -84,12 +83,16 @@ defmodule K8sConnect.Doctor.Redaction do
     ]
   end
 
-  # Where no context was found, those that there are.
+  # The contexts in messages, if none was found.
   defp contexts(report) do
     for %{name: "kubeconfig"} = check <- checks(report),
         text <- [check.why, check.command],
         is_binary(text),
-        pattern <- [~r/There are: ([^"\n]+)/, ~r/context "([^"\n]+)"/, ~r/--context (\S+)/],
+        pattern <- [
+          ~r/Available contexts: ([^"\n]+)/,
+          ~r/context "([^"\n]+)"/,
+          ~r/--context (\S+)/
+        ],
         [_all, names] <- Regex.scan(pattern, text),
         name <- String.split(names, ", "),
         do: {name, "<context>"}
@@ -102,7 +105,7 @@ defmodule K8sConnect.Doctor.Redaction do
         do: {host, "<proxy>"}
   end
 
-  # The kubeconfig's check names context and server, each in its own words.
+  # The check of the kubeconfig names the context and the server.
   defp server(report) do
     for %{name: name, fact: fact} <- checks(report),
         name in ["kubeconfig"],
@@ -116,9 +119,9 @@ defmodule K8sConnect.Doctor.Redaction do
 
   defp user(report) do
     for %{name: "user", fact: fact} <- checks(report),
-        [name | _groups] <- [String.split(fact, ", in ")],
-        fact =~ ", in ",
-        # As they are, and as a part of a Role's name.
+        [name | _groups] <- [String.split(fact, ", groups ")],
+        fact =~ ", groups ",
+        # Also as a part of a Role's name.
         word <- [name, String.replace_prefix(Role.name(name), "k8s-connect-", "")],
         do: {word, "<user>"}
   end

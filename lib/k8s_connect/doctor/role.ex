@@ -1,6 +1,6 @@
 defmodule K8sConnect.Doctor.Role do
   @moduledoc false
-  # The Role that a user needs, for an admin to apply, with marks at what is missing.
+  # The required Role of a user, for an admin to apply. Comments mark what is missing.
 
   alias K8sConnect.JSON
 
@@ -12,13 +12,8 @@ defmodule K8sConnect.Doctor.Role do
         }
 
   @doc """
-  A command that applies it; `user` is `nil` where the server does not tell.
+  The Role and its RoleBinding; `user` is `nil` if the server does not report it.
   """
-  @spec command([right()], String.t() | nil, String.t()) :: String.t()
-  def command(rights, user, namespace) do
-    "kubectl apply -n #{namespace} -f - <<'EOF'\n#{yaml(rights, user)}EOF"
-  end
-
   @spec yaml([right()], String.t() | nil) :: String.t()
   def yaml(rights, user) do
     name = Enum.join([name(user) | more(rights)], "-")
@@ -38,8 +33,8 @@ defmodule K8sConnect.Doctor.Role do
     """
   end
 
-  # The user's own, and of these rights: by being applied, one that others share, or that is about
-  # another Secret, would take from somebody what it gave.
+  # Different for each user and each Secret: applying a Role of the same name would take away permissions that the
+  # other one gave.
   @doc false
   @spec name(String.t() | nil) :: String.t()
   def name(nil), do: "k8s-connect-your-user"
@@ -51,7 +46,7 @@ defmodule K8sConnect.Doctor.Role do
     Enum.join(["k8s-connect" | parts] -- [""], "-")
   end
 
-  # What is not in every such Role.
+  # Name parts for permissions that only some Roles have.
   defp more(rights) do
     exec = for %{resource: "pods/exec"} <- rights, do: "exec"
 
@@ -81,13 +76,13 @@ defmodule K8sConnect.Doctor.Role do
     "{kind: ServiceAccount, name: #{text(name)}, namespace: #{text(namespace)}}"
   end
 
-  # An API server that does not tell who we are is told by the admin.
+  # The admin fills it in if the API server does not report the user.
   defp subject(nil), do: "{apiGroup: rbac.authorization.k8s.io, kind: User, name: YOUR-USER}"
 
   defp subject(user),
     do: "{apiGroup: rbac.authorization.k8s.io, kind: User, name: #{text(user)}}"
 
-  # JSON is YAML, and a name can hold anything.
+  # JSON is YAML, and a name can have any characters.
   defp text(text) do
     if text =~ ~r/^[a-z][a-z0-9.-]*$/ and text not in ~w(true false null yes no on off y n),
       do: text,

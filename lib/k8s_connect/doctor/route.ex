@@ -1,6 +1,6 @@
 defmodule K8sConnect.Doctor.Route do
   @moduledoc false
-  # Which route is taken, and whether each that there is works: really connected, and taken down.
+  # The route that a connection takes, and a test connection over each available route.
 
   @behaviour K8sConnect.Doctor.Layer
 
@@ -19,12 +19,12 @@ defmodule K8sConnect.Doctor.Route do
     ]
   end
 
-  defp choice(%{route: %{visible: true}} = context) do
+  defp choice(%{route: %{visible: true}}) do
     warning(
       "kernel, for programs that are visible nodes",
       "--visible",
-      "a visible node can make a cluster's nodes drop each other; hidden ones cannot",
-      again(context, ["--route", "kernel"])
+      "a visible node can make :global disconnect nodes of the cluster",
+      {:mix, "k8s.doctor", [route: :kernel, visible: false]}
     )
   end
 
@@ -33,48 +33,48 @@ defmodule K8sConnect.Doctor.Route do
     ok(why, "--route #{route.route}")
   end
 
-  defp vm(%{ours: false, connection: connection}), do: in_use(connection, :vm)
+  defp vm(%{opened: false, connection: connection}), do: in_use(connection, :vm)
 
   defp vm(%{connection: %{route: :vm}} = context) do
     K8sConnect.disconnect(context.connection)
-    ok("connected after #{Cluster.ms(context.took)}, and taken down again", "tried")
+    ok("connected after #{Cluster.ms(context.took)}", "test connection, closed again")
   end
 
-  # The handshake has come by the other one, so this one has failed.
-  defp vm(context), do: tried(:vm, context)
+  # The handshake took the kernel route, because this one had failed.
+  defp vm(context), do: try_route(:vm, context)
 
-  defp kernel(%{ours: false, connection: connection}), do: in_use(connection, :kernel)
+  defp kernel(%{opened: false, connection: connection}), do: in_use(connection, :kernel)
 
-  defp kernel(%{route: %{route: asked, sudo: sudo}} = context) do
+  defp kernel(%{route: %{route: requested, sudo: sudo}} = context) do
     cond do
-      asked == :vm -> skipped("not tried, as --route vm was asked for")
-      asked == :kernel or sudo or Program.installed?() -> tried(:kernel, context)
-      true -> skipped("not tried, as no helper is installed (mix help k8s.helper)")
+      requested == :vm -> skipped("--route vm given")
+      requested == :kernel or sudo or Program.installed?() -> try_route(:kernel, context)
+      true -> skipped("the helper is not installed (mix help k8s.helper)")
     end
   end
 
   defp in_use(%{route: route}, route),
-    do: ok("in use by this BEAM, and left as it is", "K8sConnect.connections()")
+    do: ok("in use by this BEAM, left open", "K8sConnect.connections()")
 
   defp in_use(_connection, _route),
-    do: skipped("not tried, as this BEAM is connected by the other one")
+    do: skipped("this BEAM is connected over the other route")
 
-  defp tried(route, context) do
+  defp try_route(route, context) do
     K8sConnect.disconnect(context.connection)
     {time, result} = :timer.tc(fn -> Handshake.connect_by(route, context) end)
 
     case result do
       {:ok, connection} ->
         K8sConnect.disconnect(connection)
-        ok("connected after #{Cluster.ms(time)}, and taken down again", "tried")
+        ok("connected after #{Cluster.ms(time)}", "test connection, closed again")
 
       {:error, error} ->
-        needed(failure("does not work", error, context), route, context)
+        if_required(failure("does not work", error, context), route, context)
     end
   end
 
-  # The other one is taken then.
-  defp needed(finding, route, %{route: %{route: asked}}) do
-    if asked == route, do: finding, else: %{finding | status: :warning}
+  # A connection takes the other route, unless this one was requested.
+  defp if_required(finding, route, %{route: %{route: requested}}) do
+    if requested == route, do: finding, else: %{finding | status: :warning}
   end
 end

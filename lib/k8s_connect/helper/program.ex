@@ -1,18 +1,18 @@
 defmodule K8sConnect.Helper.Program do
   @moduledoc false
-  # One run of the helper: its port, and the conversation over it (native/wire). Each function is
-  # called by the process that has started it, which traps exits: a port whose program is gone before
-  # it has read everything says so by its own.
+  # One run of the helper: its port and the frames of native/wire. The process that starts the helper calls
+  # all functions and traps exits: a port whose program exits before it has read everything sends an exit
+  # signal.
 
   alias K8sConnect.{Error, Native}
 
-  # Owned by root, in folders owned by root: the file has capabilities.
+  # The file has capabilities, so root owns it and all folders above.
   @path "/usr/local/libexec/k8s_connect_helper"
 
   @timeout 5_000
-  # It ends within this when it is killed.
+  # A killed helper exits within this time.
   @kill_timeout 1_000
-  @not_read "it ended before it had read its input"
+  @not_read "exited before it read its input"
 
   @enforce_keys [:port, :pid, :sudo]
   defstruct @enforce_keys ++ [next: 1]
@@ -25,7 +25,7 @@ defmodule K8sConnect.Helper.Program do
         }
 
   @doc """
-  Where the helper is installed, if it is.
+  The path of an installed helper.
   """
   @spec path() :: String.t()
   def path, do: @path
@@ -34,14 +34,14 @@ defmodule K8sConnect.Helper.Program do
   def installed?, do: File.regular?(@path)
 
   @doc """
-  The helper that was built with this library.
+  The helper of this build.
   """
   @spec built() :: String.t()
   def built, do: Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_helper"])
 
   @doc """
-  Starts the helper, by `sudo` if that is asked for. It speaks first, when its programs are attached
-  and tested and it has given up every privilege; nothing is redirected yet.
+  Starts the helper, with sudo if `sudo` is true, and waits for its first frame: then its programs are
+  attached and tested, and it has no privileges any more. Nothing is redirected yet.
   """
   @spec start(boolean()) :: {:ok, t(), map()} | {:error, Error.t()}
   def start(sudo) do
@@ -56,15 +56,15 @@ defmodule K8sConnect.Helper.Program do
           {:ok, program, ready}
 
         other ->
-          ended(other, program)
+          ensure_exited(other, program)
           {:error, failure(other, program)}
       end
     end
   end
 
   @doc """
-  Asks one thing, by the name of its frame, and waits for the answer. After `:gone` there is no
-  program any more, and nothing of what it held.
+  Sends a request, named by the function that encodes its frame, and waits for the answer. After `:gone` the
+  helper has exited, and the kernel has removed its redirects.
   """
   @spec ask(t(), atom(), [term()]) ::
           {:ok, map(), t()} | {:refused, Error.t(), t()} | {:gone, Error.t()}
@@ -81,32 +81,32 @@ defmodule K8sConnect.Helper.Program do
         {:ok, answer, program}
 
       other ->
-        ended(other, program)
+        ensure_exited(other, program)
         {:gone, failure(other, program)}
     end
   end
 
   @doc """
-  Ends it, and waits until the kernel has taken its programs back.
+  Stops the helper, and waits until the kernel has detached its programs.
   """
   @spec stop(t()) :: :ok
   def stop(%__MODULE__{port: port, next: id} = program) do
     {:ok, frame} = frame(:stop_frame, [id])
     send_frame(port, frame)
-    if await_end(port), do: :ok, else: kill(program)
+    if await_exit(port), do: :ok, else: kill(program)
   end
 
   @doc """
-  The end of a program, as its port tells it, in words; `nil` for any other message.
+  How the helper exited, from a message of its port; `nil` for any other message.
   """
-  @spec end_of(t() | nil, term()) :: String.t() | nil
-  def end_of(%__MODULE__{port: port}, {port, {:exit_status, status}}), do: words(status)
-  def end_of(%__MODULE__{port: port}, {:EXIT, port, _reason}), do: @not_read
-  def end_of(_program, _message), do: nil
+  @spec exit_reason(t() | nil, term()) :: String.t() | nil
+  def exit_reason(%__MODULE__{port: port}, {port, {:exit_status, status}}), do: describe(status)
+  def exit_reason(%__MODULE__{port: port}, {:EXIT, port, _reason}), do: @not_read
+  def exit_reason(_program, _message), do: nil
 
-  # As a shell has it, the VM's forker adds 128 to a signal.
-  defp words(status) when status > 128, do: "it was ended by signal #{status - 128}"
-  defp words(status), do: "it ended with status #{status}"
+  # The VM's forker adds 128 to a signal, as a shell does.
+  defp describe(status) when status > 128, do: "was killed by signal #{status - 128}"
+  defp describe(status), do: "exited with status #{status}"
 
   defp command(true) do
     case System.find_executable("sudo") do
@@ -125,7 +125,7 @@ defmodule K8sConnect.Helper.Program do
   end
 
   defp spawn_port(executable, arguments) do
-    # In a BEAM under `sudo iex` they are of that sudo, and not of one that runs the helper.
+    # Under `sudo iex` they come from that sudo, not from the one that runs the helper.
     env = [{~c"SUDO_UID", false}, {~c"SUDO_GID", false}]
     options = [:binary, :exit_status, packet: 4, args: arguments, env: env]
     {:ok, Port.open({:spawn_executable, executable}, options)}
@@ -142,37 +142,37 @@ defmodule K8sConnect.Helper.Program do
     end
   end
 
-  # It may have gone a moment ago; its last message is in the mailbox then.
+  # The helper may have just exited; then its last message is in the mailbox.
   defp send_frame(port, frame) do
     Port.command(port, frame)
   rescue
     ArgumentError -> false
   end
 
-  defp await(port, wanted?) do
+  defp await(port, expected?) do
     receive do
       {^port, {:data, frame}} ->
         {:ok, answer} = frame(:read_frame, [frame])
 
-        # A refusal to start, or of a frame that could not be read, has no id.
-        if wanted?.(answer) or match?({:refused, nil, _reason}, answer) or
+        # A refusal has no id if the helper could not start, or could not read the frame.
+        if expected?.(answer) or match?({:refused, nil, _reason}, answer) or
              match?({:unreadable, _problem}, answer),
            do: answer,
-           else: await(port, wanted?)
+           else: await(port, expected?)
 
       {^port, {:exit_status, status}} ->
-        {:ended, words(status)}
+        {:exited, describe(status)}
 
       {:EXIT, ^port, _reason} ->
-        {:ended, @not_read}
+        {:exited, @not_read}
     after
       @timeout -> :silent
     end
   end
 
-  defp await_end(port) do
+  defp await_exit(port) do
     receive do
-      {^port, {:data, _last_words}} -> await_end(port)
+      {^port, {:data, _last_frame}} -> await_exit(port)
       {^port, {:exit_status, _status}} -> true
       {:EXIT, ^port, _reason} -> true
     after
@@ -180,11 +180,11 @@ defmodule K8sConnect.Helper.Program do
     end
   end
 
-  defp ended({:ended, _words}, _program), do: :ok
-  defp ended(_something_else, program), do: kill(program)
+  defp ensure_exited({:exited, _reason}, _program), do: :ok
+  defp ensure_exited(_other, program), do: kill(program)
 
-  # One that does not answer may have been stopped. One of sudo's cannot be killed by us; it ends
-  # with its input.
+  # A helper that does not answer may have been stopped by a signal. This user cannot kill a helper that sudo runs;
+  # it exits when its input is closed.
   defp kill(%__MODULE__{port: port, pid: pid}) do
     _ = pid && System.cmd("sh", ["-c", "kill -KILL #{pid}"], stderr_to_stdout: true)
     receive(do: ({^port, {:exit_status, _status}} -> :ok), after: (@kill_timeout -> :ok))
@@ -195,11 +195,11 @@ defmodule K8sConnect.Helper.Program do
   defp failure(:silent, _program),
     do: Error.new(:helper, {:silent, %{timeout_ms: @timeout}})
 
-  defp failure({:ended, _words}, %{sudo: true, next: 1}),
+  defp failure({:exited, _reason}, %{sudo: true, next: 1}),
     do: Error.new(:helper, {:sudo, %{}})
 
-  defp failure({:ended, words}, _program),
-    do: Error.new(:helper, {:died, %{words: words, times: 1}})
+  defp failure({:exited, reason}, _program),
+    do: Error.new(:helper, {:exited, %{reason: reason, times: 1}})
 
   defp failure({:refused, nil, reason}, _program), do: Error.new(:helper, reason)
 

@@ -1,9 +1,9 @@
 defmodule K8sConnect.Helper.Trial do
   @moduledoc false
-  # Whether the kernel route works on this machine, by trying it. The helper tests its programs before
-  # it says that it is ready. Then it redirects an address that is reserved for documentation (RFC 5737
-  # and RFC 3849), this BEAM connects to it, and the connection must arrive at our own listener.
-  # Nothing leaves the machine if it works, and one attempt to connect at most if it does not.
+  # Tests the kernel route on this machine. The helper tests its programs before it reports that it is ready. Then it
+  # redirects an address that is reserved for documentation (RFC 5737 and RFC 3849), and this BEAM connects to
+  # it: the connection has to arrive at a listener of this BEAM. If the redirect fails, one connection attempt
+  # leaves the machine.
 
   alias K8sConnect.{Error, Helper.Program}
 
@@ -15,12 +15,12 @@ defmodule K8sConnect.Helper.Trial do
   @port 49_152
   @timeout 1_000
 
-  @typep verdict :: {:works, microseconds :: non_neg_integer()} | {:fails, String.t()}
+  @typep result :: {:works, microseconds :: non_neg_integer()} | {:fails, String.t()}
 
   @doc """
-  What the helper says of itself, and whether a connection gets through.
+  What the helper reports about itself, and the result for each address family.
   """
-  @spec run(boolean()) :: {:ok, map(), [{String.t(), verdict()}]} | {:error, Error.t()}
+  @spec run(boolean()) :: {:ok, map(), [{String.t(), result()}]} | {:error, Error.t()}
   def run(sudo) do
     task =
       Task.async(fn ->
@@ -33,24 +33,24 @@ defmodule K8sConnect.Helper.Trial do
 
   defp run_all(sudo) do
     with {:ok, program, ready} <- Program.start(sudo) do
-      {verdicts, program} = Enum.map_reduce(@addresses, program, &try_one/2)
+      {results, program} = Enum.map_reduce(@addresses, program, &try_one/2)
       if program, do: Program.stop(program)
-      {:ok, ready, verdicts}
+      {:ok, ready, results}
     end
   end
 
   defp try_one({name, _family, _loopback, _address, _ip}, nil),
-    do: {{name, {:fails, "the helper is gone"}}, nil}
+    do: {{name, {:fails, "the helper has exited"}}, nil}
 
   defp try_one({name, family, loopback, address, ip}, program) do
     case :gen_tcp.listen(0, [family, :binary, ip: loopback, active: false]) do
       {:ok, listener} ->
-        {verdict, program} = redirect(program, listener, address, family, ip)
+        {result, program} = redirect(program, listener, address, family, ip)
         :gen_tcp.close(listener)
-        {{name, verdict}, program}
+        {{name, result}, program}
 
       {:error, reason} ->
-        {{name, {:fails, "this machine has no loopback for it: #{reason}"}}, program}
+        {{name, {:fails, "could not listen on the loopback address: #{reason}"}}, program}
     end
   end
 
@@ -74,14 +74,14 @@ defmodule K8sConnect.Helper.Trial do
       {:works, System.monotonic_time(:microsecond) - start}
     else
       false ->
-        {:fails, "another program connected to the test's listener meanwhile. Try again"}
+        {:fails, "another program connected to the test listener. Try again"}
 
       {:error, reason} ->
         {:fails,
-         "the connection was not redirected (#{:inet.format_error(reason)}). Is this BEAM in the slice of its " <>
-           "user, with the user's primary group and without capabilities? Look with: cat /proc/self/cgroup; id"}
+         "the connection was not redirected (#{:inet.format_error(reason)}). This BEAM has to run in its user's slice, " <>
+           "with the primary group and without capabilities. Check with: cat /proc/self/cgroup; id"}
     end
   end
 
-  defp fails(error), do: {:fails, Exception.message(error)}
+  defp fails(error), do: {:fails, Error.message(error, :cli)}
 end

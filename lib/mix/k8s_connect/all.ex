@@ -5,17 +5,20 @@ defmodule Mix.K8sConnect.All do
   alias K8sConnect.{Connection, Error}
   alias Mix.K8sConnect.{Console, Follow, Options, Rpc, Shell}
 
-  @spec run(Options.mode(), pid(), Options.format()) :: :ok
-  def run(mode, group, format) do
+  @doc """
+  Runs the mode of `mix k8s.connect` with the connections.
+  """
+  @spec run(Options.mode(), pid(), Console.output()) :: :ok
+  def run(mode, group, output) do
     failed = Enum.sort(K8sConnect.status(group).failed)
-    for {pod, error} <- failed, do: Console.say("#{pod}: #{Console.sentence(error)}")
+    for {pod, error} <- failed, do: Console.say("#{pod}: #{Error.message(error, :cli)}")
     connections = K8sConnect.connections(group)
     Console.say("connected to #{Enum.map_join(connections, ", ", & &1.pod)}")
-    do_run(mode, group, connections, failed, format)
+    do_run(mode, group, connections, failed, output)
   end
 
   # On all of them at the same time, printed in the order of the pods.
-  defp do_run({:rpc, expression}, _group, connections, failed, format) do
+  defp do_run({:rpc, expression}, _group, connections, failed, {format, _target, _options}) do
     results =
       connections
       |> Enum.map(&{&1, Task.async(fn -> Rpc.evaluate(expression, &1.node) end)})
@@ -26,16 +29,16 @@ defmodule Mix.K8sConnect.All do
     if errors != [] or failed != [], do: exit({:shutdown, 1}), else: :ok
   end
 
-  defp do_run(:return, _group, _connections, _failed, _format), do: :ok
+  defp do_run(:return, _group, _connections, _failed, _output), do: :ok
 
-  defp do_run(mode, group, connections, _failed, format) do
+  defp do_run(mode, group, connections, _failed, {format, _target, _options} = output) do
     if format == :json,
       do: Console.print(%{connections: Enum.map(connections, &Console.object/1)})
 
     cond do
       mode == :default and Shell.iex?() -> follow(group)
-      mode == :default and Shell.terminal?() -> shell(group, format)
-      true -> hold(group, format)
+      mode == :default and Shell.terminal?() -> shell(group, output)
+      true -> hold(group, output)
     end
   end
 
@@ -45,23 +48,23 @@ defmodule Mix.K8sConnect.All do
     :ok
   end
 
-  defp shell(group, format) do
+  defp shell(group, output) do
     case Shell.local() do
       {:ok, device} ->
         _down = Follow.all(group, device, :text)
         Process.sleep(:infinity)
 
       {:error, error} ->
-        Console.fail(error, format)
+        Console.fail(error, output)
     end
   end
 
-  defp hold(group, format) do
+  defp hold(group, output) do
     Console.say("holding the connections; end it with: kill #{System.pid()}")
 
-    case Follow.all(group, :stderr, format) do
+    case Follow.all(group, :stderr, elem(output, 0)) do
       {:down, nil} -> exit({:shutdown, 1})
-      {:down, error} -> Console.fail(error, format)
+      {:down, error} -> Console.fail(error, output)
     end
   end
 
@@ -70,7 +73,7 @@ defmodule Mix.K8sConnect.All do
   defp print(%{pod: pod}, {:ok, shown}, :json), do: Console.print(%{pod: pod, result: shown})
 
   defp print(%{pod: pod}, {:error, error}, :text),
-    do: Console.say("#{pod}: #{Console.sentence(error)}")
+    do: Console.say("#{pod}: #{Error.message(error, :cli)}")
 
   defp print(%{pod: pod}, {:error, error}, :json),
     do: Console.print(%{pod: pod, error: Error.to_map(error)})

@@ -1,15 +1,15 @@
 defmodule Mix.K8sConnect.Bridge do
   @moduledoc false
-  # A shell of another node, shown by this one, whatever their releases are. What is typed is parsed
-  # where the terminal is, by a function that the shell names, and completed by one that it sends:
-  # both are of the other side's release, and this side's may have neither. So they are called there.
+  # Shows a shell of another node on this terminal, with any two releases of Elixir and OTP. The side with the terminal
+  # parses and completes input, with functions that the shell chooses. This node may not have them, so they are
+  # called on the shell's node.
   #
   # The I/O protocol: https://www.erlang.org/doc/apps/stdlib/io_protocol.html
 
   alias K8sConnect.Connection
 
-  # Requests with nothing to call in them.
-  @passed [
+  # Requests that name no function.
+  @forwarded [
     :put_chars,
     :get_chars,
     :get_line,
@@ -60,81 +60,81 @@ defmodule Mix.K8sConnect.Bridge do
 
   # What is started over there has the group leader of who starts it.
   defp start_there(node, {module, function, arguments}, shown_by) do
-    Process.group_leader(self(), spawn(fn -> pass(shown_by, node) end))
+    Process.group_leader(self(), spawn(fn -> forward(shown_by, node) end))
     :erpc.call(node, module, function, arguments)
   end
 
   @doc """
-  Parses on `node`.
+  Parses input on `node`.
   """
   @spec parse(term(), term(), node(), module(), atom(), [term()]) :: term()
   def parse(continuation, text, node, module, function, arguments),
     do: :erpc.call(node, module, function, [continuation, text | arguments])
 
-  defp pass(shown_by, node) do
-    Process.monitor(shown_by)
-    loop(shown_by, node)
+  defp forward(group, node) do
+    Process.monitor(group)
+    loop(group, node)
   end
 
-  defp loop(shown_by, node) do
+  defp loop(group, node) do
     receive do
-      {:DOWN, _monitor, :process, ^shown_by, _reason} ->
+      {:DOWN, _monitor, :process, ^group, _reason} ->
         :ok
 
       {:io_request, from, reference, request} ->
-        # The reply goes straight to the process that asks.
-        case there(request, node) do
-          {:ok, request} -> send(shown_by, {:io_request, from, reference, request})
+        # `group` replies to the caller itself.
+        case remote(request, node) do
+          {:ok, request} -> send(group, {:io_request, from, reference, request})
           :refused -> send(from, {:io_reply, reference, {:error, :request}})
         end
 
-        loop(shown_by, node)
+        loop(group, node)
 
       other ->
-        send(shown_by, other)
-        loop(shown_by, node)
+        send(group, other)
+        loop(group, node)
     end
   end
 
-  # What a request names is called on the node that asks, or not at all: nothing of its choice runs here.
-  # Only what formats a text does, which the other side's `:io.format` leaves to the group leader.
-  defp there({:put_chars, encoding, :io_lib, function, arguments}, _node)
+  # A function that a request names is called on the shell's node, or not at all: the other node cannot run code
+  # here. Exceptions are the formatting functions, which `:io.format` leaves to the group leader.
+  defp remote({:put_chars, encoding, :io_lib, function, arguments}, _node)
        when function in [:format, :fwrite] and length(arguments) == 2
        when function == :write and length(arguments) == 1,
        do: {:ok, {:put_chars, encoding, :io_lib, function, arguments}}
 
-  defp there({:put_chars, _encoding, _module, _function, _arguments}, _node), do: :refused
-  defp there({:put_chars, _module, _function, _arguments}, _node), do: :refused
+  defp remote({:put_chars, _encoding, _module, _function, _arguments}, _node), do: :refused
+  defp remote({:put_chars, _module, _function, _arguments}, _node), do: :refused
 
-  defp there({:get_until, encoding, prompt, module, function, arguments}, node) do
+  defp remote({:get_until, encoding, prompt, module, function, arguments}, node) do
     arguments = [node, module, function, arguments]
     {:ok, {:get_until, encoding, prompt, __MODULE__, :parse, arguments}}
   end
 
-  defp there({:get_until, prompt, module, function, arguments}, node),
-    do: there({:get_until, :latin1, prompt, module, function, arguments}, node)
+  defp remote({:get_until, prompt, module, function, arguments}, node),
+    do: remote({:get_until, :latin1, prompt, module, function, arguments}, node)
 
-  defp there({:requests, requests}, node) when length(requests) >= 0 do
-    requests = Enum.map(requests, &there(&1, node))
+  defp remote({:requests, requests}, node) when length(requests) >= 0 do
+    requests = Enum.map(requests, &remote(&1, node))
 
     if :refused in requests,
       do: :refused,
       else: {:ok, {:requests, for({:ok, request} <- requests, do: request)}}
   end
 
-  defp there({:setopts, options}, node) when length(options) >= 0,
-    do: {:ok, {:setopts, Enum.flat_map(options, &option_there(&1, node))}}
+  defp remote({:setopts, options}, node) when length(options) >= 0,
+    do: {:ok, {:setopts, Enum.flat_map(options, &remote_option(&1, node))}}
 
-  defp there(request, _node) do
+  defp remote(request, _node) do
     kind = if is_tuple(request) and request != {}, do: elem(request, 0), else: request
-    if kind in @passed, do: {:ok, request}, else: :refused
+    if kind in @forwarded, do: {:ok, request}, else: :refused
   end
 
-  # A function is called where it is from.
-  defp option_there({:expand_fun, fun}, node) when is_function(fun, 1),
+  # The shell's node calls its own function.
+  defp remote_option({:expand_fun, fun}, node) when is_function(fun, 1),
     do: [expand_fun: fn text -> :erpc.call(node, :erlang, :apply, [fun, [text]]) end]
 
-  defp option_there({:expand_fun, fun}, node) when is_function(fun, 2) do
+  defp remote_option({:expand_fun, fun}, node) when is_function(fun, 2) do
     [
       expand_fun: fn text, options ->
         :erpc.call(node, :erlang, :apply, [fun, [text, options]])
@@ -142,6 +142,6 @@ defmodule Mix.K8sConnect.Bridge do
     ]
   end
 
-  defp option_there({:expand_fun, _fun}, _node), do: []
-  defp option_there(option, _node), do: [option]
+  defp remote_option({:expand_fun, _fun}, _node), do: []
+  defp remote_option(option, _node), do: [option]
 end

@@ -1,13 +1,16 @@
 defmodule Mix.K8sConnect.Console do
   @moduledoc false
-  # What a person sees: steps and errors on standard error, results on standard output, and what
-  # happens once the connection is there. For a program, results and errors are JSON.
+  # The output of the commands: steps and errors on standard error, results on standard output, or both as JSON; and
+  # what `mix k8s.connect` does once it is connected.
 
   alias K8sConnect.{Connection, Error, JSON}
   alias Mix.K8sConnect.{Follow, Options, Rpc, Shell}
 
+  @typedoc "The output format, and the request that errors repeat."
+  @type output :: {Options.format(), target :: String.t() | nil, keyword()}
+
   @doc """
-  One line for a step that is done.
+  Prints a completed step of a connection, or a trace of a protocol.
   """
   @spec step(tuple()) :: :ok
   def step({:step, name, detail, ms}) do
@@ -15,137 +18,151 @@ defmodule Mix.K8sConnect.Console do
   end
 
   def step({:trace, name, detail, us, took}) do
-    took = if took, do: ", #{ms(took)} of them"
+    took = if took, do: ", took #{ms(took)} ms"
     say("  #{String.pad_trailing(name, 10)} #{Error.printable(detail)} (#{ms(us)} ms#{took})")
   end
 
   defp ms(us), do: :erlang.float_to_binary(us / 1000, decimals: 1)
 
   @doc """
-  Has the name of a protected context typed in, where there is somebody to do it.
+  Asks on a terminal for the name of a protected context.
   """
   @spec confirm(String.t()) :: boolean()
   def confirm(context) do
     Shell.terminal?() and
       case IO.gets("Context #{inspect(context)} is protected. Type its name to connect to it: ") do
-        answer when is_binary(answer) -> same?(String.trim(answer), context)
-        _no_more_input -> false
+        answer when is_binary(answer) -> confirmed?(String.trim(answer), context)
+        _end_of_file -> false
       end
   end
 
-  defp same?(context, context), do: true
+  defp confirmed?(context, context), do: true
 
-  defp same?(answer, _context) do
-    say("#{inspect(answer)} is not its name")
+  defp confirmed?(answer, context) do
+    say("not confirmed: expected #{inspect(context)}, got #{inspect(answer)}")
     false
   end
 
   @doc """
-  The pods that could be a target, and how to name one.
+  Lists the pods that look like Erlang nodes.
   """
   @spec list(keyword(), Options.format()) :: :ok
   def list(options, format) do
-    options = Keyword.take(options, [:namespace, :context, :kubeconfig, :timeout, :interactive])
-
-    case K8sConnect.pods(options) do
+    case options |> K8sConnect.Options.api_only() |> K8sConnect.pods() do
       {:ok, pods} ->
-        pods |> Enum.filter(& &1.beam) |> show_pods(format)
-        say("To connect, name a pod, or its owner, as in: mix k8s.connect sts/app")
+        pods |> Enum.filter(& &1.beam) |> print_pods(format)
+        say("Connect to a pod or a workload, for example: #{example(options)}")
 
       {:error, error} ->
         fail(error, format)
     end
   end
 
-  defp show_pods([], :text), do: say("no pods that look like Erlang nodes")
-  defp show_pods(pods, :text), do: Enum.each(pods, &IO.puts("#{&1.name}  #{&1.phase}"))
+  defp example(options) do
+    request = Error.request("sts/app", options)
+    Error.Command.render({:mix, "k8s.connect", []}, request, :cli)
+  end
 
-  defp show_pods(pods, :json) do
+  defp print_pods([], :text), do: say("no pods look like Erlang nodes")
+  defp print_pods(pods, :text), do: Enum.each(pods, &IO.puts("#{&1.name}  #{&1.phase}"))
+
+  defp print_pods(pods, :json) do
     pods = for pod <- pods, do: Map.take(pod, [:name, :namespace, :uid, :phase, :ip])
     print(%{pods: pods})
   end
 
   @doc """
-  Ends the command with an error, or with a sentence and an exit code.
+  Ends the command with an error, or with a message and an exit code.
   """
-  @spec fail(Error.t(), Options.format()) :: no_return()
+  @spec fail(Error.t(), Options.format() | output()) :: no_return()
   @spec fail(String.t(), 1..255) :: no_return()
-  def fail(%Error{} = error, :text), do: fail(sentence(error), Error.exit_code(error))
+  def fail(%Error{} = error, {format, target, options}),
+    do: error |> Error.for_request(target, options) |> exit_with(format)
 
-  def fail(%Error{} = error, :json) do
-    print(%{error: Error.to_map(error)})
-    exit({:shutdown, Error.exit_code(error)})
-  end
+  def fail(%Error{} = error, format), do: exit_with(error, format)
 
-  def fail(sentence, code) do
-    say(sentence)
+  def fail(message, code) do
+    say(message)
     exit({:shutdown, code})
   end
 
-  @doc """
-  An error as a person sees it here.
-  """
-  @spec sentence(Error.t()) :: String.t()
-  def sentence(error), do: Exception.message(error)
+  @spec exit_with(Error.t(), Options.format()) :: no_return()
+  defp exit_with(error, format) do
+    if format == :json,
+      do: print(%{error: Error.to_map(error)}),
+      else: say(Error.message(error, :cli))
+
+    exit({:shutdown, Error.exit_code(error)})
+  end
 
   @doc """
-  A connection for another program.
+  A connection as JSON.
   """
   @spec object(Connection.t()) :: map()
   def object(connection), do: connection |> Map.from_struct() |> Map.delete(:session)
 
   @doc """
-  What was asked for, with the connection up.
+  Runs the mode of `mix k8s.connect` with a connection.
   """
-  @spec run(Options.mode(), Connection.t(), Options.format()) :: :ok
-  def run(mode, connection, format) do
-    if connection.others != [],
-      do: say("also ready: #{Enum.join(connection.others, ", ")}; name one to choose it")
+  @spec run(Options.mode(), Connection.t(), output()) :: :ok
+  def run(mode, connection, {format, _target, _options} = output) do
+    print_others(connection)
 
     if format == :json and not match?({:rpc, _expression}, mode),
       do: print(%{connection: object(connection)})
 
-    do_run(mode, connection, format)
+    do_run(mode, connection, located(output, connection))
   end
 
   @doc """
-  Runs a command that reaches the nodes of the connections, and ends as it has ended.
+  Runs a command that can connect to the nodes of the connections, and exits with its exit code. `options` are
+  those of the connections.
   """
-  @spec exec([Connection.t()], [String.t(), ...]) :: :ok
-  def exec(connections, command) do
-    for %{others: others} when others != [] <- connections,
-        do: say("also ready: #{Enum.join(others, ", ")}; name one to choose it")
+  @spec exec([Connection.t()], {command :: [String.t(), ...], options :: keyword()}) :: :ok
+  def exec(connections, {command, options}) do
+    Enum.each(connections, &print_others/1)
 
     case K8sConnect.exec(connections, command) do
       {:ok, 0} -> :ok
       {:ok, code} -> exit({:shutdown, code})
-      {:error, error} -> ended(error, :init.get_status())
+      {:error, error} -> exec_failed(error, :init.get_status(), {:text, nil, options})
     end
   end
 
-  # The connection ends because the VM does, in order.
-  defp ended(_error, {:stopping, _progress}), do: Process.sleep(:infinity)
-  defp ended(error, _status), do: fail(error, :text)
+  # The VM is stopping, and with it the connection.
+  defp exec_failed(_error, {:stopping, _progress}, _output), do: Process.sleep(:infinity)
+  defp exec_failed(error, _status, output), do: fail(error, output)
 
-  defp do_run({:rpc, expression}, connection, format),
-    do: rpc(expression, connection.node, format)
+  defp print_others(%{others: []}), do: :ok
 
-  defp do_run(:return, _connection, _format), do: :ok
-  defp do_run(:hold, connection, format), do: hold(connection, format)
+  defp print_others(%{others: others}),
+    do: say("other ready pods: #{Enum.join(others, ", ")}. To choose one, pass it as TARGET")
 
-  defp do_run(:remsh, connection, format) do
+  # Errors repeat the context and the namespace of the connection.
+  defp located({format, target, options}, connection) do
+    request = Error.request(target, Map.take(connection, [:context, :namespace]))
+    {format, target, Error.request(request, target, options).options}
+  end
+
+  defp do_run({:rpc, expression}, connection, output),
+    do: rpc(expression, connection.node, output)
+
+  defp do_run(:return, _connection, _output), do: :ok
+  defp do_run(:hold, connection, output), do: hold(connection, output)
+
+  defp do_run(:remsh, connection, output) do
     case Shell.remote(connection) do
-      {:ok, device} -> await_end(connection, device, format)
-      {:error, error} -> fail(error, format)
+      {:ok, device} -> await_end(connection, device, output)
+      {:error, error} -> fail(error, output)
     end
   end
 
-  defp do_run(:default, connection, format) do
+  defp do_run(:default, connection, output) do
     cond do
       # `iex -S mix k8s.connect`: the shell starts when this task is done.
       Shell.iex?() -> hint_and_follow(connection)
-      Shell.terminal?() -> local_shell(connection, format)
-      true -> hold(connection, format)
+      Shell.terminal?() -> local_shell(connection, output)
+      true -> hold(connection, output)
     end
   end
 
@@ -156,7 +173,7 @@ defmodule Mix.K8sConnect.Console do
   end
 
   # The shell outlives the connection: there is more in it than that.
-  defp local_shell(connection, format) do
+  defp local_shell(connection, output) do
     hint(connection)
 
     case Shell.local() do
@@ -166,62 +183,61 @@ defmodule Mix.K8sConnect.Console do
         Process.sleep(:infinity)
 
       {:error, error} ->
-        fail(error, format)
+        fail(error, output)
     end
   end
 
   defp hint(connection) do
     say("""
 
-    Connected to #{connection.node}, hidden: see Node.list(:connected). Try:
+    Connected to #{connection.node} as a hidden node; Node.list(:connected) has it. Try:
         :erpc.call(#{inspect(connection.node)}, :erlang, :memory, [])
     """)
 
     releases(connection.node)
   end
 
-  # An older OTP refuses what a newer one has compiled, and writes an error to its log: better to say
-  # so before somebody tries.
+  # An older OTP rejects modules that a newer one has compiled, and logs an error.
   defp releases(node) do
-    [ours, theirs] =
+    [local, remote] =
       for at <- [node(), node],
           do: at |> :erpc.call(:erlang, :system_info, [:otp_release]) |> List.to_integer()
 
-    if theirs < ours do
+    if remote < local do
       say("""
-      OTP #{ours} here, #{theirs} there: a module compiled here and sent there (nl/2) can be refused, with an
-      error in the pod's log. Have the other side compile it, where it has Elixir:
+      This is OTP #{local}, the node is OTP #{remote}: it may reject modules that were compiled here (nl/2), with an
+      error in the pod's log. With Elixir on the node, compile them there:
           :erpc.call(#{inspect(node)}, Code, :compile_string, [File.read!("lib/my_module.ex")])
       """)
     end
 
     :ok
   catch
-    # It is lost already, which is told at its place.
+    # The connection is lost; what waits for it reports that.
     :error, {:erpc, _reason} -> :ok
   end
 
-  defp rpc(expression, node, format) do
+  defp rpc(expression, node, output) do
     case Rpc.evaluate(expression, node) do
-      {:ok, shown} -> result(shown, format)
-      {:error, error} -> fail(error, format)
+      {:ok, value} -> result(value, output)
+      {:error, error} -> fail(error, output)
     end
   end
 
-  defp result(shown, :text), do: IO.puts(shown)
-  defp result(shown, :json), do: print(%{result: shown})
+  defp result(value, {:text, _target, _options}), do: IO.puts(value)
+  defp result(value, {:json, _target, _options}), do: print(%{result: value})
 
-  defp hold(connection, format) do
+  defp hold(connection, output) do
     say("holding the connection; end it with: kill #{System.pid()}")
-    await_end(connection, :stderr, format)
+    await_end(connection, :stderr, output)
   end
 
   # SIGTERM is the VM's: it stops the applications in order, and with them the connection.
-  @spec await_end(Connection.t(), IO.device(), Options.format()) :: no_return()
-  defp await_end(connection, device, format) do
+  @spec await_end(Connection.t(), IO.device(), output()) :: no_return()
+  defp await_end(connection, device, {format, _target, _options} = output) do
     case Follow.run(connection, device, format) do
       {:down, nil} -> exit({:shutdown, 1})
-      {:down, error} -> fail(error, format)
+      {:down, error} -> fail(error, output)
     end
   end
 

@@ -60,7 +60,7 @@ defmodule Mix.K8sConnect.Follow do
   """
   @spec ended(Error.t() | nil, Connection.t(), IO.device()) :: :ok
   def ended(nil, connection, device), do: say(device, "disconnected from #{connection.node}")
-  def ended(error, _connection, device), do: say(device, Console.sentence(error))
+  def ended(error, _connection, device), do: say(device, Error.message(error, :cli))
 
   defp loop(%{reference: reference, monitor: monitor} = state, device, format) do
     receive do

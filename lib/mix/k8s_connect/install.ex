@@ -1,19 +1,19 @@
 defmodule Mix.K8sConnect.Install do
   @moduledoc false
-  # The helper's installation: commands for an admin, shown before they are run.
+  # Installs the helper: prints the commands, asks, and runs them as root.
 
   import Bitwise
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Error, Shellwords}
   alias K8sConnect.Helper.{Program, Trial}
   alias Mix.K8sConnect.{Console, Shell}
 
-  # Owned by root on every system; the user's own PATH may name anything.
+  # Root owns these everywhere; the user's PATH may have any program.
   @folders ~w(/usr/sbin /usr/bin /sbin /bin /run/wrappers/bin /run/current-system/sw/bin)
   @capabilities "cap_bpf,cap_net_admin,cap_perfmon=p"
 
   @doc """
-  Installs the helper that was built with this library.
+  Installs the helper of this build.
   """
   @spec install(keyword()) :: :ok
   def install(options) do
@@ -24,7 +24,7 @@ defmodule Mix.K8sConnect.Install do
     run(options, [
       [tool("install")] ++ ~w(-d -o root -g root -m 0755 #{folder}),
       [tool("install"), "-o", "root", "-g", "root", "-m", "0755", Program.built(), path],
-      # Permitted and not effective: without them the helper starts and says why.
+      # Only permitted: without them the helper starts, and reports why it cannot work.
       [tool("setcap"), @capabilities, path]
     ])
 
@@ -32,38 +32,38 @@ defmodule Mix.K8sConnect.Install do
   end
 
   @doc """
-  Removes the helper. Helpers that run go on until their BEAM ends.
+  Removes the helper. Running helpers stop with their BEAM.
   """
   @spec uninstall(keyword()) :: :ok
   def uninstall(options) do
     if Program.installed?() do
       run(options, [[tool("rm"), Program.path()]])
-      IO.puts("#{Program.path()} is gone")
+      IO.puts("removed #{Program.path()}")
     else
-      IO.puts("there is no #{Program.path()}")
+      IO.puts("not installed: no such file: #{Program.path()}")
     end
   end
 
   @doc """
-  Says what is installed and whether it works here.
+  Prints what is installed, and whether it works on this machine.
   """
   @spec status(keyword()) :: :ok
   def status(options) do
     line("installed", installed())
 
     case Trial.run(options[:sudo] || false) do
-      {:ok, found, verdicts} ->
-        line("helper", "version #{found.version}, protocol #{found.major}.#{found.minor}")
-        line("user", "connections of uid #{found.uid}, gid #{found.gid}, and of nobody else")
-        line("self-test", "passed; every capability given up after it")
-        for {family, verdict} <- verdicts, do: line(family, words(verdict))
+      {:ok, helper, results} ->
+        line("helper", "version #{helper.version}, protocol #{helper.major}.#{helper.minor}")
+        line("user", "redirects connections of uid #{helper.uid}, gid #{helper.gid} only")
+        line("self-test", "passed; all capabilities dropped")
+        for {family, result} <- results, do: line(family, describe(result))
         {_routes, why} = K8sConnect.Route.choose(%{route: :auto, sudo: false, visible: false})
         line("route", why)
-        if Enum.any?(verdicts, &match?({_, {:works, _}}, &1)), do: :ok, else: Console.fail("", 1)
+        if Enum.any?(results, &match?({_, {:works, _}}, &1)), do: :ok, else: Console.fail("", 1)
 
-      {:error, %Error{reason: {word, _details}} = error} ->
-        line("failure", Atom.to_string(word))
-        Console.fail(Exception.message(error), 1)
+      {:error, %Error{reason: {kind, _details}} = error} ->
+        line("failure", Atom.to_string(kind))
+        Console.fail(Error.message(error, :cli), 1)
     end
   end
 
@@ -71,27 +71,29 @@ defmodule Mix.K8sConnect.Install do
     case File.stat(Program.path()) do
       {:ok, %{uid: uid, mode: mode}} ->
         mode = mode |> band(0o7777) |> Integer.to_string(8)
-        "#{Program.path()}, of uid #{uid}, mode #{mode}"
+        "#{Program.path()}, owner uid #{uid}, mode #{mode}"
 
       {:error, _reason} ->
-        "no: there is no #{Program.path()}"
+        "no: no such file: #{Program.path()}"
     end
   end
 
-  defp words({:works, time}), do: "works: a redirected connection arrived after #{time} us"
-  defp words({:fails, sentence}), do: "does not work: " <> sentence
+  defp describe({:works, time}), do: "works: a redirected connection arrived after #{time} us"
+  defp describe({:fails, reason}), do: "does not work: " <> reason
 
   defp line(name, text), do: IO.puts(String.pad_trailing(name, 10) <> " " <> text)
 
-  # Only root may be able to replace a file with capabilities.
+  # Nobody but root may replace a file with capabilities.
   defp check_folders(folder), do: folder |> parents() |> Enum.each(&check_folder/1)
 
   defp check_folder(folder) do
     with {:ok, stat} <- File.stat(folder),
          true <- stat.uid != 0 or band(stat.mode, 0o022) != 0 do
+      word = Shellwords.escape(folder)
+
       Console.fail(
-        "permission denied: others than root can change #{folder}, and so a helper in it. " <>
-          "Fix it first: sudo chown root #{folder} && sudo chmod go-w #{folder}",
+        "permission denied: users other than root can write to #{folder} and replace the helper. " <>
+          "Fix it with: sudo chown root #{word} && sudo chmod go-w #{word}",
         1
       )
     end
@@ -108,11 +110,11 @@ defmodule Mix.K8sConnect.Install do
   defp package("setcap"), do: " On Debian: sudo apt-get install libcap2-bin"
   defp package(_name), do: ""
 
-  # Root runs them as they are, and everybody else by sudo.
+  # Users other than root run the commands with sudo.
   defp run(options, commands) do
     commands = if root?(), do: commands, else: Enum.map(commands, &[tool("sudo") | &1])
     IO.puts("As root, once:\n")
-    for words <- commands, do: IO.puts("    " <> Enum.map_join(words, " ", &quoted/1))
+    for command <- commands, do: IO.puts("    " <> Shellwords.join(command))
     IO.puts("")
     ask(options)
     Enum.each(commands, &run_one/1)
@@ -130,27 +132,21 @@ defmodule Mix.K8sConnect.Install do
         :ok
 
       true ->
-        Console.fail("nothing was done", 2)
+        Console.fail("cancelled: nothing was changed", 2)
     end
   end
 
-  defp run_one([command | arguments] = words) do
-    # sudo asks on the terminal itself.
+  defp run_one([program | arguments] = command) do
+    # sudo uses the terminal itself.
     {_output, code} =
-      System.cmd(command, arguments, into: IO.stream(:stdio, :line), stderr_to_stdout: true)
+      System.cmd(program, arguments, into: IO.stream(:stdio, :line), stderr_to_stdout: true)
 
-    if code != 0, do: Console.fail("this failed with #{code}: #{Enum.join(words, " ")}", 1)
+    if code != 0,
+      do: Console.fail("command failed with exit code #{code}: #{Shellwords.join(command)}", 1)
   rescue
     error in ErlangError ->
-      Console.fail("#{hd(words)} cannot be run: #{:file.format_error(error.original)}", 1)
+      Console.fail("could not run #{program}: #{:file.format_error(error.original)}", 1)
   end
-
-  defp quoted(word),
-    do:
-      if(word =~ ~r/[^\w\/.,=@%+-]/,
-        do: "'" <> String.replace(word, "'", "'\\''") <> "'",
-        else: word
-      )
 
   defp root?, do: match?({:ok, %File.Stat{uid: 0}}, File.stat("/proc/self"))
 end

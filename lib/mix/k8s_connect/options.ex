@@ -1,6 +1,6 @@
 defmodule Mix.K8sConnect.Options do
   @moduledoc false
-  # From words to options; nothing here looks at a cluster.
+  # Parses command lines.
 
   alias K8sConnect.Error
 
@@ -32,7 +32,8 @@ defmodule Mix.K8sConnect.Options do
     exec: :string
   ]
   @aliases [n: :namespace, c: :container, l: :selector]
-  @choices [
+  # Options with a fixed set of values.
+  @values [
     route: ~w(auto vm kernel),
     cookie_from: ~w(spec exec),
     protocol: ~w(auto spdy websocket v4)
@@ -52,22 +53,54 @@ defmodule Mix.K8sConnect.Options do
   def parse(arguments) do
     {arguments, command} = split(arguments)
 
-    {switches, words, invalid} =
+    {switches, arguments, invalid} =
       OptionParser.parse(arguments, strict: @switches, aliases: @aliases)
 
     {json, switches} = Keyword.pop(switches, :json, false)
     format = if json, do: :json, else: :text
 
-    case parsed(switches, words, invalid, command, format) do
+    case parsed(switches, arguments, invalid, command, format) do
       {:ok, parsed} ->
         {:ok, parsed, format}
 
       {:error, problem} ->
-        {:error, Error.new(:options, {:bad_words, %{problem: problem}}), format}
+        {:error, Error.new(:options, {:usage, %{problem: problem}}), format}
     end
   end
 
-  # What follows "--" is another program's, whatever it looks like.
+  @doc """
+  Checks parsed options as `K8sConnect` does, which raises. The configuration has to be loaded.
+  """
+  @spec check(result) :: result
+        when result: {:ok, parsed(), format()} | {:error, Error.t(), format()}
+  def check({:ok, parsed, format} = result) do
+    case check_parsed(parsed) do
+      :ok -> result
+      {:error, error} -> {:error, error, format}
+    end
+  end
+
+  def check({:error, _error, _format} = result), do: result
+
+  defp check_parsed({:list, options}),
+    do: options |> K8sConnect.Options.api_only() |> K8sConnect.Options.check_api()
+
+  defp check_parsed({:connect, target, options, _mode}), do: check_target(target, options)
+
+  defp check_parsed({:connect_all, target, options, _mode}), do: check_target(target, options)
+
+  defp check_parsed({:exec, targets, _command}) do
+    Enum.find_value(targets, :ok, fn {target, options} ->
+      with :ok <- check_target(target, [route: :exec] ++ options), do: nil
+    end)
+  end
+
+  defp check_target(target, options) do
+    with {:error, error} <- K8sConnect.Options.check(target, options),
+         do: {:error, Error.for_request(error, target, options)}
+  end
+
+  # The arguments after "--" are the command.
   defp split(arguments) do
     case Enum.split_while(arguments, &(&1 != "--")) do
       {arguments, []} -> {arguments, nil}
@@ -75,20 +108,20 @@ defmodule Mix.K8sConnect.Options do
     end
   end
 
-  defp parsed(switches, words, invalid, command, format) do
+  defp parsed(switches, arguments, invalid, command, format) do
     {modes, options} = Keyword.split(switches, @modes)
 
     if command || modes[:exec],
-      do: exec(modes, options, words, invalid, command, format),
-      else: connect(modes, options, words, invalid)
+      do: exec(modes, options, arguments, invalid, command, format),
+      else: connect(modes, options, arguments, invalid)
   end
 
-  defp exec(modes, options, words, invalid, command, format) do
-    with :ok <- check_invalid(invalid),
-         {:ok, options} <- choices(options),
+  defp exec(modes, options, arguments, invalid, command, format) do
+    with :ok <- check_invalid(invalid, @switches),
+         {:ok, options} <- to_atoms(options),
          {:ok, command} <- command(modes, command),
          :ok <- check_exec(options, format),
-         {:ok, targets} <- targets(words, options) do
+         {:ok, targets} <- targets(arguments, options) do
       {:ok, {:exec, Enum.map(targets, &{&1, options}), command}}
     end
   end
@@ -111,22 +144,22 @@ defmodule Mix.K8sConnect.Options do
     end
   end
 
-  defp targets(words, options) do
-    case {words, options[:selector]} do
+  defp targets(arguments, options) do
+    case {arguments, options[:selector]} do
       {[], nil} -> {:error, "missing argument TARGET"}
       {[], _selector} -> {:ok, [nil]}
-      {words, nil} -> {:ok, words}
-      {_words, _selector} -> {:error, "give a target or --selector, not both"}
+      {targets, nil} -> {:ok, targets}
+      {_targets, _selector} -> {:error, "TARGET and --selector exclude each other"}
     end
   end
 
-  defp connect(modes, options, words, invalid) do
-    with :ok <- check_invalid(invalid),
-         {:ok, options} <- choices(options),
-         {:ok, target} <- target(words, options),
+  defp connect(modes, options, arguments, invalid) do
+    with :ok <- check_invalid(invalid, @switches),
+         {:ok, options} <- to_atoms(options),
+         {:ok, target} <- target(arguments, options),
          {:ok, mode} <- mode(modes) do
       {all, options} = Keyword.pop(options, :all, false)
-      if all, do: all(target, options, mode), else: {:ok, what(target, options, mode)}
+      if all, do: all(target, options, mode), else: {:ok, action(target, options, mode)}
     end
   end
 
@@ -144,24 +177,22 @@ defmodule Mix.K8sConnect.Options do
   end
 
   @doc """
-  The words of `mix k8s.doctor`: what to examine, and how to print it.
+  Parses the command line of `mix k8s.doctor`: the target, the options and the output format.
   """
-  @spec examination([String.t()]) ::
+  @spec doctor([String.t()]) ::
           {:ok, String.t() | nil, keyword(), :text | :json | :report} | {:error, String.t()}
-  def examination(arguments) do
-    {switches, words, invalid} =
-      OptionParser.parse(arguments,
-        strict:
-          Keyword.drop(@switches, [:all, :reconnect | @modes]) ++
-            Enum.map(@formats, &{&1, :boolean}),
-        aliases: @aliases
-      )
+  def doctor(arguments) do
+    strict =
+      Keyword.drop(@switches, [:all, :reconnect | @modes]) ++ Enum.map(@formats, &{&1, :boolean})
+
+    {switches, arguments, invalid} =
+      OptionParser.parse(arguments, strict: strict, aliases: @aliases)
 
     {formats, options} = Keyword.split(switches, @formats)
 
-    with :ok <- check_invalid(invalid),
-         {:ok, options} <- choices(options),
-         {:ok, target} <- target(words, options),
+    with :ok <- check_invalid(invalid, strict),
+         {:ok, options} <- to_atoms(options),
+         {:ok, target} <- target(arguments, options),
          {:ok, format} <- format(for {format, true} <- formats, do: format) do
       {:ok, target, options, format}
     end
@@ -171,50 +202,60 @@ defmodule Mix.K8sConnect.Options do
   defp format([format]), do: {:ok, format}
   defp format(_both), do: {:error, "--json and --report exclude each other"}
 
-  defp what(nil, options, mode) do
+  defp action(nil, options, mode) do
     if options[:selector], do: {:connect, nil, options, mode}, else: {:list, options}
   end
 
-  defp what(target, options, mode), do: {:connect, target, options, mode}
+  defp action(target, options, mode), do: {:connect, target, options, mode}
 
-  defp check_invalid([]), do: :ok
+  defp check_invalid([], _strict), do: :ok
 
-  defp check_invalid([{switch, nil} | _more]),
-    do: {:error, "#{switch} is no option, or needs a value"}
+  # OptionParser reports an unknown switch and a missing value in the same way.
+  defp check_invalid([{switch, nil} | _more], strict) do
+    if known?(switch, strict),
+      do: {:error, "missing value for #{switch}"},
+      else: {:error, "unknown option #{switch}"}
+  end
 
-  defp check_invalid([{switch, value} | _more]),
-    do: {:error, "#{switch} cannot be #{inspect(value)}"}
+  defp check_invalid([{switch, value} | _more], _strict),
+    do: {:error, "invalid value for #{switch}: #{inspect(value)}"}
 
-  # Words that stand for a choice of few.
-  defp choices(options) do
-    Enum.reduce_while(@choices, {:ok, options}, fn {switch, words}, {:ok, options} ->
+  defp known?(switch, strict) do
+    names = Enum.map(strict, fn {name, _type} -> "--" <> dashed(name) end)
+    letters = Enum.map(@aliases, fn {letter, _name} -> "-#{letter}" end)
+    switch in (names ++ letters)
+  end
+
+  defp to_atoms(options) do
+    Enum.reduce_while(@values, {:ok, options}, fn {switch, values}, {:ok, options} ->
       case options[switch] do
         nil ->
           {:cont, {:ok, options}}
 
-        word ->
-          if word in words,
-            do: {:cont, {:ok, Keyword.put(options, switch, String.to_atom(word))}},
-            else: {:halt, {:error, no_choice(switch, words, word)}}
+        value ->
+          if value in values,
+            do: {:cont, {:ok, Keyword.put(options, switch, String.to_atom(value))}},
+            else: {:halt, {:error, invalid_value(switch, values, value)}}
       end
     end)
   end
 
-  defp no_choice(switch, words, word) do
-    switch = switch |> Atom.to_string() |> String.replace("_", "-")
-    "--#{switch} can be #{Enum.join(words, ", ")}, and not #{inspect(word)}"
+  defp invalid_value(switch, values, value) do
+    "invalid value for --#{dashed(switch)}: expected #{Enum.join(values, ", ")}, got #{inspect(value)}"
   end
+
+  defp dashed(name), do: name |> Atom.to_string() |> String.replace("_", "-")
 
   defp target([], _options), do: {:ok, nil}
 
   defp target([target], options) do
     if options[:selector],
-      do: {:error, "give a target or --selector, not both"},
+      do: {:error, "TARGET and --selector exclude each other"},
       else: {:ok, target}
   end
 
-  defp target(words, _options),
-    do: {:error, "one target is enough, got: #{Enum.join(words, " ")}"}
+  defp target(targets, _options),
+    do: {:error, "too many arguments: expected one TARGET, got #{Enum.join(targets, " ")}"}
 
   defp mode([]), do: {:ok, :default}
   defp mode(rpc: expression), do: {:ok, {:rpc, expression}}

@@ -1,13 +1,13 @@
 defmodule Mix.K8sConnect.Project do
   @moduledoc false
-  # The project in which a task runs: its code paths and its configuration, without compiling it, as one that
-  # does not compile can connect all the same. `iex -S mix` starts the project anyway.
+  # Loads the code paths and the configuration of the project, and does not compile it: a project that does not
+  # compile can connect, too. `iex -S mix` starts the project anyway.
 
   alias K8sConnect.Error
   alias Mix.K8sConnect.{Console, Options, Shell}
 
   @doc """
-  Loads it, and ends the task with the error of a configuration that cannot be read.
+  Loads the project. Ends the task if its configuration cannot be read.
   """
   @spec load(Options.format()) :: :ok
   def load(format) do
@@ -21,7 +21,7 @@ defmodule Mix.K8sConnect.Project do
     :ok
   end
 
-  # Of `config/runtime.exs`, as `mix app.config` reads it after it has compiled: it may protect contexts.
+  # `config/runtime.exs` may protect contexts. `mix app.config` would compile the project before it reads the file.
   defp configure(format) do
     file = Path.join(Path.dirname(Mix.Project.config()[:config_path]), "runtime.exs")
 
@@ -32,6 +32,6 @@ defmodule Mix.K8sConnect.Project do
   rescue
     exception ->
       details = %{file: "config/runtime.exs", problem: Exception.message(exception)}
-      Console.fail(Error.new(:options, {:bad_configuration, details}), format)
+      Console.fail(Error.new(:options, {:unreadable_configuration, details}), format)
   end
 end

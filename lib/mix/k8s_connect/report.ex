@@ -1,6 +1,6 @@
 defmodule Mix.K8sConnect.Report do
   @moduledoc false
-  # How an examination is printed: lines for people, JSON for programs, and the text for a bug report.
+  # Formats a report of the doctor: as text, as JSON, and as text for a bug report.
 
   alias K8sConnect.Doctor
   alias K8sConnect.Doctor.Redaction
@@ -9,7 +9,7 @@ defmodule Mix.K8sConnect.Report do
   @colors %{ok: :green, warning: :yellow, failed: :red, skipped: :faint, crashed: :red}
 
   @doc """
-  The exit code: 0 well, 3 something failed, 4 warnings only.
+  The exit code: 0 no issues, 3 a check failed, 4 warnings only.
   """
   @spec code(Doctor.report()) :: 0 | 3 | 4
   def code(%{status: :ok}), do: 0
@@ -17,19 +17,19 @@ defmodule Mix.K8sConnect.Report do
   def code(%{status: :warning}), do: 4
 
   @doc """
-  Lines for people; `IO.ANSI.format/2` makes a text of them.
+  The whole report as text, for `IO.ANSI.format/2`.
   """
   @spec text(Doctor.report()) :: IO.ANSI.ansidata()
-  def text(report), do: [Enum.map(report.layers, &layer/1), "\n", verdict(report), "\n"]
+  def text(report), do: [Enum.map(report.layers, &layer/1), summary(report)]
 
   @doc """
-  The same tree as JSON.
+  The report as JSON.
   """
   @spec json(Doctor.report()) :: String.t()
   def json(report), do: IO.iodata_to_binary([K8sConnect.JSON.encode(report), "\n"])
 
   @doc """
-  All of it in plain text, without what is nobody else's business: see `mix help k8s.doctor`.
+  The report as plain text without private data: see `mix help k8s.doctor`.
   """
   @spec public(Doctor.report()) :: String.t()
   def public(report) do
@@ -37,12 +37,15 @@ defmodule Mix.K8sConnect.Report do
     |> IO.iodata_to_binary()
   end
 
-  # What was skipped as a whole is one line.
-  defp layer(%{status: :skipped, checks: [%{fact: fact} | _more]} = layer),
+  @doc """
+  A layer as text, for `IO.ANSI.format/2`. A layer that was skipped is one line.
+  """
+  @spec layer(Doctor.layer()) :: IO.ANSI.ansidata()
+  def layer(%{status: :skipped, checks: [%{fact: fact} | _more]} = layer),
     do: [mark(:skipped), " ", layer.title, ": ", fact, "\n"]
 
-  defp layer(layer) do
-    # What was skipped for one reason is one line.
+  def layer(layer) do
+    # Checks that were skipped for the same reason are one line.
     chunks = Enum.chunk_by(layer.checks, &if(&1.status == :skipped, do: &1.fact, else: &1))
     [mark(layer.status), " ", :bright, layer.title, :reset, "\n", Enum.map(chunks, &chunk/1)]
   end
@@ -69,7 +72,7 @@ defmodule Mix.K8sConnect.Report do
   defp why(nil), do: []
   defp why(why), do: ["        why: ", why, "\n"]
 
-  # As it is to be pasted: what has several lines begins at the margin.
+  # A command of several lines starts at the margin, so that it can be pasted.
   defp command(nil), do: []
 
   defp command(command) do
@@ -80,16 +83,22 @@ defmodule Mix.K8sConnect.Report do
 
   defp mark(status), do: [Map.fetch!(@colors, status), Map.fetch!(@marks, status), :reset]
 
-  defp verdict(%{status: :ok}), do: "No issues found."
+  @doc """
+  The last line of the text.
+  """
+  @spec summary(Doctor.report()) :: [String.t(), ...]
+  def summary(report), do: ["\n", issues(report), "\n"]
 
-  defp verdict(report) do
+  defp issues(%{status: :ok}), do: "No issues found."
+
+  defp issues(report) do
     failed = titles(report, [:failed, :crashed])
     warned = titles(report, [:warning])
 
     parts =
-      for {word, titles} <- [{"Failed", failed}, {"Warnings", warned}],
+      for {label, titles} <- [{"Failed", failed}, {"Warnings", warned}],
           titles != "",
-          do: "#{word}: #{titles}."
+          do: "#{label}: #{titles}."
 
     Enum.join(parts, " ")
   end

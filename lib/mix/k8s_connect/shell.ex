@@ -1,24 +1,24 @@
 defmodule Mix.K8sConnect.Shell do
   @moduledoc false
-  # IEx from a BEAM that was started as plain `mix`, which has no shell yet.
+  # Starts IEx in a BEAM that was started as `mix`, without a shell.
 
   alias K8sConnect.{Connection, Error}
   alias Mix.K8sConnect.Bridge
 
   @doc """
-  Whether this BEAM is an IEx session, or about to be one.
+  Whether this BEAM runs IEx, or will run it after the Mix task.
   """
   @spec iex?() :: boolean()
   def iex?, do: Code.ensure_loaded?(IEx) and IEx.started?()
 
   @doc """
-  Whether a person sits in front of it: both ends are a terminal.
+  Whether standard input and output are a terminal.
   """
   @spec terminal?() :: boolean()
   def terminal?, do: Enum.all?([0, 1], &terminal?/1)
 
   @doc """
-  Whether a login plugin may ask that person: nobody else reads what is typed yet.
+  Whether a login plugin can use the terminal. IEx would read the same input.
   """
   @spec asks?() :: boolean()
   def asks?, do: not iex?() and Enum.all?([0, 2], &terminal?/1)
@@ -26,13 +26,13 @@ defmodule Mix.K8sConnect.Shell do
   defp terminal?(descriptor) do
     case File.read_link("/proc/self/fd/#{descriptor}") do
       {:ok, path} -> String.starts_with?(path, ["/dev/pts/", "/dev/tty", "/dev/console"])
-      # No /proc: that there is a width has to do.
+      # Without /proc: only a terminal has a width.
       {:error, _reason} -> match?({:ok, _columns}, :io.columns())
     end
   end
 
   @doc """
-  IEx in this BEAM, and the device that prints above its prompt.
+  Starts IEx in this BEAM, and returns the device that prints above its prompt.
   """
   @spec local() :: {:ok, pid()} | {:error, Error.t()}
   def local do
@@ -41,7 +41,7 @@ defmodule Mix.K8sConnect.Shell do
   end
 
   @doc """
-  IEx on the connection's node, shown here.
+  Starts IEx on the node of a connection, on this terminal.
   """
   @spec remote(Connection.t()) :: {:ok, pid()} | {:error, Error.t()}
   def remote(%{node: node} = connection) do
@@ -65,7 +65,7 @@ defmodule Mix.K8sConnect.Shell do
       :erpc.call(node, :erlang, :function_exported, [module, function, arity])
   end
 
-  # OTP 26 has a call for it; before, the terminal's driver was started with what to show.
+  # Before OTP 26 the terminal driver is started with the shell.
   defp start(mfa) do
     mfa = {__MODULE__, :announced, [self(), mfa]}
 
@@ -92,7 +92,7 @@ defmodule Mix.K8sConnect.Shell do
     receive do: ({__MODULE__, device} -> device)
   end
 
-  # The two drivers of the terminal take it from one another, and the old one says so, once.
+  # The new terminal driver takes the terminal from the old one, which logs an error.
   defp start_terminal(arguments) do
     %{level: level} = :logger.get_primary_config()
     :ok = :logger.set_primary_config(:level, :none)
@@ -102,7 +102,7 @@ defmodule Mix.K8sConnect.Shell do
 
   defp restore_level(level) do
     spawn(fn ->
-      # Nothing tells when the old driver has spoken.
+      # Nothing signals that the old driver has logged it.
       Process.sleep(500)
       :logger.set_primary_config(:level, level)
     end)

@@ -2,23 +2,22 @@ defmodule Mix.Tasks.Compile.K8sConnect do
   @shortdoc "Builds the Rust parts of k8s_connect"
 
   @moduledoc """
-  Builds the native library, the helper and the program of `--exec` with cargo and puts them into the
-  `priv/native` of the application, under `_build`.
+  Builds the native library, the helper and the program of `--exec` with cargo, and copies them to `priv/native` of
+  the application, under `_build`.
 
-  Runs as a part of `mix compile`, and only when a file under `native` has changed. Needs cargo,
-  a rustc that is new enough (`rust-version` in `native/Cargo.toml`), and a C compiler as linker.
-  All Mix environments share one cargo target directory, `native/target` unless
-  `CARGO_TARGET_DIR` says otherwise.
+  `mix compile` runs it if a file under `native` has changed. It needs cargo, rustc (`rust-version` in
+  `native/Cargo.toml`), and a C compiler as linker. All Mix environments share one cargo target directory:
+  `CARGO_TARGET_DIR`, or `native/target`.
 
   ## Prebuilt files
 
-  With `K8S_CONNECT_NATIVE_DIR` the files are taken from that directory and nothing is built: it
-  holds what a `priv/native` holds, `k8s_connect_nif.so` and, on Linux, `k8s_connect_helper` and
-  `k8s_connect_exec`.
+  If `K8S_CONNECT_NATIVE_DIR` is set, nothing is built. The directory has the files of a `priv/native`:
+  `k8s_connect_nif.so` and, on Linux, `k8s_connect_helper` and `k8s_connect_exec`.
   """
 
   use Mix.Task.Compiler
 
+  alias K8sConnect.Shellwords
   alias Mix.Task.Compiler.Diagnostic
 
   @recursive true
@@ -50,11 +49,11 @@ defmodule Mix.Tasks.Compile.K8sConnect do
       File.write!(manifest(), :erlang.term_to_binary(state))
       {:ok, []}
     else
-      {:error, sentence} -> failed(sentence)
+      {:error, message} -> failed(message)
     end
   end
 
-  # What there is to install, as {source, name}
+  # The files to install, as {source, name}
 
   defp find(directory) do
     files = prebuilt(directory)
@@ -65,8 +64,8 @@ defmodule Mix.Tasks.Compile.K8sConnect do
 
       [{missing, _name} | _more] ->
         {:error,
-         "K8S_CONNECT_NATIVE_DIR is #{directory}, and there is no #{missing}. " <>
-           "Fill it from a build: cp _build/dev/lib/k8s_connect/priv/native/* #{directory}"}
+         "no such file: #{missing} (K8S_CONNECT_NATIVE_DIR). " <>
+           "Copy it from a build: cp _build/dev/lib/k8s_connect/priv/native/* #{Shellwords.escape(directory)}"}
     end
   end
 
@@ -92,14 +91,17 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     arguments =
       ["build", "--release", "--locked", "--target-dir", directory] ++ List.flatten(packages)
 
-    # cargo writes its progress and diagnostics to stderr, which it shares with us.
+    # cargo prints its progress and diagnostics to the standard error of this VM.
     case System.cmd(cargo, arguments, cd: @native) do
-      {_output, 0} -> {:ok, Path.join(directory, "release")}
-      {_output, code} -> {:error, "cargo build failed with #{code} in #{@native}, see above"}
+      {_output, 0} ->
+        {:ok, Path.join(directory, "release")}
+
+      {_output, code} ->
+        {:error, "cargo build failed with exit code #{code} in #{@native}, see above"}
     end
   end
 
-  # cargo's name for a file and the installed one; the VM appends `.so` to a library everywhere.
+  # The names of cargo and of the installed files. The VM appends `.so` on every system.
   defp products do
     case :os.type() do
       {:unix, :linux} ->
@@ -117,7 +119,7 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     end
   end
 
-  # A running VM may have the old file mapped: it must keep its inode.
+  # A running VM may have mapped the old file, which has to keep its inode.
   defp put(source, path) do
     File.mkdir_p!(Path.dirname(path))
     new = path <> ".new"
@@ -125,24 +127,25 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     File.rename!(new, path)
   end
 
-  # What the machine must have
+  # Prerequisites
 
   defp check_otp do
     case Integer.parse(System.otp_release()) do
       {release, ""} when release < @oldest_otp ->
-        {:error, "k8s_connect needs Erlang/OTP #{@oldest_otp} or newer, this is #{release}"}
+        {:error,
+         "unsupported: Erlang/OTP #{release}. k8s_connect needs OTP #{@oldest_otp} or newer"}
 
       _new_enough ->
         :ok
     end
   end
 
-  defp find_tool(name, cure) do
+  defp find_tool(name, remedy) do
     case System.find_executable(name) do
       nil ->
         {:error,
-         "building k8s_connect needs #{name}, and there is none in PATH. #{cure}. " <>
-           "Or point K8S_CONNECT_NATIVE_DIR to prebuilt files"}
+         "could not build k8s_connect: #{name} not found in PATH. #{remedy}. " <>
+           "Or set K8S_CONNECT_NATIVE_DIR to a directory with prebuilt files"}
 
       path ->
         {:ok, path}
@@ -150,22 +153,22 @@ defmodule Mix.Tasks.Compile.K8sConnect do
   end
 
   defp check_rustc(rustc) do
-    wanted = rust_version()
+    required = rust_version()
 
     case System.cmd(rustc, ["--version"], stderr_to_stdout: true) do
       {"rustc " <> version, 0} ->
         [version | _rest] = String.split(version, [" ", "-"])
 
-        if Version.compare(version, wanted) == :lt do
+        if Version.compare(version, required) == :lt do
           {:error,
-           "building k8s_connect needs rustc #{wanted} or newer, and #{rustc} is #{version}. " <>
+           "could not build k8s_connect: it needs rustc #{required} or newer, and #{rustc} is #{version}. " <>
              "Update it with: rustup update stable"}
         else
           :ok
         end
 
       {output, _code} ->
-        {:error, "#{rustc} --version failed: #{String.trim(output)}"}
+        {:error, "could not run #{rustc} --version: #{String.trim(output)}"}
     end
   end
 
@@ -175,7 +178,7 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     version <> ".0"
   end
 
-  # What was installed last
+  # The state of the last installation
 
   defp installed do
     with {:ok, binary} <- File.read(manifest()),
@@ -187,7 +190,7 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     end
   end
 
-  # Names, sizes and times tell whether cargo needs to be asked at all: asking costs 0.3 s.
+  # Names, sizes and times of the sources. cargo would need 0.3 s to find that nothing has changed.
   defp state(nil), do: {:built, stat(sources())}
 
   defp state(directory),
@@ -215,15 +218,15 @@ defmodule Mix.Tasks.Compile.K8sConnect do
   defp target, do: Path.join(Mix.Project.app_path(), "priv/native")
   defp manifest, do: Path.join(Mix.Project.manifest_path(), @manifest)
 
-  defp failed(sentence) do
-    Mix.shell().error(sentence)
+  defp failed(message) do
+    Mix.shell().error(message)
 
     {:error,
      [
        %Diagnostic{
          compiler_name: "k8s_connect",
          file: Path.join(@native, "Cargo.toml"),
-         message: sentence,
+         message: message,
          position: nil,
          severity: :error
        }

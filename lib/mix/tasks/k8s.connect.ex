@@ -147,19 +147,25 @@ defmodule Mix.Tasks.K8s.Connect do
     {_result, _parsed, format} = parsed = Options.parse(arguments)
     Project.load(format)
 
-    case parsed do
+    case Options.check(parsed) do
       {:ok, {:list, options}, format} ->
         Console.list([interactive: Shell.asks?()] ++ options, format)
 
       {:ok, {:connect, target, options, mode}, format} ->
         check_mode(mode, format)
-        with_connection(target, options, format, &Console.run(mode, &1, format))
+
+        with_connection(
+          target,
+          options,
+          format,
+          &Console.run(mode, &1, {format, target, options})
+        )
 
       {:ok, {:connect_all, target, options, mode}, format} ->
-        with_all(target, options, format, &All.run(mode, &1, format))
+        with_all(target, options, format, &All.run(mode, &1, {format, target, options}))
 
-      {:ok, {:exec, targets, command}, format} ->
-        exec(targets, command, [], format)
+      {:ok, {:exec, [{_target, options} | _more] = targets, command}, format} ->
+        exec(targets, {command, options}, [], format)
 
       {:error, error, format} ->
         Console.fail(error, format)

@@ -1,81 +1,96 @@
 defmodule Mix.Tasks.K8s.Doctor do
-  @shortdoc "Says what works, and what does not, on the way to a pod's Erlang node"
+  @shortdoc "Finds out why a connection to a pod's Erlang node fails"
 
   @moduledoc """
-  Says what works, and what does not, on the way to a pod's Erlang node.
+  Finds out why a connection to a pod's Erlang node fails.
 
       mix k8s.doctor [TARGET] [options]
 
   ## Examples
 
-      mix k8s.doctor                             # this machine, the cluster, your rights
-      mix k8s.doctor app-0                       # and all the way to the node, connected for a moment
-      mix k8s.doctor sts/app -n shop --json      # the same for programs
-      mix k8s.doctor app-0 --report              # a text for a bug report
+      mix k8s.doctor                             # this machine, the cluster, your permissions
+      mix k8s.doctor app-0                       # all layers, with a test connection to the node
+      mix k8s.doctor sts/app -n shop --json      # for programs
+      mix k8s.doctor app-0 --report              # for a bug report
 
-  TARGET is as for `mix k8s.connect`; without one the pods that look like Erlang nodes are listed.
+  TARGET is as for `mix k8s.connect`. Without it the pods that look like Erlang nodes are listed.
 
-  ## What is looked at
+  ## Layers
 
-    * Machine - Elixir and OTP, the native library, the local node, the helper. An installed one is
-      tried, as by `mix k8s.helper status`.
-    * Cluster - kubeconfig and context, the login, the proxy, the API server, clock and round trip
-    * Permissions - the rights that a connection needs, as the API server has them. Where one is
-      missing, the Role for an admin to apply is printed, with marks at what is new.
-    * Pod - its phase, container, readiness and restarts
-    * Node - the link, epmd or what else tells the port, and the node by its own word
-    * Handshake - a real connection: the cookie's source, versions, round trip
-    * Route - which one is taken, and why. Each that there is is connected by, and taken down again; a
-      connection that this BEAM has to that pod already is used, and left.
+    * Machine - Elixir and OTP, the native library, the local node, the helper. An installed helper is tested,
+      as by `mix k8s.helper status`.
+    * Cluster - kubeconfig and context, proxy, login, API server, clock and round trip
+    * Permissions - the permissions that a connection needs. If one is missing, the required Role is printed for
+      an admin to apply; comments mark what is new.
+    * Pod - phase, container, readiness and restarts
+    * Node - the port-forward connection, epmd, and the node's name and port
+    * Handshake - a connection to the node: its cookie, versions, round trip
+    * Route - the route that a connection takes, and a test connection over each available route. An existing
+      connection of this BEAM is used, and left open.
 
-  `✓` is as it should be; `!` may be what is wrong; `✗` is, and has its reason and one command under
-  it; `–` was not looked at, as something before it is missing; `☠` is a check that failed itself.
+  Each layer is printed when it is done. `✓` is no problem, `!` a possible problem, and `✗` a problem, with its cause
+  and a command. `–` was skipped because a prerequisite is missing. `☠` is a check that crashed.
 
-  Nothing is changed anywhere, and no cookie or token is shown.
+  The doctor changes nothing, and prints no cookie and no token.
 
   ## Command line options
 
-    * `--json` - the same tree as JSON on standard output, as `K8sConnect.Doctor` describes it
-    * `--report` - a text that can be shown to others. The API server's host, the context's name, user names
-      (yours here, and in the cluster), this machine's name, the home directory, e-mail addresses, ARNs,
-      and what looks like a token, a key or a password, are replaced. Names of namespaces, pods, nodes,
-      groups, images and Secrets stay, and so do addresses of pods: look it over before you post it.
-    * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`,
-      `--cookie-from`, `--timeout`, `--route`, `--sudo`, `--visible`, `--protocol`, `--yes` - as for `mix k8s.connect`
+    * `--json` - prints the report as JSON on standard output; `K8sConnect.Doctor` describes it
+    * `--report` - prints a text for others. It replaces the API server's host, the context, user names (yours here and
+      in the cluster), this machine's name, the home directory, e-mail addresses, ARNs, and what looks like a
+      token, a key or a password. Names of namespaces, pods, nodes, groups, images and Secrets stay, and so do
+      IP addresses of pods: read it before you post it.
+    * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
+      `--timeout`, `--route`, `--sudo`, `--visible`, `--protocol`, `--yes` - as for `mix k8s.connect`
 
   ## Exit codes
 
-  0 no issues; 3 a check failed; 4 warnings only; 2 wrong words.
+  0 no issues; 3 a check failed; 4 warnings only; 2 usage error.
   """
 
   use Mix.Task
 
-  alias K8sConnect.Doctor
-  alias Mix.K8sConnect.{Console, Options, Project, Report}
+  alias K8sConnect.{Doctor, Error}
+  alias Mix.K8sConnect.{Console, Options, Project, Report, Shell}
 
   @impl true
   def run(arguments) do
-    case Options.examination(arguments) do
+    case Options.doctor(arguments) do
       {:ok, target, options, format} ->
-        # It connects, too, and the configuration may protect the context.
+        # It also connects, and the configuration may protect the context.
         Project.load(if format == :json, do: :json, else: :text)
+        check(target, options)
         examine(target, options, format)
 
-      {:error, sentence} ->
-        Console.fail(sentence <> "\nSee: mix help k8s.doctor", 2)
+      {:error, message} ->
+        usage(message)
     end
   end
 
+  # A target is optional.
+  defp check(target, options) do
+    placeholder = target || if options[:selector], do: nil, else: "none"
+
+    with {:error, error} <- K8sConnect.Options.check(placeholder, options),
+         do: error |> Error.message(:doctor) |> usage()
+  end
+
+  @spec usage(String.t()) :: no_return()
+  defp usage(message), do: Console.fail(message <> "\nSee: mix help k8s.doctor", 2)
+
   defp examine(target, options, format) do
-    report = Doctor.examine(target, [confirm: &Console.confirm/1] ++ options)
-    print(report, format)
+    progress = if format == :text, do: &print(Report.layer(&1)), else: fn _layer -> :ok end
+    report = Doctor.examine(target, [confirm: &Console.confirm/1, progress: progress] ++ options)
+    finish(report, format)
     if Report.code(report) != 0, do: exit({:shutdown, Report.code(report)})
   end
 
-  defp print(report, :json), do: IO.write(Report.json(report))
-  defp print(report, :report), do: IO.write(Report.public(report))
-  defp print(report, :text), do: IO.write(IO.ANSI.format(Report.text(report), color?()))
+  defp finish(report, :json), do: IO.write(Report.json(report))
+  defp finish(report, :report), do: IO.write(Report.public(report))
+  defp finish(report, :text), do: print(Report.summary(report))
 
-  # Colours are for a terminal, whatever Mix takes for one.
-  defp color?, do: IO.ANSI.enabled?() and Mix.K8sConnect.Shell.terminal?()
+  defp print(text), do: IO.write(IO.ANSI.format(text, color?()))
+
+  # Mix may take a pipe for a terminal.
+  defp color?, do: IO.ANSI.enabled?() and Shell.terminal?()
 end

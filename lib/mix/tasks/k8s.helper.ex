@@ -1,8 +1,8 @@
 defmodule Mix.Tasks.K8s.Helper do
-  @shortdoc "Installs, shows or removes the helper of the kernel route"
+  @shortdoc "Installs, tests or removes the helper of the kernel route"
 
   @moduledoc """
-  Installs, shows or removes the helper of the kernel route.
+  Installs, tests or removes the helper of the kernel route.
 
       mix k8s.helper install | status | uninstall
 
@@ -10,12 +10,12 @@ defmodule Mix.Tasks.K8s.Helper do
   `iex --name`, Livebook, `observer_cli`. Other users are not affected. Without the helper, only the BEAM
   that runs `mix k8s.connect` can connect, and the one program that `mix k8s.connect --exec` runs.
 
-    * `install` - prints the commands, which need root, and asks before running them. They install the helper to one path, owned by root, and give the file the capabilities
-      `cap_bpf`, `cap_net_admin` and `cap_perfmon`. The helper is not setuid. It attaches two BPF
-      programs to your systemd slice, gives up every capability before it reads any input. The
-      kernel detaches the programs when the helper exits, even after `kill -9`.
-    * `status` - what is installed, and whether the route works on this machine. It starts a helper,
-      which tests itself, redirects an address that is reserved for documentation, and connects to it.
+    * `install` - prints the commands, which need root, and asks before running them. They install the helper to
+      one path, owned by root, and give the file the capabilities `cap_bpf`, `cap_net_admin` and `cap_perfmon`.
+      The helper is not setuid. It attaches two BPF programs to your systemd slice, and drops all capabilities
+      before it reads any input. The kernel detaches the programs when the helper exits, even after `kill -9`.
+    * `status` - prints what is installed, and whether the route works on this machine. It starts a helper, which
+      tests itself and redirects an address that is reserved for documentation, and connects to that address.
     * `uninstall` - removes the helper.
 
   It needs Linux 5.19 or newer with BTF, cgroup2, and a systemd login session. SECURITY.md describes
@@ -23,7 +23,7 @@ defmodule Mix.Tasks.K8s.Helper do
 
   ## Command line options
 
-    * `--yes` - does not ask
+    * `--yes` - runs the commands without asking
     * `--sudo` - for `status`: runs the helper with `sudo -n`, as `mix k8s.connect --sudo` does
 
   ## Exit codes
@@ -52,7 +52,7 @@ defmodule Mix.Tasks.K8s.Helper do
       {options, ["status"], []} ->
         Install.status(options)
 
-      {_options, _words, [{switch, _value} | _more]} ->
+      {_options, _arguments, [{switch, _value} | _more]} ->
         Console.fail("unknown option #{switch}. #{@usage}", 2)
 
       _other ->

@@ -1,0 +1,16 @@
+defmodule K8sConnect.Error.Catalogue.Native do
+  @moduledoc false
+
+  import K8sConnect.Error.Catalogue.Phrases
+
+  alias K8sConnect.Error.Catalogue
+
+  @spec entry(atom(), map()) :: Catalogue.entry()
+  def entry(:not_loaded, %{path: path, problem: problem}) do
+    {"could not load the native library #{path}: #{bare(problem)}",
+     {"Rebuild it with", {:mix, "deps.compile", ["k8s_connect", "--force"]}}}
+  end
+
+  def entry(:task_died, %{}),
+    do: {"internal error in the native library (the VM is unaffected)", report()}
+end

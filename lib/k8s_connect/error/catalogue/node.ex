@@ -1,0 +1,111 @@
+defmodule K8sConnect.Error.Catalogue.Node do
+  @moduledoc false
+  # epmd and the node in the pod, before a cookie is needed.
+
+  import K8sConnect.Error.Catalogue.Phrases
+
+  alias K8sConnect.Error.Catalogue
+
+  @spec entry(atom(), map()) :: Catalogue.entry()
+  def entry(:no_epmd, %{message: message, tried: tried} = details) do
+    {lead, command} = logs(details)
+
+    {"no Erlang node in #{pod(details)}: could not connect to epmd on port 4369 (#{bare(message)})#{tried(tried)}",
+     {[
+        "Is it the right pod, and does its VM have a node name? If it runs without epmd, pass its distribution port, for example ",
+        {:option, :port, 9100}
+      ], lead, command}}
+  end
+
+  def entry(:nothing_at, %{port: port, message: message} = details) do
+    {"no Erlang node on port #{port} of #{pod(details)}: could not connect to the pod's loopback address " <>
+       "(#{bare(message)})", listening(details)}
+  end
+
+  def entry(:epmd_silent, %{} = details) do
+    {"timed out after 5 s: epmd's port 4369 in #{pod(details)} accepts connections and does not answer",
+     names(details)}
+  end
+
+  def entry(:epmd_junk, %{seen: seen} = details) do
+    {"invalid answer on epmd's port 4369 in #{pod(details)}: expected epmd, got #{bare(seen)}",
+     names(details)}
+  end
+
+  def entry(:no_nodes, %{} = details) do
+    {lead, command} = logs(details)
+
+    {"no Erlang node in #{pod(details)}: none is registered with epmd",
+     {"The VM has no node name, or is still starting", lead, command}}
+  end
+
+  def entry(:unknown_node, %{wanted: name, known: known} = details) do
+    {"no such node: #{inspect(name)} in #{pod(details)}. Registered with epmd: #{Enum.join(known, ", ")}",
+     {"Choose one", {:mix, "k8s.connect", [node: List.first(known)]}}}
+  end
+
+  def entry(:several_nodes, %{known: known} = details) do
+    {"could not choose a node: #{pod(details)} has several: #{Enum.join(known, ", ")}",
+     {"Choose one", {:mix, "k8s.connect", [node: hd(known)]}}}
+  end
+
+  def entry(:port_refused, %{node: node, port: port, message: message} = details) do
+    {lead, command} = listening(details)
+
+    {"could not connect to node #{inspect(node)} on port #{port} of the pod's loopback address (#{bare(message)})",
+     {"It listens on the pod's IP only: remove inet_dist_use_interface from vm.args, or set it to {0,0,0,0}",
+      lead, command}}
+  end
+
+  def entry(:handshake_silent, %{node: node} = details) do
+    {lead, command} = logs(details)
+
+    {"timed out waiting for the handshake: node #{inspect(node)} accepted the connection and did not answer",
+     {"Is the VM stuck?", lead, command}}
+  end
+
+  def entry(:tls_only, %{node: node, port: port} = details) do
+    {"unsupported: node #{inspect(node)} in #{pod(details)} speaks TLS on port #{port} (-proto_dist inet_tls)",
+     shell(details)}
+  end
+
+  def entry(:handshake_closed, %{node: node} = details) do
+    {lead, command} = logs(details)
+
+    {"could not connect: node #{inspect(node)} in #{pod(details)} closed the connection before the handshake",
+     {"It may require distribution flags that this version does not have; its log says so", lead,
+      command}}
+  end
+
+  def entry(:junk, %{expected: expected, seen: seen} = details) do
+    {"invalid handshake in #{pod(details)}: it is not an Erlang node (expected #{expected}, got #{inspect(seen)})",
+     names(details)}
+  end
+
+  def entry(:rejected, %{status: status} = details) do
+    {lead, command} = logs(details)
+
+    {"permission denied: the node in #{pod(details)} rejected the handshake: #{bare(status)}",
+     {"Does it restrict its nodes with :net_kernel.allow/1?", lead, command}}
+  end
+
+  def entry(:too_old, %{} = details),
+    do: {"unsupported: the node in #{pod(details)} is older than OTP 23", shell(details)}
+
+  def entry(:bad_name, %{name: name} = details),
+    do: {"invalid node name in #{pod(details)}: #{inspect(name)}", names(details)}
+
+  def entry(:link_closed, %{reason: reason}) do
+    {"lost the port-forward connection to the pod: #{bare(reason)}",
+     {"Try again", "If it fails again, check the pod with", {:kubectl, ["get", "pods"]}}}
+  end
+
+  defp tried([]), do: ""
+  defp tried(ports), do: ", and there is no node on port #{Enum.join(ports, ", ")} of its spec"
+
+  defp names(details), do: {"Check with", exec(details, ["epmd", "-names"])}
+
+  defp listening(details), do: {"List its listening ports with", exec(details, ["ss", "-ltn"])}
+
+  defp shell(details), do: {"Open a shell in its container instead", exec(details, ["sh"])}
+end

@@ -1,0 +1,75 @@
+defmodule K8sConnect.Error.Catalogue.Route do
+  @moduledoc false
+  # The route from this VM to the local endpoint.
+
+  import K8sConnect.Error.Catalogue.Phrases
+
+  alias K8sConnect.Error.Catalogue
+  alias K8sConnect.Shellwords
+
+  @vm {"Use the vm route", {:mix, "k8s.connect", [route: :vm]}}
+
+  @spec entry(atom(), map()) :: Catalogue.entry()
+  def entry(:linux_only, %{}), do: {"unsupported: the kernel route requires Linux", @vm}
+
+  def entry(:always_hidden, %{}) do
+    {[
+       "unsupported: ",
+       {:option, :visible, true},
+       " on the vm route, whose connections are hidden"
+     ], {"Use the kernel route", {:mix, "k8s.connect", [route: :kernel, visible: true]}}}
+  end
+
+  def entry(:name_kind, %{node: node, me: local}) do
+    {"could not connect #{local} to #{node} over the kernel route: one has a long name, the other a short one",
+     @vm}
+  end
+
+  def entry(:host_elsewhere, %{node: node, host: host, ip: ip}) do
+    line = Shellwords.escape("#{ip} #{host}")
+
+    {"could not connect to #{node} over the kernel route: #{host} does not resolve to the pod's IP #{ip} on this machine",
+     {["Use ", {:option, :route, :vm}], "Or add the host to /etc/hosts",
+      {:raw, "echo #{line} | sudo tee -a /etc/hosts"}}}
+  end
+
+  def entry(:blocked, %{address: address, problem: problem}) do
+    {"could not connect to #{address}: the helper redirects it, and the connection does not arrive (#{bare(problem)})",
+     {[
+        "This BEAM has to run in its user's slice, with the primary group and without capabilities. ",
+        other_routes()
+      ], "Test it with", {:mix, "k8s.helper", ["status"]}}}
+  end
+
+  def entry(:unknown_net_kernel, %{otp: otp}) do
+    {"unsupported: k8s_connect does not know the net_kernel of this OTP (#{otp}), or is configured not to change it",
+     {"It knows OTP 25 to 29. Without a change of net_kernel, the vm route needs OTP 27.2 or newer, no -epmd_module, and " <>
+        "a local node whose name is long or short as the pod's", "Use the kernel route",
+      {:mix, "k8s.connect", [route: :kernel]}}}
+  end
+
+  def entry(:no_distribution, %{name: name, problem: problem}) do
+    {"could not start distribution as #{name}: #{bare(problem)}",
+     {"Start the VM as a node", {:sh, ["iex", "--sname", "me", "-S", "mix"]}}}
+  end
+
+  def entry(:node_taken, %{node: node}) do
+    {"could not connect to #{node}: this VM is connected to another node of that name",
+     {"Pods of two clusters can have the same address", "Disconnect the other node first",
+      {:elixir, "Node.disconnect(#{inspect(node)})"}}}
+  end
+
+  def entry(:own_name, %{node: node}) do
+    {"could not connect: the node in the pod has the name of the local node, #{node}",
+     {"Start the local node with another name",
+      {:sh, ["iex", "--name", "me@127.0.0.1", "-S", "mix"]}}}
+  end
+
+  def entry(:net_kernel_busy, %{seconds: seconds}) do
+    {"timed out after #{seconds} s waiting for net_kernel, which is busy with another connection or a name lookup",
+     {"Try again", {:mix, "k8s.connect", []}}}
+  end
+
+  def entry(:job_failed, %{problem: problem}),
+    do: {"internal error while changing the local node: #{bare(problem)}", report()}
+end

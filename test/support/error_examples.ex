@@ -1,0 +1,292 @@
+defmodule K8sConnect.ErrorExamples do
+  @moduledoc """
+  One failure of each kind, or one for each message that a kind has.
+  """
+
+  @pod %{pod: "app-0", namespace: "shop"}
+  @helper "/usr/local/libexec/k8s_connect_helper"
+  @server "https://10.0.0.1:6443"
+  @proxy %{proxy: "proxy:3128", from: "HTTPS_PROXY"}
+  @plugin %{program: "aws", context: "prod", status: "", words: ""}
+
+  @doc """
+  All of them, in the order of the stages.
+  """
+  @spec all() :: [{stage :: atom(), kind :: atom(), details :: map()}]
+  def all do
+    for {stage, kinds} <- stages(), {kind, details} <- kinds, do: {stage, kind, details}
+  end
+
+  defp stages do
+    [
+      options: [
+        not_a_keyword: %{value: "a map"},
+        unknown_option: %{option: :namspace, known: [:context, :namespace]},
+        unreadable_configuration: %{file: "config/runtime.exs", problem: "undefined variable x"},
+        remsh_in_iex: %{},
+        invalid_configuration: %{key: :protect, expected: "a list of strings"},
+        unknown_configuration: %{key: :protected, known: [:namespace, :protect]},
+        invalid_option: %{
+          option: :timeout,
+          value: 0,
+          expected: "a positive number of milliseconds"
+        },
+        invalid_option: %{option: :target, value: :app, expected: "a non-empty string"},
+        no_target: %{},
+        target_and_selector: %{target: "app-0"},
+        no_cookie_file: %{file: "cookie.txt", problem: "no such file or directory"},
+        invalid_cookie_file: %{file: "cookie.txt", size: 0},
+        kernel_only: %{option: :sudo, route: :vm},
+        usage: %{problem: "unknown option --frob"}
+      ],
+      native: [
+        not_loaded: %{path: "priv/native/k8s_connect_nif.so", problem: "no such file"},
+        task_died: %{}
+      ],
+      config: [
+        not_found: %{tried: ["/home/me/.kube/config"]},
+        not_found: %{tried: []},
+        unreadable: %{path: "/home/me/.kube/config", problem: "Permission denied (os error 13)"},
+        malformed: %{path: "/home/me/.kube/config", problem: "line 3, column 1"},
+        no_context: %{known: ["dev", "prod"]},
+        unknown_context: %{context: "pord", known: ["dev", "prod"]},
+        unknown_cluster: %{context: "prod", cluster: "eu"},
+        unknown_user: %{context: "prod", user: "me"},
+        bad_cluster: %{context: "prod", problem: "failed to parse the certificate authority"},
+        bad_user: %{context: "prod", problem: "failed to read the client key"},
+        old_auth_provider: %{context: "prod", provider: "azure", replacement: "kubelogin"},
+        old_auth_provider: %{
+          context: "prod",
+          provider: "gcp",
+          replacement: "gke-gcloud-auth-plugin"
+        },
+        bad_proxy: %{context: "prod", from: "HTTPS_PROXY", problem: "it has no host"},
+        bad_service_account: %{
+          folder: "/var/run/secrets/kubernetes.io/serviceaccount",
+          problem: "ca.crt: gone"
+        },
+        bad_namespace: %{namespace: "Shop/1"},
+        protected: %{context: "prod-eu", pattern: "prod*"}
+      ],
+      cluster: [
+        unreachable: %{server: @server, problem: "Connection refused (os error 111)"},
+        timed_out: %{server: @server, timeout_ms: 15_000},
+        unknown_authority: %{server: @server},
+        tls: %{server: @server, problem: "invalid peer certificate: not valid for name"},
+        client_certificate_expired: %{context: "prod", not_after: "2026-01-01T00:00:00Z"},
+        unauthorized: %{context: "prod", server: @server},
+        forbidden: %{
+          verb: "create",
+          resource: "pods/portforward",
+          namespace: "shop",
+          message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
+        },
+        forbidden: %{
+          target: "app-0",
+          verb: "get",
+          resource: "secrets",
+          namespace: "shop",
+          message: "secrets \"app-cookie\" is forbidden: User \"dev\" cannot get resource"
+        },
+        forbidden: %{
+          verb: "get",
+          resource: "pods",
+          namespace: "shop",
+          message:
+            "users \"lead\" is forbidden: User \"dev\" cannot impersonate resource \"users\""
+        },
+        forbidden: %{verb: "create", resource: "pods/exec", namespace: "shop", message: "no"},
+        forbidden: %{
+          verb: "get",
+          resource: "pods/portforward",
+          namespace: "shop",
+          message: "pods \"app-0\" is forbidden: User \"dev\" cannot get resource"
+        },
+        plugin_not_found: %{
+          program: "aws",
+          path: "/usr/local/bin:/usr/bin",
+          hint: "Install the AWS CLI"
+        },
+        plugin_not_found: %{program: "/opt/bin/aws", path: nil, hint: nil},
+        plugin_not_started: %{program: "aws", problem: "Exec format error (os error 8)"},
+        plugin_failed: %{
+          @plugin
+          | status: "exit code 255",
+            words: "Token has expired and refresh failed"
+        },
+        plugin_too_slow: %{program: "aws", context: "prod", timeout_ms: 15_000},
+        plugin_rubbish: %{program: "aws", context: "prod", problem: "it is not JSON"},
+        plugin_version: %{program: "aws", context: "prod", expected: "v1beta1", seen: "v1alpha1"},
+        plugin_needs_terminal: %{program: "kubelogin", context: "prod"},
+        plugin_empty: %{program: "aws", context: "prod"},
+        token_file: %{path: "/run/token", problem: "No such file or directory (os error 2)"},
+        oidc: %{
+          context: "prod",
+          issuer: "https://login.example.com",
+          problem: "it answered with 400"
+        },
+        proxy_unreachable: Map.put(@proxy, :problem, "Connection refused (os error 111)"),
+        proxy_login: Map.put(@proxy, :given, false),
+        proxy_login: Map.put(@proxy, :given, true),
+        proxy_refused: Map.merge(@proxy, %{server: "10.0.0.1:6443", answer: "403 Filtered"}),
+        proxy_cannot_reach: Map.merge(@proxy, %{server: "10.0.0.1:6443", answer: "503"}),
+        not_a_proxy: Map.put(@proxy, :seen, "SSH-2.0"),
+        timed_out_by_proxy: Map.merge(@proxy, %{server: @server, timeout_ms: 15_000}),
+        server_certificate_not_yet_valid: %{
+          server: @server,
+          not_before: "2026-11-24T12:00:00Z",
+          now: "2026-11-23T12:00:00Z"
+        },
+        server_certificate_expired: %{
+          server: @server,
+          not_after: "2026-11-23T12:00:00Z",
+          now: "2026-11-24T12:00:00Z"
+        },
+        hung_up: %{server: @server, problem: "unexpected end of file"},
+        too_many_requests: %{
+          server: @server,
+          message: "too many requests, please try again later"
+        },
+        forbidden_both_ways: %{
+          resource: "pods/portforward",
+          namespace: "shop",
+          message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
+        },
+        forbidden_both_ways: %{resource: "pods/exec", namespace: "shop", message: "no"},
+        no_upgrade:
+          Map.merge(@pod, %{
+            server: @server,
+            answers: ["SPDY was answered with 403", "a WebSocket was answered with 403"]
+          }),
+        refused: %{server: @server, code: 500, message: "etcdserver: request timed out"},
+        not_kubernetes: %{server: @server, problem: "the answer is not JSON"}
+      ],
+      target: [
+        bad_target: %{target: "job/x"},
+        no_such_pod: %{pod: "app-9", namespace: "shop"},
+        no_pods: %{target: "sts/app", namespace: "shop"},
+        not_running: Map.put(@pod, :phase, "Pending"),
+        no_container: %{container: "ap", known: ["app", "proxy"]},
+        replaced: @pod,
+        workload_deleted: %{target: "sts/app", namespace: "shop"}
+      ],
+      node: [
+        no_epmd: Map.merge(@pod, %{message: "connection refused", tried: []}),
+        nothing_at: Map.merge(@pod, %{port: 9100, message: "connection refused"}),
+        epmd_silent: @pod,
+        epmd_junk: Map.put(@pod, :seen, "\"HTTP/1.1 400\""),
+        no_nodes: @pod,
+        unknown_node: Map.merge(@pod, %{wanted: "web", known: ["app", "worker"]}),
+        several_nodes: Map.put(@pod, :known, ["app", "worker"]),
+        port_refused: Map.merge(@pod, %{node: "app", port: 5555, message: "connection refused"}),
+        handshake_silent: Map.put(@pod, :node, "app"),
+        handshake_closed: Map.put(@pod, :node, "app"),
+        tls_only: Map.merge(@pod, %{node: "app", port: 5555}),
+        junk: Map.merge(@pod, %{expected: "a status", seen: "HTTP/1.1 400"}),
+        rejected: Map.put(@pod, :status, "not_allowed"),
+        too_old: @pod,
+        bad_name: Map.put(@pod, :name, "app"),
+        link_closed: %{reason: "the API server closed the connection"}
+      ],
+      cookie: [
+        not_found: @pod,
+        not_there: Map.put(@pod, :problem, "there is no sh")
+      ],
+      outlet: [
+        no_socket: %{directory: "/tmp", problem: "Permission denied (os error 13)"},
+        no_listener: %{address: "127.0.0.1", problem: "Too many open files (os error 24)"},
+        no_pod_address: @pod,
+        target_is_server: %{address: "10.0.0.1:6443"}
+      ],
+      helper: [
+        not_installed: %{path: @helper},
+        not_started: %{path: @helper, problem: "permission denied"},
+        no_sudo: %{},
+        sudo: %{},
+        exited: %{reason: "was killed by signal 9", times: 1},
+        exited: %{reason: "was killed by signal 9", times: 3},
+        silent: %{timeout_ms: 5000},
+        unreadable: %{problem: "not a frame"},
+        wrong_version: %{major: 3, minor: 0},
+        wrong_version: %{major: 1, minor: 0},
+        set_uid: %{},
+        no_caller: %{},
+        no_capability: %{why: :file_capabilities},
+        no_capability: %{why: :bounding_set},
+        no_capability: %{why: :user_namespace},
+        no_capability: %{why: :unknown},
+        no_new_privs: %{},
+        nosuid: %{},
+        no_cgroup2: %{},
+        no_user_slice: %{cgroup: "/system.slice/run-u7.service", uid: 1000},
+        no_btf: %{name: "task_struct.cred"},
+        no_bpf: %{step: "loading the program", problem: "Invalid argument (os error 22)"},
+        exclusive_program: %{cgroup: "/sys/fs/cgroup/user.slice/user-1000.slice"},
+        would_hide: %{cgroup: "/sys/fs/cgroup/user.slice"},
+        too_many: %{limit: 8},
+        not_led: %{test: "a process that its user may trace must be redirected"},
+        no_such_process: %{pid: 4711},
+        kernel: %{step: "opening sock_diag", problem: "Protocol not supported (os error 93)"},
+        bad_destination: %{to: "127.0.0.1:5555", why: :loopback},
+        low_port: %{to: "10.244.1.8:80", port: 80},
+        no_listener: %{via: 40_000},
+        foreign_listener: %{via: 40_000, uid: 1001},
+        too_many_redirects: %{count: 2000},
+        twice: %{to: "10.244.1.8:5555"},
+        malformed: %{problem: "a frame of another version"},
+        too_long: %{length: 70_000},
+        empty: %{},
+        no_hello: %{},
+        second_hello: %{}
+      ],
+      route: [
+        linux_only: %{},
+        always_hidden: %{},
+        name_kind: %{node: :"app@10.244.1.8", me: :me@laptop},
+        host_elsewhere: %{node: :"app@app.shop.svc", host: "app.shop.svc", ip: "10.244.1.8"},
+        blocked: %{address: "10.244.1.8:4369", problem: "timed out"},
+        unknown_net_kernel: %{otp: "40"},
+        no_distribution: %{name: "rem-me-x1@127.0.0.1", problem: "not allowed"},
+        node_taken: %{node: :"app@10.244.1.8"},
+        own_name: %{node: :"app@10.244.1.8"},
+        net_kernel_busy: %{seconds: 5},
+        job_failed: %{problem: "badarg"}
+      ],
+      connect: [
+        timeout: %{ms: 60_000, step: "link", target: "app-0"},
+        refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
+        refused: %{node: :"app@10.244.1.8", source: "the process in app"},
+        session_died: %{problem: "killed"},
+        lost: %{node: :"app@10.244.1.8", reason: :connection_closed},
+        not_up: %{target: "sts/app", state: :reconnecting},
+        not_up: %{target: "sts/app", state: :down}
+      ],
+      exec: [
+        not_found: %{command: "iex", problem: "No such file or directory"},
+        not_executable: %{command: "./run", problem: "Permission denied"},
+        no_seccomp: %{problem: "Function not implemented (os error 38)"},
+        nested: %{problem: "Device or resource busy (os error 16)"},
+        no_ptrace: %{problem: "Operation not permitted (os error 1)"},
+        not_redirected: %{problem: "Connection refused (os error 111)"},
+        system: %{problem: "no_new_privs: Operation not permitted"},
+        no_runner: %{
+          program: "priv/native/k8s_connect_exec",
+          problem: "No such file or directory"
+        },
+        runner_killed: %{},
+        link_closed: %{
+          node: :"app@10.244.1.8",
+          reason: "the API server closed the connection"
+        },
+        other_route: %{node: :"app@10.244.1.8", route: :vm},
+        linux_only: %{}
+      ],
+      remote: [
+        raised: %{node: :"app@10.244.1.8", text: "** (RuntimeError) boom"},
+        no_elixir: %{node: :"app@10.244.1.8"},
+        no_iex: %{node: :"app@10.244.1.8"},
+        no_shell: %{problem: ":already_started"}
+      ]
+    ]
+  end
+end

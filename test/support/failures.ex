@@ -1,0 +1,143 @@
+defmodule K8sConnect.Failures do
+  @moduledoc """
+  Which tests cause the failures of the catalogue that `K8sConnect.FailuresTest` does not cause itself.
+  """
+
+  @start "native/helper/tests/kernel/machines.rs"
+  @listener "native/helper/tests/kernel/listener.rs"
+  @protocol "native/helper/tests/kernel/protocol.rs"
+  @limits "native/helper/tests/kernel/limits.rs"
+  @kernel "test/k8s_connect/kernel_route_test.exs"
+  @helper "test/mix/helper_task_test.exs"
+  @command "test/mix/connect_task_test.exs"
+  @cancel "test/k8s_connect/cancel_test.exs"
+  @variants "test/host/variants_test.exs"
+  @faults "test/host/faults_test.exs"
+  @exec "test/mix/exec_test.exs"
+  @runner "native/exec/tests/life.rs"
+
+  @logins "test/k8s_connect/login_test.exs"
+  @plugins "test/k8s_connect/plugin_test.exs"
+  @proxies "test/k8s_connect/proxy_test.exs"
+  @gateways "test/k8s_connect/protocol_test.exs"
+
+  @doc """
+  Failures that another test causes: its file, and a text in it.
+  """
+  @spec elsewhere() :: %{{atom(), atom()} => {Path.t(), String.t()}}
+  def elsewhere do
+    %{
+      {:config, :bad_proxy} => {@proxies, ":bad_proxy"},
+      {:config, :bad_service_account} => {@logins, ":bad_service_account"},
+      {:cluster, :plugin_not_found} => {@plugins, ":plugin_not_found"},
+      {:cluster, :plugin_not_started} => {@plugins, ":plugin_not_started"},
+      {:cluster, :plugin_failed} => {@plugins, ":plugin_failed"},
+      {:cluster, :plugin_too_slow} => {@plugins, ":plugin_too_slow"},
+      {:cluster, :plugin_rubbish} => {@plugins, ":plugin_rubbish"},
+      {:cluster, :plugin_version} => {@plugins, ":plugin_version"},
+      {:cluster, :plugin_needs_terminal} => {@plugins, ":plugin_needs_terminal"},
+      {:cluster, :plugin_empty} => {@plugins, ":plugin_empty"},
+      {:cluster, :token_file} => {@logins, ":token_file"},
+      {:cluster, :oidc} => {@logins, ":oidc"},
+      {:cluster, :proxy_unreachable} => {@proxies, ":proxy_unreachable"},
+      {:cluster, :proxy_login} => {@proxies, ":proxy_login"},
+      {:cluster, :proxy_refused} => {@proxies, ":proxy_refused"},
+      {:cluster, :proxy_cannot_reach} => {@proxies, ":proxy_cannot_reach"},
+      {:cluster, :not_a_proxy} => {@proxies, ":not_a_proxy"},
+      {:cluster, :timed_out_by_proxy} => {@proxies, ":timed_out_by_proxy"},
+      {:cluster, :server_certificate_not_yet_valid} =>
+        {@logins, ":server_certificate_not_yet_valid"},
+      {:cluster, :server_certificate_expired} => {@logins, ":server_certificate_expired"},
+      # By a server of the test: a real API server always runs at least one request of each user.
+      {:cluster, :too_many_requests} => {@logins, ":too_many_requests"},
+      {:cluster, :hung_up} => {@logins, ":hung_up"},
+      {:cluster, :forbidden_both_ways} => {@gateways, ":forbidden_both_ways"},
+      {:cluster, :no_upgrade} => {@gateways, ":no_upgrade"},
+      {:target, :replaced} => {@faults, "was replaced by another"},
+      {:cookie, :not_there} => {@variants, "could not read the cookie from the running node"},
+      {:helper, :not_installed} => {@kernel, ":not_installed"},
+      {:helper, :not_started} => {@helper, "could not start the helper"},
+      {:helper, :no_sudo} => {@kernel, ":no_sudo"},
+      {:helper, :sudo} => {@kernel, ":sudo"},
+      {:helper, :exited} => {@helper, "the helper exited with status"},
+      {:helper, :silent} => {@kernel, ":silent"},
+      {:helper, :wrong_version} => {@protocol, "wrong_version"},
+      {:helper, :set_uid} => {@start, "set_uid"},
+      {:helper, :no_caller} => {@helper, "SUDO_UID and SUDO_GID"},
+      {:helper, :no_capability} => {@kernel, ":no_capability"},
+      {:helper, :no_new_privs} => {@helper, "no_new_privs is set"},
+      {:helper, :nosuid} => {@helper, "mounted nosuid"},
+      {:helper, :no_cgroup2} => {@helper, "no cgroup2 file system"},
+      {:helper, :no_user_slice} => {@helper, "not in /user.slice/user-4200.slice"},
+      {:helper, :no_btf} => {@helper, "type information has no"},
+      {:helper, :exclusive_program} => {@start, "exclusive_program"},
+      {:helper, :would_hide} => {@start, "would_hide"},
+      {:helper, :too_many} => {@limits, "too_many"},
+      {:helper, :not_led} => {@start, "not_led"},
+      {:helper, :no_such_process} => {@protocol, "no_such_process"},
+      {:helper, :bad_destination} => {@kernel, ":bad_destination"},
+      {:helper, :low_port} => {@kernel, ":low_port"},
+      {:helper, :no_listener} => {@listener, "no_listener"},
+      {:helper, :foreign_listener} => {@listener, "foreign_listener"},
+      {:helper, :no_hello} => {@protocol, "no_hello"},
+      {:helper, :second_hello} => {@protocol, "second_hello"},
+      {:route, :name_kind} => {@kernel, ":name_kind"},
+      {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
+      {:route, :blocked} => {@helper, "the connection does not arrive"},
+      {:options, :unreadable_configuration} => {@command, "could not read config/runtime.exs"},
+      {:options, :unknown_configuration} => {@command, "unknown key"},
+      {:options, :remsh_in_iex} => {@command, "--remsh cannot be used"},
+      {:route, :own_name} => {@cancel, ":own_name"},
+      {:route, :net_kernel_busy} => {@cancel, ":net_kernel_busy"},
+      {:connect, :timeout} => {@cancel, ":timeout"},
+      {:connect, :lost} => {@faults, "lost the connection"},
+      {:exec, :not_found} => {@exec, "could not run no-such-command"},
+      {:exec, :not_executable} => {@exec, "could not run /etc/passwd"},
+      {:exec, :nested} => {@exec, "already supervised by seccomp"},
+      {:exec, :link_closed} => {@exec, "lost the connection to app@"},
+      {:exec, :runner_killed} => {@exec, "the program that runs the command was killed"},
+      {:exec, :no_seccomp} => {@runner, "no_seccomp"},
+      {:exec, :no_ptrace} => {@runner, "no_ptrace"},
+      {:remote, :raised} => {@command, "could not evaluate the expression"},
+      {:remote, :no_elixir} => {@variants, "has no Elixir"},
+      {:remote, :no_iex} => {@variants, "has no IEx"}
+    }
+  end
+
+  @doc """
+  Failures that no test causes, by reason.
+  """
+  @spec untested() :: %{String.t() => keyword(atom())}
+  def untested do
+    %{
+      "only an internal error of the library" => [
+        native: :task_died,
+        route: :job_failed,
+        helper: :unreadable,
+        helper: :too_many_redirects,
+        helper: :twice,
+        helper: :malformed,
+        helper: :too_long,
+        helper: :empty
+      ],
+      "the options do not allow it; only code of the library could cause it" => [
+        route: :always_hidden
+      ],
+      "another operating system, or a broken machine" => [
+        route: :linux_only,
+        helper: :no_bpf,
+        exec: :linux_only,
+        exec: :not_redirected,
+        exec: :system,
+        exec: :no_runner,
+        helper: :kernel,
+        outlet: :no_socket,
+        outlet: :no_listener,
+        outlet: :no_pod_address,
+        outlet: :target_is_server,
+        route: :no_distribution,
+        remote: :no_shell
+      ]
+    }
+  end
+end
