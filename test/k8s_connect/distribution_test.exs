@@ -1,19 +1,33 @@
 defmodule K8sConnect.DistributionTest do
-  use ExUnit.Case, async: true
+  use ExUnit.Case, async: false
 
-  alias K8sConnect.Distribution
+  alias K8sConnect.{Distribution, Environment}
+  alias K8sConnect.Distribution.Name
 
-  test "the local node's name is of the pod's kind, whatever the user is called" do
+  defp names(user) do
+    Environment.put("USER", user)
+    {:ok, first} = GenServer.start_link(Name, [])
+    {:ok, second} = GenServer.start_link(Name, [])
+    names = Enum.map([first, second, first], &GenServer.call(&1, :get))
+    Enum.each([first, second], &GenServer.stop/1)
+    names
+  end
+
+  test "a VM keeps its name, and another one of the same user has the next" do
     for user <- ["dev", "Jörg Müller", "DOMAIN\\user", "a@b", "", String.duplicate("x", 300)] do
-      long = Atom.to_string(Distribution.name(:"app@10.244.1.2", user))
-      assert long =~ ~r/\Arem-[a-z0-9_-]{1,20}-[a-z0-9]{1,6}@127\.0\.0\.1\z/
-      short = Atom.to_string(Distribution.name(:"app@app-0", user))
-      assert short =~ ~r/\Arem-[a-z0-9_-]{1,20}-[a-z0-9]{1,6}@localhost\z/
+      [first, second, again] = names(user)
+      assert first =~ ~r/\Arem-[a-z0-9_-]{1,20}-[a-z0-9]{1,8}-\d+\z/
+      assert first != second and first == again
     end
   end
 
-  test "two are not the same" do
-    names = for _ <- 1..20, do: Distribution.name(:"app@app-0", "dev")
-    assert names == Enum.uniq(names)
+  test "a name is free again when its VM has ended" do
+    assert names("somebody") == names("somebody")
+  end
+
+  test "the local node's name is long or short as the pod's is" do
+    {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+    assert Atom.to_string(Distribution.name(:"app@10.244.1.2")) =~ ~r/@127\.0\.0\.1\z/
+    assert Atom.to_string(Distribution.name(:"app@app-0")) =~ ~r/@localhost\z/
   end
 end

@@ -176,7 +176,7 @@ defmodule K8sConnect.ErrorCommandTest do
   end
 
   test "a request keeps what was resolved, and no cookie" do
-    error = Error.new(:connect, {:lost, %{node: :a@b}})
+    error = Error.new(:connect, {:lost, %{node: :a@b, reason: nil}})
     place = %{context: "resolved", namespace: "default"}
 
     error =
@@ -196,7 +196,9 @@ defmodule K8sConnect.ErrorCommandTest do
     refute inspect(error) =~ "secret"
 
     in_cluster =
-      Error.for_request(Error.new(:connect, {:lost, %{node: :a@b}}), "a", %{context: "in-cluster"})
+      Error.for_request(Error.new(:connect, {:lost, %{node: :a@b, reason: nil}}), "a", %{
+        context: "in-cluster"
+      })
 
     assert in_cluster.request.options == []
     assert Error.for_request({:ok, 1}, "app-0", []) == {:ok, 1}

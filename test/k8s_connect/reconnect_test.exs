@@ -1,0 +1,76 @@
+defmodule K8sConnect.ReconnectTest do
+  use ExUnit.Case, async: true
+
+  alias K8sConnect.{Error, Reconnect}
+
+  describe "delay/3" do
+    test "the first attempt after the loss of one connection comes at once" do
+      assert Reconnect.delay(1, 1, 1.0) == 0
+    end
+
+    test "first attempts of sessions that are lost together are spread over at most 5 s" do
+      assert Reconnect.delay(1, 10, 1.0) == 500
+      assert Reconnect.delay(1, 10, 0.5) == 250
+      assert Reconnect.delay(1, 1000, 1.0) == 5_000
+      assert Reconnect.delay(1, 1000, 0.0) == 0
+    end
+
+    test "further attempts back off from 100 ms to 5 s, with jitter" do
+      assert for(n <- 2..9, do: Reconnect.delay(n, 1, 1.0)) ==
+               [100, 200, 400, 800, 1600, 3200, 5000, 5000]
+
+      assert for(n <- 2..4, do: Reconnect.delay(n, 100, 0.0)) == [50, 100, 200]
+      assert Reconnect.delay(1_000_000, 1, 1.0) == 5_000
+    end
+  end
+
+  test "the option :reconnect limits attempts and time" do
+    assert Reconnect.allowed?(true, 1_000_000, 1_000_000_000)
+    refute Reconnect.allowed?(false, 1, 0)
+    assert Reconnect.allowed?([max_attempts: 3], 3, 1_000_000)
+    refute Reconnect.allowed?([max_attempts: 3], 4, 0)
+    assert Reconnect.allowed?([deadline: 1_000], 100, 999)
+    refute Reconnect.allowed?([deadline: 1_000], 1, 1_000)
+  end
+
+  @final [
+    cluster: :forbidden,
+    cluster: :forbidden_both_ways,
+    config: :unknown_context,
+    config: :protected,
+    target: :no_such_pod,
+    target: :workload_deleted,
+    node: :tls_only,
+    cookie: :not_found,
+    connect: :refused,
+    route: :own_name,
+    helper: :died
+  ]
+
+  @temporary [
+    cluster: :unreachable,
+    cluster: :timed_out,
+    cluster: :unauthorized,
+    cluster: :plugin_failed,
+    cluster: :no_upgrade,
+    cluster: :refused,
+    cluster: :unknown_authority,
+    config: :malformed,
+    target: :replaced,
+    target: :not_running,
+    node: :no_epmd,
+    node: :link_closed,
+    connect: :lost,
+    route: :node_taken,
+    route: :net_kernel_busy,
+    native: :task_died
+  ]
+
+  test "only what another attempt would repeat is final" do
+    for {stage, kind} <- @final,
+        do: assert(Reconnect.final?(Error.new(stage, {kind, %{}})), inspect(kind))
+
+    for {stage, kind} <- @temporary,
+        do: refute(Reconnect.final?(Error.new(stage, {kind, %{}})), inspect(kind))
+  end
+end
