@@ -204,6 +204,26 @@ defmodule K8sConnect.ErrorCommandTest do
     assert Error.for_request({:ok, 1}, "app-0", []) == {:ok, 1}
   end
 
+  test "a failed command is about the pod of its connection" do
+    connection = %K8sConnect.Connection{
+      node: :a@b,
+      pod: "app-0",
+      uid: "1",
+      ip: "10.0.0.1",
+      namespace: "shop",
+      context: "prod",
+      others: [],
+      route: :vm,
+      cookie_source: nil
+    }
+
+    assert {:error, error} = K8sConnect.exec(connection, ["true"])
+    assert Error.command(error) == "mix k8s.connect app-0 -n shop --context prod -- CMD"
+
+    assert Exception.message(error) =~
+             ~s|K8sConnect.connect("app-0", namespace: "shop", context: "prod", route: :exec)|
+  end
+
   # Each clause of the catalogue with the arguments of its head, from the source.
   defp clauses(module) do
     file =

@@ -152,14 +152,9 @@ defmodule Mix.Tasks.K8s.Connect do
         Console.list([interactive: Shell.asks?()] ++ options, format)
 
       {:ok, {:connect, target, options, mode}, format} ->
-        check_mode(mode, format)
-
-        with_connection(
-          target,
-          options,
-          format,
-          &Console.run(mode, &1, {format, target, options})
-        )
+        output = {format, target, options}
+        check_mode(mode, output)
+        with_connection(target, options, format, &Console.run(mode, &1, output))
 
       {:ok, {:connect_all, target, options, mode}, format} ->
         with_all(target, options, format, &All.run(mode, &1, {format, target, options}))
@@ -173,13 +168,13 @@ defmodule Mix.Tasks.K8s.Connect do
   end
 
   # Both shells would read from the one terminal.
-  defp check_mode(:remsh, format) do
+  defp check_mode(:remsh, output) do
     if Shell.iex?(),
-      do: Console.fail(Error.new(:options, {:remsh_in_iex, %{}}), format),
+      do: Console.fail(Error.new(:options, {:remsh_in_iex, %{}}), output),
       else: :ok
   end
 
-  defp check_mode(_mode, _format), do: :ok
+  defp check_mode(_mode, _output), do: :ok
 
   defp exec([], command, connections, _format),
     do: connections |> Enum.reverse() |> Console.exec(command)
