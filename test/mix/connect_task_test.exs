@@ -288,7 +288,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   test "on a terminal it is IEx here, connected, with completion" do
     terminal = open("mix k8s.connect app-0", env())
-    assert expect(terminal, ~r/iex\(rem-dev-\w+@127\.0\.0\.1\)/) =~ ":erpc.call(:\"app@"
+    assert expect(terminal, ~r/iex\(rem-dev-[\w-]+@127\.0\.0\.1\)/) =~ ":erpc.call(:\"app@"
     type(terminal, "Node.list(:connected)\r")
     expect(terminal, ~r/\[:"app@10\.244\.1\.\d+"\]/)
     type(terminal, "Enum.cou\t")
@@ -318,7 +318,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   test "iex -S mix k8s.connect" do
     terminal = open("iex -S mix k8s.connect app-0", env())
-    expect(terminal, ~r/iex\(rem-dev-\w+@127\.0\.0\.1\)/)
+    expect(terminal, ~r/iex\(rem-dev-[\w-]+@127\.0\.0\.1\)/)
     type(terminal, "Node.list(:connected)\r")
     expect(terminal, ~r/\[:"app@10\.244\.1\.\d+"\]/)
     type(terminal, "System.halt(0)\r")

@@ -34,11 +34,20 @@ defmodule K8sConnect.Distribution.Name do
   def handle_call(:get, _from, {name, _socket} = taken), do: {:reply, name, taken}
 
   defp take(name) do
-    address = {:local, <<0, "k8s_connect/", name::binary>>}
+    address = %{family: :local, path: <<0, "k8s_connect/", name::binary>>}
 
-    case :gen_tcp.listen(0, ifaddr: address) do
-      {:ok, socket} -> {name, socket}
-      {:error, _in_use} -> nil
+    # It does not listen: nobody can connect to it.
+    with {:ok, socket} <- :socket.open(:local, :stream) do
+      case :socket.bind(socket, address) do
+        :ok ->
+          {name, socket}
+
+        {:error, _in_use} ->
+          _ = :socket.close(socket)
+          nil
+      end
+    else
+      {:error, _unsupported} -> nil
     end
   end
 
