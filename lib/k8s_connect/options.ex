@@ -310,6 +310,16 @@ defmodule K8sConnect.Options do
 
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
   defp valid?(:connect_timeout, value), do: value == :infinity or valid?(:timeout, value)
+  defp valid?(:reconnect, value) when is_boolean(value), do: true
+
+  defp valid?(:reconnect, [_ | _] = limits) do
+    Keyword.keyword?(limits) and
+      Enum.all?(limits, fn {limit, value} ->
+        limit in [:max_attempts, :deadline] and valid?(:timeout, value)
+      end)
+  end
+
+  defp valid?(:reconnect, _value), do: false
   defp valid?(:owner, value), do: is_pid(value) and node(value) == node()
   defp valid?(option, value) when option in @booleans, do: is_boolean(value)
   defp valid?(:route, value), do: value in @routes
@@ -327,6 +337,7 @@ defmodule K8sConnect.Options do
 
   defp expected(:timeout), do: "a positive number of milliseconds"
   defp expected(:connect_timeout), do: "a positive number of milliseconds or :infinity"
+  defp expected(:reconnect), do: "true, false or [max_attempts: number, deadline: milliseconds]"
   defp expected(:owner), do: "a local pid"
   defp expected(option) when option in @booleans, do: "true or false"
   defp expected(:route), do: ":auto, :vm, :kernel or :exec"

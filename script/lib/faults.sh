@@ -18,6 +18,10 @@ check_fault_arguments() {
       [[ $1 =~ ^[a-z0-9][a-z0-9.-]*$ ]] || usage_error "invalid pod name: $1"
       [ $# = 1 ] || [ "$*" = "$1 --beam" ] || usage_error "kill takes a pod and --beam, got: $*"
       ;;
+    pause | resume)
+      [ $# = 1 ] || usage_error "$command takes one pod, got: ${*:-nothing}"
+      [[ $1 =~ ^[a-z0-9][a-z0-9.-]*$ ]] || usage_error "invalid pod name: $1"
+      ;;
   esac
 }
 
@@ -84,4 +88,17 @@ beams() {
   for pid in "$@"; do
     [ "$(cat "/proc/$pid/comm" 2> /dev/null)" != beam.smp ] || echo "$pid"
   done
+}
+
+fault_pause() { signal_beams "$1" STOP; }
+fault_resume() { signal_beams "$1" CONT; }
+
+signal_beams() {
+  local uid pids
+  need_running
+  uid=$(as_admin get pod "$1" -o 'jsonpath={.metadata.uid}')
+  mapfile -t pids < <(processes_of "$uid")
+  mapfile -t pids < <(beams "${pids[@]}")
+  [ ${#pids[@]} -gt 0 ] || die "no BEAM runs in pod $1"
+  kill "-$2" "${pids[@]}"
 }

@@ -1,6 +1,8 @@
 defmodule K8sConnect.FaultsTest do
-  # What an open connection makes of the faults of a cluster, on either route: it ends with its
-  # sentence, leaves nothing, and the same command connects again.
+  # An open connection under the faults of a cluster, on either route, idle and under calls: it comes back by
+  # itself, no call returns a wrong value, and none outlives the connection that it was made on.
+  #
+  # Prints a table of how long each took, which guides/keeping-a-connection.md has.
   use ExUnit.Case, async: false
 
   import K8sConnect.Ground
@@ -13,14 +15,15 @@ defmodule K8sConnect.FaultsTest do
 
   @name "ground"
   @rpc ["mix", "k8s.connect", "app-0", "--route", "vm", "--rpc", "node()"]
-  # Everything between pod and laptop ends the stream, though containerd waits for a second first.
-  @bound 10_000
+  @elixir ~w(elixir -pa _build/dev/lib/k8s_connect/ebin test/host/programs/caller.exs)
+  @callers for route <- ~w(vm kernel), calls <- ["0", "4"], do: {route, calls}
 
   setup_all do
     cluster(@name, ["down"])
     on_exit(fn -> cluster(@name, ["down"]) end)
     cluster!(@name, ["up"])
     cluster!(@name, ["app", "app"])
+    cluster!(@name, ~w(laptop mix compile))
     :ok
   end
 
@@ -28,44 +31,122 @@ defmodule K8sConnect.FaultsTest do
     # Whatever a test has come to.
     on_exit(fn -> cluster(@name, ["restore"]) end)
     # The pod that is to be connected to is the one that goes on to live.
-    await(fn -> match?({_output, 0}, laptop(@rpc)) end)
+    await(fn -> match?({_output, 0}, cluster(@name, ["laptop" | @rpc], [{"MIX_ENV", "dev"}])) end)
     :ok
   end
 
-  defp laptop(words), do: cluster(@name, ["laptop" | words], [{"MIX_ENV", "dev"}])
+  # {fault, seconds that it may take until the connection is back}
+  @faults [
+    {"container killed", [~w(kill app-0 --beam)], 10},
+    {"pod deleted", [~w(kill app-0)], 30},
+    {"rollout", [~w(kubectl rollout restart sts/app)], 60},
+    {"scaled to 0 and back",
+     [~w(kubectl scale sts/app --replicas 0), :gone, ~w(kubectl scale sts/app --replicas 1)], 60},
+    {"API server killed", [~w(restart kube-apiserver)], 30},
+    {"kubelet killed", [~w(restart kubelet)], 30},
+    {"containerd killed", [~w(restart containerd)], 30},
+    {"network cut for 30 s", [~w(cut), {:wait, 30_000}, ~w(restore)], 60},
+    {"net_kernel stopped", [:net_kernel], 10}
+  ]
 
-  defp hold(route, env \\ []) do
-    words = ["--helper", "env"] ++ env ++ ~w(mix k8s.connect app-0 --hold --route #{route})
-    holder = start(@name, words)
-    Terminal.expect(holder, "holding the connection")
-    holder
+  for {fault, steps, seconds} <- @faults do
+    test fault do
+      callers = for {route, calls} <- @callers, do: {route, calls, caller(route, calls)}
+      start = System.system_time(:millisecond)
+      for step <- unquote(Macro.escape(steps)), do: step(step, callers)
+
+      for {route, calls, port} <- callers do
+        seen = until(port, ~r/^(\d+) up .*$/m, unquote(seconds) * 1000)
+        [[_line, lost] | _more] = Regex.scan(~r/^(\d+) lost /m, seen)
+        [_line, up] = Regex.run(~r/^(\d+) up /m, seen)
+        report = report(port)
+        row(unquote(fault), route, calls, lost, up, start, report)
+        assert report["wrong"] == 0
+        # A call ends with the connection that it was made on; the pings need 18 s to miss it.
+        assert report["longest"] < 25_000
+        if calls != "0", do: assert(report["right"] > 0)
+      end
+
+      for {_route, _calls, port} <- callers, do: stop(port)
+      assert left() == []
+    end
   end
 
-  defp lost(holder, bound) do
-    assert {said, 1} = ended(holder, bound)
-    assert said =~ ~r/^lost the connection to app@10\.244\.1\.\d+\. Connect again/m
+  test "a pod that is stopped for 10 s is not lost" do
+    callers = for {route, calls} <- @callers, do: {route, calls, caller(route, calls)}
+    cluster!(@name, ~w(pause app-0))
+    step({:wait, 10_000}, callers)
+    cluster!(@name, ~w(resume app-0))
+
+    for {_route, calls, port} <- callers do
+      # The answers of the calls that waited
+      if calls != "0", do: await(fn -> report(port)["longest"] > 9_000 end, 10)
+      report = report(port)
+      assert report["wrong"] == 0 and report["failed"] == 0
+      {seen, 0} = stop(port)
+      refute seen =~ ~r/ (lost|down) /
+    end
+  end
+
+  defp caller(route, calls) do
+    port = start(@name, ["--helper" | @elixir] ++ ["app-0", route, calls])
+    # Of the first connection
+    until(port, ~r/^\d+ up .*\n/m, 30_000)
+    port
+  end
+
+  defp step({:wait, ms}, _callers), do: Process.sleep(ms)
+
+  defp step(:net_kernel, callers),
+    do: for({_route, _calls, port} <- callers, do: Port.command(port, "net_kernel\n"))
+
+  defp step(:gone, _callers),
+    do: cluster!(@name, ~w(kubectl wait --for=delete pod/app-0 --timeout=60s))
+
+  defp step(words, _callers), do: cluster!(@name, words)
+
+  # Reads what the program prints until a line matches, after the line that matched before.
+  defp until(port, pattern, timeout, seen \\ "") do
+    if seen =~ pattern do
+      seen
+    else
+      receive do
+        {^port, {:data, data}} -> until(port, pattern, timeout, seen <> data)
+        {^port, {:exit_status, status}} -> flunk("it ended with #{status}: #{seen}")
+      after
+        timeout -> flunk("no #{inspect(pattern)}: #{seen}")
+      end
+    end
+  end
+
+  defp report(port) do
+    Port.command(port, "report\n")
+    [line] = Regex.run(~r/^report .*$/m, until(port, ~r/^report .*\n/m, 10_000))
+
+    for pair <- tl(String.split(line)), [key, value] = String.split(pair, "="), into: %{} do
+      {key, String.to_integer(value)}
+    end
+  end
+
+  # Standard input ends with the port, whose last output is of no interest then.
+  defp stop(port) do
+    Port.command(port, "end\n")
+    ended(port, 20_000)
+  end
+
+  defp row(fault, route, calls, lost, up, start, report) do
+    took = String.to_integer(up) - String.to_integer(lost)
+    noticed = String.to_integer(lost) - start
+    callers = if calls == "0", do: "idle", else: "under calls"
+
+    IO.puts(
+      "| #{fault} | #{route} | #{callers} | #{noticed} | #{took} | #{report["wrong"]} | #{report["longest"]} |"
+    )
   end
 
   defp left do
     words = ["laptop", "--root", "sh", "-c", Laptop.look()]
     @name |> cluster!(words) |> String.split("\n", trim: true)
-  end
-
-  for fault <- [
-        ~w(kill app-0 --beam),
-        ~w(kill app-0),
-        ~w(restart kube-apiserver),
-        # Both carry each stream, and neither hands it on.
-        ~w(restart kubelet),
-        ~w(restart containerd)
-      ] do
-    test Enum.join(fault, " ") do
-      holders = for route <- ["vm", "kernel"], do: hold(route)
-      cluster!(@name, unquote(fault))
-      for holder <- holders, do: lost(holder, @bound)
-      assert left() == []
-      await(fn -> match?({_output, 0}, laptop(@rpc)) end)
-    end
   end
 
   # epmd keeps us waiting there, and meanwhile its pod goes and another one comes. The laptop hears of the one
@@ -83,35 +164,40 @@ defmodule K8sConnect.FaultsTest do
     cluster!(@name, ["cut"])
     cluster!(@name, ~w(kubectl replace --force --grace-period=0 -f #{file}))
     cluster!(@name, ["restore"])
-    assert {said, 1} = ended(connecting, @bound)
+    assert {said, 1} = ended(connecting, 10_000)
     assert said =~ "was replaced by another pod of that name"
   end
 
-  test "cut: the tick time ends the connection, new ones fail with a sentence, and then restore" do
-    holders = for route <- ["vm", "kernel"], do: hold(route, ["ERL_FLAGS=-kernel net_ticktime 8"])
-    cluster!(@name, ["cut"])
-    # Twice changes nothing.
-    cluster!(@name, ["cut"])
-    start = System.monotonic_time(:millisecond)
-    assert {said, 1} = laptop(@rpc ++ ["--timeout", "2000"])
-    assert said =~ "timed out after 2000 ms waiting for the API server https://10.200.0.1:6443"
-    assert System.monotonic_time(:millisecond) - start < 10_000
+  describe "without reconnecting" do
+    test "the command ends with the connection, and leaves nothing" do
+      words = ~w(--helper mix k8s.connect app-0 --hold --no-reconnect --route)
+      holders = for route <- ["vm", "kernel"], do: start(@name, words ++ [route])
+      for holder <- holders, do: Terminal.expect(holder, "holding the connection")
+      cluster!(@name, ~w(kill app-0 --beam))
 
-    # A tick time is exact to a quarter; both looked for at once.
-    for holder <- holders, do: lost(holder, 15_000)
-    assert left() == []
+      for holder <- holders do
+        assert {said, 1} = ended(holder, 10_000)
+        assert said =~ ~r/^lost the connection to app@10\.244\.1\.\d+/m
+      end
 
-    cluster!(@name, ["restore"])
-    cluster!(@name, ["restore"])
-    assert {_output, 0} = laptop(@rpc)
-  end
+      assert left() == []
+    end
 
-  # What we send every so often, with nobody to answer.
-  test "cut: it is noticed before the default tick time is over" do
-    holders = for route <- ["vm", "kernel"], do: hold(route)
-    cluster!(@name, ["cut"])
-    for holder <- holders, do: lost(holder, 40_000)
-    assert left() == []
+    test "a cut is noticed before the default tick time is over, and a command says so" do
+      words = ~w(--helper mix k8s.connect app-0 --hold --no-reconnect --route)
+      holders = for route <- ["vm", "kernel"], do: start(@name, words ++ [route])
+      for holder <- holders, do: Terminal.expect(holder, "holding the connection")
+      cluster!(@name, ["cut"])
+      # Twice changes nothing.
+      cluster!(@name, ["cut"])
+
+      assert {said, 1} =
+               cluster(@name, ["laptop" | @rpc] ++ ["--timeout", "2000"], [{"MIX_ENV", "dev"}])
+
+      assert said =~ "timed out after 2000 ms waiting for the API server https://10.200.0.1:6443"
+      for holder <- holders, do: assert({_said, 1} = ended(holder, 40_000))
+      assert left() == []
+    end
   end
 
   test "each fault's words are checked" do
@@ -123,7 +209,9 @@ defmodule K8sConnect.FaultsTest do
           ~w(restart kubelet now),
           ~w(kill),
           ~w(kill --beam),
-          ~w(kill app-0 --vm)
+          ~w(kill app-0 --vm),
+          ~w(pause),
+          ~w(resume app-0 app-1)
         ] do
       assert {output, 2} = cluster(@name, words)
       assert output =~ "usage: script/cluster"

@@ -6,7 +6,7 @@ defmodule Mix.K8sConnect.ConsoleTest do
   alias K8sConnect.Error
   alias Mix.K8sConnect.Console
 
-  @error Error.new(:connect, {:lost, %{node: :a@b}})
+  @error Error.new(:connect, {:lost, %{node: :a@b, reason: nil}})
   @command "mix k8s.connect app-0 --context C --kubeconfig '/k f'"
 
   defp fail(device, error, output) do
