@@ -102,16 +102,9 @@ async fn another_request_is_sent_once() {
 #[tokio::test]
 async fn a_server_that_closes_new_connections_is_the_failure() {
     let (listener, cluster) = server().await;
-    let closing = async {
-        loop {
-            let (mut stream, _) = listener.accept().await.unwrap();
-            read_request(&mut stream).await;
-        }
-    };
-    tokio::select! {
-        answer = send(&cluster, Request::get("/")) => {
-            assert!(matches!(answer, Err(Error::HungUp { .. })), "{answer:?}");
-        }
-        () = closing => {}
-    }
+    let (answer, ()) = tokio::join!(send(&cluster, Request::get("/")), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+    });
+    assert!(matches!(answer, Err(Error::HungUp { .. })), "{answer:?}");
 }
