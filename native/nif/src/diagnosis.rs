@@ -131,13 +131,13 @@ fn survey(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom
 fn survey_server(
     env: Env,
     reference: Reference,
-    survey: ResourceArc<ClusterResource>,
+    resource: ResourceArc<ClusterResource>,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let server = diagnosis::server(&survey.cluster).await?;
+        let server = diagnosis::server(&resource.cluster).await?;
         Ok(Server {
             version: server.version,
-            login_us: survey.cluster.login().took.map(micros),
+            login_us: resource.cluster.login().took.map(micros),
             first_us: micros(server.first),
             warm_us: server.warm.into_iter().map(micros).collect(),
             ahead_ms: server.ahead_ms,
@@ -150,9 +150,9 @@ fn survey_server(
 fn survey_user(
     env: Env,
     reference: Reference,
-    survey: ResourceArc<ClusterResource>,
+    resource: ResourceArc<ClusterResource>,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, async move { Ok(diagnosis::user(&survey.cluster).await?) })
+    reply::spawn(env, reference, async move { Ok(diagnosis::user(&resource.cluster).await?) })
 }
 
 /// `{reference, {:ok, [boolean]}}`, one for each `{verb, resource, name | nil}`.
@@ -160,13 +160,13 @@ fn survey_user(
 fn survey_rights(
     env: Env,
     reference: Reference,
-    survey: ResourceArc<ClusterResource>,
+    resource: ResourceArc<ClusterResource>,
     rights: Vec<(String, String, Option<String>)>,
 ) -> NifResult<Atom> {
     let permission = |(verb, resource, name)| Permission { verb, resource, name };
     let permissions = rights.into_iter().map(permission).collect();
     reply::spawn(env, reference, async move {
-        Ok(diagnosis::permissions(&survey.cluster, permissions).await?)
+        Ok(diagnosis::permissions(&resource.cluster, permissions).await?)
     })
 }
 
@@ -175,11 +175,11 @@ fn survey_rights(
 fn survey_pod(
     env: Env,
     reference: Reference,
-    survey: ResourceArc<ClusterResource>,
+    resource: ResourceArc<ClusterResource>,
     target: AttachOptions,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let cluster = survey.cluster.clone();
+        let cluster = resource.cluster.clone();
         let facts = diagnosis::pod(&cluster, &AttachRequest::from(target)).await?;
         Ok(pod(cluster, facts))
     })
@@ -230,10 +230,12 @@ fn survey_link(
 fn survey_epmd(
     env: Env,
     reference: Reference,
-    link: ResourceArc<ConnectionResource>,
+    resource: ResourceArc<ConnectionResource>,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let names = diagnosis::epmd(&link.pod.cluster, &link.pod.facts, &link.connection).await?;
+        let names =
+            diagnosis::epmd(&resource.pod.cluster, &resource.pod.facts, &resource.connection)
+                .await?;
         Ok(names.into_iter().map(|entry| (entry.name, entry.port)).collect::<Vec<_>>())
     })
 }
@@ -243,13 +245,13 @@ fn survey_epmd(
 fn survey_node(
     env: Env,
     reference: Reference,
-    link: ResourceArc<ConnectionResource>,
+    resource: ResourceArc<ConnectionResource>,
     target: AttachOptions,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let (cluster, facts) = (&link.pod.cluster, &link.pod.facts);
+        let (cluster, facts) = (&resource.pod.cluster, &resource.pod.facts);
         let request = AttachRequest::from(target);
-        let found = diagnosis::find(cluster, facts, &link.connection, &request).await?;
+        let found = diagnosis::find(cluster, facts, &resource.connection, &request).await?;
         Ok(Found {
             name: found.name,
             port: found.port,

@@ -22,7 +22,7 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration:
 /// the last request opens new connections and pays the round trips of TCP and TLS.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 /// Idle connections that are kept: an attach begins with two requests at once.
-pub(crate) const MAX_IDLE: usize = 2;
+const MAX_IDLE: usize = 2;
 
 /// An HTTP client that keeps its connections.
 pub(crate) type HttpClient = Client<HttpsConnector<Dialer>, Body>;

@@ -14,9 +14,11 @@ use super::environment::Environment;
 mod dialer;
 mod no_proxy;
 mod socks;
+mod stream;
 mod tunnel;
 
 pub(crate) use dialer::Dialer;
+pub(crate) use stream::Used;
 
 /// The source of a proxy that the kubeconfig names.
 const KUBECONFIG: &str = "proxy-url of the kubeconfig";

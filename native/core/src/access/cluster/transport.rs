@@ -7,8 +7,9 @@ use std::{
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use kube::{
     Client, Config,
     client::{Body, ConfigExt},
@@ -20,9 +21,9 @@ use tracing::Instrument;
 use super::closed_without_answer;
 use crate::access::{
     auth::{Credentials, Identity, Login},
-    http::{self as http_client, HttpClient, MAX_IDLE},
+    http::{self as http_client, HttpClient},
     kubeconfig::{self, ClientConfig},
-    proxy::Proxy,
+    proxy::{Proxy, Used},
 };
 
 /// The open connections to a server as one user.
@@ -147,14 +148,27 @@ impl Transport {
         credentials: &Credentials,
         mut request: Request<Body>,
     ) -> Result<Response<Incoming>, BoxError> {
-        for _ in 0..MAX_IDLE {
+        loop {
             let copy = copy(&request).filter(is_repeatable);
-            match (self.send_once(credentials, request).await, copy) {
-                (Err(error), Some(copy)) if closed_without_answer(error.as_ref()) => request = copy,
-                (result, _) => return result,
+            let connection = capture_connection(&mut request);
+            let result = self.send_once(credentials, request).await;
+            let used = used(&connection);
+            match (result, copy) {
+                (Err(error), Some(copy))
+                    if closed_without_answer(error.as_ref())
+                        && used.as_ref().is_some_and(Used::get) =>
+                {
+                    request = copy;
+                }
+                (Ok(answer), _) => {
+                    if let Some(used) = used {
+                        used.set();
+                    }
+                    return Ok(answer);
+                }
+                (Err(error), _) => return Err(error),
             }
         }
-        self.send_once(credentials, request).await
     }
 
     async fn send_once(
@@ -176,6 +190,13 @@ impl Transport {
         span.record("status", answer.status().as_u16());
         Ok(answer)
     }
+}
+
+/// Whether the connection of a request was used before.
+fn used(connection: &CaptureConnection) -> Option<Used> {
+    let mut extensions = Extensions::new();
+    connection.connection_metadata().as_ref()?.get_extras(&mut extensions);
+    extensions.remove()
 }
 
 /// Whether the server may get the request twice. An upgrade without an answer has opened no stream.

@@ -9,14 +9,11 @@ use std::{
 use http::Uri;
 use hyper_rustls::{HttpsConnector, MaybeHttpsStream};
 use hyper_util::{client::legacy::connect::HttpConnector, rt::TokioIo};
-use tokio::net::TcpStream;
 use tower::{BoxError, Service};
 use tracing::Instrument;
 
-use super::{Proxy, ProxyProtocol, socks, tunnel};
+use super::{Proxy, ProxyProtocol, socks, stream::Stream, tunnel};
 use crate::error_chain::root_cause;
-
-type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A connector for hyper.
 #[derive(Clone)]
@@ -57,7 +54,8 @@ impl Service<Uri> for Dialer {
             None => {
                 let span = tracing::debug_span!("tcp", to);
                 let dialing = self.direct.call(server);
-                let dialing = async move { Ok(MaybeHttpsStream::Http(dialing.await?)) };
+                let dialing =
+                    async move { Ok(Stream::new(MaybeHttpsStream::Http(dialing.await?))) };
                 Box::pin(dialing.instrument(span))
             }
             Some((proxy, to_proxy)) => {
@@ -85,5 +83,5 @@ async fn through(
             tunnel::through(&mut stream, &proxy, &format!("{host}:{port}")).await?;
         }
     }
-    Ok(stream.into_inner())
+    Ok(Stream::new(stream.into_inner()))
 }
