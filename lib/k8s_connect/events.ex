@@ -63,7 +63,15 @@ defmodule K8sConnect.Events do
     publish(subscribers, {:down, error})
     telemetry(:down, %{connection: connection, error: error, target: target})
 
-    if error, do: log(:error, "~ts: ~ts", [target, Error.message(error)], connection)
+    if error,
+      do:
+        log(
+          :error,
+          ended(connection),
+          [target(connection, target), Error.message(error)],
+          connection
+        )
+
     :ok
   end
 
@@ -88,6 +96,12 @@ defmodule K8sConnect.Events do
     for {reference, pid} <- subscribers, do: send(pid, {:k8s_connect, reference, event})
     :ok
   end
+
+  defp ended(nil), do: "could not connect to ~ts: ~ts"
+  defp ended(_connection), do: "lost ~ts: ~ts"
+
+  defp target(nil, target), do: target
+  defp target(%{node: node}, _target), do: node
 
   # A pod that replaces another usually has another name for its node.
   defp was(%{node: node}, %{node: node}), do: ""

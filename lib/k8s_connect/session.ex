@@ -117,7 +117,7 @@ defmodule K8sConnect.Session do
 
   def connecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
     case {result(reason), data.caller} do
-      {result, nil} -> retry(error(result, data), %{data | lost_at: data.start, announced: false})
+      {result, nil} -> first_failed(error(result, data), data)
       {{:exists, connection}, _caller} -> answer({:ok, connection}, data)
       {result, _caller} -> answer({:error, error(result, data)}, data)
     end
@@ -288,6 +288,13 @@ defmodule K8sConnect.Session do
 
     announce = {{:timeout, :announce}, @announce_after, nil}
     {:next_state, :reconnecting, data, [announce | deadline(data)]}
+  end
+
+  # In a supervision tree
+  defp first_failed(error, data) do
+    with {:next_state, state, data, actions} <-
+           retry(error, %{data | lost_at: data.start, announced: false}),
+         do: {:next_state, state, data, deadline(data) ++ actions}
   end
 
   defp retry(error, data) do

@@ -279,7 +279,7 @@ for {name, protocol, cycles, bytes} <- [
       test "after each of our processes is killed" do
         for victim <- [:session, :route, :supervisor] do
           node = connect().node
-          native = native_session()
+          native = native_session(node)
           Node.monitor(node, true)
           Process.exit(pid_of(victim), :kill)
           assert_receive {:nodedown, ^node}, 5_000
@@ -291,20 +291,30 @@ for {name, protocol, cycles, bytes} <- [
         end
       end
 
-      test "when the link ends under it" do
-        node = connect().node
+      test "when the port-forward connection closes, and it is not to reconnect" do
+        node = connect("app-0", reconnect: false).node
         Node.monitor(node, true)
-        Native.close(native_session())
+        Native.close(native_session(node))
         assert_receive {:nodedown, ^node}, 5_000
         await(&nothing_left?/0)
       end
 
-      test "when the local node is stopped and started again under it" do
-        node = connect().node
+      test "when the local node is stopped, and it is not to reconnect" do
+        node = connect("app-0", reconnect: false).node
         :net_kernel.stop()
         await(&nothing_left?/0)
         assert connect().node == node
         assert NetKernel.installed?(Carrier)
+      end
+
+      test "when the port-forward connection closes, and it reconnects" do
+        connection = connect()
+        reference = K8sConnect.subscribe(connection)
+        assert_receive {:k8s_connect, ^reference, {:up, _connection}}
+        Native.close(native_session(connection.node))
+        assert_receive {:k8s_connect, ^reference, {:reconnecting, _error, 1, 0}}, 5_000
+        assert_receive {:k8s_connect, ^reference, {:up, _connection}}, 10_000
+        assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
       end
 
       test "when the user disconnects the node" do
@@ -432,10 +442,9 @@ for {name, protocol, cycles, bytes} <- [
       end
     end
 
-    defp native_session do
-      [{session, _connection}] = Sessions.list()
-      {_state, data} = :sys.get_state(session)
-      data.native
+    defp native_session(node) do
+      {:vm, %{session: native_session}} = Route.attached(node)
+      native_session
     end
 
     defp pid_of(:session), do: Sessions.list() |> hd() |> elem(0)
