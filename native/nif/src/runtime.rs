@@ -1,8 +1,12 @@
 //! The threads for all work. No scheduler of the BEAM ever waits for it.
 
-use std::{io, sync::OnceLock};
+use std::{io, sync::OnceLock, time::Duration};
 
 use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How long an idle thread for blocking work is kept. Files are read once for each connect, so it would only be
+/// in the way.
+const BLOCKING_KEEP_ALIVE: Duration = Duration::from_millis(20);
 
 static RUNTIME: OnceLock<Runtime> = OnceLock::new();
 
@@ -12,6 +16,7 @@ pub fn start() -> io::Result<()> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("k8s_connect")
+            .thread_keep_alive(BLOCKING_KEEP_ALIVE)
             .enable_all()
             .build()?;
         // Another thread has started a runtime at the same time. Ours is not needed.
