@@ -457,7 +457,7 @@ defmodule K8sConnect do
         {:error, Error.new(:connect, {:lost, details})}
 
       {:DOWN, ^monitor, :process, _session, reason} ->
-        {:error, Error.new(:connect, {:session_died, %{problem: inspect(reason, limit: 5)}})}
+        {:error, Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})}
     end
   end
 

@@ -101,8 +101,8 @@ defmodule K8sConnect.Command do
     {:error, Error.new(:exec, {kind, Map.put(details, :problem, problem)})}
   end
 
-  defp lost(node, {:shutdown, %Error{reason: {:link_closed, %{reason: reason}}}}),
-    do: Error.new(:exec, {:link_closed, %{node: node, reason: reason}})
+  defp lost(node, {:shutdown, %Error{reason: {:port_forward_closed, %{reason: reason}}}}),
+    do: Error.new(:exec, {:port_forward_closed, %{node: node, reason: reason}})
 
   defp lost(node, _reason), do: Error.new(:connect, {:lost, %{node: node, reason: nil}})
 

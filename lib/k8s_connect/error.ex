@@ -4,7 +4,7 @@ defmodule K8sConnect.Error do
 
     * `:stage` - where it failed: `:options`, `:native` (the native library), `:config` (the kubeconfig),
       `:cluster` (the API server), `:target` (the pod), `:node` (the node in the pod), `:cookie`,
-      `:outlet` (the local endpoint), `:helper`, `:route`, `:connect`, `:exec` (a command), or
+      `:endpoint` (the local endpoint), `:helper`, `:route`, `:connect`, `:exec` (a command), or
       `:remote` (code on the node).
     * `:reason` - `{kind, details}`, a term to match on.
     * `:request` - the target and the options of the call that failed, as far as a command line can repeat
@@ -34,7 +34,7 @@ defmodule K8sConnect.Error do
           | :target
           | :node
           | :cookie
-          | :outlet
+          | :endpoint
           | :helper
           | :route
           | :connect

@@ -82,7 +82,7 @@ defmodule K8sConnect.Events do
   def cause(%Error{reason: {:replaced, _details}}), do: "pod replaced"
   def cause(%Error{reason: {:not_running, %{phase: "Deleted"}}}), do: "pod deleted"
   def cause(%Error{reason: {:not_running, %{phase: "Terminating"}}}), do: "pod is being deleted"
-  def cause(%Error{reason: {:link_closed, %{reason: reason}}}), do: reason
+  def cause(%Error{reason: {:port_forward_closed, %{reason: reason}}}), do: reason
 
   def cause(%Error{reason: {:lost, %{reason: :connection_closed}}}),
     do: "node closed the connection"

@@ -107,7 +107,7 @@ defmodule K8sConnect.Helper do
         state = %{state | program: program}
         state |> lose(refused(state.claims, error), error) |> settle(new)
 
-      {:gone, %Error{reason: {:silent, _details}} = error} ->
+      {:gone, %Error{reason: {:timed_out, _details}} = error} ->
         state |> lose(new, error) |> exited(error) |> settle()
 
       {:gone, error} ->

@@ -163,7 +163,7 @@ defmodule K8sConnect.Options do
 
     case Enum.find(keys, &(&1 not in known)) do
       nil -> check_targets()
-      key -> failed(:unknown_configuration, %{key: key, known: Enum.sort(known)})
+      key -> failed(:unknown_configuration, %{key: key, available: Enum.sort(known)})
     end
   end
 
@@ -293,7 +293,7 @@ defmodule K8sConnect.Options do
     Enum.find_value(options, :ok, fn {option, value} ->
       cond do
         option not in known ->
-          failed(:unknown_option, %{option: option, known: known})
+          failed(:unknown_option, %{option: option, available: known})
 
         value == nil or valid?(option, value) ->
           nil

@@ -193,7 +193,7 @@ defmodule K8sConnect.PodConnection do
   defp refusal(connection, state) do
     case Native.call(:refusal, [state.native, Atom.to_string(Node.self())]) do
       {:error, %Error{stage: :node, reason: {kind, _details}} = error}
-      when kind in [:link_closed, :rejected] ->
+      when kind in [:port_forward_closed, :rejected] ->
         error
 
       _no_reason ->
@@ -231,7 +231,7 @@ defmodule K8sConnect.PodConnection do
 
     receive do
       {:nodedown, ^node, info} -> node_down(info[:nodedown_reason], state)
-      {^closed, {:ok, reason}} -> {:error, link_closed(reason)}
+      {^closed, {:ok, reason}} -> {:error, port_forward_closed(reason)}
       {:redirects_lost, _key, error} when route == :kernel -> {:error, error}
       {:DOWN, ^monitor, :process, _route, _reason} -> {:error, lost(node, :route_restarted)}
       {:tick, ^tick, interval} -> hold(%{state | tick: Tick.now(node, interval)})
@@ -260,7 +260,9 @@ defmodule K8sConnect.PodConnection do
          do: up(state)
   end
 
-  defp link_closed(reason), do: Error.new(:node, {:link_closed, %{reason: reason}})
+  defp port_forward_closed(reason),
+    do: Error.new(:node, {:port_forward_closed, %{reason: reason}})
+
   defp lost(node, reason), do: Error.new(:connect, {:lost, %{node: node, reason: reason}})
 
   defp step(job, name, detail),

@@ -51,7 +51,7 @@ defmodule K8sConnect.Reconnect do
   """
   @spec patience(Error.t()) :: non_neg_integer()
   # An API server that has just started answers so until it has read all Roles.
-  def patience(%Error{reason: {kind, _}}) when kind in [:forbidden, :forbidden_both_ways],
+  def patience(%Error{reason: {kind, _}}) when kind in [:forbidden, :forbidden_get_and_create],
     do: 10_000
 
   # A node that is starting, or stopping, may end a handshake, too.
@@ -63,18 +63,18 @@ defmodule K8sConnect.Reconnect do
   defp final?(:config, kind, _details), do: kind not in [:not_found, :unreadable, :malformed]
 
   defp final?(:cluster, kind, _details),
-    do: kind in [:forbidden, :forbidden_both_ways]
+    do: kind in [:forbidden, :forbidden_get_and_create]
 
   # Waiting for a pod, the native side answers that there is none only if there will be none.
   defp final?(:target, kind, _details),
-    do: kind in [:bad_target, :no_such_pod, :no_pods, :no_container, :workload_deleted]
+    do: kind in [:invalid_target, :no_such_pod, :no_pods, :no_container, :workload_deleted]
 
   defp final?(:node, kind, _details),
-    do: kind in [:tls_only, :too_old, :several_nodes, :bad_name, :unknown_node]
+    do: kind in [:tls_only, :unsupported_otp, :several_nodes, :invalid_name, :unknown_node]
 
   defp final?(:cookie, _kind, _details), do: true
-  defp final?(:outlet, kind, _details), do: kind in [:target_is_server]
-  defp final?(:helper, kind, _details), do: kind not in [:silent, :kernel]
+  defp final?(:endpoint, kind, _details), do: kind in [:target_is_server]
+  defp final?(:helper, kind, _details), do: kind not in [:timed_out, :kernel]
 
   defp final?(:route, kind, _details),
     do: kind in [:linux_only, :always_hidden, :name_kind, :own_name, :unknown_net_kernel]

@@ -295,7 +295,7 @@ defmodule K8sConnect.Route do
   defp run(job) do
     do_run(job)
   catch
-    _kind, reason -> {:error, Error.new(:route, {:job_failed, %{problem: problem(reason)}})}
+    _kind, reason -> {:error, Error.new(:route, {:internal_error, %{problem: problem(reason)}})}
   end
 
   defp problem(reason) when is_exception(reason), do: inspect(reason.__struct__)

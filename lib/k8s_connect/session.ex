@@ -362,7 +362,7 @@ defmodule K8sConnect.Session do
 
   # A request that was sent before the network came back is repeated by the kernel after seconds only. A plugin
   # takes the time that it takes.
-  defp with_short_timeout(options, %Error{reason: {:plugin_too_slow, _details}}), do: options
+  defp with_short_timeout(options, %Error{reason: {:plugin_timed_out, _details}}), do: options
 
   defp with_short_timeout(options, _error),
     do: update_in(options.api.timeout_ms, &min(&1, @retry_timeout))
@@ -431,7 +431,7 @@ defmodule K8sConnect.Session do
     do: Error.new(:connect, {:lost, %{node: target(data), reason: :disconnect}})
 
   defp error({:died, reason}, _data),
-    do: Error.new(:connect, {:session_died, %{problem: inspect(reason, limit: 5)}})
+    do: Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})
 
   defp notify(%{caller: nil}, _message), do: :ok
   defp notify(data, message), do: send(data.caller, {data.reference, message})

@@ -356,10 +356,10 @@ for {name, protocol, cycles, bytes} <- [
       test "of the target" do
         assert {:target, {:no_such_pod, %{pod: "no-such-pod"}}} = failure("no-such-pod")
         assert {:target, {:no_pods, %{target: "sts/none"}}} = failure("sts/none")
-        assert {:target, {:bad_target, %{target: "job/app"}}} = failure("job/app")
+        assert {:target, {:invalid_target, %{target: "job/app"}}} = failure("job/app")
         assert {:target, {:not_running, %{phase: "Pending (Unschedulable)"}}} = failure("pending")
 
-        assert {:target, {:no_container, %{known: ["app"]}}} =
+        assert {:target, {:no_container, %{available: ["app"]}}} =
                  failure("app-0", container: "sidecar")
       end
 
@@ -378,17 +378,17 @@ for {name, protocol, cycles, bytes} <- [
       test "of what is in the pod" do
         assert {:node, {:no_epmd, %{pod: "no-erlang", message: message}}} = failure("no-erlang")
         assert message =~ "connection refused"
-        assert {:node, {:epmd_silent, _}} = failure("silent-epmd")
-        assert {:node, {:epmd_junk, %{seen: seen}}} = failure("junk-epmd")
-        assert seen =~ "0x48545450"
+        assert {:node, {:epmd_timed_out, _}} = failure("silent-epmd")
+        assert {:node, {:epmd_invalid_answer, %{actual: actual}}} = failure("junk-epmd")
+        assert actual =~ "0x48545450"
 
-        assert {:node, {:junk, %{expected: "a status", seen: "220 ready\r\n"}}} =
+        assert {:node, {:invalid_handshake, %{expected: "a status", actual: "220 ready\r\n"}}} =
                  failure("junk-node")
 
         assert {:node, {:port_refused, %{port: 5555}}} = failure("ip-only")
-        assert {:node, {:several_nodes, %{known: known}}} = failure("two-nodes")
-        assert Enum.sort(known) == ["app", "second"]
-        assert {:node, {:unknown_node, %{wanted: "third"}}} = failure("two-nodes", node: "third")
+        assert {:node, {:several_nodes, %{available: available}}} = failure("two-nodes")
+        assert Enum.sort(available) == ["app", "second"]
+        assert {:node, {:unknown_node, %{name: "third"}}} = failure("two-nodes", node: "third")
       end
 
       test "of the cookie" do

@@ -127,16 +127,16 @@ defmodule K8sConnect.FailuresTest do
 
   defp failure(:config, :unknown_user, directory), do: pods(directory, "user: dev,", "user: me,")
 
-  defp failure(:config, :bad_cluster, directory),
+  defp failure(:config, :invalid_cluster, directory),
     do: pods(directory, ~r/authority-data: .*/, "authority-data: \"?\"")
 
-  defp failure(:config, :bad_user, directory),
+  defp failure(:config, :invalid_user, directory),
     do: pods(directory, ~r/key-data: .*/, "key-data: AAAA")
 
-  defp failure(:config, :old_auth_provider, directory),
+  defp failure(:config, :unsupported_auth_provider, directory),
     do: pods(directory, ~r/client-certificate-data: .*\n.*/, "auth-provider: {name: azure}")
 
-  defp failure(:config, :bad_namespace, _), do: K8sConnect.pods(namespace: "../nodes")
+  defp failure(:config, :invalid_namespace, _), do: K8sConnect.pods(namespace: "../nodes")
 
   defp failure(:config, :protected, _) do
     Application.put_env(:k8s_connect, :protect, ["test*"])
@@ -177,7 +177,7 @@ defmodule K8sConnect.FailuresTest do
 
   # The pod
 
-  defp failure(:target, :bad_target, _), do: K8sConnect.connect("job/x")
+  defp failure(:target, :invalid_target, _), do: K8sConnect.connect("job/x")
   defp failure(:target, :no_such_pod, _), do: K8sConnect.connect("app-9")
   defp failure(:target, :no_pods, _), do: K8sConnect.connect("sts/none")
   defp failure(:target, :not_running, _), do: K8sConnect.connect("pending")
@@ -186,23 +186,23 @@ defmodule K8sConnect.FailuresTest do
   # The node
 
   defp failure(:node, :no_epmd, _), do: K8sConnect.connect("no-erlang")
-  defp failure(:node, :nothing_at, _), do: K8sConnect.connect("app-0", port: 9)
-  defp failure(:node, :epmd_silent, _), do: K8sConnect.connect("silent-epmd")
-  defp failure(:node, :epmd_junk, _), do: K8sConnect.connect("junk-epmd")
+  defp failure(:node, :no_node_on_port, _), do: K8sConnect.connect("app-0", port: 9)
+  defp failure(:node, :epmd_timed_out, _), do: K8sConnect.connect("silent-epmd")
+  defp failure(:node, :epmd_invalid_answer, _), do: K8sConnect.connect("junk-epmd")
   defp failure(:node, :no_nodes, _), do: K8sConnect.connect("no-nodes")
   defp failure(:node, :unknown_node, _), do: K8sConnect.connect("app-0", node: "web")
   defp failure(:node, :several_nodes, _), do: K8sConnect.connect("two-nodes")
   defp failure(:node, :port_refused, _), do: K8sConnect.connect("ip-only")
-  defp failure(:node, :too_old, _), do: K8sConnect.connect("strange", port: 7001)
-  defp failure(:node, :bad_name, _), do: K8sConnect.connect("strange", port: 7002)
-  defp failure(:node, :handshake_silent, _), do: K8sConnect.connect("strange", port: 7003)
+  defp failure(:node, :unsupported_otp, _), do: K8sConnect.connect("strange", port: 7001)
+  defp failure(:node, :invalid_name, _), do: K8sConnect.connect("strange", port: 7002)
+  defp failure(:node, :handshake_timed_out, _), do: K8sConnect.connect("strange", port: 7003)
   defp failure(:node, :handshake_closed, _), do: K8sConnect.connect("strange", port: 7004)
   defp failure(:node, :tls_only, _), do: K8sConnect.connect("tls-only")
-  defp failure(:node, :junk, _), do: K8sConnect.connect("junk-node")
+  defp failure(:node, :invalid_handshake, _), do: K8sConnect.connect("junk-node")
   defp failure(:node, :rejected, _), do: K8sConnect.connect("choosy")
 
   # Through a forwarder of our own, which ends while epmd is waited for.
-  defp failure(:node, :link_closed, directory) do
+  defp failure(:node, :port_forward_closed, directory) do
     {port, forwarder} = forward({10, 200, 0, 1}, 6443)
     name = "127.0.0.1:#{port}\n    tls-server-name: kubernetes.default.svc"
     path = changed(directory, "10.200.0.1:6443", name)
@@ -234,7 +234,7 @@ defmodule K8sConnect.FailuresTest do
 
   defp failure(:connect, :refused, _), do: K8sConnect.connect("wrong-cookie")
 
-  defp failure(:connect, :session_died, _) do
+  defp failure(:connect, :session_crashed, _) do
     # The report of its end would look like a failure.
     %{level: level} = :logger.get_primary_config()
     on_exit(fn -> :logger.set_primary_config(:level, level) end)

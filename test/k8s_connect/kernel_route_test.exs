@@ -235,7 +235,8 @@ defmodule K8sConnect.KernelRouteTest do
     assert why =~ "its file has none, or not all of them"
     K8sConnect.disconnect(hd(K8sConnect.connections()))
 
-    assert {:error, %Error{stage: :helper, reason: {:no_capability, %{why: :file_capabilities}}}} =
+    assert {:error,
+            %Error{stage: :helper, reason: {:no_capability, %{cause: :file_capabilities}}}} =
              K8sConnect.connect("app-0", route: :kernel)
 
     remove_helper()
@@ -385,7 +386,7 @@ defmodule K8sConnect.KernelRouteTest do
       [helper] = helpers()
       {_output, 0} = System.cmd("kill", ["-STOP", helper])
 
-      assert {:error, %Error{stage: :helper, reason: {:silent, _}}} =
+      assert {:error, %Error{stage: :helper, reason: {:timed_out, _}}} =
                K8sConnect.connect("newline-cookie", route: :kernel)
 
       refute helper in helpers()

@@ -104,7 +104,7 @@ defmodule K8sConnect.LoginTest do
       assert connection.context == "in-cluster"
       assert {:error, %Error{reason: {:not_found, _}}} = K8sConnect.pods(context: "prod")
       File.rm!(Path.join(tmp_dir, "ca.crt"))
-      assert {:error, %Error{reason: {:bad_service_account, _}}} = K8sConnect.pods()
+      assert {:error, %Error{reason: {:invalid_service_account, _}}} = K8sConnect.pods()
     end
 
     test "whose token is replaced", %{tmp_dir: tmp_dir} do
@@ -191,7 +191,8 @@ defmodule K8sConnect.LoginTest do
   test "auth providers that there are no more", %{tmp_dir: tmp_dir} do
     kubeconfig = Kubeconfig.write(tmp_dir, [], ["auth-provider: {name: azure}"])
 
-    assert {:config, {:old_auth_provider, %{replacement: "kubelogin"}}} = failure(kubeconfig)
+    assert {:config, {:unsupported_auth_provider, %{replacement: "kubelogin"}}} =
+             failure(kubeconfig)
   end
 
   describe "the server" do
@@ -362,7 +363,7 @@ defmodule K8sConnect.LoginTest do
 
       for scheme <- ["https", "http"] do
         kubeconfig = Kubeconfig.write(tmp_dir, ["server: #{scheme}://127.0.0.1:#{port}"])
-        assert {:cluster, {:hung_up, _}} = failure(kubeconfig)
+        assert {:cluster, {:connection_closed, _}} = failure(kubeconfig)
       end
     end
   end

@@ -13,7 +13,7 @@ defmodule K8sConnect.NativeTest do
   end
 
   test "a call is answered by the library" do
-    assert {:error, %Error{stage: :config, reason: {:not_found, %{tried: ["/does/not/exist"]}}}} =
+    assert {:error, %Error{stage: :config, reason: {:not_found, %{paths: ["/does/not/exist"]}}}} =
              call()
   end
 

@@ -291,7 +291,7 @@ defmodule K8sConnect.PluginTest do
 
       for reason <- Task.await_many(tasks) do
         assert {:plugin_failed, %{program: ^plugin, status: "exit code 7"} = details} = reason
-        assert details.words =~ "logged in"
+        assert details.output =~ "logged in"
       end
 
       assert runs(plugin) == 1
@@ -300,7 +300,7 @@ defmodule K8sConnect.PluginTest do
     test "that is slow, and is ended then", %{tmp_dir: tmp_dir} do
       plugin = plugin(tmp_dir, "sleep 60 & echo $! >> #{tmp_dir}/sleep; wait")
 
-      assert {:plugin_too_slow, %{program: ^plugin, timeout_ms: waited}} =
+      assert {:plugin_timed_out, %{program: ^plugin, timeout_ms: waited}} =
                failure(kubeconfig(tmp_dir, plugin), timeout: 500)
 
       assert waited in 500..5_000
@@ -311,7 +311,9 @@ defmodule K8sConnect.PluginTest do
       for {script, index} <-
             Enum.with_index(["", "echo 'token: secret'", "echo '{\"token\": \"secret\"}'"]) do
         plugin = plugin(tmp_dir, script, "rubbish-#{index}")
-        assert {:plugin_rubbish, %{program: ^plugin}} = failure(kubeconfig(tmp_dir, plugin))
+
+        assert {:plugin_invalid_output, %{program: ^plugin}} =
+                 failure(kubeconfig(tmp_dir, plugin))
       end
     end
 
@@ -319,11 +321,11 @@ defmodule K8sConnect.PluginTest do
       beta = @v1 <> "beta1"
       plugin = plugin(tmp_dir, credential([token: "secret"], beta), "beta")
 
-      assert {:plugin_version, %{expected: @v1, seen: ^beta}} =
+      assert {:plugin_version, %{expected: @v1, actual: ^beta}} =
                failure(kubeconfig(tmp_dir, plugin))
 
       plugin = plugin(tmp_dir, credential([]), "empty")
-      assert {:plugin_empty, %{program: ^plugin}} = failure(kubeconfig(tmp_dir, plugin))
+      assert {:plugin_no_credentials, %{program: ^plugin}} = failure(kubeconfig(tmp_dir, plugin))
     end
 
     test "that needs a terminal", %{tmp_dir: tmp_dir} do

@@ -108,12 +108,12 @@ defmodule K8sConnect.PodsTest do
   end
 
   test "unknown context" do
-    assert {:config, {:unknown_context, %{context: "prod", known: ["testcluster"]}}} =
+    assert {:config, {:unknown_context, %{context: "prod", available: ["testcluster"]}}} =
              failure(context: "prod")
   end
 
   test "missing file" do
-    assert {:config, {:not_found, %{tried: ["/does/not/exist"]}}} =
+    assert {:config, {:not_found, %{paths: ["/does/not/exist"]}}} =
              failure(kubeconfig: "/does/not/exist")
   end
 

@@ -152,7 +152,7 @@ defmodule K8sConnect.ProtocolTest do
         else: missing_create("pods/exec", getter)
 
       error = failure([cookie_from: :exec] ++ user("dev"))
-      assert {:forbidden_both_ways, %{resource: "pods/exec"}} = error.reason
+      assert {:forbidden_get_and_create, %{resource: "pods/exec"}} = error.reason
       assert Exception.message(error) =~ "resources: [pods/exec], verbs: [get, create]"
     end
 
@@ -173,7 +173,7 @@ defmodule K8sConnect.ProtocolTest do
     test "with neither is an error that names both", %{tmp_dir: tmp_dir} do
       error = failure(as("reader", tmp_dir))
 
-      assert {:forbidden_both_ways, %{resource: "pods/portforward", namespace: "default"}} =
+      assert {:forbidden_get_and_create, %{resource: "pods/portforward", namespace: "default"}} =
                error.reason
 
       assert Exception.message(error) =~ "mix k8s.doctor app-0 -n default"

@@ -144,10 +144,10 @@ defmodule K8sConnect.ProxyTest do
       assert_connects(by(tmp_dir, "http://me:secret%2D1@127.0.0.1:#{port}"))
       proxy = "127.0.0.1:#{port}"
 
-      assert {:cluster, {:proxy_login, %{proxy: ^proxy, given: true}}} =
+      assert {:cluster, {:proxy_unauthorized, %{proxy: ^proxy, credentials_given: true}}} =
                failure(by(tmp_dir, "http://me:secret@#{proxy}"))
 
-      assert {:cluster, {:proxy_login, %{proxy: ^proxy, given: false}}} =
+      assert {:cluster, {:proxy_unauthorized, %{proxy: ^proxy, credentials_given: false}}} =
                failure(by(tmp_dir, "http://#{proxy}"))
     end
 
@@ -165,7 +165,7 @@ defmodule K8sConnect.ProxyTest do
       for server <- ["10.200.0.1:6444", "no-such-host.test:6443"] do
         kubeconfig = Kubeconfig.write(tmp_dir, ["server: https://#{server}", proxy])
 
-        assert {:cluster, {:proxy_cannot_reach, %{server: ^server, answer: "5" <> _}}} =
+        assert {:cluster, {:proxy_bad_gateway, %{server: ^server, answer: "5" <> _}}} =
                  failure(kubeconfig)
       end
     end
@@ -198,7 +198,7 @@ defmodule K8sConnect.ProxyTest do
 
       for server <- ["10.200.0.1:6444", "no-such-host.test:6443"] do
         kubeconfig = Kubeconfig.write(tmp_dir, ["server: https://#{server}", proxy])
-        assert {:cluster, {:proxy_cannot_reach, %{server: ^server}}} = failure(kubeconfig)
+        assert {:cluster, {:proxy_bad_gateway, %{server: ^server}}} = failure(kubeconfig)
       end
     end
   end
@@ -223,7 +223,7 @@ defmodule K8sConnect.ProxyTest do
           answer <- ["SSH-2.0-OpenSSH_9\r\n", "HTTP/1.1 404 Not Found\r\n\r\n", ""] do
         port = answering(answer)
 
-        assert {:cluster, {:not_a_proxy, %{seen: _}}} =
+        assert {:cluster, {:proxy_invalid_answer, %{actual: _}}} =
                  failure(by(tmp_dir, "#{kind}://127.0.0.1:#{port}"))
       end
     end
@@ -232,12 +232,12 @@ defmodule K8sConnect.ProxyTest do
       {:ok, listener} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
       {:ok, port} = :inet.port(listener)
 
-      assert {:cluster, {:timed_out_by_proxy, %{proxy: _, timeout_ms: 200}}} =
+      assert {:cluster, {:proxy_timed_out, %{proxy: _, timeout_ms: 200}}} =
                failure(by(tmp_dir, "http://127.0.0.1:#{port}"), timeout: 200)
     end
 
     test "whose URL is none", %{tmp_dir: tmp_dir} do
-      assert {:config, {:bad_proxy, %{from: "proxy-url" <> _}}} =
+      assert {:config, {:invalid_proxy, %{from: "proxy-url" <> _}}} =
                failure(by(tmp_dir, "ftp://me:secret@127.0.0.1"))
     end
   end

@@ -35,7 +35,7 @@ defmodule K8sConnect.ReconnectTest do
 
   @final [
     cluster: :forbidden,
-    cluster: :forbidden_both_ways,
+    cluster: :forbidden_get_and_create,
     config: :unknown_context,
     config: :protected,
     target: :no_such_pod,
@@ -59,11 +59,11 @@ defmodule K8sConnect.ReconnectTest do
     target: :replaced,
     target: :not_running,
     node: :no_epmd,
-    node: :link_closed,
+    node: :port_forward_closed,
     connect: :lost,
     route: :node_taken,
     route: :net_kernel_busy,
-    native: :task_died
+    native: :task_crashed
   ]
 
   test "only what another attempt would repeat is final" do

@@ -16,7 +16,7 @@ defmodule K8sConnect.TroubleshootingTest do
     target: {"Pod", "The pod of the target."},
     node: {"Node", "epmd and the node in the pod, before a cookie is needed."},
     cookie: {"Cookie", "Where the cookie comes from. It is never printed."},
-    outlet: {"Local endpoint", "Sockets and ports on this machine."},
+    endpoint: {"Local endpoint", "Sockets and ports on this machine."},
     helper: {"Helper", "The privileged program of the kernel route."},
     route: {"Route", "The path from this VM to the local endpoint."},
     connect: {"Connection", "Erlang's handshake, and the connection as a whole."},

@@ -7,7 +7,7 @@ defmodule K8sConnect.ErrorExamples do
   @helper "/usr/local/libexec/k8s_connect_helper"
   @server "https://10.0.0.1:6443"
   @proxy %{proxy: "proxy:3128", from: "HTTPS_PROXY"}
-  @plugin %{program: "aws", context: "prod", status: "", words: ""}
+  @plugin %{program: "aws", context: "prod", status: "", output: ""}
 
   @doc """
   All of them, in the order of the stages.
@@ -21,11 +21,11 @@ defmodule K8sConnect.ErrorExamples do
     [
       options: [
         not_a_keyword: %{value: "a map"},
-        unknown_option: %{option: :namspace, known: [:context, :namespace]},
+        unknown_option: %{option: :namspace, available: [:context, :namespace]},
         unreadable_configuration: %{file: "config/runtime.exs", problem: "undefined variable x"},
         remsh_in_iex: %{},
         invalid_configuration: %{key: :protect, expected: "a list of strings"},
-        unknown_configuration: %{key: :protected, known: [:namespace, :protect]},
+        unknown_configuration: %{key: :protected, available: [:namespace, :protect]},
         invalid_option: %{
           option: :timeout,
           value: 0,
@@ -41,31 +41,31 @@ defmodule K8sConnect.ErrorExamples do
       ],
       native: [
         not_loaded: %{path: "priv/native/k8s_connect_nif.so", problem: "no such file"},
-        task_died: %{}
+        task_crashed: %{}
       ],
       config: [
-        not_found: %{tried: ["/home/me/.kube/config"]},
-        not_found: %{tried: []},
+        not_found: %{paths: ["/home/me/.kube/config"]},
+        not_found: %{paths: []},
         unreadable: %{path: "/home/me/.kube/config", problem: "Permission denied (os error 13)"},
         malformed: %{path: "/home/me/.kube/config", problem: "line 3, column 1"},
-        no_context: %{known: ["dev", "prod"]},
-        unknown_context: %{context: "pord", known: ["dev", "prod"]},
+        no_context: %{available: ["dev", "prod"]},
+        unknown_context: %{context: "pord", available: ["dev", "prod"]},
         unknown_cluster: %{context: "prod", cluster: "eu"},
         unknown_user: %{context: "prod", user: "me"},
-        bad_cluster: %{context: "prod", problem: "failed to parse the certificate authority"},
-        bad_user: %{context: "prod", problem: "failed to read the client key"},
-        old_auth_provider: %{context: "prod", provider: "azure", replacement: "kubelogin"},
-        old_auth_provider: %{
+        invalid_cluster: %{context: "prod", problem: "failed to parse the certificate authority"},
+        invalid_user: %{context: "prod", problem: "failed to read the client key"},
+        unsupported_auth_provider: %{context: "prod", provider: "azure", replacement: "kubelogin"},
+        unsupported_auth_provider: %{
           context: "prod",
           provider: "gcp",
           replacement: "gke-gcloud-auth-plugin"
         },
-        bad_proxy: %{context: "prod", from: "HTTPS_PROXY", problem: "it has no host"},
-        bad_service_account: %{
-          folder: "/var/run/secrets/kubernetes.io/serviceaccount",
+        invalid_proxy: %{context: "prod", from: "HTTPS_PROXY", problem: "it has no host"},
+        invalid_service_account: %{
+          directory: "/var/run/secrets/kubernetes.io/serviceaccount",
           problem: "ca.crt: gone"
         },
-        bad_namespace: %{namespace: "Shop/1"},
+        invalid_namespace: %{namespace: "Shop/1"},
         protected: %{context: "prod-eu", pattern: "prod*"}
       ],
       cluster: [
@@ -112,13 +112,18 @@ defmodule K8sConnect.ErrorExamples do
         plugin_failed: %{
           @plugin
           | status: "exit code 255",
-            words: "Token has expired and refresh failed"
+            output: "Token has expired and refresh failed"
         },
-        plugin_too_slow: %{program: "aws", context: "prod", timeout_ms: 15_000},
-        plugin_rubbish: %{program: "aws", context: "prod", problem: "it is not JSON"},
-        plugin_version: %{program: "aws", context: "prod", expected: "v1beta1", seen: "v1alpha1"},
+        plugin_timed_out: %{program: "aws", context: "prod", timeout_ms: 15_000},
+        plugin_invalid_output: %{program: "aws", context: "prod", problem: "it is not JSON"},
+        plugin_version: %{
+          program: "aws",
+          context: "prod",
+          expected: "v1beta1",
+          actual: "v1alpha1"
+        },
         plugin_needs_terminal: %{program: "kubelogin", context: "prod"},
-        plugin_empty: %{program: "aws", context: "prod"},
+        plugin_no_credentials: %{program: "aws", context: "prod"},
         token_file: %{path: "/run/token", problem: "No such file or directory (os error 2)"},
         oidc: %{
           context: "prod",
@@ -126,12 +131,12 @@ defmodule K8sConnect.ErrorExamples do
           problem: "it answered with 400"
         },
         proxy_unreachable: Map.put(@proxy, :problem, "Connection refused (os error 111)"),
-        proxy_login: Map.put(@proxy, :given, false),
-        proxy_login: Map.put(@proxy, :given, true),
+        proxy_unauthorized: Map.put(@proxy, :credentials_given, false),
+        proxy_unauthorized: Map.put(@proxy, :credentials_given, true),
         proxy_refused: Map.merge(@proxy, %{server: "10.0.0.1:6443", answer: "403 Filtered"}),
-        proxy_cannot_reach: Map.merge(@proxy, %{server: "10.0.0.1:6443", answer: "503"}),
-        not_a_proxy: Map.put(@proxy, :seen, "SSH-2.0"),
-        timed_out_by_proxy: Map.merge(@proxy, %{server: @server, timeout_ms: 15_000}),
+        proxy_bad_gateway: Map.merge(@proxy, %{server: "10.0.0.1:6443", answer: "503"}),
+        proxy_invalid_answer: Map.put(@proxy, :actual, "SSH-2.0"),
+        proxy_timed_out: Map.merge(@proxy, %{server: @server, timeout_ms: 15_000}),
         server_certificate_not_yet_valid: %{
           server: @server,
           not_before: "2026-11-24T12:00:00Z",
@@ -142,17 +147,17 @@ defmodule K8sConnect.ErrorExamples do
           not_after: "2026-11-23T12:00:00Z",
           now: "2026-11-24T12:00:00Z"
         },
-        hung_up: %{server: @server, problem: "unexpected end of file"},
+        connection_closed: %{server: @server, problem: "unexpected end of file"},
         too_many_requests: %{
           server: @server,
           message: "too many requests, please try again later"
         },
-        forbidden_both_ways: %{
+        forbidden_get_and_create: %{
           resource: "pods/portforward",
           namespace: "shop",
           message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
         },
-        forbidden_both_ways: %{resource: "pods/exec", namespace: "shop", message: "no"},
+        forbidden_get_and_create: %{resource: "pods/exec", namespace: "shop", message: "no"},
         no_upgrade:
           Map.merge(@pod, %{
             server: @server,
@@ -162,37 +167,37 @@ defmodule K8sConnect.ErrorExamples do
         not_kubernetes: %{server: @server, problem: "the answer is not JSON"}
       ],
       target: [
-        bad_target: %{target: "job/x"},
+        invalid_target: %{target: "job/x"},
         no_such_pod: %{pod: "app-9", namespace: "shop"},
         no_pods: %{target: "sts/app", namespace: "shop"},
         not_running: Map.put(@pod, :phase, "Pending"),
-        no_container: %{container: "ap", known: ["app", "proxy"]},
+        no_container: %{container: "ap", available: ["app", "proxy"]},
         replaced: @pod,
         workload_deleted: %{target: "sts/app", namespace: "shop"}
       ],
       node: [
-        no_epmd: Map.merge(@pod, %{message: "connection refused", tried: []}),
-        nothing_at: Map.merge(@pod, %{port: 9100, message: "connection refused"}),
-        epmd_silent: @pod,
-        epmd_junk: Map.put(@pod, :seen, "\"HTTP/1.1 400\""),
+        no_epmd: Map.merge(@pod, %{message: "connection refused", ports: []}),
+        no_node_on_port: Map.merge(@pod, %{port: 9100, message: "connection refused"}),
+        epmd_timed_out: @pod,
+        epmd_invalid_answer: Map.put(@pod, :actual, "\"HTTP/1.1 400\""),
         no_nodes: @pod,
-        unknown_node: Map.merge(@pod, %{wanted: "web", known: ["app", "worker"]}),
-        several_nodes: Map.put(@pod, :known, ["app", "worker"]),
+        unknown_node: Map.merge(@pod, %{name: "web", available: ["app", "worker"]}),
+        several_nodes: Map.put(@pod, :available, ["app", "worker"]),
         port_refused: Map.merge(@pod, %{node: "app", port: 5555, message: "connection refused"}),
-        handshake_silent: Map.put(@pod, :node, "app"),
+        handshake_timed_out: Map.put(@pod, :node, "app"),
         handshake_closed: Map.put(@pod, :node, "app"),
         tls_only: Map.merge(@pod, %{node: "app", port: 5555}),
-        junk: Map.merge(@pod, %{expected: "a status", seen: "HTTP/1.1 400"}),
+        invalid_handshake: Map.merge(@pod, %{expected: "a status", actual: "HTTP/1.1 400"}),
         rejected: Map.put(@pod, :status, "not_allowed"),
-        too_old: @pod,
-        bad_name: Map.put(@pod, :name, "app"),
-        link_closed: %{reason: "the API server closed the connection"}
+        unsupported_otp: @pod,
+        invalid_name: Map.put(@pod, :name, "app"),
+        port_forward_closed: %{reason: "the API server closed the connection"}
       ],
       cookie: [
         not_found: @pod,
-        not_there: Map.put(@pod, :problem, "there is no sh")
+        exec_failed: Map.put(@pod, :problem, "there is no sh")
       ],
-      outlet: [
+      endpoint: [
         no_socket: %{directory: "/tmp", problem: "Permission denied (os error 13)"},
         no_listener: %{address: "127.0.0.1", problem: "Too many open files (os error 24)"},
         no_pod_address: @pod,
@@ -205,16 +210,16 @@ defmodule K8sConnect.ErrorExamples do
         sudo: %{},
         exited: %{reason: "was killed by signal 9", times: 1},
         exited: %{reason: "was killed by signal 9", times: 3},
-        silent: %{timeout_ms: 5000},
+        timed_out: %{timeout_ms: 5000},
         unreadable: %{problem: "not a frame"},
         wrong_version: %{major: 3, minor: 0},
         wrong_version: %{major: 1, minor: 0},
         set_uid: %{},
         no_caller: %{},
-        no_capability: %{why: :file_capabilities},
-        no_capability: %{why: :bounding_set},
-        no_capability: %{why: :user_namespace},
-        no_capability: %{why: :unknown},
+        no_capability: %{cause: :file_capabilities},
+        no_capability: %{cause: :bounding_set},
+        no_capability: %{cause: :user_namespace},
+        no_capability: %{cause: :unknown},
         no_new_privs: %{},
         nosuid: %{},
         no_cgroup2: %{},
@@ -222,17 +227,17 @@ defmodule K8sConnect.ErrorExamples do
         no_btf: %{name: "task_struct.cred"},
         no_bpf: %{step: "loading the program", problem: "Invalid argument (os error 22)"},
         exclusive_program: %{cgroup: "/sys/fs/cgroup/user.slice/user-1000.slice"},
-        would_hide: %{cgroup: "/sys/fs/cgroup/user.slice"},
+        override_program: %{cgroup: "/sys/fs/cgroup/user.slice"},
         too_many: %{limit: 8},
-        not_led: %{test: "a process that its user may trace must be redirected"},
+        self_test_failed: %{test: "a process that its user may trace must be redirected"},
         no_such_process: %{pid: 4711},
         kernel: %{step: "opening sock_diag", problem: "Protocol not supported (os error 93)"},
-        bad_destination: %{to: "127.0.0.1:5555", why: :loopback},
+        bad_destination: %{to: "127.0.0.1:5555", cause: :loopback},
         low_port: %{to: "10.244.1.8:80", port: 80},
         no_listener: %{via: 40_000},
         foreign_listener: %{via: 40_000, uid: 1001},
         too_many_redirects: %{count: 2000},
-        twice: %{to: "10.244.1.8:5555"},
+        duplicate_redirect: %{to: "10.244.1.8:5555"},
         malformed: %{problem: "a frame of another version"},
         too_long: %{length: 70_000},
         empty: %{},
@@ -250,13 +255,13 @@ defmodule K8sConnect.ErrorExamples do
         node_taken: %{node: :"app@10.244.1.8"},
         own_name: %{node: :"app@10.244.1.8"},
         net_kernel_busy: %{seconds: 5},
-        job_failed: %{problem: "badarg"}
+        internal_error: %{problem: "badarg"}
       ],
       connect: [
         timeout: %{ms: 60_000, step: "link", target: "app-0"},
         refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
         refused: %{node: :"app@10.244.1.8", source: "the process in app"},
-        session_died: %{problem: "killed"},
+        session_crashed: %{problem: "killed"},
         lost: %{node: :"app@10.244.1.8", reason: :connection_closed},
         not_up: %{target: "sts/app", state: :reconnecting},
         not_up: %{target: "sts/app", state: :down}
@@ -274,7 +279,7 @@ defmodule K8sConnect.ErrorExamples do
           problem: "No such file or directory"
         },
         runner_killed: %{},
-        link_closed: %{
+        port_forward_closed: %{
           node: :"app@10.244.1.8",
           reason: "the API server closed the connection"
         },

@@ -67,39 +67,75 @@ const fn without_baseline(row: Row) -> Row {
 }
 
 const ROWS: &[Row] = &[
-    with_round_trips(7.0, connect("`connect/1`, first connection", "connect_cold_ms", "recipe")),
+    with_round_trips(
+        7.0,
+        connect("`connect/1`, first connection of the VM", "connect_cold_ms", "recipe"),
+    ),
     with_round_trips(
         6.0,
-        connect("`connect/1`, node name in the pod spec", "connect_named_ms", "recipe"),
+        connect("the same, node name in the pod's spec", "connect_named_ms", "recipe"),
     ),
-    with_round_trips(
-        5.0,
-        connect("`connect/1` to a second pod, connections warm", "connect_warm_ms", "recipe"),
-    ),
+    with_round_trips(5.0, connect("`connect/1` to a second pod", "connect_warm_ms", "recipe")),
     connect("`connect/1` and a call", "connect_cold_and_call_ms", "recipe"),
-    connect("`mix k8s.connect app-0 --rpc`, in total", "command_ms", "recipe"),
-    connect("`mix k8s.connect app-0 --rpc`, in total", "command_ms", "exec"),
+    connect("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "recipe"),
+    connect("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "exec"),
     row("latency", "call, 64 B, p50", "µs", "erpc_64_p50_us", Goal::Ratio(0.8)),
     row("latency", "call, 64 B, p99", "µs", "erpc_64_p99_us", Goal::None),
     row("latency", "call, 4 KiB, p50", "µs", "erpc_4096_p50_us", Goal::Ratio(0.8)),
     row("latency", "call, 4 KiB, p99", "µs", "erpc_4096_p99_us", Goal::None),
-    row("throughput", "messages, down: CPU", "ms/MB", "dist_down_cpu_ms_per_mb", Goal::Ratio(0.6)),
-    row("throughput", "messages, up: CPU", "ms/MB", "dist_up_cpu_ms_per_mb", Goal::Ratio(0.6)),
-    row("throughput", "raw, down: CPU", "ms/MB", "raw_down_cpu_ms_per_mb", Goal::Ratio(0.6)),
-    row("throughput", "raw, up: CPU", "ms/MB", "raw_up_cpu_ms_per_mb", Goal::Ratio(0.6)),
-    row("throughput", "messages, down", "MB/s", "dist_down_mb_per_s", Goal::None),
-    row("throughput", "messages, up", "MB/s", "dist_up_mb_per_s", Goal::None),
-    row("throughput", "raw, down", "MB/s", "raw_down_mb_per_s", Goal::None),
-    row("throughput", "raw, up", "MB/s", "raw_up_mb_per_s", Goal::None),
-    row("throughput", "raw, 64 B round trip, p50", "µs", "raw_64_p50_us", Goal::None),
-    row("throughput", "raw, 64 B round trip, p99", "µs", "raw_64_p99_us", Goal::None),
-    row("throughput", "call under load, p50", "µs", "erpc_64_beside_bulk_p50_us", Goal::None),
-    row("throughput", "call under load, p99", "µs", "erpc_64_beside_bulk_p99_us", Goal::None),
-    row("memory", "a session, PSS", "MB", "memory_1_pss_mb", Goal::Ratio(0.1)),
-    row("memory", "all sessions, PSS", "MB", "memory_all_pss_mb", Goal::Ratio(0.1)),
-    row("memory", "a session, RSS", "MB", "memory_1_rss_mb", Goal::None),
-    row("memory", "all sessions, RSS", "MB", "memory_all_rss_mb", Goal::None),
-    row("memory", "all sessions, anonymous", "MB", "memory_all_anon_mb", Goal::None),
+    row(
+        "throughput",
+        "messages from the pod: CPU",
+        "ms/MB",
+        "dist_down_cpu_ms_per_mb",
+        Goal::Ratio(0.6),
+    ),
+    row(
+        "throughput",
+        "messages to the pod: CPU",
+        "ms/MB",
+        "dist_up_cpu_ms_per_mb",
+        Goal::Ratio(0.6),
+    ),
+    row(
+        "throughput",
+        "raw stream from the pod: CPU",
+        "ms/MB",
+        "raw_down_cpu_ms_per_mb",
+        Goal::Ratio(0.6),
+    ),
+    row(
+        "throughput",
+        "raw stream to the pod: CPU",
+        "ms/MB",
+        "raw_up_cpu_ms_per_mb",
+        Goal::Ratio(0.6),
+    ),
+    row("throughput", "messages from the pod", "MB/s", "dist_down_mb_per_s", Goal::None),
+    row("throughput", "messages to the pod", "MB/s", "dist_up_mb_per_s", Goal::None),
+    row("throughput", "raw stream from the pod", "MB/s", "raw_down_mb_per_s", Goal::None),
+    row("throughput", "raw stream to the pod", "MB/s", "raw_up_mb_per_s", Goal::None),
+    row("throughput", "raw stream, 64 B round trip, p50", "µs", "raw_64_p50_us", Goal::None),
+    row("throughput", "raw stream, 64 B round trip, p99", "µs", "raw_64_p99_us", Goal::None),
+    row(
+        "throughput",
+        "call during a bulk transfer, p50",
+        "µs",
+        "erpc_64_beside_bulk_p50_us",
+        Goal::None,
+    ),
+    row(
+        "throughput",
+        "call during a bulk transfer, p99",
+        "µs",
+        "erpc_64_beside_bulk_p99_us",
+        Goal::None,
+    ),
+    row("memory", "one connection, PSS", "MB", "memory_1_pss_mb", Goal::Ratio(0.1)),
+    row("memory", "20 connections, PSS", "MB", "memory_all_pss_mb", Goal::Ratio(0.1)),
+    row("memory", "one connection, RSS", "MB", "memory_1_rss_mb", Goal::None),
+    row("memory", "20 connections, RSS", "MB", "memory_all_rss_mb", Goal::None),
+    row("memory", "20 connections, anonymous memory", "MB", "memory_all_anon_mb", Goal::None),
     without_baseline(row("memory", "loading the library", "ms", "load_ms", Goal::AtMost(30.0))),
     without_baseline(row("memory", "the library, stripped", "MB", "nif_mb", Goal::AtMost(8.0))),
     row("idle", "idle: CPU", "% of a core", "idle_cpu_percent", Goal::AtMost(0.1)),
@@ -125,15 +161,15 @@ const VERSIONS: [&str; 11] = [
 pub fn page(runs: &[Run], plots: &[String]) -> String {
     let mut page = String::from(
         "# Benchmark results\n\n\
-        Generated by `script/bench report` from the JSON files in this directory. [script/bench](../../script/bench) \
-        describes the benchmarks. A value is the median of all rounds, with the interquartile range in parentheses. \
-        The rounds of all tools were interleaved. `direct` is a client in a network namespace with a route to the \
-        pod, nearer to the pod than any other client.\n\n",
+        `script/bench report` makes this page from the files next to it; [script/bench](../../script/bench) describes \
+        each benchmark. A figure is the median of all rounds, with the middle half in parentheses. The tools take \
+        turns in each run. `direct` is a client in a network namespace with a route to the pod, nearer than any real \
+        client.\n\n",
     );
     for (environment, names) in environments(runs) {
         let _ = writeln!(page, "- {}: {environment}", names.join(", "));
     }
-    page.push_str("\n| metric | profile | k8s_connect | baseline | ratio | goal | met | others |\n|---|---|---|---|---|---|---|---|\n");
+    page.push_str("\n| figure | network delay | k8s_connect | compared with | ratio | goal | met | others |\n|---|---|---|---|---|---|---|---|\n");
     for row in ROWS {
         for run in runs.iter().filter(|run| run.benchmark == row.benchmark) {
             page.push_str(&row.lines(run, runs).unwrap_or_default());
@@ -154,7 +190,9 @@ fn environments(runs: &[Run]) -> Vec<(String, Vec<String>)> {
         let about = |key| format!("{key} {}", run.about(key));
         let versions = VERSIONS.map(about).join(", ");
         let environment = format!("{}, {} cores, {versions}", run.about("cpu"), run.about("cores"));
-        let name = format!("{} {} ({} rounds)", run.benchmark, run.profile(), run.about("rounds"));
+        let rounds = run.about("rounds");
+        let noun = if rounds == "1" { "round" } else { "rounds" };
+        let name = format!("{} {} ({rounds} {noun})", run.benchmark, run.profile());
         match all.iter_mut().find(|(same, _)| *same == environment) {
             Some((_, names)) => names.push(name),
             None => all.push((environment, vec![name])),
@@ -212,7 +250,7 @@ impl Row {
         let reference = runs.iter().find(is_reference)?.figure(self.ours.0, self.ours.1)?;
         let count = (ours.median - reference.median) / round_trip;
         Some(format!(
-            "| {}, round trips | {} | {count:.2} | | | ≤ {most} | {} | {:.2} with processing time |\n",
+            "| {}, additional round trips | {} | {count:.2} | | | ≤ {most} | {} | {:.2} including computation |\n",
             self.title,
             run.profile(),
             // Tolerance: the number is an integer, but timers fire late.

@@ -20,11 +20,11 @@ defmodule K8sConnect.Doctor.Cluster do
     :plugin_not_found,
     :plugin_not_started,
     :plugin_failed,
-    :plugin_too_slow,
-    :plugin_rubbish,
+    :plugin_timed_out,
+    :plugin_invalid_output,
     :plugin_version,
     :plugin_needs_terminal,
-    :plugin_empty
+    :plugin_no_credentials
   ]
 
   @impl true

@@ -12,7 +12,7 @@ defmodule K8sConnect.Doctor.Handshake do
   @timeout 5_000
 
   # Errors of a route, not of the node.
-  @route_stages [:route, :outlet, :helper]
+  @route_stages [:route, :endpoint, :helper]
 
   @impl true
   def checks do

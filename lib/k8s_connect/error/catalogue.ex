@@ -31,7 +31,7 @@ defmodule K8sConnect.Error.Catalogue do
     target: Catalogue.Target,
     node: Catalogue.Node,
     cookie: Catalogue.Cookie,
-    outlet: Catalogue.Outlet,
+    endpoint: Catalogue.Endpoint,
     helper: Catalogue.Helper,
     route: Catalogue.Route,
     connect: Catalogue.Connect,
@@ -59,6 +59,6 @@ defmodule K8sConnect.Error.Catalogue do
   def exit_code(:exec, :not_found), do: 127
   def exit_code(:exec, :not_executable), do: 126
   def exit_code(:options, _kind), do: 2
-  def exit_code(_stage, kind) when kind in [:bad_target, :bad_namespace], do: 2
+  def exit_code(_stage, kind) when kind in [:invalid_target, :invalid_namespace], do: 2
   def exit_code(_stage, _kind), do: 1
 end

@@ -166,7 +166,7 @@ defmodule K8sConnect.Helper.Program do
       {:EXIT, ^port, _reason} ->
         {:exited, @not_read}
     after
-      @timeout -> :silent
+      @timeout -> :timed_out
     end
   end
 
@@ -192,8 +192,8 @@ defmodule K8sConnect.Helper.Program do
     :ok
   end
 
-  defp failure(:silent, _program),
-    do: Error.new(:helper, {:silent, %{timeout_ms: @timeout}})
+  defp failure(:timed_out, _program),
+    do: Error.new(:helper, {:timed_out, %{timeout_ms: @timeout}})
 
   defp failure({:exited, _reason}, %{sudo: true, next: 1}),
     do: Error.new(:helper, {:sudo, %{}})

@@ -53,7 +53,7 @@ defmodule K8sConnect.Route.Exec do
 
   defp address(%{ip: ip, pod: pod, namespace: namespace}) do
     with {:error, _reason} <- :inet.parse_strict_address(to_charlist(ip || "")) do
-      {:error, Error.new(:outlet, {:no_pod_address, %{pod: pod, namespace: namespace}})}
+      {:error, Error.new(:endpoint, {:no_pod_address, %{pod: pod, namespace: namespace}})}
     end
   end
 end

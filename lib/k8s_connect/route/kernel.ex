@@ -81,7 +81,7 @@ defmodule K8sConnect.Route.Kernel do
 
   defp address(%{ip: ip, pod: pod, namespace: namespace}) do
     with {:error, _reason} <- :inet.parse_strict_address(to_charlist(ip || "")) do
-      {:error, Error.new(:outlet, {:no_pod_address, %{pod: pod, namespace: namespace}})}
+      {:error, Error.new(:endpoint, {:no_pod_address, %{pod: pod, namespace: namespace}})}
     end
   end
 

@@ -210,7 +210,7 @@ impl Attach<'_> {
         let cookie = process::read(self.cluster, pod, container, node, self.request.protocol).await;
         let cookie = cookie.map_err(|error| match error {
             process::Error::Cluster(error) => Error::Cluster(error),
-            process::Error::NoCookie(problem) => Error::NoCookie { pod: pod.into(), problem },
+            process::Error::NoCookie(problem) => Error::ExecFailed { pod: pod.into(), problem },
         })?;
         Ok(self.report_cookie(cookie))
     }
@@ -249,7 +249,7 @@ pub(crate) fn container_of<'a>(
 ) -> Result<&'a Container, Error> {
     container::choose(pod, requested).ok_or_else(|| Error::NoContainer {
         container: requested.unwrap_or_default().into(),
-        known: container_names(pod),
+        available: container_names(pod),
     })
 }
 

@@ -23,12 +23,11 @@ pub enum Error {
         /// The requested container.
         container: String,
         /// The containers of the pod.
-        known: Vec<String>,
+        available: Vec<String>,
     },
     /// The cookie could not be read from the running node.
     #[error("pod {pod}: {problem}")]
-    #[serde(rename = "not_there")]
-    NoCookie {
+    ExecFailed {
         /// The pod.
         pod: String,
         /// The cause.
@@ -47,7 +46,6 @@ pub enum Error {
     },
     /// The port-forward connection was closed.
     #[error("the port-forward connection was closed: {reason}")]
-    #[serde(rename = "link_closed")]
     PortForwardClosed {
         /// The close reason.
         reason: String,
@@ -131,10 +129,10 @@ impl Error {
             Self::Kubeconfig(_) => "config",
             Self::Cluster(_) => "cluster",
             Self::Target(_) | Self::NoContainer { .. } => "target",
-            Self::NoCookie { .. } => "cookie",
+            Self::ExecFailed { .. } => "cookie",
             Self::Node { .. } | Self::PortForwardClosed { .. } => "node",
             Self::NoSocket { .. } | Self::NoListener { .. } | Self::TargetIsServer { .. } => {
-                "outlet"
+                "endpoint"
             }
             Self::NoRunner { .. } => "exec",
         }
@@ -196,26 +194,30 @@ mod tests {
         let address = "10.0.0.1:443".parse().unwrap();
         let details = json!({"address": "10.0.0.1:443"});
         let server = Error::TargetIsServer { address };
-        assert_eq!(described(&server), ("outlet", "target_is_server".into(), details));
+        assert_eq!(described(&server), ("endpoint", "target_is_server".into(), details));
     }
 
     #[test]
     fn an_inner_error_is_described_as_itself() {
-        let empty = auth::Error::PluginEmpty { program: "p".into(), context: "c".into() };
+        let empty = auth::Error::PluginNoCredentials { program: "p".into(), context: "c".into() };
         let empty = Error::Cluster(empty.into());
         let details = json!({"program": "p", "context": "c"});
-        assert_eq!(described(&empty), ("cluster", "plugin_empty".into(), details));
-        let login = proxy::Error::Login { proxy: "p:1".into(), from: "HTTPS_PROXY", given: true };
+        assert_eq!(described(&empty), ("cluster", "plugin_no_credentials".into(), details));
+        let login = proxy::Error::Unauthorized {
+            proxy: "p:1".into(),
+            from: "HTTPS_PROXY",
+            credentials_given: true,
+        };
         let login = Error::Cluster(login.into());
-        let details = json!({"proxy": "p:1", "from": "HTTPS_PROXY", "given": true});
-        assert_eq!(described(&login), ("cluster", "proxy_login".into(), details));
+        let details = json!({"proxy": "p:1", "from": "HTTPS_PROXY", "credentials_given": true});
+        assert_eq!(described(&login), ("cluster", "proxy_unauthorized".into(), details));
     }
 
     #[test]
     fn an_error_of_a_node_has_the_pod_too() {
-        let error = Error::at_node("app-0", "shop", node::Error::EpmdSilent);
+        let error = Error::at_node("app-0", "shop", node::Error::EpmdTimedOut);
         let details = json!({"pod": "app-0", "namespace": "shop"});
-        assert_eq!(described(&error), ("node", "epmd_silent".into(), details));
+        assert_eq!(described(&error), ("node", "epmd_timed_out".into(), details));
         let refused = node::Error::PortRefused { node: "app".into(), port: 9, message: "m".into() };
         let error = Error::at_node("app-0", "shop", refused);
         let details = json!({
@@ -224,6 +226,9 @@ mod tests {
         assert_eq!(described(&error), ("node", "port_refused".into(), details));
         let closed = node::Error::PortForwardClosed { reason: "r".into() };
         let error = Error::at_node("app-0", "shop", closed);
-        assert_eq!(described(&error), ("node", "link_closed".into(), json!({"reason": "r"})));
+        assert_eq!(
+            described(&error),
+            ("node", "port_forward_closed".into(), json!({"reason": "r"}))
+        );
     }
 }

@@ -15,7 +15,13 @@ fn each_kind_is_in_the_catalogue_of_messages() {
     let sources: Vec<_> = files(&root.join("src"), "rs").into_iter().map(read).collect();
     let kinds: Vec<_> = sources.iter().flat_map(|source| kinds(source)).collect();
     assert!(kinds.len() > 50, "{kinds:?}");
-    for kind in ["unreadable", "plugin_empty", "proxy_login", "link_closed", "no_epmd"] {
+    for kind in [
+        "unreadable",
+        "plugin_no_credentials",
+        "proxy_unauthorized",
+        "port_forward_closed",
+        "no_epmd",
+    ] {
         assert!(kinds.iter().any(|known| known == kind), "{kind} in {kinds:?}");
     }
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';

@@ -67,11 +67,11 @@ fn missing() -> Refusal {
     } else if nosuid {
         Refusal::Nosuid
     } else if !NEEDED.into_iter().all(sys::bounding_set_has) {
-        Refusal::NoCapability { why: Missing::BoundingSet }
+        Refusal::NoCapability { cause: Missing::BoundingSet }
     } else if sys::file_has_capabilities() {
-        Refusal::NoCapability { why: Missing::Unknown }
+        Refusal::NoCapability { cause: Missing::Unknown }
     } else {
-        Refusal::NoCapability { why: Missing::FileCapabilities }
+        Refusal::NoCapability { cause: Missing::FileCapabilities }
     }
 }
 
@@ -85,6 +85,6 @@ pub fn check_user_namespace() -> Result<(), Refusal> {
     if namespace.map_or(true, |namespace| namespace.ino() == INITIAL_USER_NAMESPACE) {
         Ok(())
     } else {
-        Err(Refusal::NoCapability { why: Missing::UserNamespace })
+        Err(Refusal::NoCapability { cause: Missing::UserNamespace })
     }
 }

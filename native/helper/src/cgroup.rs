@@ -68,7 +68,7 @@ impl Slice {
     /// `BPF_F_ALLOW_OVERRIDE`, which then would no longer run for the user's processes.
     ///
     /// # Errors
-    /// [`Refusal::TooMany`], [`Refusal::WouldHide`], [`Refusal::ExclusiveProgram`],
+    /// [`Refusal::TooMany`], [`Refusal::OverrideProgram`], [`Refusal::ExclusiveProgram`],
     /// [`Refusal::Kernel`]
     pub fn check(&self, attach_types: [u32; 2]) -> Result<(), Refusal> {
         let failed = kernel("querying the programs of a cgroup");
@@ -87,7 +87,7 @@ impl Slice {
                 let cgroup = parent.display().to_string();
                 match (count, flags & (ALLOW_MULTI | ALLOW_OVERRIDE)) {
                     (1.., 0) => return Err(Refusal::ExclusiveProgram { cgroup }),
-                    (1.., ALLOW_OVERRIDE) => return Err(Refusal::WouldHide { cgroup }),
+                    (1.., ALLOW_OVERRIDE) => return Err(Refusal::OverrideProgram { cgroup }),
                     _ => {}
                 }
             }

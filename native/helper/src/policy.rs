@@ -36,8 +36,8 @@ pub fn check(redirects: &[Redirect]) -> Result<(), Refusal> {
     let mut seen = HashSet::new();
     for redirect in redirects {
         let to = redirect.to;
-        if let Some(why) = not_a_pods(to.ip()) {
-            return Err(Refusal::BadDestination { to, why });
+        if let Some(cause) = not_a_pods(to.ip()) {
+            return Err(Refusal::BadDestination { to, cause });
         }
         for port in [to.port(), redirect.via] {
             if port < MIN_PORT {
@@ -46,7 +46,7 @@ pub fn check(redirects: &[Redirect]) -> Result<(), Refusal> {
         }
         // With a scope or a flow label, the same IPv6 address would have another key.
         if !seen.insert((to.ip(), to.port())) {
-            return Err(Refusal::Twice { to });
+            return Err(Refusal::DuplicateRedirect { to });
         }
     }
     Ok(())
@@ -85,7 +85,7 @@ pub fn check_not_local(redirects: &[Redirect]) -> Result<(), Refusal> {
         .collect();
     let local = redirects.iter().find(|redirect| own.contains(&redirect.to.ip()));
     local.map_or(Ok(()), |redirect| {
-        Err(Refusal::BadDestination { to: redirect.to, why: Destination::Local })
+        Err(Refusal::BadDestination { to: redirect.to, cause: Destination::Local })
     })
 }
 
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn an_address_that_no_pod_has_is_refused_with_the_reason() {
-        for (to, why) in [
+        for (to, cause) in [
             ("127.0.0.1:5555", Destination::Loopback),
             ("127.9.9.9:5555", Destination::Loopback),
             ("[::1]:5555", Destination::Loopback),
@@ -150,7 +150,7 @@ mod tests {
             ("[::ffff:10.0.0.1]:5555", Destination::Mapped),
             ("[::10.0.0.1]:5555", Destination::Mapped),
         ] {
-            let expected = Refusal::BadDestination { to: to.parse().unwrap(), why };
+            let expected = Refusal::BadDestination { to: to.parse().unwrap(), cause };
             assert_eq!(verdict(to, 40000), Err(expected), "{to}");
         }
     }
@@ -168,7 +168,7 @@ mod tests {
     fn an_address_of_this_machine_is_refused() {
         let redirect = |to: &str| [Redirect { to: to.parse().unwrap(), via: 40000 }];
         let to = "127.0.0.1:5555".parse().unwrap();
-        let local = Refusal::BadDestination { to, why: Destination::Local };
+        let local = Refusal::BadDestination { to, cause: Destination::Local };
         assert_eq!(check_not_local(&redirect("127.0.0.1:5555")), Err(local));
         assert_eq!(check_not_local(&redirect("192.0.2.1:5555")), Ok(()));
     }
@@ -177,7 +177,7 @@ mod tests {
     fn a_set_is_limited_and_has_no_duplicates() {
         let to: SocketAddr = "10.1.1.1:5555".parse().unwrap();
         let twice = [Redirect { to, via: 4000 }, Redirect { to, via: 4001 }];
-        assert_eq!(check(&twice), Err(Refusal::Twice { to }));
+        assert_eq!(check(&twice), Err(Refusal::DuplicateRedirect { to }));
         let many: Vec<_> = (0..=MAX_REDIRECTS)
             .map(|n| Redirect {
                 to: SocketAddr::new(to.ip(), 2000 + u16::try_from(n).unwrap()),

@@ -63,7 +63,7 @@ impl SelfTest {
     /// Runs all tests.
     ///
     /// # Errors
-    /// [`Refusal::NotLed`], [`Refusal::Kernel`]
+    /// [`Refusal::SelfTestFailed`], [`Refusal::Kernel`]
     pub fn run(mut self, hook: &mut Hook) -> Result<(), Refusal> {
         let failed = kernel("running the self-test");
         let trials = trials().map_err(&failed)?;
@@ -84,7 +84,7 @@ impl SelfTest {
 }
 
 fn require(holds: bool, test: &str) -> Result<(), Refusal> {
-    if holds { Ok(()) } else { Err(Refusal::NotLed { test: test.into() }) }
+    if holds { Ok(()) } else { Err(Refusal::SelfTestFailed { test: test.into() }) }
 }
 
 /// A child process that makes test connections.

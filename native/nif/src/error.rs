@@ -8,7 +8,7 @@ use rustler::{Atom, Encoder, Env, NifResult, Term};
 use serde_json::{Map, Value};
 
 mod atoms {
-    rustler::atoms! { native, task_died }
+    rustler::atoms! { native, task_crashed }
 }
 
 /// An error as a value.
@@ -19,7 +19,7 @@ impl Encoder for Failure {
         match failure(env, &self.0) {
             Ok(Some(term)) => term,
             // Every error of the core has a reason, and its names can be atoms.
-            Ok(None) | Err(_) => task_died(env),
+            Ok(None) | Err(_) => task_crashed(env),
         }
     }
 }
@@ -32,8 +32,8 @@ impl<'a> rustler::Decoder<'a> for Failure {
 }
 
 /// The failure of a task that ended without a result.
-pub fn task_died(env: Env) -> Term {
-    (atoms::native(), (atoms::task_died(), HashMap::<Atom, Term>::new())).encode(env)
+pub fn task_crashed(env: Env) -> Term {
+    (atoms::native(), (atoms::task_crashed(), HashMap::<Atom, Term>::new())).encode(env)
 }
 
 fn failure<'a>(env: Env<'a>, error: &Error) -> NifResult<Option<Term<'a>>> {

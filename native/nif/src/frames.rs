@@ -12,10 +12,10 @@ mod atoms {
         ready, applied, status, stopped, refused, unreadable,
         major, minor, version, uid, gid, redirects,
         set_uid, no_caller, no_capability, no_new_privs, nosuid, no_cgroup2, no_user_slice, no_btf,
-        no_bpf, exclusive_program, would_hide, too_many, not_led,
+        no_bpf, exclusive_program, override_program, too_many, self_test_failed,
         malformed, too_long, empty, wrong_version, no_hello, second_hello, no_such_process,
-        too_many_redirects, bad_destination, low_port, twice, no_listener, foreign_listener, kernel,
-        problem, length, pid, why, count, to, port, via, step, limit, cgroup, name, test,
+        too_many_redirects, bad_destination, low_port, duplicate_redirect, no_listener, foreign_listener, kernel,
+        problem, length, pid, cause, count, to, port, via, step, limit, cgroup, name, test,
         file_capabilities, bounding_set, user_namespace, unknown,
         local, loopback, unspecified, multicast, broadcast, link_local, reserved, mapped,
     }
@@ -108,9 +108,9 @@ fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
     match refusal {
         R::SetUid => reason!(env, set_uid {}),
         R::NoCaller => reason!(env, no_caller {}),
-        R::NoCapability { why } => {
-            let why = missing(*why);
-            reason!(env, no_capability { why })
+        R::NoCapability { cause } => {
+            let cause = missing(*cause);
+            reason!(env, no_capability { cause })
         }
         R::NoNewPrivs => reason!(env, no_new_privs {}),
         R::Nosuid => reason!(env, nosuid {}),
@@ -119,9 +119,9 @@ fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
         R::NoBtf { name } => reason!(env, no_btf { name }),
         R::NoBpf { step, problem } => reason!(env, no_bpf { step, problem }),
         R::ExclusiveProgram { cgroup } => reason!(env, exclusive_program { cgroup }),
-        R::WouldHide { cgroup } => reason!(env, would_hide { cgroup }),
+        R::OverrideProgram { cgroup } => reason!(env, override_program { cgroup }),
         R::TooMany { limit } => reason!(env, too_many { limit }),
-        R::NotLed { test } => reason!(env, not_led { test }),
+        R::SelfTestFailed { test } => reason!(env, self_test_failed { test }),
         R::Malformed { problem } => reason!(env, malformed { problem }),
         R::TooLong { length } => reason!(env, too_long { length }),
         R::Empty => reason!(env, empty {}),
@@ -130,17 +130,17 @@ fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
         R::SecondHello => reason!(env, second_hello {}),
         R::NoSuchProcess { pid } => reason!(env, no_such_process { pid }),
         R::TooManyRedirects { count } => reason!(env, too_many_redirects { count }),
-        R::BadDestination { to, why } => {
-            let (to, why) = (to.to_string(), destination(*why));
-            reason!(env, bad_destination { to, why })
+        R::BadDestination { to, cause } => {
+            let (to, cause) = (to.to_string(), destination(*cause));
+            reason!(env, bad_destination { to, cause })
         }
         R::LowPort { to, port } => {
             let to = to.to_string();
             reason!(env, low_port { to, port })
         }
-        R::Twice { to } => {
+        R::DuplicateRedirect { to } => {
             let to = to.to_string();
-            reason!(env, twice { to })
+            reason!(env, duplicate_redirect { to })
         }
         R::NoListener { via } => reason!(env, no_listener { via }),
         R::ForeignListener { via, uid } => reason!(env, foreign_listener { via, uid }),
@@ -148,8 +148,8 @@ fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
     }
 }
 
-fn missing(why: Missing) -> Atom {
-    match why {
+fn missing(cause: Missing) -> Atom {
+    match cause {
         Missing::FileCapabilities => atoms::file_capabilities(),
         Missing::BoundingSet => atoms::bounding_set(),
         Missing::UserNamespace => atoms::user_namespace(),
@@ -157,8 +157,8 @@ fn missing(why: Missing) -> Atom {
     }
 }
 
-fn destination(why: Destination) -> Atom {
-    match why {
+fn destination(cause: Destination) -> Atom {
+    match cause {
         Destination::Local => atoms::local(),
         Destination::Loopback => atoms::loopback(),
         Destination::Unspecified => atoms::unspecified(),

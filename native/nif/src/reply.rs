@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use crate::{
     caller::Caller,
-    error::{Failure, task_died},
+    error::{Failure, task_crashed},
     runtime,
 };
 
@@ -80,15 +80,15 @@ impl Drop for Reply {
     fn drop(&mut self) {
         // On a scheduler's thread nothing was started, and the NIF itself has answered.
         if !self.sent && !rustler::thread::is_scheduler_thread() {
-            self.caller.send(&(error(), TaskDied));
+            self.caller.send(&(error(), TaskCrashed));
         }
     }
 }
 
-struct TaskDied;
+struct TaskCrashed;
 
-impl Encoder for TaskDied {
+impl Encoder for TaskCrashed {
     fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
-        task_died(env)
+        task_crashed(env)
     }
 }

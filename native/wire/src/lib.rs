@@ -127,7 +127,7 @@ pub enum Refusal {
     /// The helper lacks capabilities.
     NoCapability {
         /// The reason.
-        why: Missing,
+        cause: Missing,
     },
     /// `no_new_privs` is set in the BEAM, so file capabilities have no effect.
     NoNewPrivs,
@@ -160,7 +160,7 @@ pub enum Refusal {
         cgroup: String,
     },
     /// Attaching would disable a program that is attached to a parent cgroup.
-    WouldHide {
+    OverrideProgram {
         /// The parent cgroup.
         cgroup: String,
     },
@@ -170,7 +170,7 @@ pub enum Refusal {
         limit: u32,
     },
     /// The self-test failed: the programs were loaded but do not work.
-    NotLed {
+    SelfTestFailed {
         /// The test that failed.
         test: String,
     },
@@ -214,7 +214,7 @@ pub enum Refusal {
         /// The destination.
         to: SocketAddr,
         /// The kind of address.
-        why: Destination,
+        cause: Destination,
     },
     /// A port below [`MIN_PORT`].
     LowPort {
@@ -224,7 +224,7 @@ pub enum Refusal {
         port: u16,
     },
     /// A duplicate destination.
-    Twice {
+    DuplicateRedirect {
         /// The destination.
         to: SocketAddr,
     },

@@ -19,10 +19,10 @@ fn messages_round_trip() {
         assert_eq!(request(&encode(&sent)).unwrap(), sent);
     }
     for sent in [
-        Answer::Refused { id: None, refusal: Refusal::Twice { to } },
+        Answer::Refused { id: None, refusal: Refusal::DuplicateRedirect { to } },
         Answer::Refused {
             id: Some(3),
-            refusal: Refusal::NoCapability { why: Missing::BoundingSet },
+            refusal: Refusal::NoCapability { cause: Missing::BoundingSet },
         },
         Answer::Applied { id: 1, redirects: 2 },
     ] {

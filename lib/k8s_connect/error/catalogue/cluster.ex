@@ -62,10 +62,10 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
     end
   end
 
-  def entry(:forbidden_both_ways, %{resource: "pods/exec"} = details),
+  def entry(:forbidden_get_and_create, %{resource: "pods/exec"} = details),
     do: exec_forbidden("verbs get and create on pods/exec are", details)
 
-  def entry(:forbidden_both_ways, details),
+  def entry(:forbidden_get_and_create, details),
     do: portforward_forbidden("verbs get and create on pods/portforward are", "create", details)
 
   def entry(:refused, %{server: server, code: code, message: message}) do
@@ -91,7 +91,7 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
       {:sh, ["kubeadm", "certs", "renew", "apiserver"]}}}
   end
 
-  def entry(:hung_up, %{server: server, problem: problem}) do
+  def entry(:connection_closed, %{server: server, problem: problem}) do
     {"could not complete the request: the API server #{server}, or a gateway in front of it, closed the connection " <>
        "(#{bare(problem)})", advise("Some gateways limit the number of connections", @check)}
   end
@@ -111,7 +111,6 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
   def entry(kind, details) do
     case Atom.to_string(kind) do
       "proxy_" <> _rest -> Proxy.entry(kind, details)
-      _name when kind in [:not_a_proxy, :timed_out_by_proxy] -> Proxy.entry(kind, details)
       _name -> Login.entry(kind, details)
     end
   end

@@ -7,13 +7,13 @@ defmodule K8sConnect.Error.Catalogue.Config do
   alias K8sConnect.Error.Catalogue
 
   @spec entry(atom(), map()) :: Catalogue.entry()
-  def entry(:not_found, %{tried: []}) do
+  def entry(:not_found, %{paths: []}) do
     {"missing kubeconfig: neither KUBECONFIG nor HOME is set",
      {"Set its path with", {:sh, ["export", "KUBECONFIG=/path/to/kubeconfig"]}}}
   end
 
-  def entry(:not_found, %{tried: tried}) do
-    {"missing kubeconfig: no such file: #{Enum.join(tried, ", ")}",
+  def entry(:not_found, %{paths: paths}) do
+    {"missing kubeconfig: no such file: #{Enum.join(paths, ", ")}",
      {"Pass its path", {:mix, "k8s.connect", [kubeconfig: "PATH"]}}}
   end
 
@@ -25,13 +25,13 @@ defmodule K8sConnect.Error.Catalogue.Config do
      {"Check with", {:kubectl, ["config", "view", "--kubeconfig", file(path)]}}}
   end
 
-  def entry(:no_context, %{known: known}),
+  def entry(:no_context, %{available: available}),
     do:
-      {"missing context: the kubeconfig has no current-context. #{contexts(known)}",
-       choose(known)}
+      {"missing context: the kubeconfig has no current-context. #{contexts(available)}",
+       choose(available)}
 
-  def entry(:unknown_context, %{context: context, known: known}) do
-    {"no such context: #{inspect(context)}. #{contexts(known)}",
+  def entry(:unknown_context, %{context: context, available: available}) do
+    {"no such context: #{inspect(context)}. #{contexts(available)}",
      {"List the contexts with", {:kubectl, ["config", "get-contexts"]}}}
   end
 
@@ -45,32 +45,32 @@ defmodule K8sConnect.Error.Catalogue.Config do
      {"List the users with", {:kubectl, ["config", "get-users"]}}}
   end
 
-  def entry(:bad_cluster, %{context: context, problem: problem}) do
+  def entry(:invalid_cluster, %{context: context, problem: problem}) do
     {"invalid cluster entry of context #{inspect(context)}: #{bare(problem)}",
      {"Check with", view()}}
   end
 
-  def entry(:bad_user, %{context: context, problem: problem}) do
+  def entry(:invalid_user, %{context: context, problem: problem}) do
     {"invalid user entry of context #{inspect(context)}: #{bare(problem)}",
      {"Check with", view()}}
   end
 
-  def entry(:old_auth_provider, %{context: context, provider: provider} = details) do
+  def entry(:unsupported_auth_provider, %{context: context, provider: provider} = details) do
     {"unsupported: the user of context #{inspect(context)} has auth-provider #{inspect(provider)}, which kubectl no " <>
        "longer supports either", replacement(details.replacement)}
   end
 
-  def entry(:bad_proxy, %{from: from, problem: problem}) do
+  def entry(:invalid_proxy, %{from: from, problem: problem}) do
     {"invalid proxy in #{from}: #{bare(problem)}. Expected a URL such as http://proxy:3128 or socks5://proxy:1080",
      {"Check with", proxy(from)}}
   end
 
-  def entry(:bad_service_account, %{folder: folder, problem: problem}) do
+  def entry(:invalid_service_account, %{directory: directory, problem: problem}) do
     {"could not use the service account of this pod: #{bare(problem)}. There is no kubeconfig either",
-     ls(folder)}
+     ls(directory)}
   end
 
-  def entry(:bad_namespace, %{namespace: namespace}) do
+  def entry(:invalid_namespace, %{namespace: namespace}) do
     {"invalid namespace #{inspect(namespace)}: expected 1 to 63 characters of a-z, 0-9 and -",
      {"List the namespaces with", {:kubectl, ["get", "namespaces"]}}}
   end
@@ -81,7 +81,7 @@ defmodule K8sConnect.Error.Catalogue.Config do
   end
 
   defp contexts([]), do: "It has no contexts"
-  defp contexts(known), do: "Available contexts: #{Enum.join(known, ", ")}"
+  defp contexts(available), do: "Available contexts: #{Enum.join(available, ", ")}"
 
   defp choose([]), do: {"Check with", {:kubectl, ["config", "view"]}}
   defp choose([first | _more]), do: {"Choose one", {:mix, "k8s.connect", [context: first]}}

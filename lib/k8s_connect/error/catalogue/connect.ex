@@ -23,7 +23,7 @@ defmodule K8sConnect.Error.Catalogue.Connect do
       "Or read it from the running node", {:mix, "k8s.connect", [cookie_from: :exec]}}}
   end
 
-  def entry(:session_died, %{problem: problem}),
+  def entry(:session_crashed, %{problem: problem}),
     do: {"internal error: the session ended (#{bare(problem)})", report()}
 
   def entry(:lost, %{node: node, reason: reason}) do

@@ -16,7 +16,7 @@ defmodule K8sConnect.Error.Catalogue.Cookie do
       ], "Then", {:mix, "k8s.connect", [cookie_from: :exec]}}}
   end
 
-  def entry(:not_there, %{problem: problem} = details) do
+  def entry(:exec_failed, %{problem: problem} = details) do
     {"could not read the cookie from the running node in #{pod(details)}: #{bare(problem)}",
      {"This needs sh and sed in the container, as the user of the node", "Pass it in a file",
       {:mix, "k8s.connect", [cookie_file: "PATH"]}}}

@@ -60,7 +60,7 @@ defmodule K8sConnect.Error.Catalogue.Exec do
   def entry(:runner_killed, %{}),
     do: {"the program that runs the command was killed, and the command with it", nil}
 
-  def entry(:link_closed, %{node: node, reason: reason}) do
+  def entry(:port_forward_closed, %{node: node, reason: reason}) do
     {"lost the connection to #{node}: #{bare(reason)}. The command was ended",
      {"Connect again with", {:mix, "k8s.connect", []}}}
   end

@@ -47,7 +47,7 @@ defmodule K8sConnect.Error.Catalogue.Helper do
      @status}
   end
 
-  def entry(:silent, %{timeout_ms: timeout}) do
+  def entry(:timed_out, %{timeout_ms: timeout}) do
     {"timed out after #{timeout} ms: the helper did not answer and was killed",
      {"It may have been stopped (SIGSTOP)", "List the helpers with",
       {:sh, ["ps", "-C", "k8s_connect_helper"]}}}
@@ -77,10 +77,10 @@ defmodule K8sConnect.Error.Catalogue.Helper do
       ], "Check with", {:sh, ["id", "-un"]}}}
   end
 
-  def entry(:no_capability, %{why: why}) do
-    {cause, remedy} = missing_capability(why)
+  def entry(:no_capability, %{cause: cause}) do
+    {explanation, remedy} = missing_capability(cause)
 
-    {"permission denied: the helper has no cap_bpf, cap_net_admin and cap_perfmon: #{cause}",
+    {"permission denied: the helper has no cap_bpf, cap_net_admin and cap_perfmon: #{explanation}",
      remedy}
   end
 
@@ -129,7 +129,7 @@ defmodule K8sConnect.Error.Catalogue.Helper do
      cgroup_programs()}
   end
 
-  def entry(:would_hide, %{cgroup: cgroup}) do
+  def entry(:override_program, %{cgroup: cgroup}) do
     {"permission denied: a BPF program is attached to #{cgroup} with BPF_F_ALLOW_OVERRIDE, and the helper would " <>
        "disable it for your processes", cgroup_programs()}
   end
@@ -140,7 +140,7 @@ defmodule K8sConnect.Error.Catalogue.Helper do
       "List the helpers with", {:sh, ["pgrep", "-a", "k8s_connect"]}}}
   end
 
-  def entry(:not_led, %{test: test}) do
+  def entry(:self_test_failed, %{test: test}) do
     {"unsupported: the helper's programs do not work with this kernel: #{test}",
      {other_routes(), "Please report it with the output of", {:sh, ["uname", "-r"]}}}
   end
@@ -153,8 +153,8 @@ defmodule K8sConnect.Error.Catalogue.Helper do
   def entry(:kernel, %{step: step, problem: problem}),
     do: {"the helper failed #{step}: #{bare(problem)}", @status}
 
-  def entry(:bad_destination, %{to: to, why: why}) do
-    {"could not redirect #{to}: it is #{destination(why)}",
+  def entry(:bad_destination, %{to: to, cause: cause}) do
+    {"could not redirect #{to}: it is #{destination(cause)}",
      {"Check the pod's address with", {:kubectl, ["get", "pods", "-o", "wide"]}}}
   end
 
@@ -178,7 +178,7 @@ defmodule K8sConnect.Error.Catalogue.Helper do
      {"List the connections with", {:elixir, "K8sConnect.connections()"}}}
   end
 
-  def entry(:twice, %{to: to}),
+  def entry(:duplicate_redirect, %{to: to}),
     do: {"internal error: the helper was sent a second redirect of #{to}", report()}
 
   def entry(:malformed, %{problem: problem}),

@@ -25,10 +25,10 @@ defmodule K8sConnect.Error.Catalogue.Login do
      {"Run it with", {:sh, [program, "--help"]}}}
   end
 
-  def entry(:plugin_failed, %{program: program, status: status, words: output}),
+  def entry(:plugin_failed, %{program: program, status: status, output: output}),
     do: {"could not log in: exec plugin #{program} failed with #{status}#{output(output)}", @try}
 
-  def entry(:plugin_too_slow, %{program: program, timeout_ms: timeout}) do
+  def entry(:plugin_timed_out, %{program: program, timeout_ms: timeout}) do
     {"timed out after #{timeout} ms waiting for the exec plugin #{program} of the kubeconfig",
      {[
         "It may wait for input or for the network. Allow more time with ",
@@ -36,11 +36,11 @@ defmodule K8sConnect.Error.Catalogue.Login do
       ], "Run the login on a terminal", @login}}
   end
 
-  def entry(:plugin_rubbish, %{program: program, problem: problem}),
+  def entry(:plugin_invalid_output, %{program: program, problem: problem}),
     do: {"invalid output of the exec plugin #{program}: #{bare(problem)}", @try}
 
-  def entry(:plugin_version, %{program: program, expected: expected, seen: seen}) do
-    {"invalid output of the exec plugin #{program}: apiVersion #{seen}, and the kubeconfig has #{expected}",
+  def entry(:plugin_version, %{program: program, expected: expected, actual: actual}) do
+    {"invalid output of the exec plugin #{program}: apiVersion #{actual}, and the kubeconfig has #{expected}",
      {"Set both to the same version in the user's exec entry", view()}}
   end
 
@@ -49,7 +49,7 @@ defmodule K8sConnect.Error.Catalogue.Login do
      {"Log in on a terminal first", @login}}
   end
 
-  def entry(:plugin_empty, %{program: program}) do
+  def entry(:plugin_no_credentials, %{program: program}) do
     {"invalid output of the exec plugin #{program}: neither a token nor a client certificate",
      @try}
   end

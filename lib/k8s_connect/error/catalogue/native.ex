@@ -11,6 +11,6 @@ defmodule K8sConnect.Error.Catalogue.Native do
      {"Rebuild it with", {:mix, "deps.compile", ["k8s_connect", "--force"]}}}
   end
 
-  def entry(:task_died, %{}),
+  def entry(:task_crashed, %{}),
     do: {"internal error in the native library (the VM is unaffected)", report()}
 end

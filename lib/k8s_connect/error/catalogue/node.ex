@@ -7,28 +7,28 @@ defmodule K8sConnect.Error.Catalogue.Node do
   alias K8sConnect.Error.Catalogue
 
   @spec entry(atom(), map()) :: Catalogue.entry()
-  def entry(:no_epmd, %{message: message, tried: tried} = details) do
+  def entry(:no_epmd, %{message: message, ports: ports} = details) do
     {lead, command} = logs(details)
 
-    {"no Erlang node in #{pod(details)}: could not connect to epmd on port 4369 (#{bare(message)})#{tried(tried)}",
+    {"no Erlang node in #{pod(details)}: could not connect to epmd on port 4369 (#{bare(message)})#{tried(ports)}",
      {[
         "Is it the right pod, and does its VM have a node name? If it runs without epmd, pass its distribution port, for example ",
         {:option, :port, 9100}
       ], lead, command}}
   end
 
-  def entry(:nothing_at, %{port: port, message: message} = details) do
+  def entry(:no_node_on_port, %{port: port, message: message} = details) do
     {"no Erlang node on port #{port} of #{pod(details)}: could not connect to the pod's loopback address " <>
        "(#{bare(message)})", listening(details)}
   end
 
-  def entry(:epmd_silent, %{} = details) do
+  def entry(:epmd_timed_out, %{} = details) do
     {"timed out after 5 s: epmd's port 4369 in #{pod(details)} accepts connections and does not answer",
      names(details)}
   end
 
-  def entry(:epmd_junk, %{seen: seen} = details) do
-    {"invalid answer on epmd's port 4369 in #{pod(details)}: expected epmd, got #{bare(seen)}",
+  def entry(:epmd_invalid_answer, %{actual: actual} = details) do
+    {"invalid answer on epmd's port 4369 in #{pod(details)}: expected epmd, got #{bare(actual)}",
      names(details)}
   end
 
@@ -39,14 +39,14 @@ defmodule K8sConnect.Error.Catalogue.Node do
      {"The VM has no node name, or is still starting", lead, command}}
   end
 
-  def entry(:unknown_node, %{wanted: name, known: known} = details) do
-    {"no such node: #{inspect(name)} in #{pod(details)}. Registered with epmd: #{Enum.join(known, ", ")}",
-     {"Choose one", {:mix, "k8s.connect", [node: List.first(known)]}}}
+  def entry(:unknown_node, %{name: name, available: available} = details) do
+    {"no such node: #{inspect(name)} in #{pod(details)}. Registered with epmd: #{Enum.join(available, ", ")}",
+     {"Choose one", {:mix, "k8s.connect", [node: List.first(available)]}}}
   end
 
-  def entry(:several_nodes, %{known: known} = details) do
-    {"could not choose a node: #{pod(details)} has several: #{Enum.join(known, ", ")}",
-     {"Choose one", {:mix, "k8s.connect", [node: hd(known)]}}}
+  def entry(:several_nodes, %{available: available} = details) do
+    {"could not choose a node: #{pod(details)} has several: #{Enum.join(available, ", ")}",
+     {"Choose one", {:mix, "k8s.connect", [node: hd(available)]}}}
   end
 
   def entry(:port_refused, %{node: node, port: port, message: message} = details) do
@@ -57,7 +57,7 @@ defmodule K8sConnect.Error.Catalogue.Node do
       lead, command}}
   end
 
-  def entry(:handshake_silent, %{node: node} = details) do
+  def entry(:handshake_timed_out, %{node: node} = details) do
     {lead, command} = logs(details)
 
     {"timed out waiting for the handshake: node #{inspect(node)} accepted the connection and did not answer",
@@ -77,8 +77,8 @@ defmodule K8sConnect.Error.Catalogue.Node do
       command}}
   end
 
-  def entry(:junk, %{expected: expected, seen: seen} = details) do
-    {"invalid handshake in #{pod(details)}: it is not an Erlang node (expected #{expected}, got #{inspect(seen)})",
+  def entry(:invalid_handshake, %{expected: expected, actual: actual} = details) do
+    {"invalid handshake in #{pod(details)}: it is not an Erlang node (expected #{expected}, got #{inspect(actual)})",
      names(details)}
   end
 
@@ -89,13 +89,13 @@ defmodule K8sConnect.Error.Catalogue.Node do
      {"Does it restrict its nodes with :net_kernel.allow/1?", lead, command}}
   end
 
-  def entry(:too_old, %{} = details),
+  def entry(:unsupported_otp, %{} = details),
     do: {"unsupported: the node in #{pod(details)} is older than OTP 23", shell(details)}
 
-  def entry(:bad_name, %{name: name} = details),
+  def entry(:invalid_name, %{name: name} = details),
     do: {"invalid node name in #{pod(details)}: #{inspect(name)}", names(details)}
 
-  def entry(:link_closed, %{reason: reason}) do
+  def entry(:port_forward_closed, %{reason: reason}) do
     {"lost the port-forward connection to the pod: #{bare(reason)}",
      {"Try again", "If it fails again, check the pod with", {:kubectl, ["get", "pods"]}}}
   end

@@ -12,11 +12,12 @@ defmodule K8sConnect.Error.Catalogue.Options do
      {"For example", {:elixir, "K8sConnect.pods(namespace: \"shop\")"}}}
   end
 
-  def entry(:unknown_option, %{option: option, known: known}),
-    do: {"unknown option #{inspect(option)}. Valid options: #{names(known)}", nil}
+  def entry(:unknown_option, %{option: option, available: available}),
+    do: {"unknown option #{inspect(option)}. Valid options: #{names(available)}", nil}
 
-  def entry(:unknown_configuration, %{key: key, known: known}),
-    do: {"unknown key #{inspect(key)} in config :k8s_connect. Valid keys: #{names(known)}", nil}
+  def entry(:unknown_configuration, %{key: key, available: available}),
+    do:
+      {"unknown key #{inspect(key)} in config :k8s_connect. Valid keys: #{names(available)}", nil}
 
   def entry(:invalid_configuration, %{key: key, expected: expected}),
     do: {"invalid value for #{inspect(key)} in config :k8s_connect: expected #{expected}", nil}
@@ -75,5 +76,5 @@ defmodule K8sConnect.Error.Catalogue.Options do
   def entry(:usage, %{problem: problem}),
     do: {problem, {"See", {:mix, "help", ["k8s.connect"]}}}
 
-  defp names(known), do: Enum.map_join(known, ", ", &inspect/1)
+  defp names(available), do: Enum.map_join(available, ", ", &inspect/1)
 end

@@ -14,9 +14,9 @@ defmodule K8sConnect.Error.Catalogue.Proxy do
       {:sh, ["curl", "-v", "telnet://#{proxy}"]}}}
   end
 
-  def entry(:proxy_login, %{proxy: proxy, from: from, given: given}) do
+  def entry(:proxy_unauthorized, %{proxy: proxy, from: from, credentials_given: credentials_given}) do
     cause =
-      if given,
+      if credentials_given,
         do: "rejected the user name and password",
         else: "requires a user name and a password"
 
@@ -31,18 +31,18 @@ defmodule K8sConnect.Error.Catalogue.Proxy do
      bypass(from, server, "Ask its administrator to allow it, or bypass the proxy")}
   end
 
-  def entry(:proxy_cannot_reach, %{proxy: proxy, from: from, server: server, answer: answer}) do
+  def entry(:proxy_bad_gateway, %{proxy: proxy, from: from, server: server, answer: answer}) do
     {"could not connect to #{server} through the proxy #{proxy} (#{from}): #{bare(answer)}",
      bypass(from, server, "Is it the right proxy for this cluster? Or bypass it")}
   end
 
-  def entry(:not_a_proxy, %{proxy: proxy, from: from, seen: seen}) do
-    {"invalid answer from #{proxy} (#{from}): it is not a proxy, or one of another kind: #{bare(seen)}",
+  def entry(:proxy_invalid_answer, %{proxy: proxy, from: from, actual: actual}) do
+    {"invalid answer from #{proxy} (#{from}): it is not a proxy, or one of another kind: #{bare(actual)}",
      {"The URL of a proxy starts with http://, https:// or socks5://", "Check with",
       {:sh, ["curl", "-v", "--proxy", proxy, "https://SERVER"]}}}
   end
 
-  def entry(:timed_out_by_proxy, %{server: server, proxy: proxy, from: from} = details) do
+  def entry(:proxy_timed_out, %{server: server, proxy: proxy, from: from} = details) do
     {"timed out after #{details.timeout_ms} ms waiting for the API server #{server} through the proxy #{proxy} (#{from})",
      {"Check with", {:kubectl, ["cluster-info"]}}}
   end

@@ -70,6 +70,6 @@ defmodule K8sConnect.Error.Catalogue.Route do
      {"Try again", {:mix, "k8s.connect", []}}}
   end
 
-  def entry(:job_failed, %{problem: problem}),
+  def entry(:internal_error, %{problem: problem}),
     do: {"internal error while changing the local node: #{bare(problem)}", report()}
 end

@@ -7,7 +7,7 @@ defmodule K8sConnect.Error.Catalogue.Target do
   alias K8sConnect.Error.Catalogue
 
   @spec entry(atom(), map()) :: Catalogue.entry()
-  def entry(:bad_target, %{target: target}) do
+  def entry(:invalid_target, %{target: target}) do
     {"invalid target #{inspect(target)}: expected a pod (app-0), a workload (sts/app, deploy/web) or a Service (svc/app)",
      {"List the pods with", {:kubectl, ["get", "pods"]}}}
   end
@@ -27,9 +27,9 @@ defmodule K8sConnect.Error.Catalogue.Target do
      {"See why with", {:kubectl, ["describe", "pod", pod]}}}
   end
 
-  def entry(:no_container, %{container: container, known: known}) do
-    {"no such container: #{inspect(container)}. The pod has #{Enum.join(known, ", ")}",
-     {"Choose one", {:mix, "k8s.connect", [container: List.first(known)]}}}
+  def entry(:no_container, %{container: container, available: available}) do
+    {"no such container: #{inspect(container)}. The pod has #{Enum.join(available, ", ")}",
+     {"Choose one", {:mix, "k8s.connect", [container: List.first(available)]}}}
   end
 
   def entry(:workload_deleted, %{target: target, namespace: namespace}) do

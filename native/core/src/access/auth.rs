@@ -51,7 +51,7 @@ pub enum Error {
         problem: String,
     },
     /// The program failed.
-    #[error("{program} failed ({status}): {words}")]
+    #[error("{program} failed ({status}): {output}")]
     PluginFailed {
         /// The program.
         program: String,
@@ -60,11 +60,11 @@ pub enum Error {
         /// Its exit code or signal.
         status: String,
         /// The end of its standard error.
-        words: String,
+        output: String,
     },
     /// The program did not finish in time.
     #[error("{program} was not done after {waited:?}")]
-    PluginTooSlow {
+    PluginTimedOut {
         /// The program.
         program: String,
         /// The context of the user.
@@ -75,7 +75,7 @@ pub enum Error {
     },
     /// The output of the program is not an `ExecCredential`.
     #[error("{program} did not print credentials: {problem}")]
-    PluginRubbish {
+    PluginInvalidOutput {
         /// The program.
         program: String,
         /// The context of the user.
@@ -84,7 +84,7 @@ pub enum Error {
         problem: String,
     },
     /// The program answers in another version than the kubeconfig names.
-    #[error("{program} answers in {seen} and not in {expected}")]
+    #[error("{program} answers in {actual} and not in {expected}")]
     PluginVersion {
         /// The program.
         program: String,
@@ -93,7 +93,7 @@ pub enum Error {
         /// The `apiVersion` in the kubeconfig.
         expected: String,
         /// The `apiVersion` of the answer.
-        seen: String,
+        actual: String,
     },
     /// The program has to ask its user, and there is no terminal for it.
     #[error("{program} needs a terminal")]
@@ -105,7 +105,7 @@ pub enum Error {
     },
     /// The answer has neither a token nor a certificate.
     #[error("{program} gave no credentials")]
-    PluginEmpty {
+    PluginNoCredentials {
         /// The program.
         program: String,
         /// The context of the user.
@@ -172,7 +172,7 @@ impl Login {
     /// In the order of `client-go`: fixed credentials before a plugin.
     pub fn new(config: &ClientConfig, limit: Duration) -> Result<Self, kubeconfig::Error> {
         let user = &config.kube.auth_info;
-        let bad = |problem: &str| kubeconfig::Error::BadUser {
+        let bad = |problem: &str| kubeconfig::Error::InvalidUser {
             context: config.context.clone(),
             problem: problem.into(),
         };

@@ -152,7 +152,7 @@ impl Cluster {
         let (server, timeout) = (self.server(), self.timeout);
         match (self.login.pending(), self.proxy()) {
             (Some(error), _) => Error::Login(error),
-            (None, Some((proxy, from))) => Error::TimedOutByProxy { server, proxy, from, timeout },
+            (None, Some((proxy, from))) => Error::ProxyTimedOut { server, proxy, from, timeout },
             (None, None) => Error::TimedOut { server, timeout },
         }
     }
@@ -186,7 +186,9 @@ fn unusable_config(error: kube::Error, context: &str) -> kubeconfig::Error {
     match error {
         kube::Error::InferKubeconfig(error) => kubeconfig::explain(&error, context),
         // kube loads the identity and the trust store here. An invalid CA has failed before that.
-        error => kubeconfig::Error::BadUser { context: context.into(), problem: error.to_string() },
+        error => {
+            kubeconfig::Error::InvalidUser { context: context.into(), problem: error.to_string() }
+        }
     }
 }
 

@@ -144,7 +144,7 @@ async fn client_config(
     let namespace =
         namespace.or_else(|| filled(&kube.default_namespace)).unwrap_or_else(|| "default".into());
     if !is_dns_label(&namespace) {
-        return Err(Error::BadNamespace { namespace });
+        return Err(Error::InvalidNamespace { namespace });
     }
     let (environment, interactive) = (source.environment.clone(), source.interactive);
     Ok(ClientConfig { fingerprint, context, namespace, kube, proxy, environment, interactive })
@@ -156,7 +156,7 @@ fn choose_proxy(
     source: &Source,
     context: &str,
 ) -> Result<Option<Proxy>, Error> {
-    Proxy::choose(named, server, &source.environment).map_err(|invalid| Error::BadProxy {
+    Proxy::choose(named, server, &source.environment).map_err(|invalid| Error::InvalidProxy {
         context: context.into(),
         from: invalid.from,
         problem: invalid.problem,
@@ -187,14 +187,14 @@ async fn fingerprint(
 }
 
 fn choose_context(kubeconfig: &Kubeconfig, requested: Option<String>) -> Result<String, Error> {
-    let known = || kubeconfig.contexts.iter().map(|named| named.name.clone()).collect();
+    let available = || kubeconfig.contexts.iter().map(|named| named.name.clone()).collect();
     let context = requested
         .or_else(|| kubeconfig.current_context.as_deref().and_then(filled))
-        .ok_or_else(|| Error::NoContext { known: known() })?;
+        .ok_or_else(|| Error::NoContext { available: available() })?;
     if kubeconfig.contexts.iter().any(|named| named.name == context && named.context.is_some()) {
         Ok(context)
     } else {
-        Err(Error::UnknownContext { context, known: known() })
+        Err(Error::UnknownContext { context, available: available() })
     }
 }
 

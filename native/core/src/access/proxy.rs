@@ -40,14 +40,14 @@ pub enum Error {
     },
     /// The proxy demands a user name and password, or rejects the given ones (407).
     #[error("the proxy {proxy} does not let us in")]
-    #[serde(rename = "proxy_login")]
-    Login {
+    #[serde(rename = "proxy_unauthorized")]
+    Unauthorized {
         /// Host and port of the proxy.
         proxy: String,
         /// Where the proxy is configured.
         from: &'static str,
         /// Whether a user name and password were given.
-        given: bool,
+        credentials_given: bool,
     },
     /// The rules of the proxy do not allow this server.
     #[error("the proxy {proxy} refuses {server}: {answer}")]
@@ -64,8 +64,8 @@ pub enum Error {
     },
     /// The proxy cannot connect to the server: unknown name, or no connection from there.
     #[error("the proxy {proxy} cannot reach {server}: {answer}")]
-    #[serde(rename = "proxy_cannot_reach")]
-    CannotReach {
+    #[serde(rename = "proxy_bad_gateway")]
+    BadGateway {
         /// Host and port of the proxy.
         proxy: String,
         /// Where the proxy is configured.
@@ -76,15 +76,15 @@ pub enum Error {
         answer: String,
     },
     /// What answers there is not a proxy.
-    #[error("{proxy} is no proxy: {seen}")]
-    #[serde(rename = "not_a_proxy")]
-    NotAProxy {
+    #[error("{proxy} is no proxy: {actual}")]
+    #[serde(rename = "proxy_invalid_answer")]
+    InvalidAnswer {
         /// Host and port of the proxy.
         proxy: String,
         /// Where the proxy is configured.
         from: &'static str,
         /// The unexpected answer.
-        seen: String,
+        actual: String,
     },
 }
 
@@ -192,8 +192,8 @@ impl Proxy {
     }
 
     fn rejects_login(&self) -> Error {
-        let given = self.login.is_some();
-        Error::Login { proxy: self.address(), from: self.from, given }
+        let credentials_given = self.login.is_some();
+        Error::Unauthorized { proxy: self.address(), from: self.from, credentials_given }
     }
 
     fn refused(&self, server: String, answer: String) -> Error {
@@ -201,11 +201,11 @@ impl Proxy {
     }
 
     fn cannot_reach(&self, server: String, answer: String) -> Error {
-        Error::CannotReach { proxy: self.address(), from: self.from, server, answer }
+        Error::BadGateway { proxy: self.address(), from: self.from, server, answer }
     }
 
-    fn not_a_proxy(&self, seen: String) -> Error {
-        Error::NotAProxy { proxy: self.address(), from: self.from, seen }
+    fn invalid_answer(&self, actual: String) -> Error {
+        Error::InvalidAnswer { proxy: self.address(), from: self.from, actual }
     }
 }
 

@@ -49,12 +49,12 @@ impl AttachRequest {
     /// The target, and the target as the user typed it.
     ///
     /// # Errors
-    /// [`target::Error::BadTarget`]
+    /// [`target::Error::InvalidTarget`]
     pub fn parse_target(&self) -> Result<(Target, String), target::Error> {
         match (&self.labels, &self.target) {
             (Some(labels), _) => Ok((Target::Labels(labels.clone()), labels.clone())),
             (None, Some(target)) => Ok((Target::parse(target)?, target.clone())),
-            (None, None) => Err(target::Error::BadTarget { target: String::new() }),
+            (None, None) => Err(target::Error::InvalidTarget { target: String::new() }),
         }
     }
 }

@@ -52,7 +52,9 @@ pub async fn at_port(connection: &PortForward, port: u16) -> Result<Node, Error>
     let challenge = probe(connection, &entry).await.map_err(|error| {
         match (connection.close_reason(), error) {
             (Some(reason), _) => Error::PortForwardClosed { reason },
-            (None, Error::PortRefused { port, message, .. }) => Error::NothingAt { port, message },
+            (None, Error::PortRefused { port, message, .. }) => {
+                Error::NoNodeOnPort { port, message }
+            }
             (None, error) => error,
         }
     })?;
@@ -95,7 +97,7 @@ pub async fn at_known_port(
         }
     }
     Err(match error {
-        Error::NoEpmd { message, .. } => Error::NoEpmd { message, tried: ports },
+        Error::NoEpmd { message, .. } => Error::NoEpmd { message, ports },
         error => error,
     })
 }
@@ -112,16 +114,16 @@ async fn find(
     let arrived = epmd.take_arrived();
     if requested.is_none() {
         arrived?;
-        let mut known = vec![entry.name.clone()];
+        let mut available = vec![entry.name.clone()];
         // Nodes that do not answer do not count. Those that there was no time for do.
         let deadline = Instant::now() + 2 * TIMEOUT;
         for other in epmd.rest() {
             if !matches!(timeout_at(deadline, probe(connection, other)).await, Ok(Err(_))) {
-                known.push(other.name.clone());
+                available.push(other.name.clone());
             }
         }
-        if known.len() > 1 {
-            return Err(Error::SeveralNodes { known });
+        if available.len() > 1 {
+            return Err(Error::SeveralNodes { available });
         }
     }
     Ok(Node { name, port: entry.port, probed, names: epmd.nodes_and(&entry) })

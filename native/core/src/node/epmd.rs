@@ -77,15 +77,15 @@ impl Names {
 
 /// `name app at port 5555`
 fn parse_line(line: &[u8]) -> Result<Entry, String> {
-    let junk = || format!("the line {:?}", String::from_utf8_lossy(&line[..line.len().min(80)]));
-    let text = std::str::from_utf8(line).map_err(|_| junk())?;
+    let invalid = || format!("the line {:?}", String::from_utf8_lossy(&line[..line.len().min(80)]));
+    let text = std::str::from_utf8(line).map_err(|_| invalid())?;
     let (name, port) = text
         .strip_prefix("name ")
         .and_then(|rest| rest.rsplit_once(" at port "))
-        .ok_or_else(junk)?;
-    let port: u16 = port.trim_end().parse().map_err(|_| junk())?;
+        .ok_or_else(invalid)?;
+    let port: u16 = port.trim_end().parse().map_err(|_| invalid())?;
     if name.is_empty() || port == 0 {
-        return Err(junk());
+        return Err(invalid());
     }
     Ok(Entry { name: name.into(), port })
 }

@@ -59,8 +59,8 @@ impl EpmdQuery {
     /// Reads more of the answer; `false` at its end.
     async fn read(&mut self) -> Result<bool, Error> {
         match timeout_at(self.deadline, self.stream.read()).await.ok() {
-            None => Err(Error::EpmdSilent),
-            Some(Err(Refused(message))) => Err(Error::NoEpmd { message, tried: vec![] }),
+            None => Err(Error::EpmdTimedOut),
+            Some(Err(Refused(message))) => Err(Error::NoEpmd { message, ports: vec![] }),
             Some(Ok(None)) => Ok(false),
             Some(Ok(Some(bytes))) => {
                 self.names.feed(&bytes);
@@ -73,8 +73,8 @@ impl EpmdQuery {
     fn no_match(&self, requested: Option<&str>) -> Error {
         match requested {
             Some(requested) if !self.entries.is_empty() => {
-                let known = self.entries.iter().map(|entry| entry.name.clone()).collect();
-                Error::UnknownNode { wanted: requested.into(), known }
+                let available = self.entries.iter().map(|entry| entry.name.clone()).collect();
+                Error::UnknownNode { name: requested.into(), available }
             }
             _ => Error::NoNodes,
         }
@@ -100,9 +100,13 @@ impl EpmdQuery {
     }
 
     fn parse(&mut self) -> Result<(), Error> {
-        while let Some(entry) = self.names.next_entry().map_err(|seen| Error::EpmdJunk { seen })? {
+        while let Some(entry) =
+            self.names.next_entry().map_err(|actual| Error::EpmdInvalidAnswer { actual })?
+        {
             if self.entries.len() == MAX_NAMES {
-                return Err(Error::EpmdJunk { seen: format!("more than {MAX_NAMES} names") });
+                return Err(Error::EpmdInvalidAnswer {
+                    actual: format!("more than {MAX_NAMES} names"),
+                });
             }
             tracing::debug!(name: "epmd", node = entry.name, port = entry.port);
             self.entries.push(entry);

@@ -11,11 +11,11 @@ pub enum Error {
         /// The message of the container runtime.
         message: String,
         /// The ports that were tried, from the spec.
-        tried: Vec<u16>,
+        ports: Vec<u16>,
     },
     /// The requested port refuses connections.
     #[error("port {port} takes no connection: {message}")]
-    NothingAt {
+    NoNodeOnPort {
         /// The port.
         port: u16,
         /// The message of the container runtime.
@@ -23,29 +23,29 @@ pub enum Error {
     },
     /// epmd's port accepts the connection, and sends no answer, or not all of it.
     #[error("epmd does not answer")]
-    EpmdSilent,
+    EpmdTimedOut,
     /// The program on epmd's port is not epmd.
-    #[error("epmd's port answers with {seen}")]
-    EpmdJunk {
+    #[error("epmd's port answers with {actual}")]
+    EpmdInvalidAnswer {
         /// The unexpected answer.
-        seen: String,
+        actual: String,
     },
     /// epmd knows no node.
     #[error("epmd knows no node")]
     NoNodes,
     /// epmd knows nodes, and not the requested one.
-    #[error("epmd does not know {wanted}")]
+    #[error("epmd does not know {name}")]
     UnknownNode {
         /// The requested name.
-        wanted: String,
+        name: String,
         /// The names in epmd.
-        known: Vec<String>,
+        available: Vec<String>,
     },
     /// epmd knows several nodes, and none was requested.
-    #[error("epmd knows several nodes: {known:?}")]
+    #[error("epmd knows several nodes: {available:?}")]
     SeveralNodes {
         /// The names in epmd.
-        known: Vec<String>,
+        available: Vec<String>,
     },
     /// epmd knows the node's port, which refuses connections on the pod's loopback.
     #[error("port {port} of {node} takes no connection: {message}")]
@@ -59,7 +59,7 @@ pub enum Error {
     },
     /// The node accepts the connection, and sends no answer, or not all of it.
     #[error("{node} does not answer the handshake")]
-    HandshakeSilent {
+    HandshakeTimedOut {
         /// The node's name in epmd.
         node: String,
     },
@@ -70,12 +70,12 @@ pub enum Error {
         node: String,
     },
     /// The program on the port is not an Erlang node.
-    #[error("expected {expected}, got {seen:?}")]
-    Junk {
+    #[error("expected {expected}, got {actual:?}")]
+    InvalidHandshake {
         /// The expected message of the handshake.
         expected: &'static str,
         /// The unexpected answer.
-        seen: String,
+        actual: String,
     },
     /// The port accepts only TLS.
     #[error("port {port} of {node} speaks TLS")]
@@ -93,16 +93,15 @@ pub enum Error {
     },
     /// The node is older than OTP 23.
     #[error("the node is older than OTP 23")]
-    TooOld,
+    UnsupportedOtp,
     /// The name reported in the handshake is not a valid node name.
     #[error("the node calls itself {name:?}")]
-    BadName {
+    InvalidName {
         /// The name.
         name: String,
     },
     /// The port-forward connection was closed meanwhile.
     #[error("the port-forward connection was closed: {reason}")]
-    #[serde(rename = "link_closed")]
     PortForwardClosed {
         /// The close reason.
         reason: String,
@@ -115,20 +114,20 @@ impl Error {
     pub fn is_starting(&self) -> bool {
         match self {
             Self::NoEpmd { .. }
-            | Self::NothingAt { .. }
-            | Self::EpmdSilent
+            | Self::NoNodeOnPort { .. }
+            | Self::EpmdTimedOut
             | Self::NoNodes
             | Self::UnknownNode { .. }
             | Self::PortRefused { .. }
-            | Self::HandshakeSilent { .. }
+            | Self::HandshakeTimedOut { .. }
             | Self::HandshakeClosed { .. } => true,
-            Self::EpmdJunk { .. }
+            Self::EpmdInvalidAnswer { .. }
             | Self::SeveralNodes { .. }
-            | Self::Junk { .. }
+            | Self::InvalidHandshake { .. }
             | Self::TlsOnly { .. }
             | Self::Rejected { .. }
-            | Self::TooOld
-            | Self::BadName { .. }
+            | Self::UnsupportedOtp
+            | Self::InvalidName { .. }
             | Self::PortForwardClosed { .. } => false,
         }
     }

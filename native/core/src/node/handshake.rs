@@ -105,12 +105,12 @@ impl Reader {
     /// The challenge; `None` where more bytes are needed.
     ///
     /// # Errors
-    /// [`Error::Junk`] for what no node sends, [`Error::Rejected`] for a rejection,
-    /// [`Error::TooOld`] for a node older than OTP 23.
+    /// [`Error::InvalidHandshake`] for what no node sends, [`Error::Rejected`] for a rejection,
+    /// [`Error::UnsupportedOtp`] for a node older than OTP 23.
     pub fn challenge(&mut self) -> Result<Option<Challenge>, Error> {
         // Without the tag of a status this is not a node. Its length may be wrong, so there is no waiting.
         if !self.accepted && self.input.get(2).is_some_and(|byte| *byte != b's') {
-            return Err(junk("a status", &self.input));
+            return Err(invalid_handshake("a status", &self.input));
         }
         while let Some(message) = self.message() {
             if self.accepted {
@@ -140,34 +140,34 @@ fn check_status(message: &[u8]) -> Result<(), Error> {
         Some((b's', status)) => {
             Err(Error::Rejected { status: String::from_utf8_lossy(status).into_owned() })
         }
-        _ => Err(junk("a status", message)),
+        _ => Err(invalid_handshake("a status", message)),
     }
 }
 
 fn parse_challenge(mut message: BytesMut) -> Result<Challenge, Error> {
-    let seen = message.clone();
+    let actual = message.clone();
     match message.first() {
         Some(b'N') if message.len() >= 19 => {}
-        Some(b'n') => return Err(Error::TooOld),
-        _ => return Err(junk("a challenge", &seen)),
+        Some(b'n') => return Err(Error::UnsupportedOtp),
+        _ => return Err(invalid_handshake("a challenge", &actual)),
     }
     message.advance(1);
     let flags = message.get_u64();
     message.advance(4); // the challenge itself, which needs the cookie
     let creation = message.get_u32();
     let length = usize::from(message.get_u16());
-    let name = message.get(..length).ok_or_else(|| junk("a challenge", &seen))?;
-    let bad_name = || Error::BadName { name: String::from_utf8_lossy(name).into_owned() };
-    let name = node_name::parse(name).ok_or_else(bad_name)?;
+    let name = message.get(..length).ok_or_else(|| invalid_handshake("a challenge", &actual))?;
+    let invalid_name = || Error::InvalidName { name: String::from_utf8_lossy(name).into_owned() };
+    let name = node_name::parse(name).ok_or_else(invalid_name)?;
     if flags & HANDSHAKE_23 == 0 {
-        return Err(Error::TooOld);
+        return Err(Error::UnsupportedOtp);
     }
     Ok(Challenge { name, flags, creation })
 }
 
-fn junk(expected: &'static str, seen: &[u8]) -> Error {
-    let seen = String::from_utf8_lossy(&seen[..seen.len().min(60)]).into_owned();
-    Error::Junk { expected, seen }
+fn invalid_handshake(expected: &'static str, actual: &[u8]) -> Error {
+    let actual = String::from_utf8_lossy(&actual[..actual.len().min(60)]).into_owned();
+    Error::InvalidHandshake { expected, actual }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) async fn probe(connection: &PortForward, entry: &Entry) -> Result<Challenge, Error> {
     match handshake(connection, entry, handshake::send_name()).await {
         Err(Error::HandshakeClosed { .. }) if is_older_than_otp_23(connection, entry).await => {
-            Err(Error::TooOld)
+            Err(Error::UnsupportedOtp)
         }
         result => result,
     }
@@ -46,7 +46,7 @@ pub async fn rejection(
 /// Whether the node answers the handshake of OTP 22, which closes today's without an answer.
 async fn is_older_than_otp_23(connection: &PortForward, entry: &Entry) -> bool {
     match handshake(connection, entry, handshake::send_name_of_otp_22()).await {
-        Ok(_) | Err(Error::TooOld | Error::Rejected { .. }) => true,
+        Ok(_) | Err(Error::UnsupportedOtp | Error::Rejected { .. }) => true,
         Err(_) => false,
     }
 }
@@ -66,7 +66,7 @@ async fn handshake(
     let mut reader = handshake::Reader::default();
     loop {
         match timeout_at(deadline, stream.read()).await.ok() {
-            None => return Err(Error::HandshakeSilent { node: node() }),
+            None => return Err(Error::HandshakeTimedOut { node: node() }),
             Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
             Some(Err(Refused(message))) => {
                 return Err(Error::PortRefused { node: node(), port: entry.port, message });

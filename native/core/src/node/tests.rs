@@ -69,7 +69,7 @@ async fn an_answer_byte_by_byte_has_one_time_limit() {
         }
     };
     tokio::select! {
-        node = discover(&connection, None, || None) => assert!(matches!(node, Err(Error::EpmdSilent))),
+        node = discover(&connection, None, || None) => assert!(matches!(node, Err(Error::EpmdTimedOut))),
         () = drip => {}
     }
     assert!(start.elapsed() < Duration::from_secs(6));
@@ -88,7 +88,7 @@ async fn a_handshake_byte_by_byte_has_one_time_limit() {
         }
     };
     tokio::select! {
-        node = at_port(&connection, 5555) => assert!(matches!(node, Err(Error::HandshakeSilent { .. }))),
+        node = at_port(&connection, 5555) => assert!(matches!(node, Err(Error::HandshakeTimedOut { .. }))),
         () = drip => {}
     }
     assert!(start.elapsed() < Duration::from_secs(6));
@@ -106,5 +106,7 @@ async fn an_epmd_with_too_many_names_is_not_one() {
         peer.send(3, false, &answer).await;
     };
     let (node, ()) = tokio::join!(discover(&connection, Some("none"), || None), pod);
-    assert!(matches!(node, Err(Error::EpmdJunk { seen }) if seen == "more than 64 names"));
+    assert!(
+        matches!(node, Err(Error::EpmdInvalidAnswer { actual }) if actual == "more than 64 names")
+    );
 }

@@ -17,7 +17,7 @@ use crate::access::cluster::{self, Action, Cluster};
 pub enum Error {
     /// An invalid target.
     #[error("{target:?} is no target")]
-    BadTarget {
+    InvalidTarget {
         /// The given target.
         target: String,
     },
@@ -91,9 +91,9 @@ impl Target {
     /// Parses what a user has typed.
     ///
     /// # Errors
-    /// [`Error::BadTarget`]
+    /// [`Error::InvalidTarget`]
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let invalid = || Error::BadTarget { target: text.into() };
+        let invalid = || Error::InvalidTarget { target: text.into() };
         let (kind, name) = text.split_once('/').unwrap_or(("pod", text));
         if !is_object_name(name) {
             return Err(invalid());
@@ -361,7 +361,7 @@ mod tests {
         for text in
             ["", "/", "sts/", "job/x", "a/b/c", "App", "a b", "../x", "-a", "a?x", "pod/a%2f"]
         {
-            assert!(matches!(Target::parse(text), Err(Error::BadTarget { .. })), "{text}");
+            assert!(matches!(Target::parse(text), Err(Error::InvalidTarget { .. })), "{text}");
         }
     }
 

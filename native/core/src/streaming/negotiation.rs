@@ -172,7 +172,7 @@ fn error(
             Error::Forbidden { verb, resource, namespace, message: message.into() }
         }
         [(_create, message), _get] => {
-            Error::ForbiddenBothWays { resource, namespace, message: message.into() }
+            Error::ForbiddenGetAndCreate { resource, namespace, message: message.into() }
         }
         _ => {
             let answer = |(kind, refused): &(UpgradeKind, UpgradeRefused)| {

@@ -33,7 +33,7 @@ fn starts() -> Vec<Case> {
             let run_as = RunAs::user().within(SESSION);
             let fields =
                 assert_refused(environment, &run_as, &helper::bare(environment), "no_capability");
-            assert_eq!(fields["why"], "file_capabilities");
+            assert_eq!(fields["cause"], "file_capabilities");
         }),
         Case::new("start: not in the bounding set", |environment| {
             let run_as = RunAs::root().and("bounding=39").and("user=4300").within(SESSION);
@@ -41,7 +41,7 @@ fn starts() -> Vec<Case> {
             // The helper has only permitted ones (`=p`).
             let fields =
                 assert_refused(environment, &run_as, &helper::path(environment), "no_capability");
-            assert_eq!(fields["why"], "bounding_set");
+            assert_eq!(fields["cause"], "bounding_set");
         }),
         Case::new("start: in a user namespace", in_user_namespace),
         Case::new("start: no_new_privs", |environment| {
@@ -78,7 +78,7 @@ fn starts() -> Vec<Case> {
             Ok(())
         }),
         Case::maybe("start: BTF with uid and gid swapped redirects nothing", |environment| {
-            changed_btf(environment, "not_led", |btf| {
+            changed_btf(environment, "self_test_failed", |btf| {
                 rename(btf, &[("uid", "gid"), ("gid", "uid")]);
             })
         }),
@@ -123,7 +123,7 @@ fn in_user_namespace(environment: &Environment) {
         command.args(["as", inside, "--"]).arg(helper::path(environment));
         command.env("SUDO_UID", "4300").env("SUDO_GID", "4300");
         let (word, fields) = helper::refusal(environment, &mut command);
-        assert_eq!((word.as_str(), &fields["why"]), ("no_capability", &"user_namespace".into()));
+        assert_eq!((word.as_str(), &fields["cause"]), ("no_capability", &"user_namespace".into()));
     }
 }
 
@@ -233,12 +233,12 @@ fn put_on(
 
 /// The kernel would allow attaching, which would disable that program in the slice.
 fn hides(name: &str, cgroup: &'static str, hook: Hook) -> Case {
-    Case::maybe(&format!("programs: would_hide: {name}"), move |environment| {
+    Case::maybe(&format!("programs: override_program: {name}"), move |environment| {
         let there = environment.cgroup(cgroup);
         let Ok(_attached) = bpf::attach(&there, bpf::pass(hook), hook, OVERRIDE) else {
             return skip("another program is attached to the cgroup");
         };
-        let fields = assert_user_is_refused(environment, "would_hide");
+        let fields = assert_user_is_refused(environment, "override_program");
         let named = fields["cgroup"].as_str().expect("a path").trim_end_matches('/');
         assert_eq!(named, there.to_str().expect("text").trim_end_matches('/'));
         assert_eq!(attached(environment), 0);

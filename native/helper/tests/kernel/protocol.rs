@@ -71,7 +71,7 @@ const REFUSED: [(&str, u16, &str); 6] = [
     ("127.0.0.1:5555", VIA, "bad_destination"),
     ("[fe80::1]:5555", VIA, "bad_destination"),
     ("10.9.0.2:22", VIA, "low_port"),
-    (POD6, VIA, "twice"),
+    (POD6, VIA, "duplicate_redirect"),
     ("10.9.0.2:5555", 1, "low_port"),
 ];
 

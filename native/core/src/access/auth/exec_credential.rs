@@ -54,9 +54,9 @@ pub(super) fn parse(output: &[u8], version: &str) -> Result<Credentials, Invalid
         return Err(malformed("its kind is not ExecCredential"));
     }
     match answer["apiVersion"].as_str() {
-        Some(seen) if seen == version => {}
+        Some(actual) if actual == version => {}
         // It is part of the message, so it must look like a version.
-        Some(seen) if seen.len() <= 64 => return Err(InvalidAnswer::Version(seen.into())),
+        Some(actual) if actual.len() <= 64 => return Err(InvalidAnswer::Version(actual.into())),
         _ => return Err(malformed("it has no apiVersion")),
     }
     let status = &answer["status"];
@@ -157,7 +157,7 @@ mod tests {
     fn another_version() {
         let text = json!({"kind": "ExecCredential", "apiVersion": "x/v2", "status": {}});
         let invalid = parse(text.to_string().as_bytes(), V1).err().unwrap();
-        assert!(matches!(invalid, InvalidAnswer::Version(seen) if seen == "x/v2"));
+        assert!(matches!(invalid, InvalidAnswer::Version(actual) if actual == "x/v2"));
     }
 
     #[test]

@@ -70,7 +70,7 @@ impl PluginRun {
     }
 
     pub fn too_slow(&self, waited: Duration) -> Error {
-        Error::PluginTooSlow {
+        Error::PluginTimedOut {
             program: self.program().into(),
             context: self.context.clone(),
             waited,
@@ -103,15 +103,17 @@ impl PluginRun {
             .map_err(|_| self.too_slow(start.elapsed()))?
             .map_err(|problem| self.not_started(&problem))?;
         if let Some(status) = finished.failure {
-            let words = finished.stderr;
-            return Err(Error::PluginFailed { program, context, status, words });
+            let output = finished.stderr;
+            return Err(Error::PluginFailed { program, context, status, output });
         }
         let version = self.exec.api_version.as_deref().unwrap_or_default();
         exec_credential::parse(&finished.stdout, version).map_err(|invalid| match invalid {
-            InvalidAnswer::Malformed(problem) => Error::PluginRubbish { program, context, problem },
-            InvalidAnswer::Empty => Error::PluginEmpty { program, context },
-            InvalidAnswer::Version(seen) => {
-                Error::PluginVersion { program, context, expected: version.into(), seen }
+            InvalidAnswer::Malformed(problem) => {
+                Error::PluginInvalidOutput { program, context, problem }
+            }
+            InvalidAnswer::Empty => Error::PluginNoCredentials { program, context },
+            InvalidAnswer::Version(actual) => {
+                Error::PluginVersion { program, context, expected: version.into(), actual }
             }
         })
     }

@@ -83,7 +83,7 @@ pub enum Error {
     },
     /// The user has neither of the verbs that the two kinds of upgrade need (403).
     #[error("forbidden to create and to get {resource}: {message}")]
-    ForbiddenBothWays {
+    ForbiddenGetAndCreate {
         /// The resource, as a Role names it.
         resource: &'static str,
         /// The namespace of the request.
@@ -113,7 +113,7 @@ pub enum Error {
     },
     /// No answer in time, through a proxy.
     #[error("no answer from {server} through {proxy} in {timeout:?}")]
-    TimedOutByProxy {
+    ProxyTimedOut {
         /// The server's URL.
         server: String,
         /// Host and port of the proxy.
@@ -146,7 +146,7 @@ pub enum Error {
     },
     /// The connection was closed before an answer.
     #[error("{server} hung up: {problem}")]
-    HungUp {
+    ConnectionClosed {
         /// The server's URL.
         server: String,
         /// The unexpected answer.

@@ -59,10 +59,10 @@ impl Cluster {
             Cause::Login(error) => Error::Login(error.clone()),
             Cause::Proxy(error) => Error::Proxy(error.clone()),
             Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => self.timed_out(),
-            Cause::Io(error) if hung_up(error.kind()) => {
-                Error::HungUp { server, problem: error.to_string() }
+            Cause::Io(error) if connection_closed(error.kind()) => {
+                Error::ConnectionClosed { server, problem: error.to_string() }
             }
-            Cause::Http(error) => Error::HungUp { server, problem: error.to_string() },
+            Cause::Http(error) => Error::ConnectionClosed { server, problem: error.to_string() },
             Cause::Io(error) => Error::Unreachable { server, problem: error.to_string() },
             Cause::Other(error) => Error::Unreachable { server, problem: error.to_string() },
         }
@@ -70,7 +70,7 @@ impl Cluster {
 }
 
 /// Whether an established connection ended.
-fn hung_up(kind: io::ErrorKind) -> bool {
+fn connection_closed(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
     matches!(kind, BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }

@@ -96,7 +96,7 @@ async fn another_request_is_sent_once() {
         tokio::join!(send(&cluster, Request::get("/")), close_after_one_answer(&listener, 1));
     assert_eq!(one.unwrap(), 200);
     let answer = send(&cluster, Request::post("/x")).await;
-    assert!(matches!(answer, Err(Error::HungUp { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(Error::ConnectionClosed { .. })), "{answer:?}");
 }
 
 #[tokio::test]
@@ -106,5 +106,5 @@ async fn a_server_that_closes_new_connections_is_the_failure() {
         let (mut stream, _) = listener.accept().await.unwrap();
         read_request(&mut stream).await;
     });
-    assert!(matches!(answer, Err(Error::HungUp { .. })), "{answer:?}");
+    assert!(matches!(answer, Err(Error::ConnectionClosed { .. })), "{answer:?}");
 }

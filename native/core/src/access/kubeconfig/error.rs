@@ -9,11 +9,11 @@ use thiserror::Error;
 #[serde(rename_all = "snake_case")]
 pub enum Error {
     /// None of these files exists.
-    #[error("no kubeconfig at {tried:?}")]
+    #[error("no kubeconfig at {paths:?}")]
     NotFound {
         /// The files that were tried, in order.
         #[serde(serialize_with = "lossy_list")]
-        tried: Vec<PathBuf>,
+        paths: Vec<PathBuf>,
     },
     /// The file exists and cannot be read.
     #[error("cannot read {path}: {problem}")]
@@ -37,7 +37,7 @@ pub enum Error {
     #[error("no context given and no current-context set")]
     NoContext {
         /// The contexts in the files.
-        known: Vec<String>,
+        available: Vec<String>,
     },
     /// No file has the context.
     #[error("no context {context}")]
@@ -45,7 +45,7 @@ pub enum Error {
         /// The requested context.
         context: String,
         /// The contexts in the files.
-        known: Vec<String>,
+        available: Vec<String>,
     },
     /// The context names a cluster that no file has.
     #[error("context {context} names cluster {cluster}, which is not there")]
@@ -65,7 +65,7 @@ pub enum Error {
     },
     /// The cluster entry has no usable server, certificate authority or proxy.
     #[error("cluster of context {context}: {problem}")]
-    BadCluster {
+    InvalidCluster {
         /// The context.
         context: String,
         /// The cause.
@@ -73,7 +73,7 @@ pub enum Error {
     },
     /// The user entry has no usable certificate, key or token.
     #[error("user of context {context}: {problem}")]
-    BadUser {
+    InvalidUser {
         /// The context.
         context: String,
         /// The cause.
@@ -81,13 +81,13 @@ pub enum Error {
     },
     /// An invalid namespace name.
     #[error("{namespace} is no namespace name")]
-    BadNamespace {
+    InvalidNamespace {
         /// The given name.
         namespace: String,
     },
     /// The user entry has an auth provider that Kubernetes has removed.
     #[error("user of context {context} logs in by the auth provider {provider}")]
-    OldAuthProvider {
+    UnsupportedAuthProvider {
         /// The context.
         context: String,
         /// The provider's name.
@@ -97,7 +97,7 @@ pub enum Error {
     },
     /// An invalid proxy URL. It is left out on purpose: it may hold a password.
     #[error("the proxy of {from} cannot be used: {problem}")]
-    BadProxy {
+    InvalidProxy {
         /// The context.
         context: String,
         /// Where the proxy is configured.
@@ -106,11 +106,11 @@ pub enum Error {
         problem: String,
     },
     /// Inside of a pod: its service account cannot be used.
-    #[error("no service account in {folder}: {problem}")]
-    BadServiceAccount {
-        /// The folder of the service account.
+    #[error("no service account in {directory}: {problem}")]
+    InvalidServiceAccount {
+        /// The directory of the service account.
         #[serde(serialize_with = "lossy")]
-        folder: PathBuf,
+        directory: PathBuf,
         /// The cause.
         problem: String,
     },
@@ -124,9 +124,9 @@ pub(crate) fn explain(error: &KubeconfigError, context: &str) -> Error {
             Error::UnknownCluster { context, cluster: cluster.clone() }
         }
         KubeconfigError::LoadClientCertificate(_) | KubeconfigError::LoadClientKey(_) => {
-            Error::BadUser { context, problem: error.to_string() }
+            Error::InvalidUser { context, problem: error.to_string() }
         }
-        _ => Error::BadCluster { context, problem: error.to_string() },
+        _ => Error::InvalidCluster { context, problem: error.to_string() },
     }
 }
 

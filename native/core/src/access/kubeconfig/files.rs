@@ -27,7 +27,7 @@ pub(super) async fn load(source: &Source) -> Result<Kubeconfig, Error> {
             })?,
         });
     }
-    merged.ok_or(Error::NotFound { tried: paths })
+    merged.ok_or(Error::NotFound { paths })
 }
 
 pub(super) fn candidates(source: &Source) -> Vec<PathBuf> {
@@ -93,7 +93,7 @@ async fn parse_file(path: &Path) -> io::Result<Result<Kubeconfig, KubeconfigErro
 /// Reads the certificates and the key that a context names as files. Nothing else has to read them later.
 ///
 /// # Errors
-/// [`Error::BadCluster`] or [`Error::BadUser`] with the file and the cause.
+/// [`Error::InvalidCluster`] or [`Error::InvalidUser`] with the file and the cause.
 pub(super) async fn inline_certificates(
     kubeconfig: &mut Kubeconfig,
     context: &str,
@@ -106,11 +106,11 @@ pub(super) async fn inline_certificates(
             && let Some(path) = &cluster.certificate_authority
         {
             let contents = base64_of("certificate-authority", path).await;
-            let bad = |problem| Error::BadCluster { context: context.into(), problem };
+            let bad = |problem| Error::InvalidCluster { context: context.into(), problem };
             cluster.certificate_authority_data = Some(contents.map_err(bad)?);
         }
     }
-    let bad = |problem| Error::BadUser { context: context.into(), problem };
+    let bad = |problem| Error::InvalidUser { context: context.into(), problem };
     let users =
         kubeconfig.auth_infos.iter_mut().filter(|known| named.user.as_ref() == Some(&known.name));
     for user in users.filter_map(|known| known.auth_info.as_mut()) {

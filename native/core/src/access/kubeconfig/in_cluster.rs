@@ -16,10 +16,10 @@ pub(crate) const CONTEXT: &str = "in-cluster";
 /// The pod's service account; `None` outside of a pod.
 pub(super) async fn find(source: &Source) -> Option<Result<Found, Error>> {
     let server = server(&source.environment)?;
-    let folder = source.service_account.as_ref()?;
-    let token = folder.join("token");
+    let directory = source.service_account.as_ref()?;
+    let token = directory.join("token");
     let exists = files::blocking(move || Ok(token.exists())).await.unwrap_or(false);
-    if exists { Some(service_account(server, folder).await) } else { None }
+    if exists { Some(service_account(server, directory).await) } else { None }
 }
 
 /// As `client-go`, by the variables that every container has.
@@ -33,12 +33,12 @@ fn server(environment: &Environment) -> Option<Uri> {
     format!("https://{host}:{port}").parse().ok()
 }
 
-async fn service_account(server: Uri, folder: &Path) -> Result<Found, Error> {
-    let bad = |problem: String| Error::BadServiceAccount {
-        folder: folder.into(),
+async fn service_account(server: Uri, directory: &Path) -> Result<Found, Error> {
+    let bad = |problem: String| Error::InvalidServiceAccount {
+        directory: directory.into(),
         problem: format!("ca.crt: {problem}"),
     };
-    let (authority, token) = (folder.join("ca.crt"), folder.join("token"));
+    let (authority, token) = (directory.join("ca.crt"), directory.join("token"));
     let pem = files::read(&authority).await.map_err(|error| bad(error.to_string()))?;
     let certificates = CertificateDer::pem_slice_iter(&pem)
         .map(|certificate| certificate.map(|der| der.to_vec()))
@@ -50,7 +50,7 @@ async fn service_account(server: Uri, folder: &Path) -> Result<Found, Error> {
     config.root_cert_file = Some(authority);
     let token_file = token.to_str().map(str::to_owned);
     config.auth_info = AuthInfo { token_file, ..AuthInfo::default() };
-    if let Ok(namespace) = files::read_to_string(&folder.join("namespace")).await {
+    if let Ok(namespace) = files::read_to_string(&directory.join("namespace")).await {
         namespace.trim().clone_into(&mut config.default_namespace);
     }
     Ok(Found { context: CONTEXT.into(), config, proxy: None })

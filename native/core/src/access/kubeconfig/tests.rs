@@ -83,7 +83,7 @@ fn falls_back_to_the_home_directory() {
     let source = Source { home: Some(home.path().into()), ..Source::default() };
     let expected = vec![home.path().join(".kube/config")];
     let result = resolved(&source, None);
-    assert!(matches!(result, Err(Error::NotFound { tried }) if tried == expected));
+    assert!(matches!(result, Err(Error::NotFound { paths }) if paths == expected));
     fs::create_dir(home.path().join(".kube")).unwrap();
     fs::write(home.path().join(".kube/config"), MINE).unwrap();
     assert_eq!(resolved(&source, None).unwrap().context, "mine");
@@ -119,7 +119,7 @@ fn an_empty_file_has_no_context() {
     let files = Files::new(&[("a", ""), ("b", "current-context: ''")]);
     for name in ["a", "b"] {
         let result = resolved(&files.file(name), None);
-        assert!(matches!(result, Err(Error::NoContext { known }) if known.is_empty()));
+        assert!(matches!(result, Err(Error::NoContext { available }) if available.is_empty()));
     }
 }
 
@@ -127,7 +127,9 @@ fn an_empty_file_has_no_context() {
 fn unknown_names() {
     let files = Files::new(&[("a", MINE)]);
     let result = |context| resolved(&files.file("a"), Some(context));
-    assert!(matches!(result("mien"), Err(Error::UnknownContext { known, .. }) if known.len() == 3));
+    assert!(
+        matches!(result("mien"), Err(Error::UnknownContext { available, .. }) if available.len() == 3)
+    );
     assert!(matches!(result("no-cluster"), Err(Error::UnknownCluster { .. })));
     assert!(matches!(result("no-user"), Err(Error::UnknownUser { .. })));
 }
@@ -139,7 +141,7 @@ fn auth_providers_that_were_removed() {
     {
         let user = format!("auth-provider: {{name: {provider}}}");
         let files = Files::new(&[("a", &MINE.replace("token: my-secret-token", &user))]);
-        let Err(Error::OldAuthProvider { replacement: suggested, .. }) =
+        let Err(Error::UnsupportedAuthProvider { replacement: suggested, .. }) =
             resolved(&files.file("a"), None)
         else {
             panic!("{provider}")
@@ -155,7 +157,7 @@ fn exec_entries_that_are_invalid() {
     for (from, to) in [("io/v1}", "io/v1alpha1}"), ("command: aws", "command: ''")] {
         let files = Files::new(&[("b", &OTHER.replace(from, to))]);
         let error = resolved(&files.file("b"), Some("cloud")).unwrap_err();
-        assert!(matches!(error, Error::BadUser { .. }), "{error:?}");
+        assert!(matches!(error, Error::InvalidUser { .. }), "{error:?}");
     }
 }
 
@@ -185,7 +187,7 @@ fn proxies() {
     assert_eq!(proxy(&with(&[("HTTPS_PROXY", "other:2")])).unwrap().from(), "HTTPS_PROXY");
     assert!(proxy(&with(&[("HTTPS_PROXY", "other:2"), ("NO_PROXY", "10.0.0.0/8")])).is_none());
     let error = resolved(&with(&[("HTTPS_PROXY", "ftp://me:secret@other")]), None).unwrap_err();
-    assert!(matches!(error, Error::BadProxy { from: "HTTPS_PROXY", .. }));
+    assert!(matches!(error, Error::InvalidProxy { from: "HTTPS_PROXY", .. }));
     assert!(!format!("{error:?}").contains("secret"), "{error:?}");
 }
 
@@ -227,7 +229,7 @@ fn a_pods_service_account_where_there_is_no_kubeconfig() {
     let with_file = Source { file: Some(files.path("a")), ..source.clone() };
     assert_eq!(resolved(&with_file, None).unwrap().context, "mine");
     fs::remove_file(files.path("ca.crt")).unwrap();
-    assert!(matches!(resolved(&source, None), Err(Error::BadServiceAccount { .. })));
+    assert!(matches!(resolved(&source, None), Err(Error::InvalidServiceAccount { .. })));
     fs::remove_file(files.path("token")).unwrap();
     assert!(matches!(resolved(&source, None), Err(Error::NotFound { .. })));
 }
@@ -249,7 +251,7 @@ fn missing_credential_files() {
     let files = Files::new(&[("a", &missing)]);
     let error = resolved(&files.file("a"), None).unwrap_err();
     assert!(
-        matches!(&error, Error::BadUser { problem, .. } if problem.contains("client-cert")),
+        matches!(&error, Error::InvalidUser { problem, .. } if problem.contains("client-cert")),
         "{error:?}"
     );
 }

@@ -26,18 +26,18 @@ pub(super) fn check_exists(kubeconfig: &Kubeconfig, context: &str) -> Result<(),
 
 pub(super) fn check_login(user: &AuthInfo, context: &str) -> Result<(), Error> {
     let context = || context.to_owned();
-    if let Some(provider) = user.auth_provider.as_ref().filter(|given| given.name != "oidc") {
+    if let Some(provider) = user.auth_provider.as_ref().filter(|provider| provider.name != "oidc") {
         let replacement = match provider.name.as_str() {
             "gcp" => Some("gke-gcloud-auth-plugin"),
             "azure" => Some("kubelogin"),
             _ => None,
         };
         let provider = provider.name.clone();
-        return Err(Error::OldAuthProvider { context: context(), provider, replacement });
+        return Err(Error::UnsupportedAuthProvider { context: context(), provider, replacement });
     }
     match &user.exec {
         Some(exec) => {
-            check_exec(exec).map_err(|problem| Error::BadUser { context: context(), problem })
+            check_exec(exec).map_err(|problem| Error::InvalidUser { context: context(), problem })
         }
         None => Ok(()),
     }

@@ -133,12 +133,12 @@ where
 fn connection_error(proxy: &Proxy, error: &std::io::Error) -> Error {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => {
-            proxy.not_a_proxy("it closed the connection in the middle of SOCKS5".into())
+            proxy.invalid_answer("it closed the connection in the middle of SOCKS5".into())
         }
         _ => proxy.unreachable(error.to_string()),
     }
 }
 
 fn wrong_version(proxy: &Proxy, version: u8) -> Error {
-    proxy.not_a_proxy(format!("it answers SOCKS5 with a first byte of {version}"))
+    proxy.invalid_answer(format!("it answers SOCKS5 with a first byte of {version}"))
 }

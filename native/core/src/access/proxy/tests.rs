@@ -116,12 +116,15 @@ fn what_http_proxies_answer() {
     let answered = |answer| answered(answer, "http://proxy:1");
     assert_eq!(answered(b"HTTP/1.1 200 Connection established\r\nX: y\r\n\r\n"), Ok(()));
     let failure = |answer| answered(answer).unwrap_err();
-    assert!(matches!(failure(b"HTTP/1.0 407 Auth\r\n\r\n"), Error::Login { given: false, .. }));
+    assert!(matches!(
+        failure(b"HTTP/1.0 407 Auth\r\n\r\n"),
+        Error::Unauthorized { credentials_given: false, .. }
+    ));
     assert!(matches!(failure(b"HTTP/1.0 403 Filtered\r\n\r\n"),
         Error::Refused { answer, .. } if answer == "403 Filtered"));
-    assert!(matches!(failure(b"HTTP/1.0 502 Bad Gateway\r\n\r\n"), Error::CannotReach { .. }));
+    assert!(matches!(failure(b"HTTP/1.0 502 Bad Gateway\r\n\r\n"), Error::BadGateway { .. }));
     for answer in [&b"SSH-2.0-OpenSSH\r\n"[..], b"", b"HTTP/1.", b"HTTP/1.1 40", b"\x15\x03\x01"] {
-        assert!(matches!(failure(answer), Error::NotAProxy { .. }), "{answer:?}");
+        assert!(matches!(failure(answer), Error::InvalidAnswer { .. }), "{answer:?}");
     }
 }
 
@@ -131,14 +134,17 @@ fn what_socks_proxies_answer() {
     assert_eq!(plain(b"\x05\x00\x05\x00\x00\x01\x01\x02\x03\x04\x00\x01"), Ok(()));
     assert_eq!(plain(b"\x05\x00\x05\x00\x00\x03\x02ab\x00\x01"), Ok(()));
     let failure = |answer| plain(answer).unwrap_err();
-    assert!(matches!(failure(b"\x05\xff"), Error::Login { given: false, .. }));
+    assert!(matches!(failure(b"\x05\xff"), Error::Unauthorized { credentials_given: false, .. }));
     assert!(matches!(failure(b"\x05\x00\x05\x02\x00\x01"), Error::Refused { .. }));
-    assert!(matches!(failure(b"\x05\x00\x05\x04\x00\x01"), Error::CannotReach { .. }));
+    assert!(matches!(failure(b"\x05\x00\x05\x04\x00\x01"), Error::BadGateway { .. }));
     for answer in [&b"HTTP/1.1 400"[..], b"", b"\x05", b"\x05\x00\x05"] {
-        assert!(matches!(failure(answer), Error::NotAProxy { .. }), "{answer:?}");
+        assert!(matches!(failure(answer), Error::InvalidAnswer { .. }), "{answer:?}");
     }
     let mine = |answer| answered(answer, "socks5://me:secret@proxy:1");
     let through = b"\x05\x02\x01\x00\x05\x00\x00\x01\x01\x02\x03\x04\x00\x01";
     assert_eq!(mine(through), Ok(()));
-    assert!(matches!(mine(b"\x05\x02\x01\x01"), Err(Error::Login { given: true, .. })));
+    assert!(matches!(
+        mine(b"\x05\x02\x01\x01"),
+        Err(Error::Unauthorized { credentials_given: true, .. })
+    ));
 }

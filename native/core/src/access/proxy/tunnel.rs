@@ -39,7 +39,7 @@ fn check_answer(answer: &[u8], proxy: &Proxy, server: &str) -> Result<(), Error>
     // The line may be long, and no text.
     let line = String::from_utf8_lossy(&line[..line.len().min(MAX_LINE)]);
     let Some((code, answer)) = status(&line) else {
-        return Err(proxy.not_a_proxy(if line.is_empty() {
+        return Err(proxy.invalid_answer(if line.is_empty() {
             "it closed the connection without an answer".into()
         } else {
             format!("it answers with {line:?}")
@@ -49,7 +49,9 @@ fn check_answer(answer: &[u8], proxy: &Proxy, server: &str) -> Result<(), Error>
         200..300 => Ok(()),
         // Some proxies use one of them for a missing password and the other for a wrong one.
         401 | 407 => Err(proxy.rejects_login()),
-        400 | 404 | 405 | 501 => Err(proxy.not_a_proxy(format!("it answers {answer} to CONNECT"))),
+        400 | 404 | 405 | 501 => {
+            Err(proxy.invalid_answer(format!("it answers {answer} to CONNECT")))
+        }
         // The proxy's own failures. Any other answer is a refusal.
         500..600 => Err(proxy.cannot_reach(server.into(), answer)),
         _ => Err(proxy.refused(server.into(), answer)),

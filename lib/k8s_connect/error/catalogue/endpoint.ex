@@ -1,4 +1,4 @@
-defmodule K8sConnect.Error.Catalogue.Outlet do
+defmodule K8sConnect.Error.Catalogue.Endpoint do
   @moduledoc false
   # The local endpoint: the socket or port through which the VM reaches the port-forward connection.
 
