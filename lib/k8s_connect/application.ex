@@ -1,12 +1,12 @@
 defmodule K8sConnect.Application do
   @moduledoc false
-  # Idle processes. The native library is not among them: the first call loads it.
+  # Starts idle processes only. The first call of a native function loads the native library.
 
   use Application
 
   @impl true
   def start(_type, _arguments) do
-    # Sessions do not outlive the process that holds their routes, nor that one its helper.
+    # If the helper's process ends, the routes end with it, and with the routes the sessions.
     children = [
       K8sConnect.Distribution.Name,
       K8sConnect.Helper,

@@ -1,23 +1,23 @@
 defmodule K8sConnect.Distribution do
   @moduledoc false
-  # The local node. One that is alive is used as it is; otherwise one is started, hidden, not
-  # listening, and without epmd, so that nobody can connect to this machine because of us.
+  # The local node. If the VM is distributed already, it is used as it is. Otherwise distribution is started hidden,
+  # not listening and without epmd, so that no other machine can connect to this VM.
 
   alias K8sConnect.Distribution.{Cookies, Name}
 
   @own {__MODULE__, :own_node}
 
-  # What starting a node loads; OpenSSL alone takes longer than the rest of a connection.
+  # The modules that starting distribution loads. Loading OpenSSL alone takes longer than the rest of a connection.
   @modules [:crypto, :auth, :erl_epmd, :inet_tcp_dist, :inet_tcp, :local_tcp, :dist_util]
 
   @doc """
-  Loads what `ensure/1` needs, while there is something else to wait for.
+  Loads the modules of `ensure/1` in another process.
   """
   @spec preload() :: pid()
   def preload, do: spawn(fn -> Enum.each(@modules, &:code.ensure_loaded/1) end)
 
   @doc """
-  Makes sure that a local node is alive that can talk to `node`.
+  Starts distribution if it is not running, with a name of the same kind as that of `node`.
   """
   @spec ensure(node()) :: :ok | {:error, {atom(), map()}}
   def ensure(node) do
@@ -25,8 +25,7 @@ defmodule K8sConnect.Distribution do
   end
 
   @doc """
-  Whether the local node's name and that of `node` are both long or both short, as OTP's own
-  distribution wants it.
+  Whether the names of the local node and of `node` are both long or both short, as OTP's own distribution requires.
   """
   @spec same_kind?(node()) :: boolean()
   def same_kind?(node) do
@@ -35,11 +34,11 @@ defmodule K8sConnect.Distribution do
   end
 
   @doc """
-  Stops the node that `ensure/1` has started, unless it has other connections.
+  Stops distribution if `ensure/1` has started it, unless there are other connections.
   """
   @spec stop() :: :ok
   def stop do
-    # Not in the state of a process: the one that started it may have been killed.
+    # The name is in a persistent term, because the process that started distribution may have been killed.
     name = Node.self()
 
     if own?() and Node.list(:connected) == [] and :net_kernel.stop() == :ok,
@@ -52,13 +51,13 @@ defmodule K8sConnect.Distribution do
   """
   @spec disconnect(node()) :: :ok
   def disconnect(node) do
-    # With a net_kernel that is busy, the call takes as long as that is.
+    # The call blocks while net_kernel is busy.
     if node in Node.list(:connected) and Node.disconnect(node) == true,
       do: await(1_000, fn -> node not in Node.list(:connected) end),
       else: :ok
   end
 
-  # The VM changes both a moment after the call, and notifies nobody.
+  # The VM changes `Node.self()` and `Node.list()` shortly after the call, and sends no message.
   defp await(0, _fun), do: :ok
 
   defp await(tries, fun) do
@@ -71,32 +70,32 @@ defmodule K8sConnect.Distribution do
   end
 
   @doc """
-  Whether the local node is one that `ensure/1` has started.
+  Whether `ensure/1` has started the local node.
   """
   @spec own?() :: boolean()
   def own?, do: Node.alive?() and :persistent_term.get(@own, nil) == Node.self()
 
   @doc """
-  Sets the cookie for `node` and for no other node.
+  Sets the cookie for `node` only.
   """
   @spec set_cookie(node(), binary()) :: :ok
   def set_cookie(node, cookie), do: Cookies.put(node, to_atom(cookie))
 
   @doc """
-  The nodes with a cookie of `set_cookie/2`.
+  The nodes whose cookie `set_cookie/2` has set.
   """
   @spec nodes() :: [node()]
   def nodes, do: Cookies.nodes()
 
   @doc """
-  Gives `node` the cookie back that it had before `set_cookie/2`: its own, or that of every other node.
+  Restores the cookie of `node` from before `set_cookie/2`: a cookie of its own, or the default cookie.
   """
   @spec restore_cookie(node()) :: :ok
   def restore_cookie(node), do: Cookies.restore(node)
 
   @doc """
-  A name for the local node, of the kind that `node` has, long or short: with another kind, code in the pod that
-  addresses this node later logs errors.
+  A name for the local node, long or short as the name of `node`. With a name of another kind, code in the pod that
+  addresses this node after a disconnect logs errors.
   """
   @spec name(node()) :: node()
   def name(node) do
@@ -111,7 +110,7 @@ defmodule K8sConnect.Distribution do
     kind =
       if String.ends_with?(Atom.to_string(name), "localhost"), do: :shortnames, else: :longnames
 
-    # Before it is alive: this process may be killed.
+    # Before distribution starts, because this process may be killed.
     :persistent_term.put(@own, name)
 
     case :net_kernel.start(name, %{name_domain: kind, dist_listen: false, hidden: true}) do
@@ -120,16 +119,16 @@ defmodule K8sConnect.Distribution do
 
       {:error, reason} ->
         _ = :persistent_term.erase(@own)
-        # Somebody else may have been faster.
-        if Node.alive?(), do: :ok, else: refused(name, reason)
+        # Another process may have started distribution.
+        if Node.alive?(), do: :ok, else: failed(name, reason)
     end
   end
 
-  defp refused(name, reason) do
+  defp failed(name, reason) do
     {:error, {:no_distribution, %{name: Atom.to_string(name), problem: inspect(reason)}}}
   end
 
-  # As the pod's VM made it from its command line.
+  # As the VM of the pod converts the cookie of its command line.
   defp to_atom(cookie) do
     if String.valid?(cookie),
       do: String.to_atom(cookie),

@@ -1,12 +1,12 @@
 defmodule K8sConnect.Helper do
   @moduledoc false
-  # The helper (native/helper), a port program whose BPF programs redirect this user's connections, and the
-  # redirects that sessions claim.
+  # Runs the helper (native/helper), a port program whose BPF programs redirect this user's connections, and keeps
+  # the redirects that sessions claim.
   #
-  # The first claim starts the helper, and the release of the last claim stops it. A helper that exits or does
-  # not answer is restarted with all claims; the kernel has removed the redirects of the old one. After three
-  # exits in a minute the claims are lost, and their owners get `{:redirects_lost, key, error}`. If the helper
-  # refuses one claim, only that claim is lost.
+  # The first claim starts the helper, and the release of the last claim stops it. If the helper exits or times out,
+  # this process restarts it with all claims; the kernel has removed the redirects of the old helper. After three
+  # exits within a minute, all claims are lost, and each owner receives `{:redirects_lost, key, error}`. If the helper
+  # rejects one claim, only that claim is lost.
 
   use GenServer
 
@@ -24,8 +24,8 @@ defmodule K8sConnect.Helper do
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Redirects the user's connections, until `key` is released or `owner` exits. Of two claims to one
-  address the newer one counts. If `sudo` is true, sudo runs the helper.
+  Redirects the user's connections until `key` is released or `owner` exits. If two claims have the same address,
+  the newer claim applies. If `sudo` is true, the helper is started with sudo.
   """
   @spec claim(term(), pid(), [redirect()], boolean()) :: :ok | {:error, Error.t()}
   def claim(key, owner, redirects, sudo) do
@@ -33,7 +33,7 @@ defmodule K8sConnect.Helper do
   end
 
   @doc """
-  Releases a claim, and stops the helper with the last one. Returns when the redirects are removed.
+  Releases a claim and removes its redirects. Stops the helper if no claim is left.
   """
   @spec release(term()) :: :ok
   def release(key), do: GenServer.call(__MODULE__, {:release, key}, :infinity)
@@ -45,7 +45,7 @@ defmodule K8sConnect.Helper do
     {:ok, %__MODULE__{}}
   end
 
-  # claims: the newest first; error: why the last claim was lost
+  # claims: newest first; error: the error of the last lost claim
 
   @impl true
   def handle_call({:claim, key, owner, redirects, sudo}, _from, state) do
@@ -63,7 +63,7 @@ defmodule K8sConnect.Helper do
     {:noreply, Enum.reduce(keys, state, &without(&2, &1))}
   end
 
-  # Any other message is a late frame.
+  # Any other message is a frame that arrived after its timeout.
   def handle_info(message, state) do
     case Program.exit_reason(state.program, message) do
       nil -> {:noreply, state}
@@ -81,8 +81,8 @@ defmodule K8sConnect.Helper do
     if gone == [], do: state, else: settle(state)
   end
 
-  # Sends all claims to the helper, which runs only while there are claims. A `new` claim fails if the helper
-  # does not answer: its caller does not wait for a second helper.
+  # Sends all claims to the helper, which runs only while there are claims. A `new` claim fails if the helper times
+  # out, because its caller should not wait for a second helper.
   defp settle(state, new \\ [])
   defp settle(%{claims: []} = state, _new), do: stop(state)
 
@@ -105,7 +105,7 @@ defmodule K8sConnect.Helper do
 
       {:refused, error, program} ->
         state = %{state | program: program}
-        state |> lose(refused(state.claims, error), error) |> settle(new)
+        state |> lose(rejected(state.claims, error), error) |> settle(new)
 
       {:gone, %Error{reason: {:timed_out, _details}} = error} ->
         state |> lose(new, error) |> exited(error) |> settle()
@@ -115,8 +115,8 @@ defmodule K8sConnect.Helper do
     end
   end
 
-  # The claims with the address or the port of a refusal; all of them if it names neither.
-  defp refused(claims, %Error{reason: {_kind, details}}) do
+  # The claims with the address or the port of the rejection; all claims if it names neither.
+  defp rejected(claims, %Error{reason: {_kind, details}}) do
     named = fn {to, via} ->
       details[:to] == to or details[:via] == via or String.starts_with?(to, "#{details[:to]}:") or
         String.starts_with?(to, "[#{details[:to]}]:")

@@ -1,19 +1,19 @@
 defmodule K8sConnect.Native do
   @moduledoc false
-  # The functions of native/nif, one stub each. They answer `:ok` at once and send
-  # `{reference, result}` to the caller, once, whatever happens to the work.
+  # One stub for each function of native/nif. A function with a reference returns `:ok` at once. Its task sends
+  # `{reference, result}` to the caller exactly once, even if it crashes.
   #
-  # There is no `@on_load`: an embedded release loads every module at boot, and an application
-  # that only has us as a dependency must boot without the library. The first call loads it.
+  # There is no `@on_load`: an embedded release loads every module at boot, and an application with this
+  # dependency must boot without the native library. The first call loads the library.
 
   alias K8sConnect.Error
 
-  @typedoc "A link to a pod; it ends with the process that has attached it."
+  @typedoc "A port-forward connection to a pod. It closes when the process that attached it exits."
   @type session :: reference()
 
   @doc """
-  Calls a native function that takes a reference, and waits for its result. The native side keeps
-  the time limits.
+  Calls a native function that takes a reference, and waits for its result. The native side enforces the
+  timeouts.
   """
   @spec call(atom(), [term()]) :: {:ok, term()} | {:error, Error.t()}
   def call(function, arguments) do
@@ -28,14 +28,14 @@ defmodule K8sConnect.Native do
   end
 
   @doc """
-  Loads the library, and says from where.
+  Loads the library and returns its path.
   """
   @spec library() :: {:ok, Path.t()} | {:error, Error.t()}
   def library, do: with(:ok <- load(), do: {:ok, library_path() <> ".so"})
 
   @doc """
-  The options of the API server as the native side takes them. The environment goes with each call:
-  a NIF does not see `System.put_env/2`, and there are secrets in it that no process should keep.
+  Adds the environment to the options of the API server. Each call passes it, because a NIF does not see
+  `System.put_env/2`, and because no process should keep its secrets.
   """
   @spec with_environment(map()) :: map()
   def with_environment(options), do: Map.put(options, :environment, System.get_env())
@@ -58,8 +58,8 @@ defmodule K8sConnect.Native do
   @spec dial(reference(), session(), String.t()) :: :ok
   def dial(_reference, _session, _directory), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec refusal(reference(), session(), String.t()) :: :ok
-  def refusal(_reference, _session, _name), do: :erlang.nif_error(:nif_not_loaded)
+  @spec rejection(reference(), session(), String.t()) :: :ok
+  def rejection(_reference, _session, _name), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec closed(reference(), session()) :: :ok
   def closed(_reference, _session), do: :erlang.nif_error(:nif_not_loaded)
@@ -67,7 +67,7 @@ defmodule K8sConnect.Native do
   @spec close(session()) :: :ok
   def close(_session), do: :erlang.nif_error(:nif_not_loaded)
 
-  @typedoc "Two ports on the loopback that lead to a pod; they close with their owner."
+  @typedoc "Two loopback ports that forward to a pod. They close when their owner exits."
   @type listener :: reference()
 
   @spec listen(reference(), session(), owner :: pid(), visible :: boolean()) :: :ok
@@ -79,7 +79,7 @@ defmodule K8sConnect.Native do
   @spec refused(listener()) :: non_neg_integer()
   def refused(_listener), do: :erlang.nif_error(:nif_not_loaded)
 
-  @typedoc "A command that runs on this BEAM's terminal; it ends with the process that has started it."
+  @typedoc "A command on the terminal of this BEAM. It ends when the process that started it exits."
   @type command :: reference()
 
   @spec exec(reference(), map()) :: :ok
@@ -97,7 +97,7 @@ defmodule K8sConnect.Native do
   @spec exec_end(command()) :: :ok
   def exec_end(_command), do: :erlang.nif_error(:nif_not_loaded)
 
-  # The helper's frames
+  # Frames of the helper's protocol
 
   @spec hello_frame(non_neg_integer()) :: binary()
   def hello_frame(_pid), do: :erlang.nif_error(:nif_not_loaded)
@@ -114,42 +114,49 @@ defmodule K8sConnect.Native do
   @spec read_frame(binary()) :: tuple()
   def read_frame(_frame), do: :erlang.nif_error(:nif_not_loaded)
 
-  # A doctor's questions
+  # Diagnosis
 
-  @typedoc "A cluster, a pod of it, and a link to that, as a doctor has asked for them."
-  @type survey :: reference()
-  @type surveyed_pod :: reference()
-  @type surveyed_link :: reference()
+  @typedoc "A cluster under diagnosis."
+  @type diagnosis :: reference()
+  @typedoc "A pod of that cluster."
+  @type diagnosed_pod :: reference()
+  @typedoc "A port-forward connection to that pod."
+  @type diagnosed_port_forward :: reference()
 
-  @spec survey(reference(), map()) :: :ok
-  def survey(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose(reference(), map()) :: :ok
+  def diagnose(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_server(reference(), survey()) :: :ok
-  def survey_server(_reference, _survey), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose_server(reference(), diagnosis()) :: :ok
+  def diagnose_server(_reference, _diagnosis), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_user(reference(), survey()) :: :ok
-  def survey_user(_reference, _survey), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose_user(reference(), diagnosis()) :: :ok
+  def diagnose_user(_reference, _diagnosis), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_rights(reference(), survey(), [{String.t(), String.t(), String.t() | nil}]) :: :ok
-  def survey_rights(_reference, _survey, _rights), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose_permissions(
+          reference(),
+          diagnosis(),
+          [{verb :: String.t(), resource :: String.t(), name :: String.t() | nil}]
+        ) :: :ok
+  def diagnose_permissions(_reference, _diagnosis, _permissions),
+    do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_pod(reference(), survey(), map()) :: :ok
-  def survey_pod(_reference, _survey, _target), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose_pod(reference(), diagnosis(), map()) :: :ok
+  def diagnose_pod(_reference, _diagnosis, _target), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_link(reference(), surveyed_pod(), map()) :: :ok
-  def survey_link(_reference, _pod, _target), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose_port_forward(reference(), diagnosed_pod(), map()) :: :ok
+  def diagnose_port_forward(_reference, _pod, _target), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_epmd(reference(), surveyed_link()) :: :ok
-  def survey_epmd(_reference, _link), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose_epmd(reference(), diagnosed_port_forward()) :: :ok
+  def diagnose_epmd(_reference, _port_forward), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec survey_node(reference(), surveyed_link(), map()) :: :ok
-  def survey_node(_reference, _link, _target), do: :erlang.nif_error(:nif_not_loaded)
+  @spec diagnose_node(reference(), diagnosed_port_forward(), map()) :: :ok
+  def diagnose_node(_reference, _port_forward, _target), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec cookie(session()) :: binary() | nil
   def cookie(_session), do: :erlang.nif_error(:nif_not_loaded)
 
   @doc """
-  Calls a native function, and loads the library if that has not been done.
+  Calls a native function. The first call loads the library.
   """
   @spec start(atom(), [term()]) :: term() | {:error, Error.t()}
   def start(function, arguments) do
@@ -162,7 +169,7 @@ defmodule K8sConnect.Native do
       :erlang.raise(:error, reason, Enum.map(__STACKTRACE__, &without_arguments/1))
   end
 
-  # A report shows what a failed function was called with, and there are secrets in the environment.
+  # A crash report shows the arguments of the failed call, and the environment has secrets.
   defp without_arguments({module, function, arguments, location}) when is_list(arguments),
     do: {module, function, length(arguments), location}
 

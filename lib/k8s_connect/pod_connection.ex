@@ -187,11 +187,11 @@ defmodule K8sConnect.PodConnection do
   defp connect_distribution(connection, %{job: job} = state) do
     if Route.connect(connection, job.options.route),
       do: :ok,
-      else: {:error, refusal(connection, state)}
+      else: {:error, rejection(connection, state)}
   end
 
-  defp refusal(connection, state) do
-    case Native.call(:refusal, [state.native, Atom.to_string(Node.self())]) do
+  defp rejection(connection, state) do
+    case Native.call(:rejection, [state.native, Atom.to_string(Node.self())]) do
       {:error, %Error{stage: :node, reason: {kind, _details}} = error}
       when kind in [:port_forward_closed, :rejected] ->
         error

@@ -1,22 +1,22 @@
 defmodule K8sConnect.Reconnect do
   @moduledoc false
-  # When a session tries again, and when it does not.
+  # When a session reconnects, and when it gives up.
 
   alias K8sConnect.Error
 
   # Milliseconds
   @first 100
   @cap 5_000
-  # What the API server has for each session, when it has cut all of them at once.
+  # The time per session, when many sessions of one API server reconnect at once.
   @slot 50
 
   @type policy ::
           true | false | [max_attempts: pos_integer(), deadline: pos_integer()]
 
   @doc """
-  Milliseconds before attempt number `attempt` after a loss. The first one comes at once, and those of `sessions`
-  sessions that were lost together are spread over up to five seconds; further ones back off. `random` is in
-  `0.0..1.0`.
+  Milliseconds before attempt number `attempt` after a loss. A single session makes its first attempt at once. The
+  first attempts of `sessions` sessions that were lost together are spread over up to five seconds. Later attempts
+  back off exponentially. `random` is in `0.0..1.0`.
   """
   @spec delay(pos_integer(), pos_integer(), float()) :: non_neg_integer()
   def delay(attempt, sessions, random \\ :rand.uniform())
@@ -29,7 +29,7 @@ defmodule K8sConnect.Reconnect do
   end
 
   @doc """
-  Whether another attempt is allowed by the option `:reconnect`, `elapsed` milliseconds after the loss.
+  Whether the option `:reconnect` allows another attempt, `elapsed` milliseconds after the loss.
   """
   @spec allowed?(policy(), attempt :: pos_integer(), elapsed :: non_neg_integer()) :: boolean()
   def allowed?(policy, _attempt, _elapsed) when is_boolean(policy), do: policy
@@ -40,32 +40,32 @@ defmodule K8sConnect.Reconnect do
   end
 
   @doc """
-  Whether another attempt would fail as this one did: something has to be changed first, by the user or in the
-  cluster. What a login, a network or a rollout changes is worth another attempt.
+  Whether another attempt would fail with the same error until the user or the cluster changes something. An error
+  that a login, a network or a rollout can resolve is not final.
   """
   @spec final?(Error.t()) :: boolean()
   def final?(%Error{stage: stage, reason: {kind, details}}), do: final?(stage, kind, details)
 
   @doc """
-  How long a final error must last before it is believed, in milliseconds.
+  How long an error must persist before it counts as final, in milliseconds.
   """
-  @spec patience(Error.t()) :: non_neg_integer()
-  # An API server that has just started answers so until it has read all Roles.
-  def patience(%Error{reason: {kind, _}}) when kind in [:forbidden, :forbidden_get_and_create],
+  @spec grace_period(Error.t()) :: non_neg_integer()
+  # A starting API server answers 403 until it has loaded all Roles.
+  def grace_period(%Error{reason: {kind, _}}) when kind in [:forbidden, :forbidden_get_and_create],
     do: 10_000
 
-  # A node that is starting, or stopping, may end a handshake, too.
-  def patience(%Error{reason: {:refused, _}}), do: 2_000
-  def patience(_error), do: 0
+  # A node that starts or stops may also close the connection during the handshake.
+  def grace_period(%Error{reason: {:refused, _}}), do: 2_000
+  def grace_period(_error), do: 0
 
   defp final?(:options, _kind, _details), do: true
-  # A kubeconfig that is being written
+  # Another program may be writing the kubeconfig.
   defp final?(:config, kind, _details), do: kind not in [:not_found, :unreadable, :malformed]
 
   defp final?(:cluster, kind, _details),
     do: kind in [:forbidden, :forbidden_get_and_create]
 
-  # Waiting for a pod, the native side answers that there is none only if there will be none.
+  # While it waits for a pod, the native side returns these errors only if no pod can appear.
   defp final?(:target, kind, _details),
     do: kind in [:invalid_target, :no_such_pod, :no_pods, :no_container, :workload_deleted]
 

@@ -1,13 +1,11 @@
 defmodule K8sConnect.Route do
   @moduledoc false
-  # How a node's address leads to its pod. There are three routes: from inside of this VM, without
-  # any privilege (`Route.VM`); by the kernel, for every program of this user (`Route.Kernel`); and for
-  # one command (`Route.Exec`), where this VM does not connect itself.
+  # The route decides which programs can connect to a node: only this VM, without privileges (`Route.VM`); every
+  # program of this user (`Route.Kernel`); or one command, while this VM does not connect itself (`Route.Exec`).
   #
-  # One process keeps the table of attached nodes, each with its owner, and a queue of jobs. A job
-  # changes what all nodes share: the local node, its cookies, `net_kernel`, the table of hosts. Jobs run
-  # one at a time, each in a process of its own and with a time limit, so a `net_kernel` that does not
-  # answer fails the job that asks it and nothing else.
+  # One process keeps the table of attached nodes with their owners, and a queue of jobs. Jobs change the state that
+  # all nodes share: the local node, its cookies, `net_kernel`, and the table of hosts. Only one job runs at a time,
+  # in a process of its own and with a timeout, so a `net_kernel` that does not answer fails only that job.
 
   use GenServer
 
@@ -18,9 +16,9 @@ defmodule K8sConnect.Route do
   @type options :: Behaviour.options()
   @type route :: :vm | :kernel | :exec
 
-  # `:net_kernel.start/2` and calls of `net_kernel` have no limits of their own.
+  # `:net_kernel.start/2` and calls of `net_kernel` have no timeout.
   @job_timeout 10_000
-  # A supervisor waits for 5 seconds.
+  # The supervisor kills this process after 5 seconds.
   @stop_timeout 4_000
 
   defstruct nodes: %{}, queue: :queue.new(), job: nil
@@ -30,43 +28,44 @@ defmodule K8sConnect.Route do
   installed the helper.
   """
   @spec choose(options()) :: {[route()], String.t()}
-  def choose(%{route: :vm}), do: {[:vm], "vm, as asked for"}
-  def choose(%{route: :kernel}), do: {[:kernel], "kernel, as asked for"}
+  def choose(%{route: :vm}), do: {[:vm], "vm, as requested"}
+  def choose(%{route: :kernel}), do: {[:kernel], "kernel, as requested"}
 
   def choose(%{route: :exec}), do: {[:exec], "exec, for one command"}
 
   def choose(%{route: :auto}) do
     if Program.installed?(),
-      do: {[:kernel, :vm], "kernel, as there is #{Program.path()}"},
+      do: {[:kernel, :vm], "kernel, because #{Program.path()} is installed"},
       else:
-        {[:vm], "vm, as no helper is installed (mix help k8s.helper; for other programs: --exec)"}
+        {[:vm],
+         "vm, because no helper is installed (mix help k8s.helper; for other programs: --exec)"}
   end
 
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Makes the node of `connection` reachable by its route, until `owner` dies or detaches it.
+  Makes the node of `connection` reachable over its route, until `owner` exits or detaches it.
   """
   @spec attach(Connection.t(), pid(), reference(), (() -> binary()), options()) ::
           :ok | {:error, Error.t()}
   def attach(%{node: node, route: route} = connection, owner, native_session, cookie, options) do
     with :ok <- GenServer.call(__MODULE__, {:reserve, node, owner}),
          {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do
-      # The job has the time limit.
+      # The timeout is that of the job.
       GenServer.call(__MODULE__, {:attach, node, owner, route, prepared, cookie}, :infinity)
     end
   end
 
   @doc """
-  Connects to a node that is attached.
+  Connects to an attached node.
   """
   @spec connect(Connection.t(), options()) :: boolean()
   def connect(connection, options),
     do: module(connection.route).connect(connection.node, options) == true
 
   @doc """
-  What other programs need to find a node that is attached; `nil` if they need nothing.
+  How other programs resolve the host of an attached node; `nil` if they need no instructions.
   """
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{route: :kernel} = connection), do: Route.Kernel.note(connection)
@@ -74,13 +73,13 @@ defmodule K8sConnect.Route do
   def note(%{route: :vm}), do: nil
 
   @doc """
-  Detaches the nodes of `owner` and closes open connections to them. Returns when that is done.
+  Detaches the nodes of `owner`, and closes open connections to them before it returns.
   """
   @spec detach(pid()) :: :ok
   def detach(owner), do: GenServer.call(__MODULE__, {:detach, owner}, :infinity)
 
   @doc """
-  The route of `node` and what it keeps about it.
+  The route of `node` and the state of that route for the node.
   """
   @spec attached(node()) :: {route(), term()} | nil
   def attached(node), do: GenServer.call(__MODULE__, {:attached, node})
@@ -90,7 +89,7 @@ defmodule K8sConnect.Route do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ok = Route.VM.new()
-    # If this process was killed before, its changes are still in this VM.
+    # If this process was killed, its changes are still in this VM.
     {:ok, enqueue(%__MODULE__{}, :leave)}
   end
 
@@ -161,7 +160,7 @@ defmodule K8sConnect.Route do
 
   # The table
 
-  # Two clusters may have pods with one address, and so nodes with one name.
+  # Pods of two clusters can have the same address, so their nodes can have the same name.
   defp check_free(node, owner, state) do
     cond do
       node == Node.self() ->
@@ -178,7 +177,7 @@ defmodule K8sConnect.Route do
     end
   end
 
-  # Its end is known to its session, which starts the next, and may not be known here yet.
+  # A session starts the next attempt when it learns that the last one ended. The monitor's message may be later.
   defp detach_dead(node, state) do
     with %{^node => %{owner: owner}} <- state.nodes, false <- Process.alive?(owner) do
       detach_all(owner, state)
@@ -203,7 +202,7 @@ defmodule K8sConnect.Route do
     jobs =
       for {node, %{attached: {route, attached}}} <- gone, do: {:detach, node, route, attached}
 
-    # Nobody waits for the result of an attach that runs; its end undoes it.
+    # The owner does not wait for a running attach. When the job ends, its work is undone.
     with {pid, _monitor, _timer, {:attach, _from, {_node, ^owner}, _, _, _}} <- state.job,
          do: Process.exit(pid, :owner_gone)
 
@@ -229,7 +228,7 @@ defmodule K8sConnect.Route do
     next(state)
   end
 
-  # Which routes are unused is decided when the jobs before it are done.
+  # The used routes are known only after the earlier jobs.
   defp begin(:leave, state) do
     attached = for {node, %{attached: {route, _attached}}} <- state.nodes, do: {node, route}
     {nodes, routes} = Enum.unzip(attached)
@@ -247,7 +246,7 @@ defmodule K8sConnect.Route do
 
   defp begin(job, state), do: start(job, state)
 
-  # It may have died or detached meanwhile, and the name may be another session's.
+  # The owner may have exited or detached since, and another session may have reserved the name.
   defp owner?(node, owner, state), do: match?(%{^node => %{owner: ^owner}}, state.nodes)
 
   defp start(job, state) do
@@ -265,7 +264,7 @@ defmodule K8sConnect.Route do
       {false, {:ok, attached}} ->
         undo({:detach, node, route, attached}, from, lost(node), state)
 
-      # It may have done a part of its work.
+      # The failed job may have done a part of its work.
       {_owner, {:error, error}} ->
         undo({:detach, node, route, prepared}, from, error, state)
     end
@@ -273,7 +272,7 @@ defmodule K8sConnect.Route do
 
   defp finish(_job, _result, state), do: state
 
-  # The reply comes when nothing of the attempt is left.
+  # The caller gets its reply after the attempt is undone.
   defp undo(detach, from, error, state) do
     queue = :queue.in_r({:reply, from, {:error, error}}, state.queue)
     %{state | queue: :queue.in_r(detach, queue)}
@@ -290,7 +289,7 @@ defmodule K8sConnect.Route do
     {:error, Error.new(:route, {:net_kernel_busy, %{seconds: div(@job_timeout, 1000)}})}
   end
 
-  # Jobs, in a process of their own. A report of a crash could show a cookie, so none leaves here.
+  # Jobs run in a process of their own. No exception leaves it, because a crash report could show a cookie.
 
   defp run(job) do
     do_run(job)
@@ -321,7 +320,7 @@ defmodule K8sConnect.Route do
   end
 
   defp do_run({:leave, nodes, used}) do
-    # Of a predecessor that was killed.
+    # Nodes of an earlier process that was killed.
     for node <- Distribution.nodes() -- nodes do
       Distribution.disconnect(node)
       Distribution.restore_cookie(node)
@@ -331,7 +330,7 @@ defmodule K8sConnect.Route do
     if nodes == [], do: Distribution.stop()
   end
 
-  # Whether this VM itself connects to the node.
+  # Whether this VM connects to the node.
   defp connects?(route), do: route != :exec
 
   defp ensure_distribution(:exec, _node), do: :ok

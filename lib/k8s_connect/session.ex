@@ -314,7 +314,7 @@ defmodule K8sConnect.Session do
   end
 
   defp final?(error, %{final_since: since}) when is_integer(since),
-    do: now() - since >= Reconnect.patience(error)
+    do: now() - since >= Reconnect.grace_period(error)
 
   # Not the pod that it must be
   defp final?(%Error{reason: {:replaced, _details}}, data), do: data.options.target.uid != nil

@@ -1,7 +1,7 @@
 defmodule K8sConnect.Sessions do
   @moduledoc false
-  # The sessions, by what they are connected to: `{key, session, connection | nil}`, `nil` until it is up. An
-  # entry counts for as long as its process lives, so a killed session needs nobody to clean up after it.
+  # The table of sessions: `{key, session, connection | nil}`, with `nil` until the session is connected. An entry
+  # is valid only while its process is alive, so a killed session needs no cleanup.
 
   alias K8sConnect.Connection
 
@@ -9,7 +9,7 @@ defmodule K8sConnect.Sessions do
   @supervisor __MODULE__.Supervisor
 
   @doc """
-  The supervisor of the sessions. The table lives as long as the caller, which is the application.
+  The supervisor of the sessions. The calling process owns the table.
   """
   @spec child_spec(term()) :: Supervisor.child_spec()
   def child_spec(_options) do
@@ -21,14 +21,13 @@ defmodule K8sConnect.Sessions do
   def start(session), do: DynamicSupervisor.start_child(@supervisor, session)
 
   @doc """
-  What a session is registered by: names and contexts repeat from cluster to cluster, the uid of a pod
-  does not.
+  The key of a session. It has the pod's UID, because pod names and contexts are not unique across clusters.
   """
   @spec key(Connection.t() | %Connection{}) :: {String.t(), node()}
   def key(connection), do: {connection.uid, connection.node}
 
   @doc """
-  Registers `key` for `session`, or returns the session that has it.
+  Registers `key` for `session`, or returns the session that has registered it already.
   """
   @spec register(term(), pid()) :: :ok | {:taken, pid()}
   def register(key, session) do
@@ -38,31 +37,31 @@ defmodule K8sConnect.Sessions do
   end
 
   @doc """
-  Stores the connection of the calling session, by this key alone.
+  Stores the connection of the calling session under `key`, and removes its other keys.
   """
   @spec up(term(), Connection.t()) :: true
   def up(key, connection) do
     :ets.insert(@table, {key, self(), connection})
-    # Those of pods that it was connected to before.
+    # The keys of earlier pods of this session.
     others = {{:"$1", self(), :_}, [{:"=/=", :"$1", {:const, key}}], [true]}
     _count = :ets.select_delete(@table, [others])
     true
   end
 
   @doc """
-  Removes what `session` has registered.
+  Removes all keys of `session`.
   """
   @spec unregister(pid()) :: true
   def unregister(session), do: :ets.match_delete(@table, {:_, session, :_})
 
   @doc """
-  Removes what `session` has registered without getting a connection.
+  Removes the keys of `session` that have no connection yet.
   """
   @spec unregister_pending(pid()) :: true
   def unregister_pending(session), do: :ets.match_delete(@table, {:_, session, nil})
 
   @doc """
-  The sessions of a node, up or about to be.
+  The sessions of a node, connected or connecting.
   """
   @spec of(node()) :: [pid()]
   def of(node) do
@@ -72,7 +71,7 @@ defmodule K8sConnect.Sessions do
   end
 
   @doc """
-  How many sessions are reconnecting to the same cluster as that of `connection`.
+  The number of sessions that reconnect to the cluster of `connection`.
   """
   @spec reconnecting(Connection.t() | nil) :: pos_integer()
   def reconnecting(nil), do: 1
@@ -86,7 +85,7 @@ defmodule K8sConnect.Sessions do
   end
 
   @doc """
-  Those that have, or had, a connection; none if the application does not run.
+  The sessions that have or had a connection. Empty if the application is not running.
   """
   @spec list() :: [{pid(), Connection.t()}]
   def list do
@@ -97,7 +96,7 @@ defmodule K8sConnect.Sessions do
     ArgumentError -> []
   end
 
-  # After a failed attempt of its own.
+  # The session registered the key itself, in an earlier attempt.
   defp taken(_key, session, [{_same, session, _connection}]), do: :ok
 
   defp taken(key, session, [{key, other, _connection}]) do

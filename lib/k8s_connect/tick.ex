@@ -1,11 +1,11 @@
 defmodule K8sConnect.Tick do
   @moduledoc false
-  # A node drops another that is silent for its own net_ticktime, and each ticks by its own. If the two differ,
-  # this side makes the traffic.
+  # A node disconnects a peer from which it receives nothing for its own net_ticktime. If the two nodes have
+  # different net_ticktimes, the ticks of one may be too rare for the other, so this side sends more traffic.
 
   @doc """
-  Compares the two net_ticktimes. If they differ, the calling process gets `{:tick, reference, interval}`, and
-  calls `now/2` then.
+  Compares the two net_ticktimes. If they differ, the calling process receives `{:tick, reference, interval}`, and
+  then calls `now/2`.
   """
   @spec start(node()) :: reference()
   def start(node) do
@@ -19,7 +19,7 @@ defmodule K8sConnect.Tick do
   end
 
   @doc """
-  Makes traffic in both directions, without waiting for it, and has the next tick sent.
+  Sends traffic in both directions without waiting for it, and schedules the next tick.
   """
   @spec now(node(), pos_integer()) :: reference()
   def now(node, interval) do
@@ -32,7 +32,7 @@ defmodule K8sConnect.Tick do
   defp send_tick(owner, reference, interval),
     do: Process.send_after(owner, {:tick, reference, interval}, interval)
 
-  # In milliseconds; nil if each side's ticks are enough for the other.
+  # In milliseconds; nil if the ticks of each side are frequent enough for the other.
   defp interval(node) do
     reported =
       catch_noconnection(fn -> :erpc.call(node, :net_kernel, :get_net_ticktime, [], 5_000) end)
@@ -44,7 +44,7 @@ defmodule K8sConnect.Tick do
     end
   end
 
-  # The node is gone then, and its nodedown is on the way.
+  # The node is disconnected, and its nodedown follows.
   defp catch_noconnection(fun) do
     fun.()
   catch
@@ -53,6 +53,6 @@ defmodule K8sConnect.Tick do
 
   defp ticktime({:ongoing_change_to, seconds}), do: ticktime(seconds)
   defp ticktime(seconds) when is_integer(seconds) and seconds > 0, do: seconds
-  # The pod may answer anything.
+  # The node may return any term.
   defp ticktime(_other), do: nil
 end

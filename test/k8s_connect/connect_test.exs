@@ -9,7 +9,7 @@ for {name, protocol, cycles, bytes} <- [
     use ExUnit.Case, async: false
 
     alias K8sConnect.{Connection, Error, Native, Route, Sessions}
-    alias K8sConnect.Route.VM.{Carrier, NetKernel, Table}
+    alias K8sConnect.Route.VM.{Dist, NetKernel, Table}
 
     @moduletag :cluster
     @moduletag timeout: 180_000
@@ -92,7 +92,7 @@ for {name, protocol, cycles, bytes} <- [
         assert Node.list(:connected) == [connection.node]
         assert :erpc.call(connection.node, Node, :list, [:hidden]) |> Enum.member?(Node.self())
         assert K8sConnect.connections() == [connection]
-        assert NetKernel.installed?(Carrier)
+        assert NetKernel.installed?(Dist)
 
         assert K8sConnect.disconnect(connection) == :ok
         assert nothing_left?()
@@ -124,7 +124,7 @@ for {name, protocol, cycles, bytes} <- [
         assert Enum.sort(Node.list(:connected)) == Enum.sort([first.node, second.node])
         K8sConnect.disconnect(first)
         assert :erpc.call(second.node, :erlang, :node, []) == second.node
-        # A tombstone: it fails at once and dials nothing.
+        # Marked as disconnected: it fails at once without connecting.
         assert {time, false} = :timer.tc(fn -> Node.connect(first.node) end)
         assert time < 1_000_000
       end
@@ -304,7 +304,7 @@ for {name, protocol, cycles, bytes} <- [
         :net_kernel.stop()
         await(&nothing_left?/0)
         assert connect().node == node
-        assert NetKernel.installed?(Carrier)
+        assert NetKernel.installed?(Dist)
       end
 
       test "when the port-forward connection closes, and it reconnects" do

@@ -296,7 +296,7 @@ defmodule K8sConnect.DoctorClusterTest do
     report = assert_sound(examine("app-0"))
     assert report.status == :ok, inspect(report)
     assert check(report, :machine, "helper, IPv4").fact =~ "a redirected connection arrived"
-    assert check(report, :route, "choice").fact =~ "kernel, as there is"
+    assert check(report, :route, "choice").fact =~ "kernel, because"
 
     for route <- ["vm", "kernel"],
         do: assert(check(report, :route, route).source =~ "closed again")

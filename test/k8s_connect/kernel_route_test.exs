@@ -57,7 +57,7 @@ defmodule K8sConnect.KernelRouteTest do
     assert Node.list(:hidden) == [connection.node]
     assert Enum.member?(hidden_there(connection), Node.self())
     assert visible_there(connection) == []
-    refute Route.VM.NetKernel.installed?(Route.VM.Carrier)
+    refute Route.VM.NetKernel.installed?(Route.VM.Dist)
     data = :binary.copy("0123456789", 1_000_000)
     assert :erpc.call(connection.node, :erlang, :md5, [data]) == :erlang.md5(data)
     assert [_helper] = helpers()
@@ -222,7 +222,7 @@ defmodule K8sConnect.KernelRouteTest do
     assert_received {:step, "connecting", where, 0}
 
     assert where =~
-             "testcluster / default / app-0 / route kernel, as there is /usr/local/libexec/"
+             "testcluster / default / app-0 / route kernel, because /usr/local/libexec/"
 
     K8sConnect.disconnect(hd(K8sConnect.connections()))
 
@@ -230,7 +230,7 @@ defmodule K8sConnect.KernelRouteTest do
     on_exit(&install_helper/0)
     assert connect("app-0", progress).route == :vm
     assert_received {:step, "connecting", where, 0}
-    assert where =~ "route kernel, as there is"
+    assert where =~ "route kernel, because"
     assert_received {:step, "route", "vm, as kernel does not work: " <> why, _ms}
     assert why =~ "its file has none, or not all of them"
     K8sConnect.disconnect(hd(K8sConnect.connections()))
@@ -242,7 +242,7 @@ defmodule K8sConnect.KernelRouteTest do
     remove_helper()
     assert connect("app-0", progress).route == :vm
     assert_received {:step, "connecting", where, 0}
-    assert where =~ "route vm, as no helper is installed"
+    assert where =~ "route vm, because no helper is installed"
     K8sConnect.disconnect(hd(K8sConnect.connections()))
 
     assert {:error, %Error{stage: :helper, reason: {:not_installed, _}}} =

@@ -60,7 +60,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 0} = connect("app-0 --rpc 1")
 
     assert output =~
-             ~r"\Aconnecting testcluster / default / app-0 / route vm, as no helper is installed \(mix help k8s.helper; for other programs: --exec\) \(\d+ ms\)\n"
+             ~r"\Aconnecting testcluster / default / app-0 / route vm, because no helper is installed \(mix help k8s.helper; for other programs: --exec\) \(\d+ ms\)\n"
 
     assert output =~ ~r"^server     https://10\.200\.0\.1:6443 \(\d+ ms\)\n"m
 

@@ -126,7 +126,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
       assert output =~ ~r/^user +redirects connections of uid 4200, gid 4200 only$/m
       assert output =~ ~r/^self-test +passed/m
       assert output =~ ~r/^IPv4 +works: .* after \d+ us$/m
-      assert output =~ ~r/^route +kernel, as there is/m
+      assert output =~ ~r/^route +kernel, because/m
       assert left() == []
     end
 

@@ -1,10 +1,10 @@
 defmodule K8sConnect.Distribution.Cookies do
   @moduledoc false
-  # Cookies of single nodes, which `auth` keeps in a table of exceptions from the default cookie. OTP has no
-  # call that reads or removes an exception: both are done in the table itself, found by its shape in
+  # Cookies of single nodes. OTP's `auth` keeps them in a table of exceptions from the default cookie, and has no
+  # function that reads or removes an exception. This module does both in the table, which it finds by its shape in
   # the state of `auth` (-record(state, {our_cookie, other_cookies}), kernel/src/auth.erl, OTP 25 to 29).
 
-  # In the VM and not in a process: whoever has set a cookie may be killed.
+  # A persistent term, because the process that has set a cookie may be killed.
   @before __MODULE__
   @timeout 5_000
 
@@ -23,7 +23,7 @@ defmodule K8sConnect.Distribution.Cookies do
   end
 
   @doc """
-  The nodes whose cookies were set and not restored.
+  The nodes whose cookie was set and not restored.
   """
   @spec nodes() :: [node()]
   def nodes, do: Map.keys(:persistent_term.get(@before, %{}))
@@ -34,7 +34,7 @@ defmodule K8sConnect.Distribution.Cookies do
   @spec restore(node()) :: :ok
   def restore(node) do
     {before, others} = Map.pop(:persistent_term.get(@before, %{}), node)
-    # They are lost with the local node.
+    # The cookies are lost when distribution stops.
     if before && Node.alive?(), do: restore(node, before)
     :persistent_term.put(@before, others)
   end
@@ -54,7 +54,7 @@ defmodule K8sConnect.Distribution.Cookies do
     end
   end
 
-  # Pinned to the default of today, which is all that OTP has a call for.
+  # Sets the current default cookie, because OTP has no function that removes an exception.
   defp restore(node, :unknown), do: Node.set_cookie(node, Node.get_cookie())
 
   defp exception(node) do

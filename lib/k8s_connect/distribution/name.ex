@@ -1,22 +1,22 @@
 defmodule K8sConnect.Distribution.Name do
   @moduledoc false
-  # The name of a local node that we start: `rem-USER-MACHINE-NUMBER`. It begins with `rem-` and the user, as
-  # `bin/app remote` has it, so that people and libraries know what it is.
+  # The name of the local node, if k8s_connect starts it: `rem-USER-MACHINE-NUMBER`. It begins with `rem-` like that
+  # of `bin/app remote`, so people and libraries recognize a remote shell.
   #
-  # A name becomes an atom in every pod that is connected to, and is never freed there. So a user has one name on
-  # a machine, and further ones only for VMs that run at the same time: two nodes of one name throw each other out.
-  # A name is taken by an abstract socket, which the kernel frees with the process, however that ends.
+  # The name becomes an atom in each connected node and is never freed there. So a user has one name per machine, and
+  # more names only for VMs that run at the same time, because two nodes of the same name disconnect each other.
+  # An abstract socket reserves the name. The kernel closes it when the VM exits, even after `kill -9`.
 
   use GenServer
 
-  # More VMs of one user than anybody runs
+  # More VMs than one user runs at a time
   @numbers 0..63
 
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  The name without its host, the same as long as this VM runs.
+  The name without its host. It is the same while this VM runs.
   """
   @spec get() :: String.t()
   def get, do: GenServer.call(__MODULE__, :get)
@@ -36,7 +36,7 @@ defmodule K8sConnect.Distribution.Name do
   defp take(name) do
     address = %{family: :local, path: <<0, "k8s_connect/", name::binary>>}
 
-    # It does not listen: nobody can connect to it.
+    # The socket does not listen, so no process can connect to it.
     with {:ok, socket} <- :socket.open(:local, :stream) do
       case :socket.bind(socket, address) do
         :ok ->
@@ -57,8 +57,9 @@ defmodule K8sConnect.Distribution.Name do
     {"#{base}-#{String.downcase(number)}", nil}
   end
 
-  # Machines are often called the same: https://www.freedesktop.org/software/systemd/man/machine-id.html, and
-  # containers of one image have one machine id.
+  # Hostnames are often not unique, so the machine ID
+  # (https://www.freedesktop.org/software/systemd/man/machine-id.html) is included. Containers of one image have the
+  # same machine ID, so the network namespace is, too.
   defp machine do
     {:ok, host} = :inet.gethostname()
 
@@ -72,7 +73,7 @@ defmodule K8sConnect.Distribution.Name do
     number |> Integer.to_string(36) |> String.downcase()
   end
 
-  # Abstract sockets are those of a network namespace.
+  # Each network namespace has abstract sockets of its own.
   defp network_namespace, do: File.read_link("/proc/self/ns/net")
 
   defp plain(user) do

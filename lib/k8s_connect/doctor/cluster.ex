@@ -40,7 +40,7 @@ defmodule K8sConnect.Doctor.Cluster do
   end
 
   defp kubeconfig(%{api: api} = context) do
-    case Native.call(:survey, [api]) do
+    case Native.call(:diagnose, [api]) do
       {:ok, access} -> confirmed(access, context)
       {:error, error} -> failure("not usable", error, context)
     end
@@ -61,7 +61,7 @@ defmodule K8sConnect.Doctor.Cluster do
 
   # Its first request logs in.
   defp login(%{access: access} = context) do
-    case Native.call(:survey_server, [access.survey]) do
+    case Native.call(:diagnose_server, [access.diagnosis]) do
       {:ok, server} ->
         {ok("#{access.login}#{took(server)}", "the kubeconfig"), %{server: server}}
 

@@ -20,7 +20,7 @@ defmodule K8sConnect.Doctor.Layer do
           | :server
           | :target
           | :pod
-          | :link
+          | :port_forward
           | :node
           | :connection
 
@@ -34,7 +34,7 @@ defmodule K8sConnect.Doctor.Layer do
     server: "the API server did not answer",
     target: "no TARGET given",
     pod: "no pod",
-    link: "no port-forward connection",
+    port_forward: "no port-forward connection",
     node: "no node found",
     connection: "not connected to the node"
   ]

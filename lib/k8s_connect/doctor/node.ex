@@ -12,27 +12,28 @@ defmodule K8sConnect.Doctor.Node do
   def checks do
     [
       {"port-forward", :pod, &port_forward/1},
-      {"epmd", :link, &epmd/1},
-      {"node", :link, &find_node/1},
+      {"epmd", :port_forward, &epmd/1},
+      {"node", :port_forward, &find_node/1},
       {"name", :node, &name/1},
       {"listener", :node, &listener/1}
     ]
   end
 
   defp port_forward(%{pod: pod, attach: attach} = context) do
-    case Native.call(:survey_link, [pod.survey, attach]) do
-      {:ok, %{link: link, what: protocol, took_us: took}} ->
-        {ok("#{protocol}, open after #{Cluster.ms(took)}", "pods/portforward"), %{link: link}}
+    case Native.call(:diagnose_port_forward, [pod.diagnosis, attach]) do
+      {:ok, %{port_forward: port_forward, protocol: protocol, took_us: took}} ->
+        {ok("#{protocol}, open after #{Cluster.ms(took)}", "pods/portforward"),
+         %{port_forward: port_forward}}
 
       {:error, error} ->
         failure("not opened", error, context)
     end
   end
 
-  defp epmd(%{link: link} = context) do
+  defp epmd(%{port_forward: port_forward} = context) do
     source = "port 4369 of the pod's loopback"
 
-    case Native.call(:survey_epmd, [link]) do
+    case Native.call(:diagnose_epmd, [port_forward]) do
       {:ok, []} -> ok("runs, and has no nodes", source)
       {:ok, names} -> ok("has #{Enum.map_join(names, ", ", &entry/1)}", source)
       {:error, %Error{reason: {:no_epmd, _details}}} -> ok("does not run", source)
@@ -50,8 +51,8 @@ defmodule K8sConnect.Doctor.Node do
 
   defp find_node(%{no_epmd: true}), do: skipped("epmd does not answer")
 
-  defp find_node(%{link: link, attach: attach} = context) do
-    case Native.call(:survey_node, [link, attach]) do
+  defp find_node(%{port_forward: port_forward, attach: attach} = context) do
+    case Native.call(:diagnose_node, [port_forward, attach]) do
       {:ok, node} -> {ok("#{node.name}, port #{node.port}", source(node)), %{node: node}}
       {:error, error} -> failure("not found", error, context)
     end

@@ -27,7 +27,7 @@ defmodule K8sConnect.Doctor.Permissions do
   end
 
   defp user(%{access: access}) do
-    case Native.call(:survey_user, [access.survey]) do
+    case Native.call(:diagnose_user, [access.diagnosis]) do
       {:ok, {name, groups}} ->
         source = "SelfSubjectReview (kubectl auth whoami)"
         {ok("#{name}, groups #{Enum.join(groups, ", ")}", source), %{user: name}}
@@ -48,7 +48,7 @@ defmodule K8sConnect.Doctor.Permissions do
     queries =
       for right <- rights, do: {right.verb, right.resource, right.name || object(right, context)}
 
-    case Native.call(:survey_rights, [access.survey, queries]) do
+    case Native.call(:diagnose_permissions, [access.diagnosis, queries]) do
       {:ok, allowed} ->
         rights = Enum.zip_with(rights, allowed, &Map.put(&1, :allowed, &2))
         rights = judge(rights, context.server.version)
@@ -63,7 +63,7 @@ defmodule K8sConnect.Doctor.Permissions do
   end
 
   defp read_pod(%{target: _target, access: access, attach: attach}),
-    do: %{read: Native.call(:survey_pod, [access.survey, attach])}
+    do: %{read: Native.call(:diagnose_pod, [access.diagnosis, attach])}
 
   defp read_pod(_context), do: %{}
 

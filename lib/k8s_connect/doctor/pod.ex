@@ -43,7 +43,7 @@ defmodule K8sConnect.Doctor.Pod do
   end
 
   defp pod(context) do
-    case context[:read] || Native.call(:survey_pod, [context.access.survey, context.attach]) do
+    case context[:read] || Native.call(:diagnose_pod, [context.access.diagnosis, context.attach]) do
       {:ok, %{problem: nil} = pod} ->
         {running(pod), %{pod: pod}}
 

@@ -154,7 +154,7 @@ defmodule K8sConnect.Helper.Program do
       {^port, {:data, frame}} ->
         {:ok, answer} = frame(:read_frame, [frame])
 
-        # A refusal has no id if the helper could not start, or could not read the frame.
+        # A rejection has no ID if the helper could not start, or could not read the frame.
         if expected?.(answer) or match?({:refused, nil, _reason}, answer) or
              match?({:unreadable, _problem}, answer),
            do: answer,

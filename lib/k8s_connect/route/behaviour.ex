@@ -1,7 +1,7 @@
 defmodule K8sConnect.Route.Behaviour do
   @moduledoc false
-  # What a route does for one node. The session's connector calls `prepare` and `connect`, and they may
-  # take their time. The jobs of `K8sConnect.Route` call the rest, one at a time.
+  # The callbacks of a route. The session's connector calls `prepare` and `connect`, which may block. The jobs of
+  # `K8sConnect.Route` call the others, one at a time.
 
   alias K8sConnect.{Connection, Error}
 
@@ -13,14 +13,13 @@ defmodule K8sConnect.Route.Behaviour do
         }
 
   @doc """
-  Opens what this node alone needs; all of it ends with the process `owner`. The result is passed to
-  `c:attach/2`.
+  Opens the resources of this node, which close when `owner` exits. The result is passed to `c:attach/2`.
   """
   @callback prepare(Connection.t(), owner :: pid(), native_session :: reference(), options()) ::
               {:ok, term()} | {:error, Error.t()}
 
   @doc """
-  Changes the VM so that the node's address leads to its pod. The result is passed to `c:detach/2`.
+  Changes the VM so that connections to the node reach its pod. The result is passed to `c:detach/2`.
   """
   @callback attach(node(), prepared :: term()) :: {:ok, term()} | {:error, Error.t()}
 
@@ -30,7 +29,7 @@ defmodule K8sConnect.Route.Behaviour do
   @callback detach(node(), attached :: term()) :: term()
 
   @doc """
-  Undoes what was changed for all nodes, after the last one has been detached.
+  Undoes the changes for all nodes, after the last node was detached.
   """
   @callback leave() :: term()
 

@@ -1,10 +1,10 @@
 defmodule K8sConnect.Route.Exec do
   @moduledoc false
-  # A node's address leads to its pod for one command and what it starts, see `K8sConnect.Command`: the
-  # command's connections to the pod's address are made to two listeners of ours on the loopback, the
-  # same as the kernel route has. No privilege, and nothing is installed.
+  # One command and its child processes can connect to the node, see `K8sConnect.Command`. Their connections to the
+  # pod's address are redirected to two listeners on the loopback address, the same as on the kernel route. This needs
+  # no privilege and no installation.
   #
-  # This BEAM itself does not connect to the node, so it need not be one, and has no cookie.
+  # This BEAM does not connect to the node, so it needs no node name and no cookie.
 
   @behaviour K8sConnect.Route.Behaviour
 
@@ -19,7 +19,7 @@ defmodule K8sConnect.Route.Exec do
   end
 
   @doc """
-  What the command has to know to find a node by its name; `nil` where that is nothing.
+  How the command resolves the node's host; `nil` if the host is an IP address.
   """
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{node: node} = connection) do
@@ -27,7 +27,7 @@ defmodule K8sConnect.Route.Exec do
 
     with {:error, _a_name} <- :inet.parse_strict_address(to_charlist(host)),
          {:ok, address} <- address(connection) do
-      "#{host} is known in the cluster only; the command needs: #{Hosts.recipe(host, address)}"
+      "#{host} resolves only in the cluster; the command has to evaluate: #{Hosts.recipe(host, address)}"
     else
       _an_address -> nil
     end

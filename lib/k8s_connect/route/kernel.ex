@@ -1,18 +1,17 @@
 defmodule K8sConnect.Route.Kernel do
   @moduledoc false
-  # Every program of this user can connect to the pod's address: the helper redirects these
-  # connections to two listeners of ours on the loopback address, one in place of the pod's epmd and
-  # one in place of the node. The listeners accept connections of this user only, and make both ends
-  # of a handshake see a hidden node, unless it was asked to be visible.
+  # Every program of this user can connect to the pod's address. The helper redirects these connections to two
+  # listeners on the loopback address: one for the pod's epmd, one for the node. The listeners accept connections of
+  # this user only. They set the hidden flag in the handshake for both sides, unless `visible` is true.
   #
-  # This BEAM connects like every other program, by OTP's own distribution.
+  # This BEAM connects like every other program, with OTP's own distribution.
 
   @behaviour K8sConnect.Route.Behaviour
 
   alias K8sConnect.{Connection, Distribution, Error, Helper, Native}
   alias K8sConnect.Route.Kernel.Hosts
 
-  # Our own listener answers at once.
+  # The listener is local and answers at once.
   @timeout 1_000
 
   @impl true
@@ -23,7 +22,7 @@ defmodule K8sConnect.Route.Kernel do
          {:ok, named} <- check_host(node, address),
          {:ok, %{listener: listener, redirects: redirects}} <-
            Native.call(:listen, [session, owner, options.visible]) do
-      # Another session may still have a claim for a node of this name.
+      # Another session may still hold a claim for a node of this name.
       key = {node, owner}
       prepared = %{listener: listener, key: key, address: address, named: named}
 
@@ -39,12 +38,12 @@ defmodule K8sConnect.Route.Kernel do
   end
 
   @doc """
-  What other programs of this user have to know to find a node by its name; `nil` where that is nothing.
+  How other programs of this user resolve the node's host; `nil` if the host is an IP address.
   """
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{node: node} = connection) do
     with {:ok, address} <- address(connection), {:ok, true} <- check_host(node, address) do
-      "#{host(node)} is known in this BEAM; another one needs: #{Hosts.recipe(host(node), address)}"
+      "#{host(node)} resolves in this BEAM; another one has to evaluate: #{Hosts.recipe(host(node), address)}"
     else
       _an_address -> nil
     end
@@ -62,7 +61,7 @@ defmodule K8sConnect.Route.Kernel do
     release(prepared)
   end
 
-  # In this order: while a redirect has no listener, connections to the pod's address are refused.
+  # In this order, because connections to the pod's address are refused while a redirect has no listener.
   defp release(%{key: key, listener: listener}) do
     Helper.release(key)
     Native.unlisten(listener)
@@ -85,16 +84,15 @@ defmodule K8sConnect.Route.Kernel do
     end
   end
 
-  # The ordinary distribution makes that check when it connects, and only logs what it finds.
+  # OTP's distribution makes the same check when it connects, but only logs the failure.
   defp check_kind(node) do
-    # A BEAM that is no node will be one of the right kind.
+    # If distribution is not started, it will be started with a name of the same kind.
     if Node.alive?() and not Distribution.same_kind?(node),
       do: failed(:name_kind, %{node: node, me: Node.self()}),
       else: :ok
   end
 
-  # Whether the host is a name. It is not looked up: outside of its cluster it means nothing, or
-  # something else.
+  # Whether the host is a name. It is not resolved, because outside the cluster it has no address, or another one.
   defp check_host(node, address) do
     case :inet.parse_strict_address(to_charlist(host(node))) do
       {:ok, ^address} -> {:ok, false}
@@ -103,8 +101,8 @@ defmodule K8sConnect.Route.Kernel do
     end
   end
 
-  # The helper's programs may be attached and not see this BEAM: it may be in another cgroup, or have
-  # a capability. epmd's question to the pod's address tells.
+  # The helper's programs do not redirect this BEAM if it is in another cgroup or has a capability. An epmd request
+  # to the pod's address shows whether they do.
   defp check_open([{epmd, _via} | _node]) do
     {ip, port} = split(epmd)
     family = if tuple_size(ip) == 4, do: :inet, else: :inet6
@@ -115,8 +113,8 @@ defmodule K8sConnect.Route.Kernel do
          {:ok, <<^port::32, _names::binary>>} <- :gen_tcp.recv(socket, 0, @timeout) do
       :gen_tcp.close(socket)
     else
-      {:ok, _something_else} ->
-        failed(:blocked, %{address: epmd, problem: "another answers there"})
+      {:ok, _another_answer} ->
+        failed(:blocked, %{address: epmd, problem: "another program answers"})
 
       {:error, reason} ->
         failed(:blocked, %{address: epmd, problem: problem(reason)})

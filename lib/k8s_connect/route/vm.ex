@@ -1,25 +1,25 @@
 defmodule K8sConnect.Route.VM do
   @moduledoc false
-  # A node's address leads to its pod from inside of this BEAM: a distribution module in front of the
-  # ordinary one in `net_kernel` takes connections to attached nodes from their link. No privilege,
-  # no VM flag, no open port; every other node connects as ever. A `net_kernel` that is not known is
-  # left alone, and the documented way is taken where that can be done in a running VM.
+  # Only this BEAM can connect to the node. A distribution module (`VM.Dist`), placed before the default module in
+  # `net_kernel`, connects to attached nodes through their port-forward connections. This needs no privilege, no VM
+  # flag and no open port, and does not affect other nodes. If the state of `net_kernel` has an unknown shape, it is
+  # not changed, and the documented `epmd_module` is used instead, if this OTP reads it at run time.
   #
-  # A node that has left has a tombstone for as long as others are attached: a stray message to it
-  # then fails at once instead of dialling an address that leads nowhere.
+  # A detached node stays marked as disconnected while other nodes are attached, so a late message to it fails at
+  # once instead of connecting to the pod's address, which is unreachable.
 
   @behaviour K8sConnect.Route.Behaviour
 
   alias K8sConnect.{Distribution, Error, Native}
-  alias K8sConnect.Route.VM.{Carrier, Epmd, NetKernel, Table}
+  alias K8sConnect.Route.VM.{Dist, Epmd, NetKernel, Table}
 
   @doc """
-  Makes the table that `net_kernel` looks into; it lives as long as the caller.
+  Creates the table of attached nodes. The calling process owns it.
   """
   @spec new() :: :ok
   def new, do: Table.new()
 
-  # The socket takes one connection, and is made before, so that its failure has a reason.
+  # Creates the socket here, because `net_kernel` would not report why it failed. It accepts one connection.
   @impl true
   def prepare(_connection, owner, session, %{visible: false}) do
     with {:ok, path} <- Native.call(:dial, [session, socket_directory()]),
@@ -32,7 +32,7 @@ defmodule K8sConnect.Route.VM do
 
   @impl true
   def attach(node, prepared) do
-    case NetKernel.install(Carrier) do
+    case NetKernel.install(Dist) do
       :ok ->
         Table.put(node, prepared.path)
         {:ok, prepared}
@@ -47,7 +47,7 @@ defmodule K8sConnect.Route.VM do
     end
   end
 
-  # The connection comes from `:inet_tcp_dist`; the listener makes it a hidden one.
+  # `:inet_tcp_dist` connects, and the listener sets the hidden flag.
   defp listen(node, %{owner: owner, session: session} = prepared) do
     with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
            Native.call(:listen, [session, owner, false]) do
@@ -58,22 +58,22 @@ defmodule K8sConnect.Route.VM do
 
   @impl true
   def detach(node, %{listener: listener}) do
-    Table.bury(node)
+    Table.mark_disconnected(node)
     if listener, do: Native.unlisten(listener)
   end
 
   @impl true
   def leave do
-    _ = NetKernel.remove(Carrier)
+    _ = NetKernel.remove(Dist)
     _ = Epmd.remove()
     Table.clear()
   end
 
-  # What the local node is does not matter: the connections are hidden.
+  # The connection is hidden, even if the local node is visible.
   @impl true
   def connect(node, _options), do: Node.connect(node)
 
-  # The runtime directory is the user's own, where it is there and usable.
+  # Only the user can access the runtime directory, so it is preferred.
   defp socket_directory do
     with directory when is_binary(directory) <- System.get_env("XDG_RUNTIME_DIR"),
          {:ok, %File.Stat{type: :directory, access: :read_write}} <- File.stat(directory) do

@@ -51,7 +51,7 @@ impl Drop for ConnectionResource {
 
 #[derive(NifMap)]
 struct Access {
-    survey: ResourceArc<ClusterResource>,
+    diagnosis: ResourceArc<ClusterResource>,
     files: Vec<String>,
     context: String,
     namespace: String,
@@ -73,7 +73,7 @@ struct Server {
 
 #[derive(NifMap)]
 struct Pod {
-    survey: ResourceArc<PodResource>,
+    diagnosis: ResourceArc<PodResource>,
     name: String,
     uid: String,
     ip: Option<String>,
@@ -93,8 +93,8 @@ struct Pod {
 
 #[derive(NifMap)]
 struct Connected {
-    link: ResourceArc<ConnectionResource>,
-    what: String,
+    port_forward: ResourceArc<ConnectionResource>,
+    protocol: String,
     took_us: u64,
 }
 
@@ -108,7 +108,7 @@ struct Found {
 
 /// `{reference, {:ok, access}}`
 #[rustler::nif]
-fn survey(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom> {
+fn diagnose(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
         let (source, selection, timeout) = options.into_parts();
         let config = kubeconfig::resolve(&source, selection).await?;
@@ -121,23 +121,23 @@ fn survey(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom
             server: cluster.server(),
             login: diagnosis::login(&cluster),
             proxy: cluster.proxy().map(|(proxy, from)| (proxy, from.into())),
-            survey: ResourceArc::new(ClusterResource { cluster }),
+            diagnosis: ResourceArc::new(ClusterResource { cluster }),
         })
     })
 }
 
 /// `{reference, {:ok, server}}`
 #[rustler::nif]
-fn survey_server(
+fn diagnose_server(
     env: Env,
     reference: Reference,
-    resource: ResourceArc<ClusterResource>,
+    diagnosis: ResourceArc<ClusterResource>,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let server = diagnosis::server(&resource.cluster).await?;
+        let server = diagnosis::server(&diagnosis.cluster).await?;
         Ok(Server {
             version: server.version,
-            login_us: resource.cluster.login().took.map(micros),
+            login_us: diagnosis.cluster.login().took.map(micros),
             first_us: micros(server.first),
             warm_us: server.warm.into_iter().map(micros).collect(),
             ahead_ms: server.ahead_ms,
@@ -147,39 +147,39 @@ fn survey_server(
 
 /// `{reference, {:ok, {name, groups} | nil}}`
 #[rustler::nif]
-fn survey_user(
+fn diagnose_user(
     env: Env,
     reference: Reference,
-    resource: ResourceArc<ClusterResource>,
+    diagnosis: ResourceArc<ClusterResource>,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, async move { Ok(diagnosis::user(&resource.cluster).await?) })
+    reply::spawn(env, reference, async move { Ok(diagnosis::user(&diagnosis.cluster).await?) })
 }
 
 /// `{reference, {:ok, [boolean]}}`, one for each `{verb, resource, name | nil}`.
 #[rustler::nif]
-fn survey_rights(
+fn diagnose_permissions(
     env: Env,
     reference: Reference,
-    resource: ResourceArc<ClusterResource>,
-    rights: Vec<(String, String, Option<String>)>,
+    diagnosis: ResourceArc<ClusterResource>,
+    permissions: Vec<(String, String, Option<String>)>,
 ) -> NifResult<Atom> {
     let permission = |(verb, resource, name)| Permission { verb, resource, name };
-    let permissions = rights.into_iter().map(permission).collect();
+    let permissions = permissions.into_iter().map(permission).collect();
     reply::spawn(env, reference, async move {
-        Ok(diagnosis::permissions(&resource.cluster, permissions).await?)
+        Ok(diagnosis::permissions(&diagnosis.cluster, permissions).await?)
     })
 }
 
 /// `{reference, {:ok, pod}}`
 #[rustler::nif]
-fn survey_pod(
+fn diagnose_pod(
     env: Env,
     reference: Reference,
-    resource: ResourceArc<ClusterResource>,
+    diagnosis: ResourceArc<ClusterResource>,
     target: AttachOptions,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let cluster = resource.cluster.clone();
+        let cluster = diagnosis.cluster.clone();
         let facts = diagnosis::pod(&cluster, &AttachRequest::from(target)).await?;
         Ok(pod(cluster, facts))
     })
@@ -203,13 +203,13 @@ fn pod(cluster: Arc<Cluster>, facts: PodFacts) -> Pod {
         restarts: facts.restarts,
         ended: facts.ended.clone(),
         refers_to: refers_to.collect(),
-        survey: ResourceArc::new(PodResource { cluster, facts }),
+        diagnosis: ResourceArc::new(PodResource { cluster, facts }),
     }
 }
 
 /// `{reference, {:ok, connected}}`
 #[rustler::nif]
-fn survey_link(
+fn diagnose_port_forward(
     env: Env,
     reference: Reference,
     pod: ResourceArc<PodResource>,
@@ -218,40 +218,43 @@ fn survey_link(
     reply::spawn(env, reference, async move {
         let start = std::time::Instant::now();
         let protocol = AttachRequest::from(target).protocol;
-        let (connection, what) = diagnosis::connect(&pod.cluster, &pod.facts, protocol).await?;
+        let (connection, protocol) = diagnosis::connect(&pod.cluster, &pod.facts, protocol).await?;
         let took_us = micros(start.elapsed());
-        let link = ResourceArc::new(ConnectionResource { pod, connection });
-        Ok(Connected { link, what, took_us })
+        let port_forward = ResourceArc::new(ConnectionResource { pod, connection });
+        Ok(Connected { port_forward, protocol, took_us })
     })
 }
 
 /// `{reference, {:ok, [{name, port}]}}`
 #[rustler::nif]
-fn survey_epmd(
+fn diagnose_epmd(
     env: Env,
     reference: Reference,
-    resource: ResourceArc<ConnectionResource>,
+    port_forward: ResourceArc<ConnectionResource>,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let names =
-            diagnosis::epmd(&resource.pod.cluster, &resource.pod.facts, &resource.connection)
-                .await?;
+        let names = diagnosis::epmd(
+            &port_forward.pod.cluster,
+            &port_forward.pod.facts,
+            &port_forward.connection,
+        )
+        .await?;
         Ok(names.into_iter().map(|entry| (entry.name, entry.port)).collect::<Vec<_>>())
     })
 }
 
 /// `{reference, {:ok, found}}`
 #[rustler::nif]
-fn survey_node(
+fn diagnose_node(
     env: Env,
     reference: Reference,
-    resource: ResourceArc<ConnectionResource>,
+    port_forward: ResourceArc<ConnectionResource>,
     target: AttachOptions,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let (cluster, facts) = (&resource.pod.cluster, &resource.pod.facts);
+        let (cluster, facts) = (&port_forward.pod.cluster, &port_forward.pod.facts);
         let request = AttachRequest::from(target);
-        let found = diagnosis::find(cluster, facts, &resource.connection, &request).await?;
+        let found = diagnosis::find(cluster, facts, &port_forward.connection, &request).await?;
         Ok(Found {
             name: found.name,
             port: found.port,

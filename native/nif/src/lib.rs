@@ -118,7 +118,7 @@ fn dial(
 
 /// `{reference, {:ok, {}}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.
 #[rustler::nif]
-fn refusal(
+fn rejection(
     env: Env,
     reference: Reference,
     session: ResourceArc<Session>,

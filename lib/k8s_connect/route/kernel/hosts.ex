@@ -1,34 +1,34 @@
 defmodule K8sConnect.Route.Kernel.Hosts do
   @moduledoc false
-  # If a node's host is a name of its cluster only, the VM's own table of hosts (kernel's `inet_db`) gets its
-  # address; no file changes, and no other program. The table is asked before anything else while there
-  # are such nodes. Afterwards the table and the order of lookups are what they were.
+  # Adds hosts that resolve only in their cluster to the host table of this VM (`inet_db` of the kernel application).
+  # No file and no other program is affected. While there are such nodes, the table comes first in the lookup order.
+  # Afterwards the table and the lookup order are restored.
   #
-  # Called by the jobs of `K8sConnect.Route` alone. What was changed is kept in the VM: a process that is
-  # killed leaves it for the next to undo.
+  # Only the jobs of `K8sConnect.Route` call it. The changes are recorded in a persistent term, so the next process
+  # can undo them if this one is killed.
 
   @kept {__MODULE__, :kept}
 
   @doc """
-  Makes `host`, the one of `node`, mean `address`.
+  Makes `host`, the host of `node`, resolve to `address`.
   """
   @spec put(node(), String.t(), :inet.ip_address()) :: :ok
   def put(node, host, address), do: change(&Map.put(&1, node, {address, to_charlist(host)}))
 
   @doc """
-  Takes that back; does nothing where there is nothing to take back.
+  Undoes `put/3` for `node`, if there is something to undo.
   """
   @spec remove(node()) :: :ok
   def remove(node), do: change(&Map.delete(&1, node))
 
   @doc """
-  Takes everything back.
+  Undoes all changes.
   """
   @spec clear() :: :ok
   def clear, do: change(fn _hosts -> %{} end)
 
   @doc """
-  What another program of Elixir's is to evaluate to find `host`, too.
+  The code that makes `host` resolve in another Elixir program.
   """
   @spec recipe(String.t(), :inet.ip_address()) :: String.t()
   def recipe(host, address) do
@@ -46,7 +46,7 @@ defmodule K8sConnect.Route.Kernel.Hosts do
     end
   end
 
-  # What the table has of others, for each address that is new to us.
+  # Records the existing names of each new address.
   defp remember(kept, changed) do
     addresses = for {address, _host} <- Map.values(changed), do: address
 
@@ -79,7 +79,7 @@ defmodule K8sConnect.Route.Kernel.Hosts do
   end
 
   defp set_lookup(kept, changed) when changed == %{} do
-    # Somebody else may have set another order meanwhile.
+    # Other code may have set another order since.
     if :inet_db.res_option(:lookup) == kept.ours, do: :inet_db.set_lookup(kept.lookup)
     kept
   end

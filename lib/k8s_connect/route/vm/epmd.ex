@@ -1,10 +1,9 @@
 defmodule K8sConnect.Route.VM.Epmd do
   @moduledoc false
-  # The documented way, where `net_kernel` is not one that is known: the kernel application's
-  # parameter `epmd_module`, read at each connect since OTP 27.2, says who is asked for a node's
-  # address (https://www.erlang.org/doc/apps/kernel/kernel_app.html#epmd_module). For attached nodes
-  # that is a listener of ours on the loopback, which takes this user's connections only; for all
-  # others it is who was asked before.
+  # The fallback for an unknown `net_kernel`: the parameter `epmd_module` of the kernel application, which OTP reads at
+  # each connection since 27.2, names the module that resolves a node's address
+  # (https://www.erlang.org/doc/apps/kernel/kernel_app.html#epmd_module). This module returns a loopback listener for
+  # attached nodes, which accepts this user's connections only. It calls the previous module for all other nodes.
 
   alias K8sConnect.Route.VM.Table
 
@@ -13,7 +12,7 @@ defmodule K8sConnect.Route.VM.Epmd do
   @version 6
 
   @doc """
-  Makes this module the one that is asked; `false` where this OTP reads the parameter only when it starts.
+  Sets this module as `epmd_module`. Returns `false` if this OTP reads the parameter only at startup.
   """
   @spec install() :: boolean()
   def install do
@@ -24,12 +23,12 @@ defmodule K8sConnect.Route.VM.Epmd do
     else
       :persistent_term.put(@before, {before, Application.fetch_env(:kernel, :epmd_module)})
       Application.put_env(:kernel, :epmd_module, __MODULE__)
-      asked?() or remove()
+      installed?() or remove()
     end
   end
 
   @doc """
-  Takes that back; does nothing where it is not so.
+  Restores the previous `epmd_module`, if `install/0` has changed it.
   """
   @spec remove() :: false
   def remove do
@@ -43,31 +42,31 @@ defmodule K8sConnect.Route.VM.Epmd do
     false
   end
 
-  # With `-epmd_module` on the command line as well, OTP raises: it will not choose.
-  defp asked? do
+  # OTP raises if `-epmd_module` is on the command line, too.
+  defp installed? do
     :net_kernel.epmd_module() == __MODULE__
   catch
     :error, _conflict -> false
   end
 
-  # What inet_tcp_dist asks for, from https://www.erlang.org/doc/apps/kernel/erl_epmd.html
+  # The callbacks of inet_tcp_dist: https://www.erlang.org/doc/apps/kernel/erl_epmd.html
 
   def address_please(name, host, family) do
     case Table.port(:"#{name}@#{host}") do
       {:ok, port} -> {:ok, {127, 0, 0, 1}, port, @version}
-      :gone -> {:error, :nxdomain}
-      :unknown -> other().address_please(name, host, family)
+      :disconnected -> {:error, :nxdomain}
+      :unknown -> previous().address_please(name, host, family)
     end
   end
 
-  def port_please(name, host), do: other().port_please(name, host)
-  def port_please(name, host, timeout), do: other().port_please(name, host, timeout)
-  def listen_port_please(name, host), do: other().listen_port_please(name, host)
-  def register_node(name, port), do: other().register_node(name, port)
-  def register_node(name, port, family), do: other().register_node(name, port, family)
-  def names(host), do: other().names(host)
+  def port_please(name, host), do: previous().port_please(name, host)
+  def port_please(name, host, timeout), do: previous().port_please(name, host, timeout)
+  def listen_port_please(name, host), do: previous().listen_port_please(name, host)
+  def register_node(name, port), do: previous().register_node(name, port)
+  def register_node(name, port, family), do: previous().register_node(name, port, family)
+  def names(host), do: previous().names(host)
 
-  defp other do
+  defp previous do
     {module, _parameter} = :persistent_term.get(@before, {:erl_epmd, :error})
     module
   end

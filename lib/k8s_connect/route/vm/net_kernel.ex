@@ -1,22 +1,21 @@
 defmodule K8sConnect.Route.VM.NetKernel do
   @moduledoc false
-  # The surgery, all of it: puts a distribution module in front of the others in the live
-  # `net_kernel`, and takes it out again. There is no call for that; the list of modules is a field
-  # of the process's state, found by its shape (a list of `#listen{}`) and not by its place, which
-  # is another one in other releases. A state without it is left alone, and with
-  # `config :k8s_connect, net_kernel: :untouched` every state is.
+  # Adds a distribution module before the others in the running `net_kernel`, and removes it. OTP has no function for
+  # that. The list of modules is a field of the process state. Its index differs between releases, so it is found by
+  # its shape, a list of `#listen{}`. A state without such a field is not changed, nor is any state with
+  # `config :k8s_connect, net_kernel: :untouched`.
 
   # -record(listen, {listen, accept, address, module}). in kernel/src/net_kernel.erl, OTP 23 to 29
   @size 5
   @module_index 4
 
-  # A slow name lookup of another connection keeps it busy (OTP 25).
+  # In OTP 25 a slow name lookup for another connection blocks net_kernel.
   @timeout 5_000
 
   @type problem :: {:unknown_net_kernel | :net_kernel_busy, map()}
 
   @doc """
-  Puts `module` first; does nothing where it is.
+  Adds `module` as the first distribution module. Idempotent.
   """
   @spec install(module()) :: :ok | {:error, problem()}
   def install(module) do
@@ -25,7 +24,7 @@ defmodule K8sConnect.Route.VM.NetKernel do
   end
 
   @doc """
-  Takes `module` out; does nothing where it is not, or where there is no `net_kernel`.
+  Removes `module`. Does nothing if it is not installed, or if `net_kernel` is not running.
   """
   @spec remove(module()) :: :ok | {:error, problem()}
   def remove(module) do
@@ -33,7 +32,7 @@ defmodule K8sConnect.Route.VM.NetKernel do
   end
 
   @doc """
-  Whether `module` is in.
+  Whether `module` is installed.
   """
   @spec installed?(module()) :: boolean()
   def installed?(module) do
@@ -42,12 +41,12 @@ defmodule K8sConnect.Route.VM.NetKernel do
          {:ok, index} <- find(state) do
       Enum.any?(elem(state, index), &(elem(&1, @module_index) == module))
     else
-      _not_there -> false
+      _not_found -> false
     end
   end
 
   defp change(fun) do
-    # Looked at first and from outside: nothing of ours may fail inside of net_kernel.
+    # The state is checked first in this process, because an exception inside net_kernel would crash it.
     with {:ok, index} <- find(:sys.get_state(:net_kernel, @timeout)) do
       change = fn state -> put_elem(state, index, fun.(elem(state, index))) end
       :sys.replace_state(:net_kernel, change, @timeout)

@@ -1,7 +1,7 @@
 defmodule K8sConnect.Route.VM.Table do
   @moduledoc false
-  # The nodes that are on this route, and the tombstones of those that were. Written by the jobs of
-  # `K8sConnect.Route`, read by `net_kernel` and by the processes that connect.
+  # The nodes of this route, attached or marked as disconnected. The jobs of `K8sConnect.Route` write it; `net_kernel`
+  # and the connecting processes read it.
 
   @table __MODULE__
 
@@ -12,16 +12,16 @@ defmodule K8sConnect.Route.VM.Table do
   end
 
   @doc """
-  Puts `node` on this route, by the socket or the port that leads to it.
+  Adds `node` with its local endpoint: the path of a socket, or a port.
   """
   @spec put(node(), String.t() | :inet.port_number()) :: true
-  def put(node, way), do: :ets.insert(@table, {node, way})
+  def put(node, endpoint), do: :ets.insert(@table, {node, endpoint})
 
   @doc """
-  Leaves a tombstone: `node` is still claimed, and dialling it fails at once.
+  Marks `node` as disconnected: it still belongs to this route, and connecting to it fails at once.
   """
-  @spec bury(node()) :: true
-  def bury(node), do: :ets.insert(@table, {node, :gone})
+  @spec mark_disconnected(node()) :: true
+  def mark_disconnected(node), do: :ets.insert(@table, {node, :disconnected})
 
   @spec clear() :: true
   def clear, do: :ets.delete_all_objects(@table)
@@ -30,7 +30,7 @@ defmodule K8sConnect.Route.VM.Table do
   def empty?, do: :ets.info(@table, :size) == 0
 
   @doc """
-  Whether this route is the one to `node`. Called by `net_kernel` itself, so it must not fail.
+  Whether `node` belongs to this route. `net_kernel` calls it, so it must not fail.
   """
   @spec claims?(node()) :: boolean()
   def claims?(node) do
@@ -40,13 +40,13 @@ defmodule K8sConnect.Route.VM.Table do
   end
 
   @doc """
-  The port of the loopback that leads to `node`.
+  The loopback port of `node`.
   """
-  @spec port(node()) :: {:ok, :inet.port_number()} | :gone | :unknown
+  @spec port(node()) :: {:ok, :inet.port_number()} | :disconnected | :unknown
   def port(node) do
     case :ets.lookup(@table, node) do
       [{^node, port}] when is_integer(port) -> {:ok, port}
-      [_other] -> :gone
+      [_other] -> :disconnected
       [] -> :unknown
     end
   rescue
@@ -54,14 +54,13 @@ defmodule K8sConnect.Route.VM.Table do
   end
 
   @doc """
-  The address that the BEAM finds `node` at. It takes one connection: a node that is lost is for
-  its session to attach again.
+  The socket of `node`. It accepts one connection; after a loss the session attaches the node again.
   """
-  @spec address(node()) :: {:ok, {:local, charlist()}} | {:error, :gone}
+  @spec address(node()) :: {:ok, {:local, charlist()}} | {:error, :disconnected}
   def address(node) do
     case :ets.lookup(@table, node) do
       [{^node, path}] when is_binary(path) -> {:ok, {:local, to_charlist(path)}}
-      _gone -> {:error, :gone}
+      _none -> {:error, :disconnected}
     end
   end
 end

@@ -1,13 +1,12 @@
-defmodule K8sConnect.Route.VM.Carrier do
+defmodule K8sConnect.Route.VM.Dist do
   @moduledoc false
-  # A distribution module, in the sense of
-  # https://www.erlang.org/doc/apps/erts/alt_dist.html#distribution-module, for attached nodes: the
-  # connection is an AF_UNIX socket whose other end is a stream of the link. OTP's own socket
-  # driver owns the descriptor and does the distribution's I/O; everything that is not about where
-  # the connection comes from is OTP's too.
+  # The distribution module for attached nodes, see
+  # https://www.erlang.org/doc/apps/erts/alt_dist.html#distribution-module. It connects to an AF_UNIX socket, which is
+  # forwarded to the node by a stream of the port-forward connection. OTP's socket driver owns the descriptor and does
+  # the I/O, and OTP's functions do everything else but connect.
   #
-  # The connection is always hidden, whatever the local node is. A visible one would make the
-  # pods' `:global` connect all of them to us, and drop each other when that fails.
+  # The connection is always hidden. With a visible node, `:global` in the pods would try to connect all pods to this
+  # node, and disconnect them from each other when that fails.
 
   require Record
 
@@ -20,7 +19,7 @@ defmodule K8sConnect.Route.VM.Carrier do
   # Distribution protocol version of OTP 23 and later.
   @version 6
 
-  # Called inside of net_kernel (OTP 25 to 27) or by a process of its own (OTP 29).
+  # net_kernel calls it (OTP 25 to 27), or a process of its own (OTP 29).
   def select(node), do: Table.claims?(node)
 
   def address do
@@ -32,20 +31,20 @@ defmodule K8sConnect.Route.VM.Carrier do
   def is_node_name(node), do: :inet_tcp_dist.is_node_name(node)
   def close(socket), do: :inet.close(socket)
 
-  # We only ever dial.
+  # This module only makes outgoing connections.
   def listen(_name), do: {:error, :eafnosupport}
   def listen(_name, _host), do: {:error, :eafnosupport}
   def accept(_listen), do: exit(:not_supported)
   def accept_connection(_acceptor, _socket, _me, _allowed, _time), do: exit(:not_supported)
 
-  # `:net_kernel.setopts/2` with `:new` asks each module about its listener.
+  # `:net_kernel.setopts/2` with `:new` calls each module with its listener.
   def setopts(:undefined, _options), do: :ok
   def setopts(socket, options), do: :inet_tcp_dist.setopts(socket, options)
   def getopts(:undefined, _options), do: {:ok, []}
   def getopts(socket, options), do: :inet_tcp_dist.getopts(socket, options)
 
-  # The check that the node's name is of our own kind, long or short, is made by
-  # `:inet_tcp_dist.setup/5` and by nobody else; no protocol needs it.
+  # Does not check whether both names are long or both are short. `:inet_tcp_dist.setup/5` does, but the protocol does
+  # not require it.
   def setup(node, _type, me, _long_or_short, setup_time) do
     kernel = self()
 
@@ -57,7 +56,7 @@ defmodule K8sConnect.Route.VM.Carrier do
     timer = :dist_util.start_timer(setup_time)
 
     with {:ok, address} <- Table.address(node),
-         # `:local_tcp` by name: with `-kernel inet_backend socket`, `:gen_tcp` would give no port.
+         # Not `:gen_tcp`, which does not return a port with `-kernel inet_backend socket`.
          {:ok, socket} <- :local_tcp.connect(address, 0, [active: false, packet: 2], 5000) do
       :dist_util.reset_timer(timer)
       :dist_util.handshake_we_started(handshake(kernel, node, me, timer, socket))
