@@ -7,10 +7,12 @@ use std::{
 };
 
 use k8s_connect_core::{
-    attach::{Steps, Wish, attach},
-    cluster::Cluster,
-    config::{Selection, Source, resolve},
-    outlet::listener::{Listener, Route},
+    access::{
+        cluster::Cluster,
+        kubeconfig::{Selection, Source, resolve},
+    },
+    attach::{AttachRequest, Progress, attach},
+    endpoint::listener::{Listener, Route},
 };
 
 use crate::{Result, print_forwarding};
@@ -24,14 +26,14 @@ pub async fn run(pod: &str, ports: &[&str]) -> Result {
         ..Source::default()
     };
     let cluster = Cluster::new(resolve(&source, Selection::default()).await?, TIMEOUT)?;
-    let wish = Wish { target: Some(pod.into()), ..Wish::default() };
-    let link = attach(&cluster, &wish, &Steps::new(|_| {})).await?.link;
+    let request = AttachRequest { target: Some(pod.into()), ..AttachRequest::default() };
+    let connection = attach(&cluster, &request, &Progress::new(|_| {})).await?.connection;
 
     let mut listeners = Vec::new();
     for to in ports {
         let route = Route {
-            links: None,
-            link: link.clone(),
+            connection: connection.clone(),
+            connector: None,
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: to.parse()?,
             names: vec![],
