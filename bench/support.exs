@@ -7,11 +7,34 @@ defmodule Bench do
   # Only where it is measured is it there.
   @compile {:no_warn_undefined, K8sConnect}
   @ms_per_tick 10
+  @call_timeout 30_000
 
   def print(name, value) when is_integer(value), do: IO.puts("#{name} #{value}")
 
   def print(name, value),
     do: IO.puts("#{name} #{:erlang.float_to_binary(value / 1, decimals: 4)}")
+
+  @doc """
+  Prints a Unix time in microseconds as bash's EPOCHREALTIME.
+  """
+  def print_time(name, us),
+    do: IO.puts("#{name} #{:erlang.float_to_binary(us / 1_000_000, decimals: 6)}")
+
+  @doc """
+  Calls `node`, which must be in `pod`: `:right` if it returns the name of the pod, `{:wrong, value}` if it returns
+  something else, `:failed` if it is not connected, and `:hung` after half a minute.
+  """
+  def call(node, pod) do
+    case :erpc.call(node, :inet, :gethostname, [], @call_timeout) do
+      {:ok, name} -> if to_string(name) == pod, do: :right, else: {:wrong, name}
+      other -> {:wrong, other}
+    end
+  catch
+    :error, {:erpc, :timeout} -> :hung
+    :error, {:erpc, _reason} -> :failed
+    # Of a node that stops.
+    :exit, {:signal, _reason} -> :failed
+  end
 
   @doc """
   Connects as the words say: `ours POD`, by the library, or `plain NODE`, by the VM alone, for which

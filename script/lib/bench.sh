@@ -4,6 +4,8 @@
 #
 # shellcheck source=script/lib/artifacts.sh
 source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
+# shellcheck source=script/lib/coprocess.sh
+source "$(dirname "${BASH_SOURCE[0]}")/coprocess.sh"
 
 bench_forward=$project/native/target/release/bench_forward
 # shellcheck disable=SC2034 # script/bench uses it
@@ -95,7 +97,124 @@ EOF
 
 one_replica() {
   script/cluster app app
-  quietly script/cluster kubectl wait --for=delete pod/app-1 --timeout="$(stretched 60)s"
+  quietly script/cluster kubectl wait --for=delete pod -l 'app=app,statefulset.kubernetes.io/pod-name!=app-0' --timeout="$(stretched 120)s"
+}
+
+# In steps, because `script/cluster app` waits for two minutes.
+many_before() {
+  local count
+  for ((count = 20; count < pods; count += 20)); do script/cluster app app --replicas $count; done
+  script/cluster app app --replicas "$pods"
+}
+many_round() {
+  sample ours many_pods "$pods"
+  many ours ours bench/many.exs sts/app "$pods"
+  many kubectl on_laptop bench/many "$pods"
+}
+many_after() { one_replica; }
+
+# many TOOL CMD...: CMD connects to all pods. Restarts the API server meanwhile.
+many() {
+  local tool=$1
+  shift
+  start_coprocess "$@"
+  read_figures "$tool" connected
+  sample "$tool" watches "$(watches)"
+  sample "$tool" api_connections "$(api_connections)"
+  send_line restart
+  restart_api_server
+  read_figures "$tool" last_at
+  sample "$tool" again_first_ms "$(ms_from "$ready_at" "${times[first_at]}")"
+  sample "$tool" again_last_ms "$(ms_from "$ready_at" "${times[last_at]}")"
+  sample "$tool" outage_ms "$(ms_from "$down_at" "${times[last_at]}")"
+  end_coprocess
+}
+
+# Prints the number of watches of pods in a namespace. The cluster's own programs watch all namespaces.
+watches() {
+  script/cluster kubectl get --raw /metrics |
+    awk '/^apiserver_longrunning_requests{/ && /resource="pods"/ && /scope="namespace"/ && /verb="WATCH"/ { sum += $NF } END { print sum + 0 }'
+}
+
+# Prints the number of TCP connections from the laptop to the API server.
+api_connections() { on_laptop --root ss -Htn state established '( dport = :6443 )' | wc -l; }
+
+reconnect_before() { :; }
+reconnect_round() {
+  reconnect ours ours bench/reconnect.exs ours app-0
+  reconnect kubectl on_laptop --root bench/repeated app-0 "${plain[@]}" bench/reconnect.exs plain app-0
+}
+reconnect_after() { :; }
+
+# reconnect TOOL CMD...: CMD calls the node in app-0. Measures the time from each fault, or from the end of it, to the first
+# right answer.
+reconnect() {
+  local tool=$1
+  shift
+  start_coprocess "$@"
+  read_figures "$tool" up
+  after_container_kill
+  after_pod_deletion
+  after_api_server_restart
+  end_coprocess
+}
+
+after_container_kill() {
+  local start=$EPOCHREALTIME killed_at
+  quietly script/cluster kill app-0 --beam
+  killed_at=$EPOCHREALTIME
+  await_answer "$start"
+  sample "$tool" reconnect_container_ms "$(ms_from "$killed_at" "${times[back_at]}")"
+}
+
+after_pod_deletion() {
+  local start=$EPOCHREALTIME killed_at watch watch_pid uid new ready
+  # One line for each change of the pod.
+  exec {watch}< <(exec script/cluster laptop kubectl get pod app-0 --watch -o \
+    'jsonpath={.metadata.uid} {.status.conditions[?(@.type=="Ready")].status}{"\n"}')
+  watch_pid=$!
+  read -r -u "$watch" uid ready
+  quietly script/cluster kill app-0
+  killed_at=$EPOCHREALTIME
+  until
+    read -r -t "$(stretched 60)" -u "$watch" new ready || die "timed out waiting for a new app-0 to become ready"
+    [[ $new != "$uid" && $ready == True ]]
+  do :; done
+  ready=$EPOCHREALTIME
+  kill "$watch_pid"
+  exec {watch}<&-
+  await_answer "$start"
+  sample "$tool" reconnect_pod_ms "$(ms_from "$ready" "${times[back_at]}")"
+  sample "$tool" reconnect_pod_in_total_ms "$(ms_from "$killed_at" "${times[back_at]}")"
+}
+
+after_api_server_restart() {
+  local start=$EPOCHREALTIME
+  restart_api_server
+  await_answer "$start"
+  sample "$tool" reconnect_server_ms "$(ms_from "$ready_at" "${times[back_at]}")"
+  sample "$tool" reconnect_server_in_total_ms "$(ms_from "$down_at" "${times[back_at]}")"
+}
+
+# await_answer TIME: reads until a call is answered again after an outage that began after TIME.
+await_answer() {
+  until
+    read_figures "$tool" lost_at
+    read_figures "$tool" back_at
+    [ "$(ms_from "$1" "${times[lost_at]}")" != 0 ]
+  do :; done
+}
+
+# Sets down_at and ready_at, the times at which the API server did not answer /readyz any more and at which it answered again.
+restart_api_server() {
+  local poll line
+  exec {poll}< <(exec script/cluster laptop bench/ready)
+  read -r -u "$poll" line
+  [ "$line" = polling ] || die "bench/ready does not poll the API server"
+  quietly script/cluster restart kube-apiserver
+  read -r -u "$poll" down_at
+  read -r -u "$poll" ready_at
+  exec {poll}<&-
 }
 
 # Tools
@@ -129,6 +248,30 @@ figures() {
   [ -n "$out" ] || die "no output from the benchmark of $tool: $*"
   printf '%s\n' "$out" | sed "s/^/$tool /" >> "$work/samples"
 }
+
+sample() { echo "$*" >> "$work/samples"; }
+
+declare -A times=()
+
+# read_figures TOOL LAST: reads lines of the coprocess up to one that begins with LAST. A name and a number is a sample of
+# TOOL, a name that ends with _at and a Unix time goes to `times`. Other lines are printed.
+read_figures() {
+  local tool=$1 last=$2 name value
+  while read_line 600 name value; do
+    if [[ $name == *_at ]]; then
+      times[$name]=$value
+    elif [[ $name =~ ^[a-z0-9_]+$ && $value =~ ^[0-9.]+$ ]]; then
+      sample "$tool" "$name" "$value"
+    elif [ "$name" != "$last" ]; then
+      echo "$name $value" >&2
+    fi
+    [ "$name" != "$last" ] || return 0
+  done
+  die "the benchmark of $tool ended, or timed out, before it printed $last"
+}
+
+# ms_from TIME TIME: prints the milliseconds from the first to the second, 0 if the second is the earlier one.
+ms_from() { awk -v a="$1" -v b="$2" 'BEGIN { ms = (b - a) * 1000; print ms > 0 ? sprintf("%.1f", ms) : 0 }'; }
 
 # Environment
 

@@ -32,8 +32,8 @@ pub async fn run(pod: &str, ports: &[&str]) -> Result {
     let mut listeners = Vec::new();
     for to in ports {
         let route = Route {
-            connector: None,
             connection: connection.clone(),
+            connector: None,
             ip: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: to.parse()?,
             names: vec![],

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, error::Error, fs, path::Path};
 use serde::{Deserialize, Serialize};
 
 /// In display order.
-const BENCHMARKS: [&str; 5] = ["connect", "latency", "throughput", "memory", "idle"];
+const BENCHMARKS: [&str; 7] =
+    ["connect", "latency", "throughput", "memory", "idle", "many", "reconnect"];
 const PROFILES: [&str; 5] = ["none", "20ms", "100ms", "lossy", "unnamed"];
 
 #[derive(Serialize, Deserialize)]

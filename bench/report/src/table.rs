@@ -141,6 +141,19 @@ const ROWS: &[Row] = &[
     row("idle", "idle: CPU", "% of a core", "idle_cpu_percent", Goal::AtMost(0.1)),
     row("idle", "idle: wake-ups", "/s", "idle_wakeups_per_s", Goal::None),
     row("idle", "idle: network traffic", "B/s", "idle_bytes_per_s", Goal::None),
+    without_baseline(row("many", "many pods", "pods", "many_pods", Goal::None)),
+    row("many", "all pods connected", "ms", "connected_ms", Goal::None),
+    row("many", "all pods: PSS of the processes", "MB", "memory_all_pss_mb", Goal::Ratio(0.1)),
+    row("many", "all pods: watches", "watches", "watches", Goal::None),
+    row("many", "all pods: API connections", "connections", "api_connections", Goal::None),
+    row("many", "API server restart: first pod, from /readyz", "ms", "again_first_ms", Goal::None),
+    row("many", "API server restart: last pod, from /readyz", "ms", "again_last_ms", Goal::None),
+    row("many", "API server restart: last pod, from the kill", "ms", "outage_ms", Goal::None),
+    row("reconnect", "killed container, from the kill", "ms", "reconnect_container_ms", Goal::None),
+    row("reconnect", "deleted pod, from Ready", "ms", "reconnect_pod_ms", Goal::None),
+    row("reconnect", "deleted pod, from the kill", "ms", "reconnect_pod_in_total_ms", Goal::None),
+    row("reconnect", "API server, from /readyz", "ms", "reconnect_server_ms", Goal::None),
+    row("reconnect", "API server, from the kill", "ms", "reconnect_server_in_total_ms", Goal::None),
 ];
 
 const VERSIONS: [&str; 11] = [
@@ -208,6 +221,8 @@ impl Row {
         let baseline =
             self.baseline.and_then(|(tool, metric)| Some((tool, run.figure(tool, metric)?)));
         let ratio = baseline.map(|(_, other)| ours.median / other.median);
+        // There is none to zero.
+        let ratio = ratio.filter(|ratio| ratio.is_finite());
         let (goal, met) = match self.goal_of(run) {
             Goal::Ratio(most) => (format!("≤ {most} ×"), ratio.map(|ratio| ratio <= most)),
             Goal::AtMost(most) => (format!("≤ {most}"), Some(ours.median <= most)),
