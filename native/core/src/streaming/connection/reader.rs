@@ -8,7 +8,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, ReadHalf},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::Instant,
 };
 
@@ -22,11 +22,13 @@ use crate::streaming::{
 /// Answers to pings that wait to be sent. A peer that sends more pings and reads no answers is broken.
 const MAX_ANSWERS: usize = 64;
 
-/// Runs until the peer closes the connection in good order, or it breaks.
+/// Runs until the peer closes the connection in good order, or it breaks. `suspensions` changes when the
+/// machine was suspended.
 pub(super) async fn read_frames<R>(
     mut reader: ReadHalf<R>,
     controls: mpsc::WeakUnboundedSender<ControlFrame>,
     shared: Arc<Shared>,
+    mut suspensions: watch::Receiver<()>,
 ) -> Result<(), String>
 where
     R: AsyncRead,
@@ -46,6 +48,11 @@ where
                 Ok(_) => liveness.heard(Instant::now()),
                 Err(error) => return Err(format!("the connection broke: {error}")),
             },
+            Ok(()) = suspensions.changed() => {
+                liveness.resumed();
+                timer.as_mut().reset(Instant::now());
+                continue;
+            }
             () = &mut timer => {
                 let now = Instant::now();
                 match liveness.next(now, shared.blocked()) {
@@ -54,7 +61,7 @@ where
                         let Some(controls) = controls.upgrade() else { return Ok(()) };
                         let _ = controls.send(ControlFrame::Ping(ping));
                         ping += 2;
-                        timer.as_mut().reset(now + KEEPALIVE_INTERVAL);
+                        timer.as_mut().reset(now);
                     }
                     Action::Lost(reason) => return Err(reason),
                 }
