@@ -1,6 +1,7 @@
 //! The task that reads frames.
 
 use std::{
+    io,
     pin::pin,
     sync::{Arc, atomic::Ordering},
 };
@@ -21,6 +22,8 @@ use crate::streaming::{
 
 /// Answers to pings that wait to be sent. A peer that sends more pings and reads no answers is broken.
 const MAX_ANSWERS: usize = 64;
+
+const CLOSED: &str = "the API server closed the connection";
 
 /// Runs until the peer closes the connection in good order, or it breaks. `suspensions` changes when the
 /// machine was suspended.
@@ -44,9 +47,9 @@ where
         tokio::select! {
             biased;
             read = reader.read_buf(&mut input) => match read {
-                Ok(0) => return Err("the API server closed the connection".into()),
+                Ok(0) => return Err(CLOSED.into()),
                 Ok(_) => liveness.heard(Instant::now()),
-                Err(error) => return Err(format!("the connection broke: {error}")),
+                Err(error) => return Err(read_failure(&error)),
             },
             Ok(()) = suspensions.changed() => {
                 liveness.resumed();
@@ -104,5 +107,13 @@ where
         if shared.going_away.load(Ordering::Relaxed) && shared.registry.is_empty() {
             return Err(GOING_AWAY.into());
         }
+    }
+}
+
+/// An API server that is killed, and many a proxy, closes the connection without TLS's `close_notify`.
+fn read_failure(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => CLOSED.into(),
+        _ => format!("the connection broke: {error}"),
     }
 }

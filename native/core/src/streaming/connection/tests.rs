@@ -1,11 +1,16 @@
 #![allow(clippy::unwrap_used)]
 
-use std::time::Duration;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, DuplexStream},
-    time::{sleep, sleep_until},
+    io::{AsyncReadExt, AsyncWriteExt, DuplexStream, ReadBuf},
+    time::{sleep, sleep_until, timeout},
 };
 
 use super::{super::suspend::clock::Clock, *};
@@ -92,4 +97,48 @@ async fn a_suspension_while_a_ping_is_unanswered_is_not_the_end() {
     end.write_all(&ping(5)).await.unwrap();
     assert_eq!(seconds_to_ping(&mut end, 7, start).await, 24);
     assert_eq!(connection.close_reason.get(), None);
+}
+
+/// A connection whose reading side fails with an error of this kind.
+struct Failing(io::ErrorKind);
+
+impl AsyncRead for Failing {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _context: &mut Context,
+        _into: &mut ReadBuf,
+    ) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::Error::new(self.0, "the text of the library")))
+    }
+}
+
+impl AsyncWrite for Failing {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _context: &mut Context,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _context: &mut Context) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[tokio::test]
+async fn an_end_without_close_notify_is_the_ordinary_end_and_another_error_is_the_reason() {
+    for (kind, expected) in [
+        (io::ErrorKind::UnexpectedEof, "the API server closed the connection"),
+        (io::ErrorKind::ConnectionReset, "the connection broke: the text of the library"),
+    ] {
+        let close_reason = CloseReason::new();
+        let _connection = Connection::new(Failing(kind), Form::Spdy, close_reason.clone());
+        let reason = timeout(Duration::from_secs(10), close_reason.wait()).await.unwrap();
+        assert_eq!(reason, expected);
+    }
 }
