@@ -191,4 +191,6 @@ fn unusable_config(error: kube::Error, context: &str) -> kubeconfig::Error {
 }
 
 #[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
 mod tests;
