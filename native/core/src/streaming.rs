@@ -11,6 +11,7 @@ pub(crate) mod negotiation;
 mod registry;
 pub mod spdy;
 mod stream;
+mod suspend;
 mod upgrade;
 pub mod websocket;
 

@@ -193,4 +193,6 @@ fn unusable_config(error: kube::Error, context: &str) -> kubeconfig::Error {
 }
 
 #[cfg(test)]
+pub(crate) mod scripted;
+#[cfg(test)]
 mod tests;

@@ -123,3 +123,6 @@ impl Rediscovery {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,7 +69,11 @@ impl<'a> Watch<'a> {
         loop {
             let mut events = match self.events.take() {
                 Some(events) => events,
-                None => self.watch().await?,
+                None => match self.watch().await? {
+                    Some(events) => events,
+                    // The new list may have what the caller waits for.
+                    None => return Ok(()),
+                },
             };
             // Without an event its time is over, or its connection was lost.
             let Some(Ok(event)) = events.next().await else { continue };
@@ -134,7 +138,8 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    async fn watch(&mut self) -> Result<Events, Error> {
+    /// `None` where the version was gone, and the pods were listed again.
+    async fn watch(&mut self) -> Result<Option<Events>, Error> {
         // A server that ends each watch at once is not asked in a loop.
         if self.started.elapsed() < MIN_INTERVAL {
             sleep(MIN_INTERVAL).await;
@@ -148,11 +153,10 @@ impl<'a> Watch<'a> {
         .timeout(WATCH_TIMEOUT);
         let action = Action { verb: "watch", resource: "pods" };
         match self.cluster.request(action, self.api.watch(&params, &self.version)).await {
-            Ok(events) => Ok(events.boxed()),
+            Ok(events) => Ok(Some(events.boxed())),
             Err(cluster::Error::Refused { code: GONE, .. }) => {
                 self.list().await?;
-                let events = self.cluster.request(action, self.api.watch(&params, &self.version));
-                Ok(events.await?.boxed())
+                Ok(None)
             }
             Err(error) => Err(error.into()),
         }
@@ -245,3 +249,6 @@ async fn is_gone<T>(
     let answer = cluster.request(Action { verb: "get", resource }, request).await;
     matches!(answer, Err(cluster::Error::Refused { code: 404, .. }))
 }
+
+#[cfg(test)]
+mod tests;

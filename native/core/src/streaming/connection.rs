@@ -13,7 +13,7 @@ use std::sync::{
 use bytes::Bytes;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::Instant,
 };
 
@@ -22,6 +22,7 @@ use super::{
     frame::{Channels, Command, ControlFrame, Form, Purpose},
     registry::{Pair, Registry},
     stream::Handle,
+    suspend,
 };
 
 mod reader;
@@ -63,7 +64,7 @@ impl Connection {
         form: Form,
         close_reason: CloseReason,
     ) -> Self {
-        Self::start(connection, Shared::new(form), close_reason)
+        Self::start(connection, Shared::new(form), close_reason, suspend::subscribe())
     }
 
     /// For a connection that was upgraded to channels: one pair of streams, which ends with it. The server
@@ -78,7 +79,7 @@ impl Connection {
         let pair = Pair { error: channels.error.into(), data: channels.data.into() };
         let shared = Shared::new(Form::Channels(channels));
         shared.registry.insert(pair, events);
-        let connection = Self::start(connection, shared, close_reason);
+        let connection = Self::start(connection, shared, close_reason, suspend::subscribe());
         // The queue is new, so it has room. If the connection is already closed, the stream reports it.
         let command = Command::Data { stream: pair.data, bytes: first, fin: false };
         let _ = connection.commands.try_send(command);
@@ -89,6 +90,7 @@ impl Connection {
         connection: impl AsyncRead + AsyncWrite + Send + 'static,
         shared: Shared,
         close_reason: CloseReason,
+        suspensions: watch::Receiver<()>,
     ) -> Self {
         let (reader, writer) = tokio::io::split(connection);
         let (commands, command_queue) = mpsc::channel(QUEUE);
@@ -97,7 +99,7 @@ impl Connection {
         let shared = Arc::new(shared);
         let write = writer::write_frames(writer, command_queue, control_queue, shared.clone());
         // The reader must not keep the channel to the writer open: without handles the connection closes.
-        let read = reader::read_frames(reader, controls.downgrade(), shared.clone());
+        let read = reader::read_frames(reader, controls.downgrade(), shared.clone(), suspensions);
         let (registry, closing) = (shared.registry.clone(), close_reason.clone());
         let task = tokio::spawn(async move {
             tokio::select! {
@@ -173,3 +175,6 @@ impl Shared {
         *self.blocked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;

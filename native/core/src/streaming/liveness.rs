@@ -9,6 +9,8 @@ use tokio::time::Instant;
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
 /// A peer may answer late once: our own traffic can stall it.
 const MAX_UNANSWERED: u32 = 2;
+/// For a ping after the machine was suspended.
+const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
 /// For a peer that reads nothing. It cannot answer a ping either, which waits behind the data.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
 
@@ -30,17 +32,31 @@ pub struct Liveness {
     /// When the peer last sent something, was pinged, or read nothing.
     asked: Instant,
     unanswered: u32,
+    resume_ping: ResumePing,
+}
+
+/// The ping after the machine was suspended. The peer may be gone since then, and our clock stood still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ResumePing {
+    NotNeeded,
+    Due,
+    Sent(Instant),
 }
 
 impl Liveness {
     /// A new connection.
     pub fn new(now: Instant) -> Self {
-        Self { heard: now, asked: now, unanswered: 0 }
+        Self { heard: now, asked: now, unanswered: 0, resume_ping: ResumePing::NotNeeded }
     }
 
     /// The peer has sent something. Any bytes count as an answer.
     pub fn heard(&mut self, now: Instant) {
         *self = Self::new(now);
+    }
+
+    /// The machine was suspended.
+    pub fn resumed(&mut self) {
+        self.resume_ping = ResumePing::Due;
     }
 
     /// `blocked`: since when the peer has read none of our bytes.
@@ -53,8 +69,32 @@ impl Liveness {
             }
             // A ping that can be sent after that has its full time.
             self.asked = now;
-            return Action::WaitUntil(end.min(now + KEEPALIVE_INTERVAL));
+            let mut interval = KEEPALIVE_INTERVAL;
+            if self.resume_ping != ResumePing::NotNeeded {
+                self.resume_ping = ResumePing::Due;
+                interval = RESUME_TIMEOUT;
+            }
+            return Action::WaitUntil(end.min(now + interval));
         }
+        match self.resume_ping {
+            ResumePing::NotNeeded => self.next_keepalive(now),
+            ResumePing::Due => {
+                self.resume_ping = ResumePing::Sent(now);
+                Action::Ping
+            }
+            ResumePing::Sent(sent) if now < sent + RESUME_TIMEOUT => {
+                Action::WaitUntil(sent + RESUME_TIMEOUT)
+            }
+            ResumePing::Sent(_) => {
+                let seconds = RESUME_TIMEOUT.as_secs();
+                Action::Lost(format!(
+                    "no answer to a ping for {seconds} s after the machine was suspended"
+                ))
+            }
+        }
+    }
+
+    fn next_keepalive(&mut self, now: Instant) -> Action {
         let due = self.asked + KEEPALIVE_INTERVAL;
         if now < due {
             return Action::WaitUntil(due);
@@ -124,6 +164,71 @@ mod tests {
         let start = Instant::now();
         let blocked = |second| second < 30;
         assert_eq!(run(&mut Liveness::new(start), start, blocked), (vec![35, 41], 47));
+    }
+
+    const LOST: &str = "no answer to a ping for 2 s after the machine was suspended";
+
+    #[test]
+    fn after_a_suspension_a_silent_peer_is_pinged_at_once_and_lost_after_2_s() {
+        let start = Instant::now();
+        // Neither the keepalive that is due nor the pings before count.
+        for second in [0, 3, 6, 12] {
+            let mut liveness = Liveness::new(start);
+            let now = start + SECOND * second;
+            while liveness.next(now, None) == Action::Ping {}
+            liveness.resumed();
+            assert_eq!(liveness.next(now, None), Action::Ping);
+            let end = now + SECOND * 2;
+            assert_eq!(liveness.next(now, None), Action::WaitUntil(end));
+            assert_eq!(liveness.next(end - SECOND / 10, None), Action::WaitUntil(end));
+            assert_eq!(liveness.next(end, None), Action::Lost(LOST.into()));
+        }
+    }
+
+    #[test]
+    fn after_a_suspension_any_bytes_count_as_an_answer() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.resumed();
+        assert_eq!(liveness.next(start, None), Action::Ping);
+        liveness.heard(start + SECOND);
+        let due = Action::WaitUntil(start + SECOND * 7);
+        assert_eq!(liveness.next(start + SECOND * 3, None), due);
+    }
+
+    #[test]
+    fn a_second_suspension_is_a_second_ping_with_its_full_time() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        for second in [0, 1] {
+            liveness.resumed();
+            assert_eq!(liveness.next(start + SECOND * second, None), Action::Ping);
+        }
+        let end = start + SECOND * 3;
+        assert_eq!(liveness.next(start + SECOND * 2, None), Action::WaitUntil(end));
+        assert_eq!(liveness.next(end, None), Action::Lost(LOST.into()));
+    }
+
+    #[test]
+    fn after_a_suspension_blocked_output_delays_the_ping() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.resumed();
+        // It is asked again soon: output is often blocked for a moment only.
+        let soon = Action::WaitUntil(start + SECOND * 2);
+        assert_eq!(liveness.next(start, Some(start)), soon);
+        assert_eq!(run(&mut liveness, start, |second| second < 5), (vec![5], 7));
+    }
+
+    #[test]
+    fn output_that_blocks_after_the_ping_repeats_it() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(start);
+        liveness.resumed();
+        assert_eq!(run(&mut liveness, start, |second| second == 1), (vec![0, 2], 4));
+        liveness = Liveness::new(start);
+        liveness.resumed();
+        assert_eq!(run(&mut liveness, start, |second| second > 0), (vec![0], 41));
     }
 
     #[test]

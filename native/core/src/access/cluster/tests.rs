@@ -8,7 +8,6 @@ use tokio::{
 };
 
 use super::*;
-use crate::access::environment::Environment;
 
 const ACTION: Action = Action { verb: "get", resource: "/version" };
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
@@ -17,16 +16,7 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
 async fn server() -> (TcpListener, Cluster) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let config = ClientConfig {
-        fingerprint: None,
-        context: "context".into(),
-        namespace: "default".into(),
-        kube: kube::Config::new(url.parse().unwrap()),
-        proxy: None,
-        environment: Environment::default(),
-        interactive: false,
-    };
-    (listener, Cluster::new(config, Duration::from_secs(10)).unwrap())
+    (listener, Cluster::new(scripted::config(&url), Duration::from_secs(10)).unwrap())
 }
 
 async fn read_request(stream: &mut TcpStream) {

@@ -1,6 +1,7 @@
 //! The task that reads frames.
 
 use std::{
+    io,
     pin::pin,
     sync::{Arc, atomic::Ordering},
 };
@@ -8,7 +9,7 @@ use std::{
 use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, ReadHalf},
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::Instant,
 };
 
@@ -22,11 +23,15 @@ use crate::streaming::{
 /// Answers to pings that wait to be sent. A peer that sends more pings and reads no answers is broken.
 const MAX_ANSWERS: usize = 64;
 
-/// Runs until the peer closes the connection in good order, or it breaks.
+const CLOSED: &str = "the API server closed the connection";
+
+/// Runs until the peer closes the connection in good order, or it breaks. `suspensions` changes when the
+/// machine was suspended.
 pub(super) async fn read_frames<R>(
     mut reader: ReadHalf<R>,
     controls: mpsc::WeakUnboundedSender<ControlFrame>,
     shared: Arc<Shared>,
+    mut suspensions: watch::Receiver<()>,
 ) -> Result<(), String>
 where
     R: AsyncRead,
@@ -42,10 +47,15 @@ where
         tokio::select! {
             biased;
             read = reader.read_buf(&mut input) => match read {
-                Ok(0) => return Err("the API server closed the connection".into()),
+                Ok(0) => return Err(CLOSED.into()),
                 Ok(_) => liveness.heard(Instant::now()),
-                Err(error) => return Err(format!("the connection broke: {error}")),
+                Err(error) => return Err(read_failure(&error)),
             },
+            Ok(()) = suspensions.changed() => {
+                liveness.resumed();
+                timer.as_mut().reset(Instant::now());
+                continue;
+            }
             () = &mut timer => {
                 let now = Instant::now();
                 match liveness.next(now, shared.blocked()) {
@@ -54,7 +64,7 @@ where
                         let Some(controls) = controls.upgrade() else { return Ok(()) };
                         let _ = controls.send(ControlFrame::Ping(ping));
                         ping += 2;
-                        timer.as_mut().reset(now + KEEPALIVE_INTERVAL);
+                        timer.as_mut().reset(now);
                     }
                     Action::Lost(reason) => return Err(reason),
                 }
@@ -97,5 +107,13 @@ where
         if shared.going_away.load(Ordering::Relaxed) && shared.registry.is_empty() {
             return Err(GOING_AWAY.into());
         }
+    }
+}
+
+/// An API server that is killed, and many a proxy, closes the connection without TLS's `close_notify`.
+fn read_failure(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => CLOSED.into(),
+        _ => format!("the connection broke: {error}"),
     }
 }
