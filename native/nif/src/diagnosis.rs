@@ -233,7 +233,12 @@ fn diagnose_epmd(
     port_forward: ResourceArc<ConnectionResource>,
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let names = diagnosis::epmd(&port_forward.pod.cluster, &port_forward.pod.facts, &port_forward.connection).await?;
+        let names = diagnosis::epmd(
+            &port_forward.pod.cluster,
+            &port_forward.pod.facts,
+            &port_forward.connection,
+        )
+        .await?;
         Ok(names.into_iter().map(|entry| (entry.name, entry.port)).collect::<Vec<_>>())
     })
 }
