@@ -51,8 +51,9 @@ defmodule K8sConnect.Reconnect do
   """
   @spec grace_period(Error.t()) :: non_neg_integer()
   # A starting API server answers 403 until it has loaded all Roles.
-  def grace_period(%Error{reason: {kind, _}}) when kind in [:forbidden, :forbidden_get_and_create],
-    do: 10_000
+  def grace_period(%Error{reason: {kind, _}})
+      when kind in [:forbidden, :forbidden_get_and_create],
+      do: 10_000
 
   # A node that starts or stops may also close the connection during the handshake.
   def grace_period(%Error{reason: {:refused, _}}), do: 2_000
