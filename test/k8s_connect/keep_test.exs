@@ -12,6 +12,7 @@ defmodule K8sConnect.KeepTest do
   @moduletag timeout: 180_000
 
   setup_all do
+    {:ok, _started} = Application.ensure_all_started(:logger)
     # A workload of its own, as the pods come and go: a copy of the article's.
     as_admin("""
     kubectl get sts app -o json | sed -e 's/"name": "app",$/"name": "kept",/' \
@@ -25,17 +26,30 @@ defmodule K8sConnect.KeepTest do
 
   setup do
     on_exit(fn ->
-      for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
+      for {_id, pid, _type, _modules} <- DynamicSupervisor.which_children(Sessions.Supervisor),
+          do: DynamicSupervisor.terminate_child(Sessions.Supervisor, pid)
+
       await(fn -> not Node.alive?() end)
     end)
   end
 
+  # Until the pods that are too many are gone, too.
   defp scale(replicas) do
-    as_admin(
-      "kubectl scale sts kept --replicas #{replicas} && kubectl rollout status sts kept --timeout=90s"
-    )
+    as_admin("""
+    kubectl scale sts kept --replicas #{replicas} && kubectl rollout status sts kept --timeout=90s
+    for n in 0 1 2 3; do
+      [ $n -lt #{replicas} ] || kubectl wait --for=delete pod/kept-$n --timeout=90s
+    done
+    """)
 
     :ok
+  end
+
+  # From what there is at the beginning on
+  defp subscribe(connection) do
+    reference = K8sConnect.subscribe(connection)
+    assert_receive {:k8s_connect, ^reference, {:up, _connection}}
+    reference
   end
 
   defp events(reference, events \\ []) do
@@ -56,8 +70,7 @@ defmodule K8sConnect.KeepTest do
 
   test "a restarted container: the same connection, on the same port-forward connection" do
     {:ok, connection} = K8sConnect.connect("kept-0")
-    reference = K8sConnect.subscribe(connection)
-    assert_receive {:k8s_connect, ^reference, {:up, %Connection{pod: "kept-0"}}}
+    reference = subscribe(connection)
 
     log =
       capture_log(fn ->
@@ -77,7 +90,7 @@ defmodule K8sConnect.KeepTest do
 
   test "a replaced pod: another uid, calls in between fail, and a second connect is the same connection" do
     {:ok, connection} = K8sConnect.connect("kept-0")
-    reference = K8sConnect.subscribe(connection)
+    reference = subscribe(connection)
     as_admin("kubectl delete pod kept-0 --grace-period=0 --force --wait=false 2> /dev/null")
     assert_receive {:k8s_connect, ^reference, {:reconnecting, _error, 1, _delay}}, 30_000
     assert_raise Error, fn -> K8sConnect.node!(connection) end
@@ -129,7 +142,7 @@ defmodule K8sConnect.KeepTest do
 
   test "with :reconnect false, or at its limits, it ends with the error" do
     {:ok, connection} = K8sConnect.connect("kept-0", reconnect: false)
-    reference = K8sConnect.subscribe(connection)
+    reference = subscribe(connection)
 
     capture_log(fn ->
       restart_container(connection.node)
@@ -143,7 +156,7 @@ defmodule K8sConnect.KeepTest do
     end)
 
     [connection] = K8sConnect.connections()
-    reference = K8sConnect.subscribe(connection)
+    reference = subscribe(connection)
 
     capture_log(fn ->
       restart_container(connection.node)
@@ -153,10 +166,36 @@ defmodule K8sConnect.KeepTest do
     await(fn -> K8sConnect.connections() == [] end)
   end
 
+  # With a user who may read the StatefulSet; dev may not, and waits.
+  test "a workload that is deleted is the end" do
+    copy = "lost"
+
+    as_admin("""
+    kubectl get sts kept -o json | sed -e 's/"name": "kept",$/"name": "#{copy}",/' \
+      -e 's/"app": "kept"/"app": "#{copy}"/' -e '/resourceVersion\\|"uid"/d' | kubectl create -f -
+    kubectl rollout status sts #{copy} --timeout=90s
+    kubectl create role workloads --verb=get --resource=statefulsets.apps
+    kubectl create rolebinding workloads --role=workloads --user=dev
+    """)
+
+    on_exit(fn ->
+      as_admin("""
+      kubectl delete sts #{copy} --ignore-not-found
+      kubectl delete role/workloads rolebinding/workloads
+      """)
+    end)
+
+    {:ok, connection} = K8sConnect.connect("sts/#{copy}")
+    reference = subscribe(connection)
+    as_admin("kubectl delete sts #{copy}")
+    expected = {:workload_deleted, %{target: "sts/#{copy}", namespace: "default"}}
+    assert_receive {:k8s_connect, ^reference, {:down, %Error{reason: ^expected}}}, 60_000
+  end
+
   test "Node.disconnect/1 ends it, and is no error" do
     await(fn -> match?({:ok, _connection}, K8sConnect.connect("kept-0")) end)
     [connection] = K8sConnect.connections()
-    reference = K8sConnect.subscribe(connection)
+    reference = subscribe(connection)
     Node.disconnect(connection.node)
     assert_receive {:k8s_connect, ^reference, {:down, nil}}, 5_000
     await(fn -> K8sConnect.connections() == [] end)
@@ -165,7 +204,7 @@ defmodule K8sConnect.KeepTest do
   test "net_kernel that is stopped is started again" do
     {:ok, connection} = K8sConnect.connect("kept-0")
     name = Node.self()
-    reference = K8sConnect.subscribe(connection)
+    reference = subscribe(connection)
     :ok = :net_kernel.stop()
     assert_receive {:k8s_connect, ^reference, {:reconnecting, _error, 1, 0}}, 5_000
     assert_receive {:k8s_connect, ^reference, {:up, %Connection{node: node}}}, 10_000
@@ -227,8 +266,7 @@ defmodule K8sConnect.KeepTest do
       {length(Process.list()), length(Port.list()), :erlang.system_info(:atom_count)}
     end
 
-    reference = K8sConnect.subscribe(connection)
-    assert_receive {:k8s_connect, ^reference, {:up, _connection}}
+    reference = subscribe(connection)
     # The first one loads what reconnecting needs.
     cut(connection, reference)
     {processes, ports, atoms} = measure.()

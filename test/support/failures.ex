@@ -16,6 +16,7 @@ defmodule K8sConnect.Failures do
   @exec "test/mix/exec_test.exs"
   @runner "native/exec/tests/life.rs"
 
+  @keep "test/k8s_connect/keep_test.exs"
   @logins "test/k8s_connect/login_test.exs"
   @plugins "test/k8s_connect/plugin_test.exs"
   @proxies "test/k8s_connect/proxy_test.exs"
@@ -81,6 +82,8 @@ defmodule K8sConnect.Failures do
       {:helper, :foreign_listener} => {@listener, "foreign_listener"},
       {:helper, :no_hello} => {@protocol, "no_hello"},
       {:helper, :second_hello} => {@protocol, "second_hello"},
+      {:target, :workload_deleted} => {@keep, ":workload_deleted"},
+      {:connect, :not_up} => {@keep, ":not_up"},
       {:route, :name_kind} => {@kernel, ":name_kind"},
       {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
       {:route, :blocked} => {@helper, "the connection does not arrive"},
