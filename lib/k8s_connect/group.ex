@@ -170,7 +170,7 @@ defmodule K8sConnect.Group do
   defp start(state, uid) do
     target = %{state.options.target | target: "pod/" <> state.pods[uid], labels: nil, uid: uid}
     options = %{state.options | target: target, owner: self()}
-    {:ok, session} = Sessions.start({Session, %{options: options, wait: true}})
+    {:ok, session} = Sessions.start({Session, %{options: options}})
     reference = :gen_statem.call(session, {:subscribe, self()})
     Process.monitor(session)
 

@@ -87,7 +87,7 @@ defmodule K8sConnect.Session do
     _monitor = if owner = options.owner, do: Process.monitor(owner)
 
     data = %__MODULE__{
-      options: options,
+      options: if(caller, do: options, else: expecting(options)),
       caller: caller,
       reference: arguments[:reference],
       monitor: if(caller, do: Process.monitor(caller)),
@@ -99,8 +99,12 @@ defmodule K8sConnect.Session do
     deadline =
       if caller, do: [{{:timeout, :deadline}, options.connect_timeout, options.connect_timeout}]
 
-    {:ok, :connecting, attempt(data, arguments[:wait] || false), List.wrap(deadline)}
+    {:ok, :connecting, attempt(data, caller == nil), List.wrap(deadline)}
   end
+
+  # Nobody waits for the first attempt, and a pod that is not there may come: what its controller is, is not known.
+  defp expecting(options),
+    do: put_in(options.target.controller, options.target.controller || {"", ""})
 
   # connecting
 
@@ -189,7 +193,7 @@ defmodule K8sConnect.Session do
   defp any(_state, :info, {pid, {:up, connection}}, %{pod_connection: {pid, _}} = data),
     do: connected(connection, data)
 
-  # What makes a new pod when this one is gone
+  # What creates a new pod when this one is gone
   defp any(_state, :info, {pid, {:controller, controller}}, %{pod_connection: {pid, _}} = data),
     do: {:keep_state, put_in(data.options.target.controller, controller)}
 

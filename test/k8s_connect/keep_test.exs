@@ -25,6 +25,11 @@ defmodule K8sConnect.KeepTest do
   end
 
   setup do
+    scale(1)
+    # Whatever the test before has done to it
+    await(fn -> match?({:ok, _connection}, K8sConnect.connect("kept-0")) end, 3_000)
+    for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
+
     on_exit(fn ->
       for {_id, pid, _type, _modules} <- DynamicSupervisor.which_children(Sessions.Supervisor),
           do: DynamicSupervisor.terminate_child(Sessions.Supervisor, pid)

@@ -60,16 +60,22 @@ impl Rediscovery {
         let mut delay = FIRST_DELAY;
         let mut next_check = start;
         loop {
-            match self.discover(connection).await {
+            // Both at once: a node that is being stopped still answers for a moment.
+            let discovered = if Instant::now() >= next_check {
+                let (checked, discovered) =
+                    tokio::join!(self.check_pod(cluster), self.discover(connection));
+                checked?;
+                next_check = Instant::now() + POD_CHECK_INTERVAL;
+                discovered
+            } else {
+                self.discover(connection).await
+            };
+            match discovered {
                 Err(error) if error.is_starting() => {}
                 result => {
                     return result
                         .map_err(|error| Error::at_node(&self.pod, cluster.namespace(), error));
                 }
-            }
-            if Instant::now() >= next_check {
-                self.check_pod(cluster).await?;
-                next_check = Instant::now() + POD_CHECK_INTERVAL;
             }
             tokio::select! {
                 () = sleep(delay) => {}
