@@ -21,6 +21,10 @@ defmodule Many do
           first = first || System.os_time(:microsecond)
           await_all(reference, count, first, MapSet.put(up, session))
 
+        {:k8s_connect, ^reference, {:down, error}} ->
+          IO.puts(:stderr, "connect_all/2 has ended: #{Exception.message(error)}")
+          System.halt(1)
+
         {:k8s_connect, ^reference, session, _lost} ->
           await_all(reference, count, first, MapSet.delete(up, session))
       end

@@ -201,7 +201,7 @@ await_answer() {
   until
     read_figures "$tool" lost_at
     read_figures "$tool" back_at
-    [ "$(ms_from "$1" "${times[lost_at]}")" != 0 ]
+    [ "$(ms_from "$1" "${times[lost_at]}")" != 0.0 ]
   do :; done
 }
 
@@ -271,7 +271,7 @@ read_figures() {
 }
 
 # ms_from TIME TIME: prints the milliseconds from the first to the second, 0 if the second is the earlier one.
-ms_from() { awk -v a="$1" -v b="$2" 'BEGIN { ms = (b - a) * 1000; print ms > 0 ? sprintf("%.1f", ms) : 0 }'; }
+ms_from() { awk -v a="$1" -v b="$2" 'BEGIN { ms = (b - a) * 1000; printf "%.1f", (ms > 0 ? ms : 0) }'; }
 
 # Environment
 

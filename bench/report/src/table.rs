@@ -143,7 +143,7 @@ const ROWS: &[Row] = &[
     row("idle", "idle: network traffic", "B/s", "idle_bytes_per_s", Goal::None),
     without_baseline(row("many", "many pods", "pods", "many_pods", Goal::None)),
     row("many", "all pods connected", "ms", "connected_ms", Goal::None),
-    row("many", "all pods: PSS of the processes", "MB", "memory_all_pss_mb", Goal::Ratio(0.1)),
+    row("many", "all pods: PSS of the processes", "MB", "memory_all_pss_mb", Goal::None),
     row("many", "all pods: watches", "watches", "watches", Goal::None),
     row("many", "all pods: API connections", "connections", "api_connections", Goal::None),
     row("many", "API server restart: first pod, from /readyz", "ms", "again_first_ms", Goal::None),
