@@ -14,8 +14,6 @@ defmodule K8sConnect.Events do
   """
   @spec up(subscribers(), Connection.t(), Connection.t() | nil) :: :ok
   def up(subscribers, connection, previous) do
-    publish(subscribers, {:up, connection})
-
     telemetry(:up, %{
       connection: connection,
       previous: previous,
@@ -31,7 +29,7 @@ defmodule K8sConnect.Events do
           connection
         )
 
-    :ok
+    publish(subscribers, {:up, connection})
   end
 
   @doc """

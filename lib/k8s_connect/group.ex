@@ -13,7 +13,7 @@ defmodule K8sConnect.Group do
     :options,
     :watch,
     :retry,
-    :ready,
+    :final_since,
     sessions: %{},
     monitors: %{},
     references: %{},
@@ -71,7 +71,7 @@ defmodule K8sConnect.Group do
     reference = Process.monitor(pid)
 
     for connection <- connections(state),
-        do: send(pid, {:k8s_connect, reference, {:up, connection}})
+        do: send(pid, {:k8s_connect, reference, connection.session, {:up, connection}})
 
     {:reply, reference, put_in(state.subscribers[reference], pid)}
   end
@@ -92,7 +92,14 @@ defmodule K8sConnect.Group do
     new = Map.keys(pods) -- Map.keys(state.sessions)
     for uid <- gone, do: :gen_statem.cast(state.sessions[uid], :disconnect)
 
-    state = %{state | pods: pods, attempts: 0, failed: Map.take(state.failed, Map.keys(pods))}
+    state = %{
+      state
+      | pods: pods,
+        attempts: 0,
+        final_since: nil,
+        failed: Map.take(state.failed, Map.keys(pods))
+    }
+
     state = Enum.reduce(new -- Map.keys(state.failed), state, &start(&2, &1))
     {:noreply, answer(%{state | waiting: state.waiting || MapSet.new(new)})}
   end
@@ -100,14 +107,21 @@ defmodule K8sConnect.Group do
   def handle_info({watch, {:error, {stage, reason}}}, %{watch: watch} = state) do
     error = Error.new(stage, reason)
 
-    if Reconnect.final?(error) do
+    since = Reconnect.final?(error) && (state.final_since || now())
+
+    # At the first list the user waits, and hears of a missing permission at once.
+    grace_period = if state.waiting, do: Reconnect.grace_period(error), else: 0
+
+    if since && now() - since >= grace_period do
       reply(state, {:error, error})
-      Events.down(state.subscribers, nil, error, state.options.target.target)
+      target = state.options.target
+      Events.down(state.subscribers, nil, error, target.target || target.labels)
       {:stop, {:shutdown, error}, %{state | waiters: []}}
     else
       attempts = state.attempts + 1
       retry = Process.send_after(self(), :watch, Reconnect.delay(attempts + 1, 1))
-      {:noreply, %{state | watch: nil, retry: retry, attempts: attempts}}
+
+      {:noreply, %{state | watch: nil, retry: retry, attempts: attempts, final_since: since}}
     end
   end
 
@@ -136,6 +150,8 @@ defmodule K8sConnect.Group do
 
       {uid, monitors} ->
         sessions = Map.delete(state.sessions, uid)
+        references = Map.reject(state.references, fn {_reference, of} -> of == uid end)
+        state = %{state | references: references}
         {:noreply, answer(done(%{state | monitors: monitors, sessions: sessions}, uid))}
     end
   end
@@ -216,4 +232,6 @@ defmodule K8sConnect.Group do
     mine = for {session, connection} <- Sessions.list(), session in sessions, do: connection
     Enum.sort_by(mine, & &1.pod)
   end
+
+  defp now, do: System.monotonic_time(:millisecond)
 end

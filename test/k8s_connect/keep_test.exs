@@ -113,7 +113,7 @@ defmodule K8sConnect.KeepTest do
     scale(2)
     {:ok, connection} = K8sConnect.connect("sts/kept")
     assert [_other] = connection.others
-    reference = K8sConnect.subscribe(connection)
+    reference = subscribe(connection)
 
     as_admin(
       "kubectl delete pod #{connection.pod} --grace-period=0 --force --wait=false 2> /dev/null"

@@ -145,12 +145,22 @@ impl Attach<'_> {
         let connect = PortForward::connect(self.cluster, pod, first_port, *protocol);
         let (connection, description) = connect.await?;
         self.progress.report("link", description);
+        if self.request.wait {
+            // Rediscovery looks for it, with care for the connection.
+            return Ok((connection, Err(node::Error::NoNodes)));
+        }
         let expected = || self.expected_name.get().cloned();
         let node = match port {
             Some(port) => node::at_port(&connection, *port).await,
             None => node::discover(&connection, node.as_deref(), expected).await,
         };
         Ok((connection, node))
+    }
+
+    async fn connect_again(&self, pod: &str) -> Result<PortForward, Error> {
+        let AttachRequest { protocol, .. } = self.request;
+        let connect = PortForward::connect(self.cluster, pod, node::epmd::PORT, *protocol).await?;
+        Ok(connect.0)
     }
 
     /// The rest, which needs both the pod and the connection.
@@ -166,14 +176,21 @@ impl Attach<'_> {
         };
         let container = container::choose(&pod, self.request.container.as_deref());
         let rediscovery = Rediscovery::new(&pod, self.request);
-        let node = match node {
-            Err(error) => rediscovery.without_epmd(&connection, error).await,
-            node => node,
+        let (connection, node) = match node {
+            Err(error @ node::Error::NoEpmd { .. }) if rediscovery.has_known_ports() => {
+                // What was sent to epmd's port stays in the connection: see `knock`.
+                let connection = self.connect_again(&name).await?;
+                let node = rediscovery.without_epmd(&connection, error).await;
+                (connection, node)
+            }
+            Err(error) if !self.request.wait => {
+                let node = rediscovery.without_epmd(&connection, error).await;
+                (connection, node)
+            }
+            node => (connection, node),
         };
         let node = match node {
-            Err(error) if self.request.wait && error.is_starting() => {
-                rediscovery.run(self.cluster, &connection).await
-            }
+            Err(_) if self.request.wait => rediscovery.run(self.cluster, &connection).await,
             node => node.map_err(|error| Error::at_node(&name, self.cluster.namespace(), error)),
         };
         let node = match node {

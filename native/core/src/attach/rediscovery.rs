@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use k8s_openapi::api::core::v1::Pod;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::request::AttachRequest;
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
     node::{self, Node},
     pod::{container, target},
     port_forward::PortForward,
+    streaming::Refused,
 };
 
 /// Between two questions to the pod, which pass the API server and the kubelet: the first one, and while a
@@ -21,6 +23,9 @@ const STARTING_DELAY: Duration = Duration::from_millis(200);
 const STARTING: Duration = Duration::from_secs(30);
 /// Afterwards the container is likely to be in a crash loop.
 const DELAY: Duration = Duration::from_secs(2);
+/// How long a port that refuses may take to say so: the time of two requests to the API server, and this.
+const MIN_PATIENCE: Duration = Duration::from_millis(30);
+const MAX_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks at the pod itself: it may be deleted meanwhile.
 const POD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -59,17 +64,16 @@ impl Rediscovery {
         let start = Instant::now();
         let mut delay = FIRST_DELAY;
         let mut next_check = start;
+        let mut patience = MAX_PATIENCE;
         loop {
-            // Both at once: a node that is being stopped still answers for a moment.
-            let discovered = if Instant::now() >= next_check {
-                let (checked, discovered) =
-                    tokio::join!(self.check_pod(cluster), self.discover(connection));
-                checked?;
+            if Instant::now() >= next_check {
+                let asked = Instant::now();
+                // First: a node that is being stopped still answers for a moment.
+                self.check_pod(cluster).await?;
                 next_check = Instant::now() + POD_CHECK_INTERVAL;
-                discovered
-            } else {
-                self.discover(connection).await
-            };
+                patience = MAX_PATIENCE.min(MIN_PATIENCE + 2 * asked.elapsed());
+            }
+            let discovered = self.discover(connection, patience).await;
             match discovered {
                 Err(error) if error.is_starting() => {}
                 result => {
@@ -83,6 +87,12 @@ impl Rediscovery {
             }
             delay = if start.elapsed() < STARTING { STARTING_DELAY.min(delay * 2) } else { DELAY };
         }
+    }
+
+    /// Whether the pod's spec names ports at which a node may listen that epmd does not know.
+    #[must_use]
+    pub fn has_known_ports(&self) -> bool {
+        self.port.is_none() && !self.ports.is_empty()
     }
 
     /// Tries the ports of nodes that epmd does not know, after epmd led to none.
@@ -100,14 +110,33 @@ impl Rediscovery {
         node::at_known_port(connection, self.ports.clone(), self.node.as_deref(), error).await
     }
 
-    async fn discover(&self, connection: &PortForward) -> Result<Node, node::Error> {
+    async fn discover(
+        &self,
+        connection: &PortForward,
+        patience: Duration,
+    ) -> Result<Node, node::Error> {
         if let Some(port) = self.port {
+            knock(connection, port, patience)
+                .await
+                .map_err(|message| node::Error::NoNodeOnPort { port, message })?;
             return node::at_port(connection, port).await;
         }
-        match node::discover(connection, self.node.as_deref(), || None).await {
-            Err(error) => self.without_epmd(connection, error).await,
-            node => node,
+        let message = match knock(connection, node::epmd::PORT, patience).await {
+            Ok(()) => {
+                let expected = || None;
+                return match node::discover(connection, self.node.as_deref(), expected).await {
+                    Err(error) => self.without_epmd(connection, error).await,
+                    node => node,
+                };
+            }
+            Err(message) => message,
+        };
+        for port in &self.ports {
+            if knock(connection, *port, patience).await.is_ok() {
+                return node::at_port(connection, *port).await;
+            }
         }
+        Err(node::Error::NoEpmd { message, ports: self.ports.clone() })
     }
 
     /// Whether it is still there. A question that cannot be answered changes nothing.
@@ -127,6 +156,21 @@ impl Rediscovery {
             }
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+}
+
+/// Connects to a port without sending anything: `Err` if that is refused, `Ok` if it is not within `patience`.
+///
+/// The kubelet never reads what is sent to a port that refuses. Its SPDY library then waits for ever to deliver it,
+/// in one of the five workers that handle the frames of the connection, pings included
+/// (`FRAME_WORKERS` in moby/spdystream, connection.go). So while a node starts, nothing is sent before its port
+/// accepts.
+async fn knock(connection: &PortForward, port: u16, patience: Duration) -> Result<(), String> {
+    let mut stream = connection.open(port, Bytes::new()).await?;
+    match timeout(patience, stream.read()).await {
+        Ok(Err(Refused(message))) => Err(message),
+        Ok(Ok(None)) => Err("the connection was closed".into()),
+        Ok(Ok(Some(_))) | Err(_) => Ok(()),
     }
 }
 

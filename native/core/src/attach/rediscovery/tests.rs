@@ -24,17 +24,20 @@ fn rediscovery() -> Rediscovery {
     Rediscovery::new(&serde_json::from_value(pod("one")).unwrap(), &request)
 }
 
-/// Refuses the next stream: the container has not started.
+/// Refuses the next stream, which has brought nothing: the container has not started.
 async fn refuse(peer: &mut Peer, stream: u32) {
-    peer.expect_open(stream, PORT, &node::handshake::send_name()).await;
+    peer.expect_open(stream, PORT, b"").await;
     peer.send(stream, true, b"connection refused").await;
     peer.send(stream + 2, true, b"").await;
     peer.expect(&crate::port_forward::peer::reset(stream + 2)).await;
 }
 
-/// Answers the handshake on the next stream.
+/// Accepts the next stream, and answers the handshake on the one after it.
 async fn answer(peer: &mut Peer, stream: u32) {
+    peer.expect_open(stream, PORT, b"").await;
+    let (first, stream) = (stream, stream + 4);
     peer.expect_open(stream, PORT, &node::handshake::send_name()).await;
+    peer.expect(&crate::port_forward::peer::reset(first + 2)).await;
     let mut answer = b"\0\x03sok\0\x1cN".to_vec();
     answer.extend((1_u64 << 24).to_be_bytes());
     answer.extend(b"\0\0\0\x01\0\0\0\x02\0\x09app@b.com");
@@ -48,13 +51,14 @@ async fn answer_pod(server: &mut ApiServer, pod: &Value) {
     request.answer(pod);
 }
 
-/// The failure after the node's port refused, and the API server answered with this pod or a failure.
+/// The failure after the API server answered with this pod or a failure.
 async fn failure(pod: Result<Value, u16>) -> Error {
     let (cluster, mut server) = api_server();
-    let (connection, mut peer) = pair();
+    let (connection, peer) = pair();
     let rediscovery = rediscovery();
+    // Before anything is asked of the node
+    drop(peer);
     let script = async {
-        refuse(&mut peer, 1).await;
         match pod {
             Ok(pod) => answer_pod(&mut server, &pod).await,
             Err(code) => server.request().await.fail(code),
@@ -65,11 +69,15 @@ async fn failure(pod: Result<Value, u16>) -> Error {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_node_that_answers_is_found_without_a_request_for_its_pod() {
-    let (cluster, server) = api_server();
+async fn a_node_is_found_after_its_pod_was_read_and_its_port_accepts() {
+    let (cluster, mut server) = api_server();
     let (connection, mut peer) = pair();
     let rediscovery = rediscovery();
-    let (node, ()) = tokio::join!(rediscovery.run(&cluster, &connection), answer(&mut peer, 1));
+    let script = async {
+        answer_pod(&mut server, &pod("one")).await;
+        answer(&mut peer, 1).await;
+    };
+    let (node, ()) = tokio::join!(rediscovery.run(&cluster, &connection), script);
     let node = node.unwrap();
     assert_eq!((node.name.as_str(), node.port), ("app@b.com", PORT));
     assert!(server.is_idle());
@@ -98,7 +106,8 @@ async fn a_node_that_starts_is_probed_again_and_its_pod_read_every_2_s() {
     let (node, (), ()) = tokio::join!(rediscovery.run(&cluster, &connection), node, api_server);
     assert_eq!(node.unwrap().name, "app@b.com");
     let elapsed = start.elapsed();
-    assert!((2350..2450).contains(&elapsed.as_millis()), "{elapsed:?}");
+    // And 30 ms for the port to refuse
+    assert!((2350..2500).contains(&elapsed.as_millis()), "{elapsed:?}");
     assert!(server.is_idle());
 }
 
@@ -128,8 +137,8 @@ async fn a_connection_that_is_closed_between_two_attempts_is_the_failure() {
     let (connection, mut peer) = pair();
     let rediscovery = rediscovery();
     let script = async {
-        refuse(&mut peer, 1).await;
         answer_pod(&mut server, &pod("one")).await;
+        refuse(&mut peer, 1).await;
         drop(peer);
     };
     let (node, ()) = tokio::join!(rediscovery.run(&cluster, &connection), script);
