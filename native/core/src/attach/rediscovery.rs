@@ -24,7 +24,7 @@ const STARTING: Duration = Duration::from_secs(30);
 /// Afterwards the container is likely to be in a crash loop.
 const DELAY: Duration = Duration::from_secs(2);
 /// How long a port that refuses may take to say so: the time of two requests to the API server, and this.
-const MIN_PATIENCE: Duration = Duration::from_millis(30);
+const MIN_PATIENCE: Duration = Duration::from_millis(100);
 const MAX_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks at the pod itself: it may be deleted meanwhile.
 const POD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
@@ -73,7 +73,16 @@ impl Rediscovery {
                 next_check = Instant::now() + POD_CHECK_INTERVAL;
                 patience = MAX_PATIENCE.min(MIN_PATIENCE + 2 * asked.elapsed());
             }
-            let discovered = self.discover(connection, patience).await;
+            let discovered = match self.discover(connection, patience).await {
+                Err(Unreachable::AfterSending) => {
+                    // It took longer to refuse than `knock` has waited, so this connection is not usable any more.
+                    connection.close();
+                    let reason = "a port refused what was sent to it".into();
+                    return Err(Error::PortForwardClosed { reason });
+                }
+                Err(Unreachable::Error(error)) => Err(error),
+                Ok(node) => Ok(node),
+            };
             match discovered {
                 Err(error) if error.is_starting() => {}
                 result => {
@@ -114,29 +123,26 @@ impl Rediscovery {
         &self,
         connection: &PortForward,
         patience: Duration,
-    ) -> Result<Node, node::Error> {
+    ) -> Result<Node, Unreachable> {
         if let Some(port) = self.port {
             knock(connection, port, patience)
                 .await
                 .map_err(|message| node::Error::NoNodeOnPort { port, message })?;
-            return node::at_port(connection, port).await;
+            return node::at_port(connection, port).await.map_err(Unreachable::after_sending);
         }
         let message = match knock(connection, node::epmd::PORT, patience).await {
             Ok(()) => {
-                let expected = || None;
-                return match node::discover(connection, self.node.as_deref(), expected).await {
-                    Err(error) => self.without_epmd(connection, error).await,
-                    node => node,
-                };
+                let node = node::discover(connection, self.node.as_deref(), || None).await;
+                return node.map_err(Unreachable::after_sending);
             }
             Err(message) => message,
         };
         for port in &self.ports {
             if knock(connection, *port, patience).await.is_ok() {
-                return node::at_port(connection, *port).await;
+                return node::at_port(connection, *port).await.map_err(Unreachable::after_sending);
             }
         }
-        Err(node::Error::NoEpmd { message, ports: self.ports.clone() })
+        Err(node::Error::NoEpmd { message, ports: self.ports.clone() }.into())
     }
 
     /// Whether it is still there. A question that cannot be answered changes nothing.
@@ -156,6 +162,29 @@ impl Rediscovery {
             }
             Ok(_) | Err(_) => Ok(()),
         }
+    }
+}
+
+/// Why a node was not discovered.
+enum Unreachable {
+    /// A port refused after something was sent to it.
+    AfterSending,
+    Error(node::Error),
+}
+
+impl Unreachable {
+    fn after_sending(error: node::Error) -> Self {
+        use node::Error as E;
+        match error {
+            E::NoEpmd { .. } | E::NoNodeOnPort { .. } | E::PortRefused { .. } => Self::AfterSending,
+            error => Self::Error(error),
+        }
+    }
+}
+
+impl From<node::Error> for Unreachable {
+    fn from(error: node::Error) -> Self {
+        Self::Error(error)
     }
 }
 
