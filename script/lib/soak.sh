@@ -9,7 +9,7 @@ soak_kinds=(container pod rollout scale kube-apiserver kubelet containerd cut)
 # soak MINUTES SEED REPORT: writes the report to the file REPORT. Fails if a value was wrong, if a call hung, or if
 # a pod was not called again after a fault. Shows each fault on descriptor 3.
 soak() {
-  local end=$((SECONDS + $1 * 60)) report=$3 kind
+  local end=$((SECONDS + $1 * 60)) report=$3 kind line=''
   # An interrupted cut must not stay.
   trap 'script/cluster restore' EXIT
   RANDOM=$2
