@@ -206,8 +206,9 @@ defmodule K8sConnect.Group do
 
   # With the session, as there are several.
   defp publish(state, session, event) do
-    for {subscriber, pid} <- state.subscribers,
-        do: send(pid, {:k8s_connect, subscriber, session, event})
+    Enum.each(state.subscribers, fn {subscriber, pid} ->
+      send(pid, {:k8s_connect, subscriber, session, event})
+    end)
   end
 
   defp done(%{waiting: nil} = state, _uid), do: state
@@ -225,7 +226,7 @@ defmodule K8sConnect.Group do
 
   defp answer(state), do: state
 
-  defp reply(state, result), do: for(from <- state.waiters, do: GenServer.reply(from, result))
+  defp reply(state, result), do: Enum.each(state.waiters, &GenServer.reply(&1, result))
 
   defp connections(state) do
     sessions = Map.values(state.sessions)

@@ -40,7 +40,8 @@ defmodule K8sConnect.PodConnection do
   """
   @spec start(job()) :: {pid(), reference()}
   def start(job) do
-    :erlang.spawn_opt(fn -> exit({:pod_connection, run(job)}) end, [:link, :monitor])
+    {_pid, _monitor} =
+      :erlang.spawn_opt(fn -> exit({:pod_connection, run(job)}) end, [:link, :monitor])
   end
 
   defp run(job) do

@@ -384,8 +384,9 @@ defmodule K8sConnect.Session do
 
   # The same, and returns when nothing of it is left.
   defp release(data) do
-    with {pid, _monitor} <- data.pod_connection, do: Process.exit(pid, :kill) && detach(pid)
+    before = data.pod_connection
     data = kill(data)
+    _ = with {pid, _monitor} <- before, do: detach(pid)
     Sessions.unregister(self())
     data
   end

@@ -3,7 +3,7 @@ defmodule Mix.K8sConnect.All do
   # `--all`: what happens once every pod of a workload is connected.
 
   alias K8sConnect.{Connection, Error}
-  alias Mix.K8sConnect.{Console, Follow, Options, Rpc, Shell}
+  alias Mix.K8sConnect.{Console, Follow, Options, Output, Rpc, Shell}
 
   @doc """
   Runs the mode of `mix k8s.connect` with the connections.
@@ -11,9 +11,9 @@ defmodule Mix.K8sConnect.All do
   @spec run(Options.mode(), pid(), Console.output()) :: :ok
   def run(mode, group, output) do
     failed = Enum.sort(K8sConnect.status(group).failed)
-    for {pod, error} <- failed, do: Console.say("#{pod}: #{Error.message(error, :cli)}")
+    for {pod, error} <- failed, do: Output.say("#{pod}: #{Error.message(error, :cli)}")
     connections = K8sConnect.connections(group)
-    Console.say("connected to #{Enum.map_join(connections, ", ", & &1.pod)}")
+    Output.say("connected to #{Enum.map_join(connections, ", ", & &1.pod)}")
     do_run(mode, group, connections, failed, output)
   end
 
@@ -33,7 +33,7 @@ defmodule Mix.K8sConnect.All do
 
   defp do_run(mode, group, connections, _failed, {format, _target, _options} = output) do
     if format == :json,
-      do: Console.print(%{connections: Enum.map(connections, &Console.object/1)})
+      do: Output.print(%{connections: Enum.map(connections, &Output.object/1)})
 
     cond do
       mode == :default and Shell.iex?() -> follow(group)
@@ -59,8 +59,9 @@ defmodule Mix.K8sConnect.All do
     end
   end
 
+  @spec hold(pid(), Console.output()) :: no_return()
   defp hold(group, output) do
-    Console.say("holding the connections; end it with: kill #{System.pid()}")
+    Output.say("holding the connections; end it with: kill #{System.pid()}")
 
     case Follow.all(group, :stderr, elem(output, 0)) do
       {:down, nil} -> exit({:shutdown, 1})
@@ -70,11 +71,11 @@ defmodule Mix.K8sConnect.All do
 
   @spec print(Connection.t(), {:ok, String.t()} | {:error, Error.t()}, Options.format()) :: :ok
   defp print(%{pod: pod}, {:ok, shown}, :text), do: IO.puts("#{pod}: #{shown}")
-  defp print(%{pod: pod}, {:ok, shown}, :json), do: Console.print(%{pod: pod, result: shown})
+  defp print(%{pod: pod}, {:ok, shown}, :json), do: Output.print(%{pod: pod, result: shown})
 
   defp print(%{pod: pod}, {:error, error}, :text),
-    do: Console.say("#{pod}: #{Error.message(error, :cli)}")
+    do: Output.say("#{pod}: #{Error.message(error, :cli)}")
 
   defp print(%{pod: pod}, {:error, error}, :json),
-    do: Console.print(%{pod: pod, error: Error.to_map(error)})
+    do: Output.print(%{pod: pod, error: Error.to_map(error)})
 end

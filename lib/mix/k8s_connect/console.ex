@@ -3,8 +3,10 @@ defmodule Mix.K8sConnect.Console do
   # The output of the commands: steps and errors on standard error, results on standard output, or both as JSON; and
   # what `mix k8s.connect` does once it is connected.
 
-  alias K8sConnect.{Connection, Error, JSON}
+  alias K8sConnect.{Connection, Error}
   alias Mix.K8sConnect.{Follow, Options, Rpc, Shell}
+
+  import Mix.K8sConnect.Output
 
   @typedoc "The output format, and the request that errors repeat."
   @type output :: {Options.format(), target :: String.t() | nil, keyword()}
@@ -94,12 +96,6 @@ defmodule Mix.K8sConnect.Console do
 
     exit({:shutdown, Error.exit_code(error)})
   end
-
-  @doc """
-  A connection as JSON.
-  """
-  @spec object(Connection.t()) :: map()
-  def object(connection), do: connection |> Map.from_struct() |> Map.delete(:session)
 
   @doc """
   Runs the mode of `mix k8s.connect` with a connection.
@@ -227,6 +223,7 @@ defmodule Mix.K8sConnect.Console do
   defp result(value, {:text, _target, _options}), do: IO.puts(value)
   defp result(value, {:json, _target, _options}), do: print(%{result: value})
 
+  @spec hold(Connection.t(), output()) :: no_return()
   defp hold(connection, output) do
     say("holding the connection; end it with: kill #{System.pid()}")
     await_end(connection, :stderr, output)
@@ -240,16 +237,4 @@ defmodule Mix.K8sConnect.Console do
       {:down, error} -> fail(error, output)
     end
   end
-
-  @doc """
-  An object on standard output.
-  """
-  @spec print(map()) :: :ok
-  def print(object), do: object |> JSON.encode() |> IO.puts()
-
-  @doc """
-  A line on standard error.
-  """
-  @spec say(String.t()) :: :ok
-  def say(text), do: IO.puts(:stderr, text)
 end

@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.Follow do
   # event with `--json`.
 
   alias K8sConnect.{Connection, Error, Events, JSON}
-  alias Mix.K8sConnect.{Console, Options}
+  alias Mix.K8sConnect.{Options, Output}
 
   @doc """
   Prints the events to `device`, or as JSON to standard output, until the connection has ended: by itself, or, with
@@ -58,7 +58,7 @@ defmodule Mix.K8sConnect.Follow do
   @doc """
   Says why a connection has ended under a shell that goes on.
   """
-  @spec ended(Error.t() | nil, Connection.t(), IO.device()) :: :ok
+  @spec ended(Error.t() | nil, %{:node => node(), optional(atom()) => term()}, IO.device()) :: :ok
   def ended(nil, connection, device), do: say(device, "disconnected from #{connection.node}")
   def ended(error, _connection, device), do: say(device, Error.message(error, :cli))
 
@@ -94,7 +94,7 @@ defmodule Mix.K8sConnect.Follow do
     if format == :text and node, do: ended(error, %{node: node}, device)
 
     if format == :json,
-      do: Console.print(%{event: :down, node: node, error: error && Error.to_map(error)})
+      do: Output.print(%{event: :down, node: node, error: error && Error.to_map(error)})
 
     %{state | up: up}
   end
@@ -117,7 +117,10 @@ defmodule Mix.K8sConnect.Follow do
   end
 
   # The VM stops, and the connection with it.
-  defp stopped(_node, {:stopping, _progress}), do: Process.sleep(:infinity)
+  defp stopped(_node, {:stopping, _progress}) do
+    Process.sleep(:infinity)
+    {:down, nil}
+  end
 
   defp stopped(node, _status),
     do: {:down, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
@@ -142,7 +145,7 @@ defmodule Mix.K8sConnect.Follow do
     %{state | lost: if(elem(event, 0) == :reconnecting, do: elem(event, 1))}
   end
 
-  defp object({:up, connection}), do: %{event: :up, connection: Console.object(connection)}
+  defp object({:up, connection}), do: %{event: :up, connection: Output.object(connection)}
 
   defp object({:reconnecting, error, attempt, delay}),
     do: %{event: :reconnecting, attempt: attempt, delay_ms: delay, error: Error.to_map(error)}
