@@ -48,64 +48,68 @@ defmodule K8sConnect do
   @doc """
   Connects to the node in a pod.
 
-  `target` is a pod (`"app-0"`), or something that has pods, of which the first ready one is taken:
-  `"sts/app"`, `"deploy/web"`, `"svc/app"`; or a name from `config :k8s_connect, targets:
-  [prod: [context: "prod", target: "sts/app"]]`. With the option `:selector` it may be `nil`.
+  `target` is a pod (`"app-0"`), a workload (`"sts/app"`, `"deploy/web"`), a Service (`"svc/app"`), or a name from
+  `config :k8s_connect, targets: [prod: [context: "prod", target: "sts/app"]]`. If several pods match, `connect/2`
+  connects to the first ready pod. With the option `:selector`, `target` may be `nil`.
 
-  Connecting twice to one pod gives the same connection. It belongs to the VM and not to the
-  caller. It ends with `disconnect/1` or `Node.disconnect/1`; when it is lost, it is restored: to the same pod, or
-  to one that replaces it. An attempt ends with its caller.
+  A second call for the same pod returns the same connection. The connection belongs to the VM, not to the calling
+  process. `disconnect/1` and `Node.disconnect/1` end the connection. If the connection is lost, k8s_connect
+  reconnects to the same pod or to its replacement. If the calling process exits while it connects, the attempt
+  ends.
 
   ## Options
 
-    * `:kubeconfig`, `:context`, `:namespace`, `:timeout`, `:interactive` - as for `pods/1`; the
-      timeout is for each request to the API server.
+    * `:kubeconfig`, `:context`, `:namespace`, `:timeout`, `:interactive` - as for `pods/1`. `:timeout`
+      is the timeout of each request to the API server.
     * `:selector` - a label selector instead of a target: `"app=web"`.
-    * `:container` - the container whose spec leads to the cookie. Otherwise it is the one that
-      looks like an Erlang node's, the pod's default container, or the first.
-    * `:node` - the name of the node before the `@`, where a pod has several.
-    * `:port` - the node's distribution port, where there is no epmd in the pod and its spec does
-      not tell: by `ERL_DIST_PORT`, by `-erl_epmd_port` in its options or command, or by a port
-      whose name speaks of `erl`, `beam` or `dist`.
-    * `:cookie`, `:cookie_file` - the cookie, or a file that holds it, where the pod's spec does not
-      lead to it: a release keeps its own in the image unless `RELEASE_COOKIE` is set.
-    * `:cookie_from` - `:spec`, the default, or `:exec`: the running node's own, by a command in its
-      container, which needs the verbs `get` and `create` on `pods/exec`.
-    * `:reconnect` - whether a lost connection is restored: `true`, the default, until it is ended; `false`; or
-      `[max_attempts: number, deadline: milliseconds]`, both counted from each loss. The route `:exec` never does.
-      See the [guide](keeping-a-connection.md).
-    * `:owner` - a local process: the connection ends with it. If there is a connection to the pod
-      already, it keeps the owner that it has.
-    * `:connect_timeout` - milliseconds for the whole of it, or `:infinity`; 60 000 unless given, and
-      `:infinity` with `:interactive`.
-    * `:protocol` - what is spoken on the way to the pod: `:spdy`; `:websocket`, SPDY inside of a
-      WebSocket where the server can do that; `:v4`, a WebSocket (`v4.channel.k8s.io`) for each stream;
-      or `:auto`, the default: SPDY, and a WebSocket where something in between refuses it, or the Role
-      has `get` on `pods/portforward` and not `create`, which is enough up to Kubernetes 1.34. What has
-      worked is remembered for each cluster.
-    * `:route` - `:vm`, from inside of this BEAM; `:kernel`, by the pod's own address and for every
-      program of this user, which needs the helper (`mix help k8s.helper`); `:exec`, by that address for
-      what `exec/2` runs, while this BEAM does not connect itself; or `:auto`, the default: the
-      kernel's where the helper is installed and works, and `:vm` otherwise.
-    * `:sudo` - whether the helper is run by `sudo -n`; implies the kernel route.
-    * `:visible` - whether other programs on the kernel route may be visible nodes, which can make
-      a cluster's nodes drop each other; implies the kernel route. Otherwise both sides of each
-      connection see a hidden node.
-    * `:progress` - called in this process with `{:step, name, detail, milliseconds}`, first with what
-      is about to be connected: context / namespace / target / route.
-    * `:verbose` - whether `:progress` also gets what the protocols do, as it ends:
-      `{:trace, name, detail, microseconds, took}`, where `took` is `nil` or microseconds, too.
-    * `:yes` - `true` confirms a context that is protected, see below.
-    * `:confirm` - instead of that, a function that is called in this process with the context's name
-      where it is protected, and says whether to go on.
+    * `:container` - the container whose spec has the cookie. The default is the container that looks like an
+      Erlang node, otherwise the pod's default container, otherwise the first container.
+    * `:node` - the name of the node before the `@`, if the pod has several nodes.
+    * `:port` - the node's distribution port. It is needed if the pod has no epmd and the pod's spec does not have
+      the port. In the spec, k8s_connect looks for `ERL_DIST_PORT`, for `-erl_epmd_port` in the options or the
+      command, and for a container port whose name contains `erl`, `beam` or `dist`.
+    * `:cookie`, `:cookie_file` - the cookie, or a file with the cookie, if the pod's spec does not have it. Unless
+      `RELEASE_COOKIE` is set, the cookie of a release is in the image.
+    * `:cookie_from` - `:spec`, the default, reads the cookie from the pod's spec. `:exec` reads it from the running
+      node, with a command in its container. `:exec` needs the verbs `get` and `create` on `pods/exec`.
+    * `:reconnect` - whether to reconnect after a loss: `true`, the default; `false`; or
+      `[max_attempts: number, deadline: milliseconds]`, both counted from each loss. A connection of the route
+      `:exec` never reconnects. See the [guide](keeping-a-connection.md).
+    * `:owner` - a local process. When the owner exits, the connection ends. If the pod is already connected, the
+      existing connection keeps its owner.
+    * `:connect_timeout` - the timeout of the whole connection setup: milliseconds or `:infinity`. The default is
+      60 000, or `:infinity` with `interactive: true`.
+    * `:protocol` - the protocol of the port-forward connection: `:spdy`; `:websocket`, SPDY over a WebSocket if the
+      server supports it; `:v4`, a WebSocket (`v4.channel.k8s.io`) for each stream; or `:auto`, the default. `:auto`
+      uses SPDY. It falls back to a WebSocket if a proxy or gateway rejects SPDY, or if the Role has only `get` on
+      `pods/portforward`. Up to Kubernetes 1.34 a WebSocket needs no `create`. For each cluster, `:auto` remembers
+      the protocol that worked.
+    * `:route` - who can connect to the node:
+        * `:vm` - only this BEAM.
+        * `:kernel` - all programs of this user, at the pod's IP address. Needs the privileged helper
+          (`mix help k8s.helper`).
+        * `:exec` - only the command of `exec/2`, at the pod's IP address. This BEAM does not connect to the node.
+        * `:auto` - the default: `:kernel` if the helper is installed and works, otherwise `:vm`.
+    * `:sudo` - whether to run the helper with `sudo -n`. Implies the kernel route.
+    * `:visible` - whether other programs on the kernel route may connect as visible nodes. Implies the kernel route.
+      By default both nodes see each other as hidden, because a visible node can make cluster nodes disconnect from
+      each other.
+    * `:progress` - a function that is called in the calling process with `{:step, name, detail, milliseconds}` for
+      each step. The first step names the context, the namespace, the target and the route.
+    * `:verbose` - whether `:progress` is also called for each protocol step, when the step ends, with
+      `{:trace, name, detail, microseconds, took}`. `took` is the duration in microseconds, or `nil`.
+    * `:yes` - `true` confirms the connection to a protected context, see "Protected contexts".
+    * `:confirm` - an alternative to `:yes`: a function that is called in the calling process with the name of the
+      protected context. It returns whether to connect.
 
-  Defaults for all but the last three can be set with `config :k8s_connect, namespace: "shop"`.
+  `config :k8s_connect, namespace: "shop"` sets the default of an option. `:yes` and `:confirm` cannot be set there.
 
   ## Protected contexts
 
       config :k8s_connect, protect: ["prod*"]
 
-  A context whose name matches is not connected to before somebody confirms it: `:yes` or `:confirm`.
+  This protects each context whose name matches. `connect/2` connects to a protected context only after `:yes` or
+  `:confirm` confirms it.
 
   ## Errors
 
@@ -162,7 +166,7 @@ defmodule K8sConnect do
   end
 
   @doc """
-  As `connect/2`, and raises the error.
+  Like `connect/2`, but returns the connection, or raises the `K8sConnect.Error`.
   """
   @spec connect!(String.t() | nil, keyword()) :: Connection.t()
   def connect!(target, options \\ []) do
@@ -173,20 +177,20 @@ defmodule K8sConnect do
   end
 
   @doc """
-  Connects to every running pod of a target, and follows it: a pod that comes is connected to, the connection to
-  one that goes is ended.
+  Connects to every running pod of a target. It also connects to pods that are added later, and disconnects from pods
+  that are removed.
 
       iex> {:ok, group} = K8sConnect.connect_all("sts/app")
       iex> for connection <- K8sConnect.connections(group), do: connection.node
       [:"app@10.244.1.2", :"app@10.244.1.3"]
 
-  Returns when each of the pods is connected, or has failed for good: `status/1` has the failures. One watch of
-  the API server serves all of them. `disconnect/1` with the group ends all of it. Takes the options of
-  `connect/2`, and `:name`.
+  Returns the group of these connections, as soon as each pod is connected or has failed with a final error.
+  `status/1` returns the errors. The group uses one watch on the API server for all pods. `disconnect/1` with the
+  group ends all its connections. The options are those of `connect/2`, and `:name`, a name for the group.
 
   ## Errors
 
-  `{:error, error}` if the pods cannot be listed, or if there are some and none could be connected.
+  `{:error, error}` if the pods cannot be listed, or if pods match and no pod could be connected.
   """
   @spec connect_all(String.t() | nil, keyword()) :: {:ok, pid()} | {:error, Error.t()}
   def connect_all(target, options \\ []) do
@@ -238,15 +242,16 @@ defmodule K8sConnect do
         {K8sConnect, target: "sts/app", name: MyApp.Prod}
       ]
 
-  Options are those of `connect/2`, and
+  The options are those of `connect/2`, and
 
     * `:target` - as for `connect/2`.
-    * `:name` - what the connection is known by, for `node!/1`, `subscribe/1` and the others.
+    * `:name` - a name for the connection. `node!/1`, `subscribe/1` and the other functions accept the name.
     * `:all` - `true` connects to every running pod of the target, as `connect_all/2` does.
 
-  Starting does not wait for the connection, and does not fail with it: attempts are repeated with backoff, as
-  after a loss. An error that another attempt would repeat is logged, and ends the process with
-  `{:shutdown, error}`; it is not restarted then, as its restart is `:transient`. `await_up/2` waits.
+  The process starts before the connection is up, and retries a failed attempt with backoff, as after a loss.
+  `await_up/2` waits for the connection. After a final error, which another attempt would repeat, the process logs
+  the error and exits with `{:shutdown, error}`. The supervisor does not restart it then, because its restart is
+  `:transient`.
 
   A protected context needs `yes: true`.
   """
@@ -260,7 +265,7 @@ defmodule K8sConnect do
   end
 
   @doc """
-  Starts a connection that is linked to the caller; see `child_spec/1`.
+  Starts the process of a connection, linked to the calling process. The options are those of `child_spec/1`.
   """
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(options) do
@@ -280,8 +285,8 @@ defmodule K8sConnect do
   defp local(name), do: name
 
   @doc """
-  Ends a connection, given by itself, its node, its name or its process. When this returns nothing of it is left.
-  It does nothing if there is no such connection.
+  Ends a connection or a group. The argument is the connection, its node, its name or its process. When
+  `disconnect/1` returns, nothing of the connection is left. If there is no such connection, it does nothing.
   """
   @spec disconnect(server() | node()) :: :ok
   def disconnect(%Connection{session: session}), do: Session.disconnect(session)
@@ -297,9 +302,9 @@ defmodule K8sConnect do
   end
 
   @doc """
-  The node that is connected now: after a pod was replaced it usually has another name.
+  Returns the name of the connected node. After the pod is replaced, the node usually has another name.
 
-  Raises a `K8sConnect.Error` while the connection is not up.
+  Raises a `K8sConnect.Error` if the connection is not up.
   """
   @spec node!(server()) :: node()
   def node!(server) do
@@ -318,7 +323,7 @@ defmodule K8sConnect do
 
   ## Errors
 
-  `{:error, error}` if it is not after `timeout` milliseconds, or if it has ended.
+  `{:error, error}` if the connection is not up after `timeout` milliseconds, or if it has ended.
   """
   @spec await_up(server(), timeout()) :: {:ok, Connection.t()} | {:error, Error.t()}
   def await_up(server, timeout \\ 60_000) do
@@ -332,18 +337,18 @@ defmodule K8sConnect do
   end
 
   @doc """
-  What is known of a connection:
+  Returns the status of a connection:
 
-    * `:state` - `:connecting`, `:up`, `:reconnecting`, or `:down` if there is none.
-    * `:target` - what is connected to.
-    * `:connection` - the `t:K8sConnect.Connection.t/0`, or the last one; `nil` before the first.
-    * `:since` - when it came to this state.
-    * `:attempts` - attempts since the loss.
-    * `:reconnects` - how often it was lost and came back.
-    * `:error` - why it was lost, or why the last attempt has failed; `nil` when it is up.
+    * `:state` - `:connecting`, `:up`, `:reconnecting`, or `:down` if there is no connection.
+    * `:target` - the target of the connection.
+    * `:connection` - the current or the last `t:K8sConnect.Connection.t/0`; `nil` before the first.
+    * `:since` - the time at which the connection entered this state.
+    * `:attempts` - the number of attempts since the loss.
+    * `:reconnects` - how often the connection was lost and restored.
+    * `:error` - the error of the loss or of the last failed attempt; `nil` when the connection is up.
 
-  For what `connect_all/2` has returned: `:state` is `:all`, `:connections` has those of the pods, `:pods` is how
-  many there are, and `:failed` has the errors of pods that could not be connected, by name.
+  For a group of `connect_all/2`, `:state` is `:all`, `:connections` has the connections, `:pods` is the number of
+  pods, and `:failed` has the errors of the pods that could not be connected, by pod name.
   """
   @spec status(server()) :: map()
   def status(server) do
@@ -354,21 +359,22 @@ defmodule K8sConnect do
   end
 
   @doc """
-  The `status/1` of each connection.
+  Returns the `status/1` of each connection.
   """
   @spec status() :: [map()]
   def status, do: for(%{session: session} <- connections(), do: status(session))
 
   @doc """
-  Sends the calling process what happens to a connection, as `{:k8s_connect, reference, event}` with a `t:event/0`,
-  beginning with what it is now. For what `connect_all/2` has returned, events of its connections come as
-  `{:k8s_connect, reference, session, event}`, with the connection's `:session`.
+  Subscribes the calling process to the events of a connection. The process receives
+  `{:k8s_connect, reference, event}` with a `t:event/0`. The first event has the current state. For a group of
+  `connect_all/2`, it receives `{:k8s_connect, reference, session, event}` for each connection. `session` is the
+  `:session` of the connection.
 
       iex> reference = K8sConnect.subscribe(connection)
       iex> receive do: ({:k8s_connect, ^reference, {:up, connection}} -> connection.node)
       :"app@10.244.1.2"
 
-  Raises a `K8sConnect.Error` if it has ended.
+  Raises a `K8sConnect.Error` if the connection has ended.
   """
   @spec subscribe(server()) :: reference()
   def subscribe(server) do
@@ -396,22 +402,21 @@ defmodule K8sConnect do
   defp ended(server), do: Error.new(:connect, {:not_up, %{target: target(server), state: :down}})
 
   @doc """
-  Runs a command, and what it starts, for which the pod's address leads to the pod; for nobody else.
+  Runs a command. Only the command and its child processes can connect to the pod's IP address.
 
       iex> {:ok, connection} = K8sConnect.connect("app-0", route: :exec)
       iex> K8sConnect.exec(connection, ["iex", "--name", "me@127.0.0.1"])
       {:ok, 0}
 
-  Takes connections of the route `:exec`, one or several, and answers the command's exit code, which is
-  128 and the number of the signal where one has ended it. The command has this BEAM's standard
-  input, output and terminal, which must not be read by an IEx at the same time. It gets SIGHUP when a
-  connection is lost, and SIGKILL two seconds later.
+  Takes one or several connections of the route `:exec`. Returns the command's exit code: 128+N if signal N killed
+  it. The command inherits this BEAM's standard input, output and terminal. IEx must not read from the terminal at
+  the same time. When a connection is lost, the command gets SIGHUP, and SIGKILL two seconds later.
 
-  `mix help k8s.connect` says what it takes and where its limits are.
+  `mix help k8s.connect` lists the requirements and the limits.
 
   ## Errors
 
-  `{:error, error}` with a `K8sConnect.Error`, of the stage `:exec` where the command was not started.
+  `{:error, error}` with a `K8sConnect.Error`. Its stage is `:exec` if the command was not started.
   """
   @spec exec(Connection.t() | [Connection.t(), ...], [String.t(), ...]) ::
           {:ok, 0..255} | {:error, Error.t()}
@@ -422,13 +427,13 @@ defmodule K8sConnect do
   end
 
   @doc """
-  The connections, those that are reconnecting included: see their `:state`.
+  Returns all connections, also those whose `:state` is `:reconnecting`.
   """
   @spec connections() :: [Connection.t()]
   def connections, do: for({_session, connection} <- Sessions.list(), do: connection)
 
   @doc """
-  The connections of what `connect_all/2` has returned.
+  Returns the connections of a group of `connect_all/2`.
   """
   @spec connections(server()) :: [Connection.t()]
   def connections(group), do: Map.get(status(group), :connections, [])
@@ -464,26 +469,24 @@ defmodule K8sConnect do
   @doc """
   Lists the pods of a namespace, by name.
 
-  An empty list also stands for a namespace that does not exist: the API server makes no
-  difference.
+  The list is also empty if the namespace does not exist, because the API server answers the same.
 
   ## Options
 
-    * `:kubeconfig` - the path of a kubeconfig file. Without it the files of `KUBECONFIG` are
-      merged, or `~/.kube/config` is read, as `kubectl` does.
+    * `:kubeconfig` - the path of a kubeconfig file. By default k8s_connect merges the files of `KUBECONFIG`, or reads
+      `~/.kube/config`, as `kubectl` does.
     * `:context` - a context of the kubeconfig, instead of its `current-context`.
-    * `:namespace` - a namespace, instead of the context's, or `"default"`.
-    * `:timeout` - milliseconds for the request as a whole, 15 000 unless given. A plugin that has to
-      log in first (`exec` in the kubeconfig) may take as long, too.
-    * `:interactive` - whether such a plugin may have the terminal, to ask for something; then there is
-      no limit to its time. It may not unless this is `true`, and in IEx it never should: both would
-      read what is typed.
+    * `:namespace` - a namespace; by default the namespace of the context, or `"default"` if the context has none.
+    * `:timeout` - the timeout of the whole request in milliseconds, by default 15 000. A login plugin (`exec` in the
+      kubeconfig) has the same timeout before the request.
+    * `:interactive` - `true` allows a login plugin to prompt on the terminal, and removes the plugin's timeout. The
+      default is `false`. Do not set it in IEx: the plugin and IEx would both read from the terminal.
 
   ## Errors
 
-  `{:error, error}` with a `K8sConnect.Error`; `Exception.message/1` of it says what was tried,
-  what was seen, and what to do next. Needs the verb `list` on `pods` in that namespace. Raises
-  `ArgumentError` for invalid options and configuration.
+  `{:error, error}` with a `K8sConnect.Error`. `Exception.message(error)` has what failed, the cause and the next
+  command. `pods/1` needs the verb `list` on `pods` in the namespace. It raises `ArgumentError` for invalid options
+  and configuration.
   """
   @spec pods(keyword()) :: {:ok, [Pod.t()]} | {:error, Error.t()}
   def pods(options \\ []) do

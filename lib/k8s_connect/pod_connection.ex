@@ -1,27 +1,28 @@
 defmodule K8sConnect.PodConnection do
   @moduledoc false
-  # The connection to one pod: the pod is found through the API server, its node is attached to a route, this
-  # BEAM connects to it, and the connection is held until it is lost. One process with blocking steps, which
-  # its session can kill at any time: the port-forward connection, the listeners and the redirects belong to
-  # this process and end with it.
+  # The connection to one pod. This process finds the pod through the API server, attaches the node to a route,
+  # connects this BEAM to the node, and holds the connection until it is lost. These steps block, so the session
+  # can kill this process at any time: it owns the port-forward connection, the listeners and the redirects, and
+  # they are closed when it exits.
   #
-  # If the node goes down while the port-forward connection lives, the container has restarted: the node is
-  # discovered again on the same connection. Any other loss ends this process, and the session starts another.
+  # If the node goes down while the port-forward connection is open, the container has restarted. This process then
+  # rediscovers the node on the same port-forward connection. After any other loss this process exits, and the
+  # session starts a new one.
   #
   # The session gets `{pid, event}`:
   #
   #   * `{:step, name, detail, ms}` and `{:trace, name, detail, us, took}`, while it connects
-  #   * `{:controller, {kind, name} | nil}`, what owns the pod
-  #   * `{:up, connection}`, each time that the node is connected
-  #   * `{:lost, error}`, when the node is not connected any more, and this process tries to reach it again
+  #   * `{:controller, {kind, name} | nil}`, the controller of the pod
+  #   * `{:up, connection}`, each time the node is connected
+  #   * `{:lost, error}`, when the node is down and this process tries to reconnect
   #
-  # The last one is the exit reason `{:pod_connection, result}`.
+  # The exit reason of this process is `{:pod_connection, result}`.
 
   alias K8sConnect.{Connection, Distribution, Error, Native, Protection, Route, Sessions, Tick}
 
   @type job :: %{
           session: pid(),
-          # What `Options.connect/2` has made.
+          # The result of `Options.connect/2`.
           options: map(),
           # Whether to wait for a ready pod and its node, as a reconnect does.
           wait: boolean(),
@@ -29,14 +30,15 @@ defmodule K8sConnect.PodConnection do
         }
 
   @typedoc """
-  `{:exists, connection}`: another session is connected to this pod. `:disconnected`: by `Node.disconnect/1`.
+  `{:exists, connection}`: another session is connected to this pod. `:disconnected`: the user called
+  `Node.disconnect/1`.
   """
   @type result :: {:error, Error.t()} | {:exists, Connection.t()} | :disconnected
 
   defstruct [:job, :native, :closed, :connection, :cookie, :route_monitor, :tick]
 
   @doc """
-  Starts it, linked to the calling session and monitored by it.
+  Starts a pod connection. The calling session is linked to it and monitors it.
   """
   @spec start(job()) :: {pid(), reference()}
   def start(job) do
@@ -45,7 +47,7 @@ defmodule K8sConnect.PodConnection do
   end
 
   defp run(job) do
-    # Before the connection is there: its end may come at any time.
+    # Before the node is connected, because it may go down at any time.
     :ok = :net_kernel.monitor_nodes(true, [:nodedown_reason, node_type: :all])
     monitor = Process.monitor(Route)
 
@@ -54,7 +56,7 @@ defmodule K8sConnect.PodConnection do
          do: up(state)
   end
 
-  # `trust`: the node's name may be read from the pod's spec, which saves a round trip and may be wrong.
+  # `trust` allows to take the node's name from the pod's spec. This saves a round trip, but the name may be wrong.
   defp connect(state, trust) do
     with {:ok, found} <- attach(state.job, trust) do
       state = %{state | native: found.session, closed: watch_closed(found.session)}
@@ -85,7 +87,7 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # The native side finds the pod, its cookie and its node.
+  # The native library finds the pod, its cookie and its node.
 
   defp attach(%{options: options} = job, trust) do
     reference = make_ref()
@@ -119,7 +121,7 @@ defmodule K8sConnect.PodConnection do
 
   defp connection(found, %{options: options, session: session}) do
     %Connection{
-      # The native side has checked that it is a name that a node can have.
+      # The native library has checked that this is a valid node name.
       node: String.to_atom(found.node),
       pod: found.pod,
       uid: found.uid,
@@ -128,14 +130,14 @@ defmodule K8sConnect.PodConnection do
       target: options.target.target || options.target.labels,
       others: found.others,
       ip: found.ip,
-      # Until one has been found to work.
+      # `attach_route/4` sets the route.
       route: nil,
       cookie_source: found.cookie_source || options.cookie_source,
       session: session
     }
   end
 
-  # In a function: a report does not show what is inside.
+  # The cookie is in a function, so that a crash report does not show it.
   defp cookie(_found, %{job: %{options: %{route: %{route: :exec}}}}), do: {:ok, fn -> nil end}
 
   defp cookie(found, %{job: %{options: options}, native: native}) do
@@ -145,7 +147,7 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # Connecting twice to one pod gives one connection.
+  # There is one connection to a pod, even if two sessions connect to it.
   defp register(connection, session) do
     case Sessions.register(Sessions.key(connection), session) do
       :ok ->
@@ -155,7 +157,7 @@ defmodule K8sConnect.PodConnection do
         try do
           {:exists, :gen_statem.call(other, :connection)}
         catch
-          # It has failed or ended, and the key is free, or soon will be.
+          # The other session has ended. Its key is free now, or will be soon.
           :exit, _reason -> register(connection, session)
         end
     end
@@ -166,7 +168,7 @@ defmodule K8sConnect.PodConnection do
     attach_route(routes, connection, cookie, state)
   end
 
-  # The first route that works. The step tells about those that do not.
+  # Uses the first route that works. A step reports each route that does not.
   defp attach_route([route | others], connection, cookie, %{job: job} = state) do
     connection = %{connection | route: route}
 
@@ -184,7 +186,7 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # The node was reached. If it closes the connection without a reason, the cookie is what is left.
+  # Discovery has reached the node. If the node closes the connection without a reason, the cause is the cookie.
   defp connect_distribution(connection, %{job: job} = state) do
     if Route.connect(connection, job.options.route),
       do: :ok,
@@ -240,7 +242,7 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # By `Node.disconnect/1`.
+  # The user called `Node.disconnect/1`.
   defp node_down(:disconnect, _state), do: :disconnected
 
   defp node_down(reason, state) do
@@ -249,7 +251,7 @@ defmodule K8sConnect.PodConnection do
     if state.job.options.reconnect == false, do: {:error, error}, else: reattach(state)
   end
 
-  # On the port-forward connection that there is.
+  # Rediscovers the node on the open port-forward connection.
   defp reattach(state) do
     reference = make_ref()
 

@@ -1,28 +1,28 @@
 defmodule K8sConnect.Session do
   @moduledoc false
-  # One target's connection, for as long as it is wanted:
+  # The connection to one target, until `disconnect/1` or a final error ends it:
   #
   #   connecting ──► up ──► reconnecting ──► up … ──► the end of this process
   #
   # | from | on | to |
   # |---|---|---|
   # | connecting | the node is connected | up |
-  # | connecting | an error, its deadline, the end of its caller | the end |
+  # | connecting | an error, the connect timeout, the exit of the calling process | the end |
   # | up | the node or the port-forward connection is lost | reconnecting |
-  # | reconnecting | the node is connected: this pod's or that of one that replaces it | up |
+  # | reconnecting | the node of this pod or of its replacement is connected | up |
   # | reconnecting | an error that another attempt would repeat, or the limit of `:reconnect` | the end |
-  # | any | `disconnect/1`, `Node.disconnect/1`, the end of its owner | the end |
+  # | any | `disconnect/1`, `Node.disconnect/1`, the exit of the owner | the end |
   #
-  # A session of a supervision tree begins with attempts that are repeated, as in reconnecting.
+  # A session in a supervision tree retries its first attempt, as in reconnecting.
   #
-  # Everything that blocks is done by a `K8sConnect.PodConnection`, one after the other. It can be killed in
-  # every state, and what it has opened ends with it.
+  # A `K8sConnect.PodConnection` process does everything that blocks. A session has one such process at a time, and
+  # can kill it in every state: the process owns all it has opened.
 
   @behaviour :gen_statem
 
   alias K8sConnect.{Error, Events, PodConnection, Reconnect, Route, Sessions}
 
-  # What tells why a connection was lost comes a moment after the loss.
+  # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
   @retry_timeout 5_000
 
@@ -54,8 +54,8 @@ defmodule K8sConnect.Session do
   end
 
   @doc """
-  Starts a session. With a `:caller`, that process gets `{reference, event}` for each step, and one
-  `{reference, {:ok, connection} | {:error, error}}`; the attempt ends with it, and with an error.
+  Starts a session. With a `:caller`, the calling process receives `{reference, event}` for each step, and then one
+  `{reference, {:ok, connection} | {:error, error}}`. Until then, an error or the exit of the caller ends the session.
   """
   @spec start_link(map()) :: :gen_statem.start_ret()
   def start_link(%{name: name} = arguments) when name != nil,
@@ -64,7 +64,7 @@ defmodule K8sConnect.Session do
   def start_link(arguments), do: :gen_statem.start_link(__MODULE__, arguments, [])
 
   @doc """
-  Ends the connection and returns when nothing of it is left.
+  Ends the connection. Returns when the session has exited.
   """
   @spec disconnect(pid()) :: :ok
   def disconnect(session) do
@@ -102,7 +102,7 @@ defmodule K8sConnect.Session do
     {:ok, :connecting, attempt(data, caller == nil), List.wrap(deadline)}
   end
 
-  # Nobody waits for the first attempt, and a pod that is not there may come: what its controller is, is not known.
+  # In a supervision tree nobody waits for the first attempt, and the pod may not exist yet. Its controller is unknown.
   defp expecting(options),
     do: put_in(options.target.controller, options.target.controller || {"", ""})
 
@@ -165,7 +165,7 @@ defmodule K8sConnect.Session do
 
   def up(type, event, data), do: any(:up, type, event, data)
 
-  # reconnecting: by the pod connection that there is, or by another
+  # reconnecting: the current pod connection or a new one connects to the node
 
   @spec reconnecting(:gen_statem.event_type(), term(), data()) :: term()
   def reconnecting({:timeout, :attempt}, _number, data),
@@ -193,7 +193,7 @@ defmodule K8sConnect.Session do
   defp any(_state, :info, {pid, {:up, connection}}, %{pod_connection: {pid, _}} = data),
     do: connected(connection, data)
 
-  # What creates a new pod when this one is gone
+  # The controller creates a new pod when this pod is deleted
   defp any(_state, :info, {pid, {:controller, controller}}, %{pod_connection: {pid, _}} = data),
     do: {:keep_state, put_in(data.options.target.controller, controller)}
 
@@ -270,7 +270,7 @@ defmodule K8sConnect.Session do
     {:next_state, :up, data, no_timeouts()}
   end
 
-  # The kubeconfig's current context may be another one by the next attempt, and the terminal is a shell's.
+  # Before the next attempt, the current context of the kubeconfig may change, and a shell may read from the terminal.
   defp pin(options, %{context: context, namespace: namespace}) do
     api = %{options.api | namespace: namespace, interactive: false}
     api = if context == "in-cluster", do: api, else: %{api | context: context}
@@ -294,7 +294,7 @@ defmodule K8sConnect.Session do
     {:next_state, :reconnecting, data, [announce | deadline(data)]}
   end
 
-  # In a supervision tree
+  # Only in a supervision tree: without a caller, the session retries after the first failure
   defp first_failed(error, data) do
     with {:next_state, state, data, actions} <-
            retry(error, %{data | lost_at: data.start, announced: false}),
@@ -320,7 +320,7 @@ defmodule K8sConnect.Session do
   defp final?(error, %{final_since: since}) when is_integer(since),
     do: now() - since >= Reconnect.grace_period(error)
 
-  # Not the pod that it must be
+  # With a uid, the session must not connect to a replacement
   defp final?(%Error{reason: {:replaced, _details}}, data), do: data.options.target.uid != nil
   defp final?(_error, _data), do: false
 
@@ -336,7 +336,7 @@ defmodule K8sConnect.Session do
   defp no_timeouts,
     do: for(name <- [:deadline, :announce, :attempt], do: {{:timeout, name}, :infinity, nil})
 
-  # The end: `error` is nil if that is what was asked for.
+  # `error` is nil if the user or the owner ended the connection.
   defp ended(error, data) do
     data = release(data)
     if data.caller == nil, do: Events.down(data.subscribers, data.connection, error, target(data))
@@ -351,7 +351,7 @@ defmodule K8sConnect.Session do
     {:stop, :normal, data}
   end
 
-  # The first time for a loss also to the log.
+  # Notifies the subscribers. The first call after a loss also logs the loss.
   defp announce(data, attempt, delay) do
     if not data.announced, do: Events.lost(data.connection, data.error, target(data))
     Events.reconnecting(data.subscribers, data.error, attempt, delay)
@@ -364,14 +364,14 @@ defmodule K8sConnect.Session do
     %{data | pod_connection: PodConnection.start(job), attempts: data.attempts + 1}
   end
 
-  # A request that was sent before the network came back is repeated by the kernel after seconds only. A plugin
-  # takes the time that it takes.
+  # If a request was sent before the network is back, the kernel retransmits it only after seconds: a new request is
+  # faster. A login plugin keeps its own timeout.
   defp with_short_timeout(options, %Error{reason: {:plugin_timed_out, _details}}), do: options
 
   defp with_short_timeout(options, _error),
     do: update_in(options.api.timeout_ms, &min(&1, @retry_timeout))
 
-  # What the pod connection has opened ends with it.
+  # All that the pod connection has opened is closed when it exits.
   defp kill(%{pod_connection: nil} = data), do: data
 
   defp kill(%{pod_connection: {pid, monitor}} = data) do
@@ -382,7 +382,7 @@ defmodule K8sConnect.Session do
     %{data | pod_connection: nil}
   end
 
-  # The same, and returns when nothing of it is left.
+  # Like kill/1, but returns after the route is detached.
   defp release(data) do
     before = data.pod_connection
     data = kill(data)
@@ -394,11 +394,11 @@ defmodule K8sConnect.Session do
   defp detach(pid) do
     Route.detach(pid)
   catch
-    # It has ended itself, and its successor starts with an empty table.
+    # The Route process has exited. Its successor starts with an empty table.
     :exit, _reason -> :ok
   end
 
-  # What others see
+  # State for subscribers and status/1
 
   defp current(:up, data), do: {:up, data.connection}
 

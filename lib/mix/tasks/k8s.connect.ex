@@ -36,78 +36,78 @@ defmodule Mix.Tasks.K8s.Connect do
       evaluates EXPR on each node, and prints a line with the pod before each result
     * `--no-reconnect` - exits when the connection is lost. By default it reconnects, to the same pod or to
       its replacement, and prints a line
-    * `--exec LINE` - runs LINE with `/bin/sh -c` and exits when LINE does, see below
-    * `-- CMD ARGUMENT...` - runs CMD in the same way, without a shell
+    * `--exec LINE` - runs the command line LINE with `/bin/sh -c`, and exits when the command exits. See
+      "Other programs, without privileges"
+    * `-- CMD ARGUMENT...` - runs CMD like `--exec`, but without a shell
 
   ## Routes
 
     * `--route vm` - only this BEAM can connect. Needs no privilege, opens no port.
     * `--route kernel` - all programs of this user can connect to the pod's IP address: a second
-      `iex --name`, Livebook, `observer_cli`. Needs the helper, see `mix help k8s.helper`.
-    * `--route auto` - kernel if the helper is installed and works, otherwise vm. This is the
-      default. The first line of output has the route and the reason.
+      `iex --name`, Livebook, `observer_cli`. Needs the privileged helper, see `mix help k8s.helper`.
+    * `--route auto` - the kernel route if the helper is installed and works, otherwise the vm route. This is
+      the default. The first line of output names the route, and why it was chosen.
     * `--sudo` - runs the helper with `sudo -n`, without an installation. Implies `--route kernel`
-    * `--visible` - other programs connect as visible nodes (kernel route and `--exec`). By default they
-      are hidden, because a visible node can make `global` disconnect cluster nodes.
+    * `--visible` - with the kernel route or `--exec`, other programs connect as visible nodes. By default they
+      connect as hidden nodes, because a visible node can make `global` disconnect cluster nodes.
 
   ## Other programs, without privileges
 
       mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'
       mix k8s.connect app-0 app-1 -- erl -name me@127.0.0.1
 
-  Only the command and its child processes can connect to the pods' IP addresses, and nothing is
+  Only the command and its child processes can connect to the pods' IP addresses. Nothing has to be
   installed. The command uses the terminal directly, including job control, and inherits standard input,
   output and error. `mix` exits with the command's exit code: 128+N if signal N killed it, 127 if it was
   not found, 126 if it is not executable. This BEAM does not connect to the node.
 
   You provide the cookie: `iex --name` reads `~/.erlang.cookie`, and a node with another cookie rejects
-  the connection. Put the node's cookie there. Without `--exec`, k8s_connect finds the cookie itself.
+  the connection. Put the node's cookie in that file. Without `--exec`, k8s_connect finds the cookie itself.
   Nodes see the command as a hidden node unless `--visible` is given.
 
   When a connection is lost, the command gets SIGHUP, and SIGKILL two seconds later. The same happens
-  when this BEAM exits. The connections of a process that outlives the command are not redirected. If the
-  supervising process was killed with SIGKILL, the `connect()` calls of such a process fail.
+  when this BEAM exits. If a child process outlives the command, its connections are not redirected. If
+  SIGKILL killed the program that supervises the command, the `connect()` calls of that child process fail.
 
-  It uses a seccomp filter on the command's `connect()` calls (Linux 5.9 or newer). Therefore
+  `--exec` intercepts the command's `connect()` calls with a seccomp filter (Linux 5.9 or newer). Its limits:
 
     * setuid programs such as `sudo` run without their privileges;
-    * other connections are not redirected: io_uring, `MSG_FASTOPEN`, UDP, 32-bit programs and
-      non-dumpable programs connect to the pod's address directly;
+    * only TCP connections through `connect()` are redirected. io_uring, `MSG_FASTOPEN`, UDP, 32-bit programs
+      and non-dumpable programs connect to the pod's address directly;
     * the kernel must allow ptrace of child processes: `kernel.yama.ptrace_scope` 0 or 1, and in
       Docker containers `--cap-add SYS_PTRACE`;
-    * `--exec` cannot be combined with `--json`, `--route` or `--sudo`, and not nested.
+    * `--exec` cannot be combined with `--json`, `--route` or `--sudo`, and cannot run inside another `--exec`.
 
   ## Command line options
 
-    * `-n`, `--namespace NAME` - the namespace; by default that of the context
+    * `-n`, `--namespace NAME` - the namespace; by default the namespace of the context
     * `-c`, `--container NAME` - the container whose spec has the cookie
     * `-l`, `--selector LABELS` - a label selector, instead of TARGET
     * `--context NAME` - a context of the kubeconfig; by default the current context
     * `--kubeconfig PATH` - the kubeconfig; by default `KUBECONFIG` or `~/.kube/config`
-    * `--node NAME` - the node, if a pod has several
-    * `--port NUMBER` - the node's distribution port, if the pod has no epmd and its spec does not
-      have the port
+    * `--node NAME` - the name of the node, if the pod has several nodes
+    * `--port NUMBER` - the node's distribution port, if the pod has no epmd and the pod's spec does not name
+      the port
     * `--cookie-file PATH` - a file with the cookie, if the pod's spec does not have it
     * `--cookie-from exec` - reads the cookie from the running node, with a command in its container.
       Needs `- {apiGroups: [""], resources: [pods/exec], verbs: [get, create]}` in the Role
     * `--protocol NAME` - the protocol of the port-forward connection: `spdy`; `websocket`, which is SPDY
       over a WebSocket if the server supports it; `v4`, a WebSocket (v4.channel.k8s.io) for each stream; or
-      `auto`, the default. `auto` uses SPDY, and falls back to a WebSocket if a proxy or gateway rejects
-      SPDY, or if the Role has `get` on pods/portforward but not `create`, which is enough up to
-      Kubernetes 1.34
-    * `--timeout MS` - the timeout of each request to the API server, and of a login plugin before it;
-      default 15000
-    * `--connect-timeout MS` - the timeout of the whole connection setup; default 60000, or none if a
-      login plugin can prompt on the terminal
-    * `--yes` - connects to a protected context without confirmation, see below
+      `auto`, the default. `auto` uses SPDY. It falls back to a WebSocket if a proxy or gateway rejects SPDY,
+      or if the Role has only `get` on pods/portforward. Up to Kubernetes 1.34 a WebSocket needs no `create`
+    * `--timeout MS` - the timeout of each request to the API server. A login plugin (`exec` in the kubeconfig)
+      has the same timeout before the request; default 15000
+    * `--connect-timeout MS` - the timeout of the whole connection setup; default 60000. There is no default
+      timeout if a login plugin can prompt on the terminal
+    * `--yes` - connects to a protected context without confirmation, see "Configuration"
     * `--json` - prints the result or the error as a JSON object to standard output
     * `--verbose` - also prints the protocol steps, with their times
 
   ## Environment
 
   It reads `KUBECONFIG`, and `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` as kubectl does. `proxy-url` in the
-  kubeconfig takes precedence. A login plugin (`exec` in the kubeconfig) inherits all variables whose
-  names are valid in a shell. It can prompt on the terminal unless IEx runs in this BEAM.
+  kubeconfig takes precedence over the proxy variables. A login plugin (`exec` in the kubeconfig) inherits
+  all variables whose names are valid in a shell. The plugin can prompt on the terminal unless IEx runs in this BEAM.
 
   ## Configuration
 
@@ -115,30 +115,34 @@ defmodule Mix.Tasks.K8s.Connect do
         namespace: "shop",
         targets: [prod: [context: "prod", target: "sts/app"]]
 
-  sets defaults for the options. `mix k8s.connect prod` is then the same as
-  `mix k8s.connect sts/app --context prod`.
+  This sets the default namespace, and defines the target `prod`: `mix k8s.connect prod` is the same as
+  `mix k8s.connect sts/app --context prod`. Other options have defaults in the same way.
 
       config :k8s_connect, protect: ["prod*"]
 
-  asks you to type the context name before it connects to a matching context. When it is not running on a
-  terminal, `--yes` is required. Listing pods needs no confirmation, nor do the checks of the doctor up to
-  the node.
+  This protects each context whose name matches. k8s_connect asks you to type the context name before it
+  connects. When it is not running on a terminal, `--yes` is required. Listing pods needs no confirmation.
+  Neither do the checks of `mix k8s.doctor` up to the node.
 
   ## Output and exit codes
 
-  Steps, with their times in milliseconds, and errors go to standard error. Results go to standard output. The
-  first step names the context, the namespace, the target and the route.
+  Results go to standard output. Errors and steps go to standard error. Each step has its time in milliseconds.
+  The first step names the context, the namespace, the target and the route.
 
-  Exit codes: 0 success; 1 the connection failed or was lost for good, or the expression raised; 2 usage
-  error. With `--exec`: the exit code of the command.
+  Exit codes: 0 success; 1 the connection failed, the connection was lost and not restored, or the expression
+  raised; 2 usage error. With `--exec`: the exit code of the command.
 
-  With `--json` standard output has `{"connection": …}`, `{"result": "…"}` for `--rpc`, or `{"pods": […]}`;
-  with `--hold` also `{"event": "reconnecting", …}` and `{"event": "up", …}`; and on failure `{"error":
-  {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}`.
+  With `--json` these JSON objects go to standard output:
 
-  The project is neither compiled nor started first, except by `iex -S mix`, so a project that does not
-  compile can connect, too. The connection is hidden: `Node.list(:connected)` has the node,
-  `Node.list()` does not.
+    * `{"connection": …}` when it is connected
+    * `{"result": "…"}` with `--rpc`
+    * `{"pods": […]}` without TARGET
+    * `{"event": "reconnecting", …}` and `{"event": "up", …}` with `--hold`
+    * `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}` on failure
+
+  The task does not compile or start your project, so it also works in a project that does not compile.
+  `iex -S mix` compiles and starts the project first. The node is connected as a hidden node:
+  `Node.list(:connected)` has it, `Node.list()` does not.
   """
 
   use Mix.Task

@@ -1,5 +1,6 @@
-//! Attaches to a node: from a target to a node that the BEAM can connect to. Round trips decide how long it
-//! takes, so a port-forward connection is opened while the pod and its Secret are read on another one.
+//! Attaches to a node: finds the pod of a target and its node, so that the BEAM can connect to the node. The
+//! number of round trips decides how long this takes. So one connection to the API server reads the pod and its
+//! Secret, while another opens the port-forward connection.
 
 use std::{net::IpAddr, pin::pin, sync::OnceLock};
 
@@ -48,10 +49,10 @@ pub struct AttachedPod {
     pub rediscovery: Rediscovery,
 }
 
-/// The pod, and its cookie by the spec.
+/// The pod, and the cookie from its spec.
 type InspectedPod = (Pod, Option<Cookie>);
 
-/// The port-forward connection, and the node behind it or why epmd led to none.
+/// The port-forward connection, and the node that epmd named or why epmd named none.
 type DiscoveredNode = (PortForward, Result<Node, node::Error>);
 
 /// Attaches to the node.
@@ -82,15 +83,15 @@ pub async fn attach(
     Box::pin(attach.finish(joined, choice.others)).await
 }
 
-/// Waits for both. A failed inspection counts first, and at once.
+/// Waits for inspection and discovery. If the inspection fails, its error is returned at once.
 async fn join(
     inspect: impl Future<Output = Result<InspectedPod, Error>>,
     discover: impl Future<Output = Result<DiscoveredNode, Error>>,
 ) -> Result<(InspectedPod, Result<DiscoveredNode, Error>), Error> {
     let (mut inspect, mut discover) = (pin!(inspect), pin!(discover));
     tokio::select! {
-        // The first one that is polled takes an idle connection. Discovery needs more round trips, and the
-        // inspection can wait for a new connection meanwhile.
+        // The future that is polled first takes the idle connection to the API server. Discovery is polled first,
+        // because it needs more round trips. The inspection opens a new connection meanwhile.
         biased;
         discovered = &mut discover => Ok((inspect.await?, discovered)),
         inspected = &mut inspect => Ok((inspected?, discover.await)),
@@ -101,12 +102,12 @@ struct Attach<'a> {
     cluster: &'a Cluster,
     request: &'a AttachRequest,
     progress: &'a Progress,
-    /// The node's name by the pod's spec. The inspection sets it for the discovery.
+    /// The node's name from the pod's spec. `inspect_pod` sets it for `discover_node`.
     expected_name: OnceLock<String>,
 }
 
 impl Attach<'_> {
-    /// Waits for a pod first.
+    /// Waits for a running pod, and attaches to its node.
     async fn when_running(&self, target: &Target, given: &str) -> Result<AttachedPod, Error> {
         let controller = self.request.controller.as_ref();
         let choice = watch::running(self.cluster, target, given, controller).await?;
@@ -146,7 +147,7 @@ impl Attach<'_> {
         let (connection, description) = connect.await?;
         self.progress.report("link", description);
         if self.request.wait {
-            // Rediscovery looks for it, with care for the connection.
+            // `Rediscovery` finds the node, and sends nothing to a port that refuses: see `knock`.
             return Ok((connection, Err(node::Error::NoNodes)));
         }
         let expected = || self.expected_name.get().cloned();
@@ -163,7 +164,7 @@ impl Attach<'_> {
         Ok(connect.0)
     }
 
-    /// The rest, which needs both the pod and the connection.
+    /// Attaches with the results of `inspect_pod` and `discover_node`.
     async fn finish(
         &self,
         ((pod, cookie), discovered): (InspectedPod, Result<DiscoveredNode, Error>),
@@ -178,7 +179,8 @@ impl Attach<'_> {
         let rediscovery = Rediscovery::new(&pod, self.request);
         let (connection, node) = match node {
             Err(error @ node::Error::NoEpmd { .. }) if rediscovery.has_known_ports() => {
-                // What was sent to epmd's port stays in the connection: see `knock`.
+                // What was sent to epmd's port blocks a worker of this connection, so open a new one: see
+                // `knock`.
                 let connection = self.connect_again(&name).await?;
                 let node = rediscovery.without_epmd(&connection, error).await;
                 (connection, node)
@@ -237,7 +239,7 @@ impl Attach<'_> {
         cookie
     }
 
-    /// The failure, unless its cause is that the pod was deleted or replaced meanwhile.
+    /// Returns `error`, or the error for a deleted or replaced pod if that is the cause.
     async fn unless_replaced(&self, pod: &Pod, error: Error) -> Error {
         let (name, namespace) = (target::name_of(pod), self.cluster.namespace().into());
         match target::get(self.cluster, &name).await {
@@ -249,7 +251,7 @@ impl Attach<'_> {
                 target::Error::NotRunning { pod: name, namespace, phase }.into()
             }
             Ok(_) => target::Error::Replaced { pod: name, namespace }.into(),
-            // There may be another one of its name soon.
+            // Not NoSuchPod: a new pod may get the same name soon.
             Err(target::Error::NoSuchPod { pod, namespace }) if self.request.wait => {
                 target::Error::NotRunning { pod, namespace, phase: "Deleted".into() }.into()
             }
@@ -259,7 +261,7 @@ impl Attach<'_> {
     }
 }
 
-/// The container of the node.
+/// The container that runs the node.
 pub(crate) fn container_of<'a>(
     pod: &'a Pod,
     requested: Option<&str>,

@@ -23,7 +23,7 @@ defmodule K8sConnect.Error.Catalogue.Endpoint do
   end
 
   def entry(:target_is_server, %{address: address}) do
-    {"could not redirect #{address}: it is the address of the API server, too",
+    {"could not redirect #{address}: the API server has the same address",
      {"Use the vm route", {:mix, "k8s.connect", [route: :vm]}}}
   end
 end

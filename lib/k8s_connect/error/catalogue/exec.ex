@@ -27,9 +27,9 @@ defmodule K8sConnect.Error.Catalogue.Exec do
 
   def entry(:nested, %{problem: problem}) do
     {[
-       "unsupported: this process is already supervised by seccomp, for another ",
+       "unsupported: this process is already supervised by seccomp, by another ",
        {:option, :route, :exec},
-       " or by the manager of this container (#{bare(problem)})"
+       " or by the container manager (#{bare(problem)})"
      ],
      {"One command can reach several pods",
       {:elixir, ~S|K8sConnect.exec([connection, other], ["CMD"])|,
@@ -40,7 +40,7 @@ defmodule K8sConnect.Error.Catalogue.Exec do
     {[
        "permission denied: ",
        {:option, :route, :exec},
-       " has to read the memory of the command, and the kernel refuses that (#{bare(problem)})"
+       " has to read the memory of the command, but the kernel does not allow it (#{bare(problem)})"
      ],
      {"kernel.yama.ptrace_scope has to be 0 or 1", "Check with",
       {:sh, ["cat", "/proc/sys/kernel/yama/ptrace_scope"]}}}

@@ -40,7 +40,7 @@ defmodule K8sConnect.Error.Catalogue.Login do
     do: {"invalid output of the exec plugin #{program}: #{bare(problem)}", @try}
 
   def entry(:plugin_version, %{program: program, expected: expected, actual: actual}) do
-    {"invalid output of the exec plugin #{program}: apiVersion #{actual}, and the kubeconfig has #{expected}",
+    {"invalid output of the exec plugin #{program}: it has apiVersion #{actual}, but the kubeconfig has #{expected}",
      {"Set both to the same version in the user's exec entry", view()}}
   end
 

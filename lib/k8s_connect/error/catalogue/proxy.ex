@@ -23,7 +23,7 @@ defmodule K8sConnect.Error.Catalogue.Proxy do
     {lead, command} = check(from)
 
     {"permission denied: the proxy #{proxy} (#{from}) #{cause}",
-     {"Its URL has them: http://name:password@#{proxy}", lead, command}}
+     {"Put them in its URL: http://name:password@#{proxy}", lead, command}}
   end
 
   def entry(:proxy_refused, %{proxy: proxy, from: from, server: server, answer: answer}) do
@@ -37,7 +37,7 @@ defmodule K8sConnect.Error.Catalogue.Proxy do
   end
 
   def entry(:proxy_invalid_answer, %{proxy: proxy, from: from, actual: actual}) do
-    {"invalid answer from #{proxy} (#{from}): it is not a proxy, or one of another kind: #{bare(actual)}",
+    {"invalid answer from #{proxy} (#{from}): it is not a proxy, or a proxy of another kind: #{bare(actual)}",
      {"The URL of a proxy starts with http://, https:// or socks5://", "Check with",
       {:sh, ["curl", "-v", "--proxy", proxy, "https://SERVER"]}}}
   end

@@ -12,7 +12,8 @@ defmodule K8sConnect.Error.Catalogue.Remote do
 
   def entry(:no_elixir, %{node: node}) do
     {"unsupported: #{node} has no Elixir to evaluate the expression",
-     {"Use :erpc from this side", "In IEx", {:mix, "k8s.connect", []}}}
+     {"Call functions with :erpc from this BEAM instead", "Start IEx with",
+      {:mix, "k8s.connect", []}}}
   end
 
   def entry(:no_iex, %{node: node}) do

@@ -21,7 +21,7 @@ defmodule K8sConnect.Error.Catalogue.Route do
   end
 
   def entry(:name_kind, %{node: node, me: local}) do
-    {"could not connect #{local} to #{node} over the kernel route: one has a long name, the other a short one",
+    {"could not connect #{local} to #{node} over the kernel route: one node has a long name, the other a short name",
      @vm}
   end
 
@@ -34,7 +34,7 @@ defmodule K8sConnect.Error.Catalogue.Route do
   end
 
   def entry(:blocked, %{address: address, problem: problem}) do
-    {"could not connect to #{address}: the helper redirects it, and the connection does not arrive (#{bare(problem)})",
+    {"could not connect to #{address}: the helper redirects this address, but the connection does not arrive (#{bare(problem)})",
      {[
         "This BEAM has to run in its user's slice, with the primary group and without capabilities. ",
         other_routes()

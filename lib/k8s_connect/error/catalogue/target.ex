@@ -18,7 +18,7 @@ defmodule K8sConnect.Error.Catalogue.Target do
   end
 
   def entry(:no_pods, %{target: target, namespace: namespace}) do
-    {"no such pods: none belongs to #{target} in namespace #{inspect(namespace)}",
+    {"no such pods: no pod belongs to #{target} in namespace #{inspect(namespace)}",
      {"List the pods with", {:kubectl, ["get", "pods", "--show-labels"]}}}
   end
 

@@ -1,4 +1,4 @@
-//! Discovers a node again on a port-forward connection that lives: its container has restarted, or starts.
+//! Discovers a node on an open port-forward connection, while the node's container starts or restarts.
 
 use std::time::Duration;
 
@@ -16,17 +16,18 @@ use crate::{
     streaming::Refused,
 };
 
-/// Between two questions to the pod, which pass the API server and the kubelet: the first one, and while a
-/// container usually starts.
+/// The delay between two discoveries. Each discovery passes through the API server and the kubelet. The delay
+/// starts at `FIRST_DELAY`, and is at most `STARTING_DELAY` during `STARTING`, in which a container usually starts.
 const FIRST_DELAY: Duration = Duration::from_millis(50);
 const STARTING_DELAY: Duration = Duration::from_millis(200);
 const STARTING: Duration = Duration::from_secs(30);
-/// Afterwards the container is likely to be in a crash loop.
+/// The delay after `STARTING`: the container is likely in a crash loop.
 const DELAY: Duration = Duration::from_secs(2);
-/// How long a port that refuses may take to say so: the time of two requests to the API server, and this.
+/// How long `knock` waits for a refusal: `MIN_PATIENCE` plus the time of two requests to the API server, and at most
+/// `MAX_PATIENCE`.
 const MIN_PATIENCE: Duration = Duration::from_millis(100);
 const MAX_PATIENCE: Duration = Duration::from_millis(500);
-/// Between two looks at the pod itself: it may be deleted meanwhile.
+/// The interval between two requests for the pod, which may be deleted meanwhile.
 const POD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// What is needed to discover a pod's node.
@@ -36,12 +37,12 @@ pub struct Rediscovery {
     uid: Option<String>,
     node: Option<String>,
     port: Option<u16>,
-    /// Where a node may listen that epmd does not know.
+    /// The distribution ports in the pod's spec, for a node that is not registered with epmd.
     ports: Vec<u16>,
 }
 
 impl Rediscovery {
-    /// Of the pod, with the options of the connection.
+    /// Takes the names and the ports from the pod and the request.
     #[must_use]
     pub fn new(pod: &Pod, request: &AttachRequest) -> Self {
         let container = container::choose(pod, request.container.as_deref());
@@ -59,7 +60,8 @@ impl Rediscovery {
     /// Waits until the node answers.
     ///
     /// # Errors
-    /// The end of the connection, of the pod, or an answer that waiting does not change.
+    /// If the port-forward connection closes, if the pod is deleted or replaced, or if the discovery fails with
+    /// an error that waiting does not change.
     pub async fn run(&self, cluster: &Cluster, connection: &PortForward) -> Result<Node, Error> {
         let start = Instant::now();
         let mut delay = FIRST_DELAY;
@@ -68,14 +70,14 @@ impl Rediscovery {
         loop {
             if Instant::now() >= next_check {
                 let asked = Instant::now();
-                // First: a node that is being stopped still answers for a moment.
+                // Check the pod before the discovery: a node that shuts down still answers for a moment.
                 self.check_pod(cluster).await?;
                 next_check = Instant::now() + POD_CHECK_INTERVAL;
                 patience = MAX_PATIENCE.min(MIN_PATIENCE + 2 * asked.elapsed());
             }
             let discovered = match self.discover(connection, patience).await {
                 Err(Unreachable::AfterSending) => {
-                    // It took longer to refuse than `knock` has waited, so this connection is not usable any more.
+                    // The port refused only after `knock` stopped waiting, so this connection is no longer usable.
                     connection.close();
                     let reason = "a port refused what was sent to it".into();
                     return Err(Error::PortForwardClosed { reason });
@@ -98,13 +100,13 @@ impl Rediscovery {
         }
     }
 
-    /// Whether the pod's spec names ports at which a node may listen that epmd does not know.
+    /// Whether the pod's spec has distribution ports for a node that is not registered with epmd.
     #[must_use]
     pub fn has_known_ports(&self) -> bool {
         self.port.is_none() && !self.ports.is_empty()
     }
 
-    /// Tries the ports of nodes that epmd does not know, after epmd led to none.
+    /// Tries the distribution ports in the pod's spec, after the discovery through epmd failed with `error`.
     ///
     /// # Errors
     /// [`node::Error`]
@@ -145,7 +147,7 @@ impl Rediscovery {
         Err(node::Error::NoEpmd { message, ports: self.ports.clone() }.into())
     }
 
-    /// Whether it is still there. A question that cannot be answered changes nothing.
+    /// Fails if the pod was deleted or replaced. A failed request to the API server is ignored.
     async fn check_pod(&self, cluster: &Cluster) -> Result<(), Error> {
         let (pod, namespace) = (self.pod.clone(), cluster.namespace().to_owned());
         match target::get(cluster, &self.pod).await {
@@ -156,7 +158,7 @@ impl Rediscovery {
                 let phase = "Terminating".into();
                 Err(target::Error::NotRunning { pod, namespace, phase }.into())
             }
-            // Not NoSuchPod: there may be another one of its name soon.
+            // Not NoSuchPod: a new pod may get the same name soon.
             Err(target::Error::NoSuchPod { .. }) => {
                 Err(target::Error::NotRunning { pod, namespace, phase: "Deleted".into() }.into())
             }
@@ -188,11 +190,11 @@ impl From<node::Error> for Unreachable {
     }
 }
 
-/// Connects to a port without sending anything: `Err` if that is refused, `Ok` if it is not within `patience`.
+/// Connects to a port without sending anything. Returns `Err` if the port refuses within `patience`, otherwise `Ok`.
 ///
-/// The kubelet never reads what is sent to a port that refuses. Its SPDY library then waits for ever to deliver it,
-/// in one of the five workers that handle the frames of the connection, pings included
-/// (`FRAME_WORKERS` in moby/spdystream, connection.go). So while a node starts, nothing is sent before its port
+/// The kubelet never reads data for a port that refuses. Its SPDY library then waits forever to deliver the data.
+/// This blocks one of the five workers that handle all frames of the connection, pings included
+/// (`FRAME_WORKERS` in moby/spdystream, connection.go). So while a node starts, send nothing before its port
 /// accepts.
 async fn knock(connection: &PortForward, port: u16, patience: Duration) -> Result<(), String> {
     let mut stream = connection.open(port, Bytes::new()).await?;

@@ -1,5 +1,5 @@
-//! Keepalive: when to ping the peer, and when the connection counts as lost. Pure: the time is an
-//! argument.
+//! Keepalive: decides when to ping the peer and when the connection is lost. The functions are pure: the caller
+//! passes the time.
 
 use std::time::Duration;
 
@@ -7,35 +7,36 @@ use tokio::time::Instant;
 
 /// The idle time before a ping, and the interval between pings.
 pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(6);
-/// A peer may answer late once: our own traffic can stall it.
+/// Two, because the peer can answer one ping late: our own traffic can stall it.
 const MAX_UNANSWERED: u32 = 2;
-/// For a ping after the machine was suspended.
+/// The timeout of the ping after the machine was suspended.
 const RESUME_TIMEOUT: Duration = Duration::from_secs(2);
-/// For a peer that reads nothing. It cannot answer a ping either, which waits behind the data.
+/// The timeout for a peer that reads nothing. A ping would wait behind the data, so the peer could not answer it.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(40);
 
 /// What to do now.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing until then.
+    /// Wait until this time.
     WaitUntil(Instant),
-    /// Send a ping, and ask again at once.
+    /// Send a ping, and call `next` again at once.
     Ping,
     /// The connection is lost for this reason.
     Lost(String),
 }
 
-/// The state of a peer.
+/// The liveness of the peer of one connection.
 #[derive(Debug)]
 pub struct Liveness {
     heard: Instant,
-    /// When the peer last sent something, was pinged, or read nothing.
+    /// The last time at which the peer sent something, got a ping, or was blocked.
     asked: Instant,
     unanswered: u32,
     resume_ping: ResumePing,
 }
 
-/// The ping after the machine was suspended. The peer may be gone since then, and our clock stood still.
+/// The state of the ping after the machine was suspended. The peer may have gone away meanwhile, while our clock
+/// stood still.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ResumePing {
     NotNeeded,
@@ -44,7 +45,7 @@ enum ResumePing {
 }
 
 impl Liveness {
-    /// A new connection.
+    /// The state of a new connection.
     pub fn new(now: Instant) -> Self {
         Self { heard: now, asked: now, unanswered: 0, resume_ping: ResumePing::NotNeeded }
     }
@@ -59,7 +60,7 @@ impl Liveness {
         self.resume_ping = ResumePing::Due;
     }
 
-    /// `blocked`: since when the peer has read none of our bytes.
+    /// Returns what to do at `now`. `blocked` is the time since which the peer has read none of our bytes.
     pub fn next(&mut self, now: Instant, blocked: Option<Instant>) -> Action {
         if let Some(since) = blocked {
             let end = since.max(self.heard) + WRITE_TIMEOUT;
@@ -67,7 +68,7 @@ impl Liveness {
                 let seconds = WRITE_TIMEOUT.as_secs();
                 return Action::Lost(format!("timed out after {seconds} s sending data"));
             }
-            // A ping that can be sent after that has its full time.
+            // A ping that is sent after the block gets its full timeout.
             self.asked = now;
             let mut interval = KEEPALIVE_INTERVAL;
             if self.resume_ping != ResumePing::NotNeeded {
@@ -117,7 +118,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// The seconds of the pings, and the second at which the connection was lost.
+    /// Returns the seconds at which pings were sent, and the second at which the connection was lost.
     fn run(
         liveness: &mut Liveness,
         start: Instant,
@@ -171,7 +172,7 @@ mod tests {
     #[test]
     fn after_a_suspension_a_silent_peer_is_pinged_at_once_and_lost_after_2_s() {
         let start = Instant::now();
-        // Neither the keepalive that is due nor the pings before count.
+        // A keepalive ping that is due and earlier unanswered pings do not matter.
         for second in [0, 3, 6, 12] {
             let mut liveness = Liveness::new(start);
             let now = start + SECOND * second;
@@ -214,7 +215,7 @@ mod tests {
         let start = Instant::now();
         let mut liveness = Liveness::new(start);
         liveness.resumed();
-        // It is asked again soon: output is often blocked for a moment only.
+        // `next` is called again soon, because output is often blocked only for a moment.
         let soon = Action::WaitUntil(start + SECOND * 2);
         assert_eq!(liveness.next(start, Some(start)), soon);
         assert_eq!(run(&mut liveness, start, |second| second < 5), (vec![5], 7));
