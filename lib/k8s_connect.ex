@@ -69,10 +69,10 @@ defmodule K8sConnect do
       the port. In the spec, k8s_connect looks for `ERL_DIST_PORT`, for `-erl_epmd_port` in the options or the
       command, and for a container port whose name contains `erl`, `beam` or `dist`.
     * `:cookie`, `:cookie_file` - the cookie, or a file with the cookie, if the pod's spec does not have it. Unless
-      `RELEASE_COOKIE` is set, the cookie of a release is in the image.
+      `RELEASE_COOKIE` is set, a release reads its cookie from a file in the image.
     * `:cookie_from` - `:spec`, the default, reads the cookie from the pod's spec. `:exec` reads it from the running
       node, with a command in its container. `:exec` needs the verbs `get` and `create` on `pods/exec`.
-    * `:reconnect` - whether to reconnect after a loss: `true`, the default; `false`; or
+    * `:reconnect` - whether to reconnect after a loss: `true`, the default, without a limit; `false`; or
       `[max_attempts: number, deadline: milliseconds]`, both counted from each loss. A connection of the route
       `:exec` never reconnects. See the [guide](keeping-a-connection.md).
     * `:owner` - a local process. When the owner exits, the connection ends. If the pod is already connected, the
@@ -184,9 +184,9 @@ defmodule K8sConnect do
       iex> for connection <- K8sConnect.connections(group), do: connection.node
       [:"app@10.244.1.2", :"app@10.244.1.3"]
 
-  Returns the group of these connections, as soon as each pod is connected or has failed with a final error.
-  `status/1` returns the errors. The group uses one watch on the API server for all pods. `disconnect/1` with the
-  group ends all its connections. The options are those of `connect/2`, and `:name`, a name for the group.
+  Returns the group of these connections, as soon as each pod is connected or has failed with an error that
+  another attempt would repeat. `status/1` returns these errors. The group uses one watch on the API server for all
+  pods. `disconnect/1` with the group ends all connections of the group. The options are those of `connect/2`, and `:name`, a name for the group.
 
   ## Errors
 
@@ -249,8 +249,8 @@ defmodule K8sConnect do
     * `:all` - `true` connects to every running pod of the target, as `connect_all/2` does.
 
   The process starts before the connection is up, and retries a failed attempt with backoff, as after a loss.
-  `await_up/2` waits for the connection. After a final error, which another attempt would repeat, the process logs
-  the error and exits with `{:shutdown, error}`. The supervisor does not restart it then, because its restart is
+  `await_up/2` waits for the connection. If another attempt would repeat the error, the process logs the error and
+  exits with `{:shutdown, error}`. The supervisor does not restart the process then, because its restart is
   `:transient`.
 
   A protected context needs `yes: true`.
@@ -469,7 +469,7 @@ defmodule K8sConnect do
   @doc """
   Lists the pods of a namespace, by name.
 
-  The list is also empty if the namespace does not exist, because the API server answers the same.
+  The list is also empty if the namespace does not exist, because the API server gives the same answer.
 
   ## Options
 
@@ -478,7 +478,7 @@ defmodule K8sConnect do
     * `:context` - a context of the kubeconfig, instead of its `current-context`.
     * `:namespace` - a namespace; by default the namespace of the context, or `"default"` if the context has none.
     * `:timeout` - the timeout of the whole request in milliseconds, by default 15 000. A login plugin (`exec` in the
-      kubeconfig) has the same timeout before the request.
+      kubeconfig) runs before the request, and has its own timeout of the same length.
     * `:interactive` - `true` allows a login plugin to prompt on the terminal, and removes the plugin's timeout. The
       default is `false`. Do not set it in IEx: the plugin and IEx would both read from the terminal.
 

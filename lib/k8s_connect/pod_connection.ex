@@ -47,7 +47,7 @@ defmodule K8sConnect.PodConnection do
   end
 
   defp run(job) do
-    # Before the node is connected, because it may go down at any time.
+    # Subscribe before the node is connected, because the node may go down at any time.
     :ok = :net_kernel.monitor_nodes(true, [:nodedown_reason, node_type: :all])
     monitor = Process.monitor(Route)
 
@@ -56,7 +56,7 @@ defmodule K8sConnect.PodConnection do
          do: up(state)
   end
 
-  # `trust` allows to take the node's name from the pod's spec. This saves a round trip, but the name may be wrong.
+  # With `trust`, the node's name can come from the pod's spec. This saves a round trip, but the name may be wrong.
   defp connect(state, trust) do
     with {:ok, found} <- attach(state.job, trust) do
       state = %{state | native: found.session, closed: watch_closed(found.session)}

@@ -1,22 +1,22 @@
 defmodule K8sConnect.Session do
   @moduledoc false
-  # The connection to one target, until `disconnect/1` or a final error ends it:
+  # The session of one target. It connects, reconnects after each loss, and exits at the end of the connection:
   #
   #   connecting ──► up ──► reconnecting ──► up … ──► the end of this process
   #
   # | from | on | to |
   # |---|---|---|
   # | connecting | the node is connected | up |
-  # | connecting | an error, the connect timeout, the exit of the calling process | the end |
+  # | connecting | an error, the connect timeout, the exit of the `:caller` | the end |
   # | up | the node or the port-forward connection is lost | reconnecting |
   # | reconnecting | the node of this pod or of its replacement is connected | up |
   # | reconnecting | an error that another attempt would repeat, or the limit of `:reconnect` | the end |
-  # | any | `disconnect/1`, `Node.disconnect/1`, the exit of the owner | the end |
+  # | any | `disconnect/1`, `Node.disconnect/1`, the exit of the `:owner` | the end |
   #
-  # A session in a supervision tree retries its first attempt, as in reconnecting.
+  # A session in a supervision tree retries a failed first attempt, as in reconnecting.
   #
   # A `K8sConnect.PodConnection` process does everything that blocks. A session has one such process at a time, and
-  # can kill it in every state: the process owns all it has opened.
+  # can kill it in every state: everything that the process has opened is closed when the process exits.
 
   @behaviour :gen_statem
 
@@ -102,7 +102,8 @@ defmodule K8sConnect.Session do
     {:ok, :connecting, attempt(data, caller == nil), List.wrap(deadline)}
   end
 
-  # In a supervision tree nobody waits for the first attempt, and the pod may not exist yet. Its controller is unknown.
+  # In a supervision tree nobody waits for the first attempt, and the pod may not exist yet. So the pod's controller
+  # is unknown.
   defp expecting(options),
     do: put_in(options.target.controller, options.target.controller || {"", ""})
 
@@ -320,7 +321,7 @@ defmodule K8sConnect.Session do
   defp final?(error, %{final_since: since}) when is_integer(since),
     do: now() - since >= Reconnect.grace_period(error)
 
-  # With a uid, the session must not connect to a replacement
+  # If the target has a uid, the session must not connect to a replacement
   defp final?(%Error{reason: {:replaced, _details}}, data), do: data.options.target.uid != nil
   defp final?(_error, _data), do: false
 

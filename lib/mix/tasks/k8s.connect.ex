@@ -19,13 +19,13 @@ defmodule Mix.Tasks.K8s.Connect do
       mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'   # only this program can connect
 
   TARGET is a pod (`app-0`, `pod/app-0`), a workload (`sts/app`, `deploy/web`), a Service (`svc/app`),
-  or a name from the configuration. If several pods match, it connects to the first ready pod. Without
-  TARGET it lists the pods that look like Erlang nodes.
+  or a name from the configuration. If several pods match, the task connects to the first ready pod.
+  Without TARGET it lists the pods that look like Erlang nodes.
 
   ## Modes
 
-  On a terminal it starts IEx in this BEAM. If the connection is lost, IEx keeps running, and prints a line at the
-  loss and at the reconnect. Without a terminal it holds the connection until it receives SIGTERM.
+  On a terminal the task starts IEx in this BEAM. If the connection is lost, IEx keeps running, and prints a
+  line at the loss and at the reconnect. Without a terminal it holds the connection until it receives SIGTERM.
 
     * `--rpc EXPR` - evaluates EXPR on the pod's node, with the modules of that node, and prints the
       result. The node needs Elixir
@@ -63,17 +63,19 @@ defmodule Mix.Tasks.K8s.Connect do
 
   You provide the cookie: `iex --name` reads `~/.erlang.cookie`, and a node with another cookie rejects
   the connection. Put the node's cookie in that file. Without `--exec`, k8s_connect finds the cookie itself.
-  Nodes see the command as a hidden node unless `--visible` is given.
+  The pods' nodes see the command as a hidden node unless `--visible` is given.
 
   When a connection is lost, the command gets SIGHUP, and SIGKILL two seconds later. The same happens
   when this BEAM exits. If a child process outlives the command, its connections are not redirected. If
-  SIGKILL killed the program that supervises the command, the `connect()` calls of that child process fail.
+  the supervising program `k8s_connect_exec` was killed with SIGKILL, the `connect()` calls of that child
+  process fail.
 
-  `--exec` intercepts the command's `connect()` calls with a seccomp filter (Linux 5.9 or newer). Its limits:
+  `--exec` intercepts the command's `connect()` calls with a seccomp filter (Linux 5.9 or newer).
+  Requirements and limits:
 
     * setuid programs such as `sudo` run without their privileges;
-    * only TCP connections through `connect()` are redirected. io_uring, `MSG_FASTOPEN`, UDP, 32-bit programs
-      and non-dumpable programs connect to the pod's address directly;
+    * UDP, and connections made with io_uring, with `MSG_FASTOPEN`, by 32-bit programs or by non-dumpable
+      programs are not redirected, but go to the pod's address directly;
     * the kernel must allow ptrace of child processes: `kernel.yama.ptrace_scope` 0 or 1, and in
       Docker containers `--cap-add SYS_PTRACE`;
     * `--exec` cannot be combined with `--json`, `--route` or `--sudo`, and cannot run inside another `--exec`.
@@ -95,8 +97,8 @@ defmodule Mix.Tasks.K8s.Connect do
       over a WebSocket if the server supports it; `v4`, a WebSocket (v4.channel.k8s.io) for each stream; or
       `auto`, the default. `auto` uses SPDY. It falls back to a WebSocket if a proxy or gateway rejects SPDY,
       or if the Role has only `get` on pods/portforward. Up to Kubernetes 1.34 a WebSocket needs no `create`
-    * `--timeout MS` - the timeout of each request to the API server. A login plugin (`exec` in the kubeconfig)
-      has the same timeout before the request; default 15000
+    * `--timeout MS` - the timeout of each request to the API server; default 15000. A login plugin (`exec` in
+      the kubeconfig) runs before the request, and has its own timeout of the same length
     * `--connect-timeout MS` - the timeout of the whole connection setup; default 60000. There is no default
       timeout if a login plugin can prompt on the terminal
     * `--yes` - connects to a protected context without confirmation, see "Configuration"
@@ -107,7 +109,8 @@ defmodule Mix.Tasks.K8s.Connect do
 
   It reads `KUBECONFIG`, and `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` as kubectl does. `proxy-url` in the
   kubeconfig takes precedence over the proxy variables. A login plugin (`exec` in the kubeconfig) inherits
-  all variables whose names are valid in a shell. The plugin can prompt on the terminal unless IEx runs in this BEAM.
+  all environment variables whose names are valid in a shell. The plugin can prompt on the terminal unless
+  IEx runs in this BEAM.
 
   ## Configuration
 
@@ -116,13 +119,13 @@ defmodule Mix.Tasks.K8s.Connect do
         targets: [prod: [context: "prod", target: "sts/app"]]
 
   This sets the default namespace, and defines the target `prod`: `mix k8s.connect prod` is the same as
-  `mix k8s.connect sts/app --context prod`. Other options have defaults in the same way.
+  `mix k8s.connect sts/app --context prod`. The defaults of other options are set in the same way.
 
       config :k8s_connect, protect: ["prod*"]
 
   This protects each context whose name matches. k8s_connect asks you to type the context name before it
   connects. When it is not running on a terminal, `--yes` is required. Listing pods needs no confirmation.
-  Neither do the checks of `mix k8s.doctor` up to the node.
+  Neither do the checks of `mix k8s.doctor` before its check of the node.
 
   ## Output and exit codes
 

@@ -52,13 +52,13 @@ pub struct AttachedPod {
 /// The pod, and the cookie from its spec.
 type InspectedPod = (Pod, Option<Cookie>);
 
-/// The port-forward connection, and the node that epmd named or why epmd named none.
+/// The port-forward connection, and the discovered node or the error of the discovery.
 type DiscoveredNode = (PortForward, Result<Node, node::Error>);
 
 /// Attaches to the node.
 ///
 /// # Errors
-/// Every variant of [`Error`]. Of several failures the most specific one is returned: a pod that is not
+/// Every variant of [`Error`]. If several steps fail, the most specific error is returned: a pod that is not
 /// running explains more than a failed port-forward.
 pub async fn attach(
     cluster: &Cluster,
@@ -71,7 +71,7 @@ pub async fn attach(
         return Box::pin(attach.when_running(&target, &given)).await;
     }
     if let Target::Pod(name) = &target {
-        // The name is known, so both can start at once.
+        // The pod's name is known, so inspection and discovery can start at once.
         let inspect = async { attach.inspect_pod(target::get(cluster, name).await?).await };
         let joined = Box::pin(join(inspect, attach.discover_node(name))).await?;
         return Box::pin(attach.finish(joined, vec![])).await;
@@ -121,7 +121,7 @@ impl Attach<'_> {
         self.finish(joined, choice.others).await
     }
 
-    /// Checks that the pod runs, and reads its cookie.
+    /// Checks that the pod runs, and reads the cookie from the pod's spec.
     async fn inspect_pod(&self, pod: Pod) -> Result<InspectedPod, Error> {
         target::check_running(&pod)?;
         self.progress.report("pod", format!("{} is running", target::name_of(&pod)));
@@ -139,7 +139,7 @@ impl Attach<'_> {
         Ok((pod, cookie))
     }
 
-    /// Opens a port-forward connection, and finds the node behind it.
+    /// Opens a port-forward connection, and discovers the node through this connection.
     async fn discover_node(&self, pod: &str) -> Result<DiscoveredNode, Error> {
         let AttachRequest { node, port, protocol, .. } = self.request;
         let first_port = port.unwrap_or(node::epmd::PORT);

@@ -27,9 +27,9 @@ defmodule K8sConnect.Error.Catalogue.Exec do
 
   def entry(:nested, %{problem: problem}) do
     {[
-       "unsupported: this process is already supervised by seccomp, by another ",
+       "unsupported: this process is already supervised by seccomp: another ",
        {:option, :route, :exec},
-       " or by the container manager (#{bare(problem)})"
+       " or the container manager supervises it (#{bare(problem)})"
      ],
      {"One command can reach several pods",
       {:elixir, ~S|K8sConnect.exec([connection, other], ["CMD"])|,

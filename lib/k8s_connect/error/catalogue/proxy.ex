@@ -23,7 +23,8 @@ defmodule K8sConnect.Error.Catalogue.Proxy do
     {lead, command} = check(from)
 
     {"permission denied: the proxy #{proxy} (#{from}) #{cause}",
-     {"Put them in its URL: http://name:password@#{proxy}", lead, command}}
+     {"The user name and password belong in the proxy's URL: http://name:password@#{proxy}", lead,
+      command}}
   end
 
   def entry(:proxy_refused, %{proxy: proxy, from: from, server: server, answer: answer}) do

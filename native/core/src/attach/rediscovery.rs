@@ -30,7 +30,7 @@ const MAX_PATIENCE: Duration = Duration::from_millis(500);
 /// The interval between two requests for the pod, which may be deleted meanwhile.
 const POD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is needed to discover a pod's node.
+/// The pod, and the options to discover its node.
 #[derive(Debug, Clone)]
 pub struct Rediscovery {
     pod: String,
@@ -42,7 +42,7 @@ pub struct Rediscovery {
 }
 
 impl Rediscovery {
-    /// Takes the names and the ports from the pod and the request.
+    /// Takes the name, the uid and the ports from `pod`, and the options from `request`.
     #[must_use]
     pub fn new(pod: &Pod, request: &AttachRequest) -> Self {
         let container = container::choose(pod, request.container.as_deref());
@@ -169,7 +169,7 @@ impl Rediscovery {
 
 /// Why a node was not discovered.
 enum Unreachable {
-    /// A port refused after something was sent to it.
+    /// A port refused the connection after data was sent to the port.
     AfterSending,
     Error(node::Error),
 }

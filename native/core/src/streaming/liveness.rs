@@ -29,7 +29,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Liveness {
     heard: Instant,
-    /// The last time at which the peer sent something, got a ping, or was blocked.
+    /// The start of the keepalive interval: when the peer last sent something, was pinged, or read nothing.
     asked: Instant,
     unanswered: u32,
     resume_ping: ResumePing,
@@ -68,7 +68,7 @@ impl Liveness {
                 let seconds = WRITE_TIMEOUT.as_secs();
                 return Action::Lost(format!("timed out after {seconds} s sending data"));
             }
-            // A ping that is sent after the block gets its full timeout.
+            // A ping that is sent when the peer reads again gets its full timeout.
             self.asked = now;
             let mut interval = KEEPALIVE_INTERVAL;
             if self.resume_ping != ResumePing::NotNeeded {
