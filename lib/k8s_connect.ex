@@ -186,7 +186,8 @@ defmodule K8sConnect do
 
   Returns the group of these connections, as soon as each pod is connected or has failed with an error that
   another attempt would repeat. `status/1` returns these errors. The group uses one watch on the API server for all
-  pods. `disconnect/1` with the group ends all connections of the group. The options are those of `connect/2`, and `:name`, a name for the group.
+  pods. `disconnect/1` with the group ends all connections of the group. The options are those of `connect/2`, and
+  `:name`, a name for the group.
 
   ## Errors
 
