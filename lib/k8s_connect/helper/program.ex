@@ -13,6 +13,7 @@ defmodule K8sConnect.Helper.Program do
   # A killed helper exits within this time.
   @kill_timeout 1_000
   @not_read "exited before it read its input"
+  @attempts 3
 
   @enforce_keys [:port, :pid, :sudo]
   defstruct @enforce_keys ++ [next: 1]
@@ -44,7 +45,9 @@ defmodule K8sConnect.Helper.Program do
   attached and tested, and it has no privileges any more. Nothing is redirected yet.
   """
   @spec start(boolean()) :: {:ok, t(), map()} | {:error, Error.t()}
-  def start(sudo) do
+  def start(sudo), do: start(sudo, @attempts)
+
+  defp start(sudo, attempts) do
     with {:ok, {executable, arguments}} <- command(sudo),
          {:ok, frame} <- frame(:hello_frame, [String.to_integer(System.pid())]),
          {:ok, port} <- spawn_port(executable, arguments) do
@@ -54,6 +57,10 @@ defmodule K8sConnect.Helper.Program do
       case await(port, &match?({:ready, _map}, &1)) do
         {:ready, ready} ->
           {:ok, program, ready}
+
+        # What it had to say was lost with the pipe that the frame was written to.
+        {:exited, @not_read} when attempts > 1 ->
+          start(sudo, attempts - 1)
 
         other ->
           ensure_exited(other, program)
