@@ -176,7 +176,7 @@ defmodule K8sConnect.VariantsTest do
     line = "laptop --helper mix k8s.connect dns-0 --route kernel --hold"
     holder = Terminal.open("#{path("script/cluster")} #{line}", [@cluster, {"MIX_ENV", "dev"}])
     shown = Terminal.expect(holder, ~r/end it with: kill \d+/)
-    [_, recipe] = Regex.run(~r/another one needs: (.*\]\))/, shown)
+    [_, recipe] = Regex.run(~r/another one has to evaluate: (.*\]\))/, shown)
     [_, pid] = Regex.run(~r/end it with: kill (\d+)/, shown)
     {cookie, 0} = cluster(~w(kubectl get secret dns-cookie -o jsonpath={.data.cookie}))
 

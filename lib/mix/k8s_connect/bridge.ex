@@ -6,8 +6,6 @@ defmodule Mix.K8sConnect.Bridge do
   #
   # The I/O protocol: https://www.erlang.org/doc/apps/stdlib/io_protocol.html
 
-  alias K8sConnect.Connection
-
   # Requests that name no function.
   @forwarded [
     :put_chars,
@@ -21,47 +19,17 @@ defmodule Mix.K8sConnect.Bridge do
   ]
 
   @doc """
-  Starts the shell, from inside of the process that shows it, as `:group` calls it. What it answers stands for the
-  shell and outlives it: when the connection is lost and comes back, there is a new shell in its place.
+  Starts the shell, and returns its process. `:group` calls it, in the process that serves the terminal.
   """
-  @spec start(Connection.t(), mfa :: {module(), atom(), [term()]}) :: pid()
-  def start(connection, function) do
-    shown_by = self()
-
-    spawn(fn ->
-      Process.monitor(shown_by)
-      keep(connection, function, shown_by)
-    end)
-  end
-
-  defp keep(%{node: node} = connection, function, shown_by) do
-    shell = start_there(node, function, shown_by)
-    monitor = Process.monitor(shell)
-
-    receive do
-      {:DOWN, ^monitor, :process, ^shell, :noconnection} ->
-        again(connection, function, shown_by)
-
-      {:DOWN, ^monitor, :process, ^shell, reason} ->
-        exit(reason)
-
-      {:DOWN, _monitor, :process, ^shown_by, reason} ->
-        Process.exit(shell, reason)
-    end
-  end
-
-  # The pod that replaces the other one may have no IEx, which its shell then says.
-  defp again(connection, function, shown_by) do
-    case K8sConnect.await_up(connection, :infinity) do
-      {:ok, connection} -> keep(connection, function, shown_by)
-      {:error, error} -> exit(error)
-    end
-  end
-
-  # What is started over there has the group leader of who starts it.
-  defp start_there(node, {module, function, arguments}, shown_by) do
-    Process.group_leader(self(), spawn(fn -> forward(shown_by, node) end))
-    :erpc.call(node, module, function, arguments)
+  @spec start(node(), mfa :: {module(), atom(), [term()]}) :: pid()
+  def start(node, {module, function, arguments}) do
+    group = self()
+    before = Process.group_leader()
+    # The remote shell inherits the group leader of this process.
+    Process.group_leader(self(), spawn(fn -> forward(group, node) end))
+    shell = :erpc.call(node, module, function, arguments)
+    Process.group_leader(self(), before)
+    shell
   end
 
   @doc """

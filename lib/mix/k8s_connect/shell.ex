@@ -44,10 +44,10 @@ defmodule Mix.K8sConnect.Shell do
   Starts IEx on the node of a connection, on this terminal.
   """
   @spec remote(Connection.t()) :: {:ok, pid()} | {:error, Error.t()}
-  def remote(%{node: node} = connection) do
+  def remote(%{node: node}) do
     case start_function(node) do
       nil -> {:error, Error.new(:remote, {:no_iex, %{node: node}})}
-      function -> start({Bridge, :start, [connection, function]})
+      function -> start({Bridge, :start, [node, function]})
     end
   end
 

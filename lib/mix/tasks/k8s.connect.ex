@@ -212,6 +212,11 @@ defmodule Mix.Tasks.K8s.Connect do
     end
   end
 
+  # The shell on the node, and the expression, end with the connection.
+  defp reconnect(:remsh), do: [reconnect: false]
+  defp reconnect({:rpc, _expression}), do: [reconnect: false]
+  defp reconnect(_mode), do: []
+
   defp here do
     [
       progress: &Console.step/1,
