@@ -167,6 +167,7 @@ defmodule Mix.Tasks.K8s.Connect do
       {:ok, {:connect, target, options, mode}, format} ->
         output = {format, target, options}
         check_mode(mode, output)
+        options = reconnect(mode) ++ options
         with_connection(target, options, format, &Console.run(mode, &1, output))
 
       {:ok, {:connect_all, target, options, mode}, format} ->
