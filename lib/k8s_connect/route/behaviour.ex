@@ -1,6 +1,6 @@
 defmodule K8sConnect.Route.Behaviour do
   @moduledoc false
-  # The callbacks of a route. The session's connector calls `prepare` and `connect`, which may block. The jobs of
+  # The callbacks of a route. The pod connection calls `prepare` and `connect`, which may block. The jobs of
   # `K8sConnect.Route` call the others, one at a time.
 
   alias K8sConnect.{Connection, Error}
