@@ -1,18 +1,17 @@
 defmodule K8sConnect do
   @moduledoc """
-  Connects the BEAM in front of you to the Erlang node in a Kubernetes pod.
+  Connects this BEAM to the Erlang node in a Kubernetes pod.
 
       iex> {:ok, connection} = K8sConnect.connect("app-0")
       iex> :erpc.call(connection.node, :erlang, :node, [])
       :"app@10.244.1.2"
 
-  No VM flag, no port-forward, no rule, no privilege, and no cookie to type: the pod is looked up
-  through the API server, its cookie is read where the pod got it, and the distribution connection
-  runs inside of one connection to the API server, to this BEAM only. It is a hidden one:
-  production does not see another member of its cluster, and `Node.list(:connected)` shows it here.
+  It finds the pod through the API server, reads the node's cookie where the pod gets it, and runs the Erlang
+  distribution protocol over a port-forward. It needs no VM flag and no privilege, and opens no port. The node
+  is connected as a hidden node: production sees no new cluster member, and `Node.list(:connected)` has it here.
 
-  Nothing has to be started first; a BEAM that is no node becomes one for as long as it is
-  connected. All Kubernetes work is done in Rust, outside of the schedulers.
+  If this BEAM is not distributed, distribution is started, and stopped again with the last disconnect. A lost
+  connection is restored: see the guide [Keeping a connection](keeping-a-connection.md).
   """
 
   alias K8sConnect.{
@@ -30,14 +29,14 @@ defmodule K8sConnect do
   }
 
   @typedoc """
-  A connection, or what stands for it: the name of a supervised one, its process, or what `connect_all/2` has
-  returned.
+  A connection, the name of a supervised connection, or the process of a connection or of a group of
+  `connect_all/2`.
   """
   @type server :: Connection.t() | GenServer.server()
 
   @typedoc """
-  What a process gets that has subscribed, as `{:k8s_connect, reference, event}`. `attempt` counts from 1 after
-  each loss and begins in `delay` milliseconds. `{:down, nil}` is an end that was asked for.
+  The event in `{:k8s_connect, reference, event}`, which `subscribe/1` describes. `attempt` counts from 1 after each
+  loss, and begins in `delay` milliseconds. With `{:down, nil}` the user or the owner has ended the connection.
   """
   @type event ::
           {:up, Connection.t()}
@@ -75,6 +74,7 @@ defmodule K8sConnect do
     * `:reconnect` - whether to reconnect after a loss: `true`, the default, without a limit; `false`; or
       `[max_attempts: number, deadline: milliseconds]`, both counted from each loss. A connection of the route
       `:exec` never reconnects. See the [guide](keeping-a-connection.md).
+    * `:log` - whether to log losses, returns and errors of this connection: `true`, the default, or `false`.
     * `:owner` - a local process. When the owner exits, the connection ends. If the pod is already connected, the
       existing connection keeps its owner.
     * `:connect_timeout` - the timeout of the whole connection setup: milliseconds or `:infinity`. The default is
@@ -121,18 +121,23 @@ defmodule K8sConnect do
   end
 
   defp do_connect(target, options) do
-    with {:ok, options} <- Options.connect(target, options),
-         {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
-         :ok <- Protection.check(place.context, options) do
-      options.progress.(first_step(place, options))
-      options = confirmed(options, place.context)
-      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-
+    with {:ok, place, options} <- prepare(target, options) do
       case reconnecting(place, options) do
         nil -> start(options)
         connection -> await_up(connection, options.connect_timeout)
       end
       |> Error.for_request(target, place)
+    end
+  end
+
+  # Checks the options and the protection of the context, before anything is sent to the API server.
+  defp prepare(target, options) do
+    with {:ok, options} <- Options.connect(target, options),
+         {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
+         :ok <- Protection.check(place.context, options) do
+      options.progress.(first_step(place, options))
+      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+      {:ok, place, Options.confirmed(options, place.context)}
     end
   end
 
@@ -143,7 +148,7 @@ defmodule K8sConnect do
     await(reference, Process.monitor(session), options)
   end
 
-  # It was lost, and is about to be back.
+  # A second call for the target of a connection that reconnects waits for it.
   defp reconnecting(place, %{target: %{target: target, labels: labels}}) do
     Enum.find(connections(), fn connection ->
       connection.state == :reconnecting and connection.target == (target || labels) and
@@ -151,13 +156,6 @@ defmodule K8sConnect do
     end)
   end
 
-  # This context and no other, which may be the current one by now.
-  defp confirmed(options, "in-cluster"), do: %{options | confirmed: true}
-
-  defp confirmed(options, context),
-    do: put_in(%{options | confirmed: true}.api.context, context)
-
-  # What is about to be connected, before anything is sent.
   defp first_step(place, options) do
     {_routes, why} = Route.choose(options.route)
     %{target: target, labels: labels} = options.target
@@ -200,40 +198,17 @@ defmodule K8sConnect do
   end
 
   defp do_connect_all(target, name, options) do
-    with {:ok, options} <- Options.connect(target, options),
-         {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
-         :ok <- Protection.check(place.context, options) do
-      options.progress.(first_step(place, options))
-      options = confirmed(options, place.context)
-      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-      arguments = %{name: name, options: Map.delete(options, :progress)}
+    with {:ok, place, options} <- prepare(target, options) do
+      {:ok, group} =
+        Sessions.start({Group, %{name: name, options: Map.delete(options, :progress)}})
 
-      with {:ok, group} <- Sessions.start({Group, arguments}), do: await_all(group, options)
-    end
-  end
-
-  defp await_all(group, options) do
-    case Group.await(group, options.connect_timeout) do
-      {:ok, [], [{_pod, error} | _more]} ->
+      with {:error, error} <- await_up(group, options.connect_timeout) do
         disconnect(group)
-        {:error, error}
-
-      {:ok, _connections, _failed} ->
-        {:ok, group}
-
-      {:error, error} ->
-        {:error, error}
+        Error.for_request({:error, error}, target, place)
+      else
+        {:ok, _connections} -> {:ok, group}
+      end
     end
-  catch
-    :exit, {:timeout, _call} ->
-      details = %{
-        ms: options.connect_timeout,
-        step: nil,
-        target: options.target.target || options.target.labels
-      }
-
-      disconnect(group)
-      {:error, Error.new(:connect, {:timeout, details})}
   end
 
   @doc """
@@ -320,13 +295,15 @@ defmodule K8sConnect do
   end
 
   @doc """
-  Waits until the connection is up.
+  Waits until the connection is up. For a group of `connect_all/2`, waits until each pod of its first list is
+  connected or has failed, and returns the connections.
 
   ## Errors
 
   `{:error, error}` if the connection is not up after `timeout` milliseconds, or if it has ended.
   """
-  @spec await_up(server(), timeout()) :: {:ok, Connection.t()} | {:error, Error.t()}
+  @spec await_up(server(), timeout()) ::
+          {:ok, Connection.t() | [Connection.t()]} | {:error, Error.t()}
   def await_up(server, timeout \\ 60_000) do
     :gen_statem.call(process(server), :await_up, timeout)
   catch

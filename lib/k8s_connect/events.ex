@@ -1,74 +1,65 @@
 defmodule K8sConnect.Events do
   @moduledoc false
-  # What others get to know of a connection: messages to subscribers, the log, and telemetry where the
-  # application has `:telemetry` (no dependency of ours).
+  # Tells others about a connection: by messages to subscribers, in the log, and by telemetry if the application has
+  # `:telemetry`, which is no dependency of ours.
   #
   # The log has one line for a loss and one for the return, however many attempts are between them.
 
   alias K8sConnect.{Connection, Error}
 
-  @typep subscribers :: %{reference() => pid()}
+  @typedoc "The subscribers, and whether to log."
+  @type audience :: {%{reference() => pid()}, log :: boolean()}
 
   @doc """
-  The node is connected; `previous` is the connection that was lost, or nil the first time.
+  The node is connected. `previous` is the connection that was lost, or nil the first time.
   """
-  @spec up(subscribers(), Connection.t(), Connection.t() | nil) :: :ok
-  def up(subscribers, connection, previous) do
-    telemetry(:up, %{
-      connection: connection,
-      previous: previous,
-      target: connection.target
-    })
+  @spec up(audience(), Connection.t(), Connection.t() | nil) :: :ok
+  def up(audience, connection, previous) do
+    telemetry(:up, %{connection: connection, previous: previous, target: connection.target})
 
-    if previous,
-      do:
-        log(
-          :info,
-          "connected to ~ts again~ts",
-          [connection.node, was(previous, connection)],
-          connection
-        )
+    if previous do
+      text = "connected to #{connection.node} again#{was(previous, connection)}"
+      log(audience, :info, text, connection)
+    end
 
-    publish(subscribers, {:up, connection})
+    # After the log, so that a subscriber can look at it.
+    publish(audience, {:up, connection})
   end
 
   @doc """
-  The connection was lost, or a first attempt has failed and is repeated.
+  The connection is lost, or a first attempt has failed and is repeated.
   """
-  @spec lost(Connection.t() | nil, Error.t(), String.t()) :: :ok
-  def lost(nil, error, target) do
-    telemetry(:reconnecting, %{connection: nil, error: error, target: target})
-    log(:warning, "could not connect to ~ts yet: ~ts", [target, Error.summary(error)], nil)
-  end
-
-  def lost(connection, error, target) do
+  @spec lost(audience(), Connection.t() | nil, Error.t(), String.t()) :: :ok
+  def lost(audience, connection, error, target) do
     telemetry(:reconnecting, %{connection: connection, error: error, target: target})
-    log(:warning, "lost ~ts: ~ts; reconnecting", [connection.node, cause(error)], connection)
+
+    text =
+      if connection,
+        do: "lost #{connection.node}: #{cause(error)}; reconnecting",
+        else: "could not connect to #{target} yet: #{Error.summary(error)}"
+
+    log(audience, :warning, text, connection)
   end
 
   @doc """
   Attempt number `attempt` begins in `delay` milliseconds.
   """
-  @spec reconnecting(subscribers(), Error.t(), pos_integer(), non_neg_integer()) :: :ok
-  def reconnecting(subscribers, error, attempt, delay),
-    do: publish(subscribers, {:reconnecting, error, attempt, delay})
+  @spec reconnecting(audience(), Error.t(), pos_integer(), non_neg_integer()) :: :ok
+  def reconnecting(audience, error, attempt, delay),
+    do: publish(audience, {:reconnecting, error, attempt, delay})
 
   @doc """
-  The connection has ended; without an error that is what was asked for.
+  The connection has ended. `error` is nil if the user or the owner ended it.
   """
-  @spec down(subscribers(), Connection.t() | nil, Error.t() | nil, String.t()) :: :ok
-  def down(subscribers, connection, error, target) do
-    publish(subscribers, {:down, error})
+  @spec down(audience(), Connection.t() | nil, Error.t() | nil, String.t()) :: :ok
+  def down(audience, connection, error, target) do
+    publish(audience, {:down, error})
     telemetry(:down, %{connection: connection, error: error, target: target})
 
-    if error,
-      do:
-        log(
-          :error,
-          ended(connection),
-          [target(connection, target), Error.message(error)],
-          connection
-        )
+    if error do
+      what = if connection, do: "lost #{connection.node}", else: "could not connect to #{target}"
+      log(audience, :error, "#{what}: #{Error.message(error)}", connection)
+    end
 
     :ok
   end
@@ -90,16 +81,10 @@ defmodule K8sConnect.Events do
   def cause(%Error{reason: {:unreachable, _details}}), do: "API server unreachable"
   def cause(%Error{} = error), do: Error.summary(error)
 
-  defp publish(subscribers, event) do
+  defp publish({subscribers, _log}, event) do
     for {reference, pid} <- subscribers, do: send(pid, {:k8s_connect, reference, event})
     :ok
   end
-
-  defp ended(nil), do: "could not connect to ~ts: ~ts"
-  defp ended(_connection), do: "lost ~ts: ~ts"
-
-  defp target(nil, target), do: target
-  defp target(%{node: node}, _target), do: node
 
   # A pod that replaces another usually has another name for its node.
   defp was(%{node: node}, %{node: node}), do: ""
@@ -114,20 +99,12 @@ defmodule K8sConnect.Events do
     :ok
   end
 
-  defp log(level, format, arguments, connection) do
-    if Application.get_env(:k8s_connect, :log, true) do
-      metadata = metadata(connection)
-      :logger.log(level, "k8s_connect: " <> format, arguments, metadata)
-    end
+  defp log({_subscribers, false}, _level, _text, _connection), do: :ok
 
-    :ok
-  end
-
-  defp metadata(nil), do: %{domain: [:k8s_connect]}
-
-  defp metadata(connection) do
-    connection
-    |> Map.take([:node, :pod, :namespace, :context, :route])
-    |> Map.put(:domain, [:k8s_connect])
+  # The reason of a close comes from the API server, and a log is often read on a terminal.
+  defp log({_subscribers, true}, level, text, connection) do
+    place = Map.take(connection || %{}, [:node, :pod, :namespace, :context, :route])
+    metadata = Map.put(place, :domain, [:k8s_connect])
+    :logger.log(level, "k8s_connect: ~ts", [Error.printable(text)], metadata)
   end
 end

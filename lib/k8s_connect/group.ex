@@ -1,26 +1,24 @@
 defmodule K8sConnect.Group do
   @moduledoc false
-  # The connections to all running pods of a target: one watch, and one session for each pod. A pod that comes
-  # gets a session, and the session of one that goes is ended. Each session reconnects by itself to its own pod,
-  # and never to another one.
+  # The connections to all running pods of a target: one watch of the API server, and one session for each pod. A new
+  # pod gets a session. When a pod is deleted, its session ends. A session reconnects to its own pod only.
 
   use GenServer
 
-  alias K8sConnect.{Error, Events, Native, Protection, Reconnect, Session, Sessions}
+  alias K8sConnect.{Connection, Error, Events, Native, Protection, Reconnect, Session, Sessions}
 
-  # sessions: uid => pid, monitors: pid => uid, waiting: uids that have not answered yet
+  # pods: uid => name; sessions: uid => pid; uids: session => uid; failed: uid => error
+  # watch: the reference of the running watch; pending: the uids of the first list without a result so far
   defstruct [
     :options,
     :watch,
-    :retry,
-    :final_since,
-    sessions: %{},
-    monitors: %{},
-    references: %{},
+    :pending,
     pods: %{},
+    sessions: %{},
+    uids: %{},
+    references: %{},
     failed: %{},
-    waiting: nil,
-    attempts: 0,
+    reconnect: %Reconnect{},
     waiters: [],
     subscribers: %{}
   ]
@@ -35,30 +33,24 @@ defmodule K8sConnect.Group do
     %{id: __MODULE__, start: {__MODULE__, :start_link, [arguments]}, restart: :temporary}
   end
 
-  @doc """
-  The connections, once every pod of the first list is connected or has failed.
-  """
-  @spec await(GenServer.server(), timeout()) ::
-          {:ok, [K8sConnect.Connection.t()], [{String.t(), Error.t()}]} | {:error, Error.t()}
-  def await(group, timeout), do: GenServer.call(group, :await, timeout)
-
   @impl true
   def init(options) do
+    # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     _monitor = if owner = options.owner, do: Process.monitor(owner)
     {:ok, watch(%__MODULE__{options: options})}
   end
 
+  # The same calls as those of a session
+
   @impl true
-  def handle_call(:await, from, state),
-    do: {:noreply, answer(%{state | waiters: [from | state.waiters]})}
+  def handle_call(:await_up, from, state),
+    do: {:noreply, reply_if_complete(%{state | waiters: [from | state.waiters]})}
 
   def handle_call(:status, _from, state) do
-    %{target: target, labels: labels} = state.options.target
-
     status = %{
       state: :all,
-      target: target || labels,
+      target: target(state),
       connections: connections(state),
       pods: map_size(state.pods),
       failed: Map.new(state.failed, fn {uid, error} -> {state.pods[uid], error} end)
@@ -82,52 +74,40 @@ defmodule K8sConnect.Group do
   end
 
   @impl true
-  # As for a session
   def handle_cast(:disconnect, state), do: {:stop, :normal, state}
 
   @impl true
   def handle_info({watch, {:pods, pods}}, %{watch: watch} = state) do
     pods = Map.new(pods, fn {name, uid} -> {uid, name} end)
-    gone = Map.keys(state.sessions) -- Map.keys(pods)
-    new = Map.keys(pods) -- Map.keys(state.sessions)
-    for uid <- gone, do: :gen_statem.cast(state.sessions[uid], :disconnect)
+    failed = Map.take(state.failed, Map.keys(pods))
+    deleted = Map.keys(state.sessions) -- Map.keys(pods)
+    new = Map.keys(pods) -- (Map.keys(state.sessions) ++ Map.keys(failed))
+    for uid <- deleted, do: :gen_statem.cast(state.sessions[uid], :disconnect)
 
-    state = %{
-      state
-      | pods: pods,
-        attempts: 0,
-        final_since: nil,
-        failed: Map.take(state.failed, Map.keys(pods))
-    }
-
-    state = Enum.reduce(new -- Map.keys(state.failed), state, &start(&2, &1))
-    {:noreply, answer(%{state | waiting: state.waiting || MapSet.new(new)})}
+    state = %{state | pods: pods, failed: failed, reconnect: Reconnect.up(state.reconnect)}
+    state = Enum.reduce(new, state, &start_session(&2, &1))
+    {:noreply, reply_if_complete(%{state | pending: state.pending || MapSet.new(new)})}
   end
 
   def handle_info({watch, {:error, {stage, reason}}}, %{watch: watch} = state) do
     error = Error.new(stage, reason)
+    # A user who waits for the first list is told of a missing permission at once.
+    first = state.pending == nil and Reconnect.final?(error)
 
-    since = Reconnect.final?(error) && (state.final_since || now())
+    case not first && Reconnect.failed(state.reconnect, error, 1) do
+      {:retry, delay, reconnect} ->
+        Process.send_after(self(), :watch, delay)
+        {:noreply, %{state | watch: nil, reconnect: reconnect}}
 
-    # At the first list the user waits, and hears of a missing permission at once.
-    grace_period = if state.waiting, do: Reconnect.grace_period(error), else: 0
-
-    if since && now() - since >= grace_period do
-      reply(state, {:error, error})
-      target = state.options.target
-      Events.down(state.subscribers, nil, error, target.target || target.labels)
-      {:stop, {:shutdown, error}, %{state | waiters: []}}
-    else
-      attempts = state.attempts + 1
-      retry = Process.send_after(self(), :watch, Reconnect.delay(attempts + 1, 1))
-
-      {:noreply, %{state | watch: nil, retry: retry, attempts: attempts, final_since: since}}
+      _give_up ->
+        reply(state, {:error, error})
+        Events.down({state.subscribers, state.options.log}, nil, error, target(state))
+        {:stop, {:shutdown, error}, %{state | waiters: []}}
     end
   end
 
   def handle_info(:watch, state), do: {:noreply, watch(state)}
 
-  # What the sessions tell, is told on.
   def handle_info({:k8s_connect, reference, event}, state) do
     case state.references do
       %{^reference => uid} ->
@@ -139,20 +119,20 @@ defmodule K8sConnect.Group do
     end
   end
 
-  def handle_info({:DOWN, _monitor, :process, pid, reason}, %{options: %{owner: pid}} = state)
+  def handle_info({:DOWN, _monitor, :process, pid, _reason}, %{options: %{owner: pid}} = state)
       when pid != nil,
-      do: {:stop, reason, state}
+      do: {:stop, :normal, state}
 
   def handle_info({:DOWN, monitor, :process, pid, _reason}, state) do
-    case Map.pop(state.monitors, pid) do
-      {nil, _monitors} ->
+    case Map.pop(state.uids, pid) do
+      {nil, _uids} ->
         {:noreply, %{state | subscribers: Map.delete(state.subscribers, monitor)}}
 
-      {uid, monitors} ->
+      {uid, uids} ->
         sessions = Map.delete(state.sessions, uid)
         references = Map.reject(state.references, fn {_reference, of} -> of == uid end)
-        state = %{state | references: references}
-        {:noreply, answer(done(%{state | monitors: monitors, sessions: sessions}, uid))}
+        state = %{state | uids: uids, sessions: sessions, references: references}
+        {:noreply, state |> complete(uid) |> reply_if_complete()}
     end
   end
 
@@ -161,11 +141,7 @@ defmodule K8sConnect.Group do
   @impl true
   def terminate(_reason, state) do
     for {_uid, session} <- state.sessions, do: :gen_statem.cast(session, :disconnect)
-
-    for {_uid, session} <- state.sessions do
-      monitor = Process.monitor(session)
-      receive do: ({:DOWN, ^monitor, :process, ^session, _reason} -> :ok)
-    end
+    for {_uid, session} <- state.sessions, do: Session.disconnect(session)
   end
 
   defp watch(state) do
@@ -174,16 +150,16 @@ defmodule K8sConnect.Group do
 
     with :ok <- Protection.check_options(state.options),
          :ok <- Native.start(:watch, [reference, Native.with_environment(api), target]) do
-      %{state | watch: reference, retry: nil}
+      :ok
     else
-      {:error, error} ->
-        send(self(), {reference, {:error, {error.stage, error.reason}}})
-        %{state | watch: reference, retry: nil}
+      {:error, error} -> send(self(), {reference, {:error, {error.stage, error.reason}}})
     end
+
+    %{state | watch: reference, reconnect: Reconnect.attempt(state.reconnect)}
   end
 
-  # Its first attempt may fail, as the pod may be starting, and be repeated.
-  defp start(state, uid) do
+  # The pod may be starting, and the session retries until its node answers.
+  defp start_session(state, uid) do
     target = %{state.options.target | target: "pod/" <> state.pods[uid], labels: nil, uid: uid}
     options = %{state.options | target: target, owner: self()}
     {:ok, session} = Sessions.start({Session, %{options: options}})
@@ -193,46 +169,52 @@ defmodule K8sConnect.Group do
     %{
       state
       | sessions: Map.put(state.sessions, uid, session),
-        monitors: Map.put(state.monitors, session, uid),
+        uids: Map.put(state.uids, session, uid),
         references: Map.put(state.references, reference, uid)
     }
   end
 
-  defp event({:up, _connection}, uid, state), do: answer(done(state, uid))
-  defp event({:down, nil}, uid, state), do: done(state, uid)
-  # Of a pod that is deleted: the watch tells, too.
-  defp event({:down, error}, uid, state), do: done(put_in(state.failed[uid], error), uid)
+  defp event({:up, _connection}, uid, state), do: state |> complete(uid) |> reply_if_complete()
+  defp event({:down, nil}, _uid, state), do: state
+  # The reply waits for the exit of the session.
+  defp event({:down, error}, uid, state), do: put_in(state.failed[uid], error)
   defp event(_reconnecting, _uid, state), do: state
 
-  # With the session, as there are several.
+  # The session tells subscribers which of the connections the event is about.
   defp publish(state, session, event) do
-    Enum.each(state.subscribers, fn {subscriber, pid} ->
-      send(pid, {:k8s_connect, subscriber, session, event})
+    Enum.each(state.subscribers, fn {reference, pid} ->
+      send(pid, {:k8s_connect, reference, session, event})
     end)
   end
 
-  defp done(%{waiting: nil} = state, _uid), do: state
-  defp done(state, uid), do: %{state | waiting: MapSet.delete(state.waiting, uid)}
+  defp complete(%{pending: nil} = state, _uid), do: state
+  defp complete(state, uid), do: %{state | pending: MapSet.delete(state.pending, uid)}
 
-  defp answer(%{waiting: %MapSet{} = waiting} = state) do
-    if MapSet.size(waiting) == 0 do
-      failed = for {uid, error} <- state.failed, name = state.pods[uid], do: {name, error}
-      reply(state, {:ok, connections(state), Enum.sort(failed)})
+  defp reply_if_complete(%{pending: %MapSet{} = pending} = state) do
+    if MapSet.size(pending) == 0 do
+      reply(state, result(state))
       %{state | waiters: []}
     else
       state
     end
   end
 
-  defp answer(state), do: state
+  defp reply_if_complete(state), do: state
+
+  defp result(state) do
+    case {connections(state), Enum.sort_by(state.failed, fn {uid, _error} -> state.pods[uid] end)} do
+      {[], [{_uid, error} | _more]} -> {:error, error}
+      {connections, _failed} -> {:ok, connections}
+    end
+  end
 
   defp reply(state, result), do: Enum.each(state.waiters, &GenServer.reply(&1, result))
 
+  @spec connections(%__MODULE__{}) :: [Connection.t()]
   defp connections(state) do
-    sessions = Map.values(state.sessions)
-    mine = for {session, connection} <- Sessions.list(), session in sessions, do: connection
+    mine = for {session, connection} <- Sessions.list(), state.uids[session], do: connection
     Enum.sort_by(mine, & &1.pod)
   end
 
-  defp now, do: System.monotonic_time(:millisecond)
+  defp target(%{options: %{target: target}}), do: target.target || target.labels
 end

@@ -13,12 +13,12 @@ defmodule K8sConnect.Options do
   @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
-             [:owner, :connect_timeout, :reconnect, :progress, :protocol] ++
+             [:owner, :connect_timeout, :reconnect, :log, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
              [:yes, :confirm, :verbose]
-  # Keys of the configuration that are no options; `:service_account` is for tests.
-  @configuration [:targets, :protect, :net_kernel, :log, :service_account]
-  @booleans [:interactive, :sudo, :visible, :yes, :verbose]
+  # Keys of the configuration that are no options; `:service_account` and `:stable_after` are for tests.
+  @configuration [:targets, :protect, :net_kernel, :service_account, :stable_after]
+  @booleans [:interactive, :log, :sudo, :visible, :yes, :verbose]
   @routes [:auto, :vm, :kernel, :exec]
   @protocols [:auto, :spdy, :websocket, :v4]
 
@@ -40,6 +40,7 @@ defmodule K8sConnect.Options do
           cookie_source: String.t() | nil,
           owner: pid() | nil,
           connect_timeout: timeout(),
+          log: boolean(),
           reconnect: K8sConnect.Reconnect.policy(),
           route: K8sConnect.Route.Behaviour.options(),
           progress: (tuple() -> term()),
@@ -99,7 +100,8 @@ defmodule K8sConnect.Options do
          cookie_source: source,
          owner: options[:owner],
          connect_timeout: connect_timeout(options),
-         reconnect: options[:route] != :exec and Keyword.get(options, :reconnect, true),
+         log: options[:log] != false,
+         reconnect: reconnect(options),
          route: route(options),
          progress: options[:progress] || fn _step -> :ok end,
          yes: options[:yes] || false,
@@ -214,6 +216,24 @@ defmodule K8sConnect.Options do
   defp connect_timeout(options) do
     default = if options[:interactive], do: :infinity, else: @default_connect_timeout
     options[:connect_timeout] || default
+  end
+
+  @doc """
+  The options for one context only, whose protection was checked. The current context of the kubeconfig may change.
+  """
+  @spec confirmed(connect(), context :: String.t()) :: connect()
+  def confirmed(options, "in-cluster"), do: %{options | confirmed: true}
+
+  def confirmed(options, context),
+    do: put_in(%{options | confirmed: true}.api.context, context)
+
+  # A command of the route :exec ends with its connection.
+  defp reconnect(options) do
+    cond do
+      options[:route] == :exec -> false
+      options[:reconnect] == nil -> true
+      true -> options[:reconnect]
+    end
   end
 
   defp cookie(options) do

@@ -18,7 +18,17 @@ defmodule K8sConnect.PodConnection do
   #
   # The exit reason of this process is `{:pod_connection, result}`.
 
-  alias K8sConnect.{Connection, Distribution, Error, Native, Protection, Route, Sessions, Tick}
+  alias K8sConnect.{
+    Connection,
+    Distribution,
+    Error,
+    Native,
+    Protection,
+    Reconnect,
+    Route,
+    Sessions,
+    Tick
+  }
 
   @type job :: %{
           session: pid(),
@@ -26,16 +36,32 @@ defmodule K8sConnect.PodConnection do
           options: map(),
           # Whether to wait for a ready pod and its node, as a reconnect does.
           wait: boolean(),
+          # Why the attempt before has failed.
+          error: Error.t() | nil,
           start: integer()
         }
 
   @typedoc """
-  `{:exists, connection}`: another session is connected to this pod. `:disconnected`: the user called
-  `Node.disconnect/1`.
+  `:exists`: another session is connected to this pod, which is an error for a session that reconnects.
+  `:disconnected`: the user called `Node.disconnect/1`.
   """
-  @type result :: {:error, Error.t()} | {:exists, Connection.t()} | :disconnected
+  @type result :: {:error, Error.t()} | {:exists, Connection.t(), Error.t()} | :disconnected
 
-  defstruct [:job, :native, :closed, :connection, :cookie, :route_monitor, :tick]
+  # If a request was sent before the network is back, the kernel retransmits it only after seconds: a new request is
+  # faster.
+  @retry_timeout 5_000
+
+  defstruct [
+    :job,
+    :native,
+    :closed,
+    :connection,
+    :cookie,
+    :route_monitor,
+    :tick,
+    :up_at,
+    quick_losses: 0
+  ]
 
   @doc """
   Starts a pod connection. The calling session is linked to it and monitors it.
@@ -45,6 +71,21 @@ defmodule K8sConnect.PodConnection do
     {_pid, _monitor} =
       :erlang.spawn_opt(fn -> exit({:pod_connection, run(job)}) end, [:link, :monitor])
   end
+
+  @doc """
+  The result, from the exit reason.
+  """
+  @spec result(term(), map()) :: result()
+  def result({:pod_connection, {:error, error}}, %{target: target, api: api}),
+    do: {:error, Error.for_request(error, target.target, api)}
+
+  def result({:pod_connection, {:exists, %{node: node} = connection}}, _options),
+    do: {:exists, connection, Error.new(:route, {:node_taken, %{node: node}})}
+
+  def result({:pod_connection, :disconnected}, _options), do: :disconnected
+
+  def result(reason, _options),
+    do: {:error, Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})}
 
   defp run(job) do
     # Subscribe before the node is connected, because the node may go down at any time.
@@ -91,13 +132,18 @@ defmodule K8sConnect.PodConnection do
 
   defp attach(%{options: options} = job, trust) do
     reference = make_ref()
+    api = if job.wait, do: with_retry_timeout(options.api, job.error), else: options.api
     target = Map.merge(options.target, %{wait: job.wait, trust: trust and options.target.trust})
 
-    with :ok <- Native.start(:attach, [reference, Native.with_environment(options.api), target]) do
+    with :ok <- Native.start(:attach, [reference, Native.with_environment(api), target]) do
       _ = if options.route.route != :exec, do: Distribution.preload()
       await_attached(reference, job)
     end
   end
+
+  # A login plugin keeps its own timeout.
+  defp with_retry_timeout(api, %Error{reason: {:plugin_timed_out, _details}}), do: api
+  defp with_retry_timeout(api, _error), do: update_in(api.timeout_ms, &min(&1, @retry_timeout))
 
   defp await_attached(reference, job) do
     receive do
@@ -223,7 +269,8 @@ defmodule K8sConnect.PodConnection do
     if note, do: step(job, "host", note)
     step(job, "connected", to(connection))
     notify(job, {:up, connection})
-    hold(%{state | tick: connection.route != :exec && Tick.start(connection.node)})
+    tick = connection.route != :exec && Tick.start(connection.node)
+    hold(%{state | tick: tick, up_at: now()})
   end
 
   defp to(%{route: :exec, node: node, pod: pod}), do: "to pod #{pod}; its node is #{node}"
@@ -248,7 +295,12 @@ defmodule K8sConnect.PodConnection do
   defp node_down(reason, state) do
     error = lost(state.connection.node, reason)
     notify(state.job, {:lost, error})
-    if state.job.options.reconnect == false, do: {:error, error}, else: reattach(state)
+    quick_losses = Reconnect.quick_losses(state.quick_losses, now() - state.up_at)
+
+    # After several quick losses the session waits before the next attempt.
+    if state.job.options.reconnect == false or quick_losses > 1,
+      do: {:error, error},
+      else: reattach(%{state | quick_losses: quick_losses})
   end
 
   # Rediscovers the node on the open port-forward connection.
@@ -269,7 +321,8 @@ defmodule K8sConnect.PodConnection do
   defp lost(node, reason), do: Error.new(:connect, {:lost, %{node: node, reason: reason}})
 
   defp step(job, name, detail),
-    do: notify(job, {:step, name, detail, System.monotonic_time(:millisecond) - job.start})
+    do: notify(job, {:step, name, detail, now() - job.start})
 
+  defp now, do: System.monotonic_time(:millisecond)
   defp notify(job, event), do: send(job.session, {self(), event})
 end

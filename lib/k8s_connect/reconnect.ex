@@ -1,6 +1,6 @@
 defmodule K8sConnect.Reconnect do
   @moduledoc false
-  # When a session reconnects, and when it gives up.
+  # When to reconnect, and when to give up. A session has one such state for its connection, a group for its watch.
 
   alias K8sConnect.Error
 
@@ -9,9 +9,71 @@ defmodule K8sConnect.Reconnect do
   @cap 5_000
   # The time per session, when many sessions of one API server reconnect at once.
   @slot 50
+  # A connection that is lost sooner counts as a failed attempt.
+  @stable_after 10_000
+
+  # attempts: since the loss; quick_losses: in a row; final_since: when a final error was first seen
+  defstruct policy: true,
+            attempts: 0,
+            quick_losses: 0,
+            lost_at: nil,
+            up_at: nil,
+            final_since: nil
 
   @type policy ::
           true | false | [max_attempts: pos_integer(), deadline: pos_integer()]
+  @type t :: %__MODULE__{}
+
+  @doc """
+  Counts an attempt that begins now.
+  """
+  @spec attempt(t()) :: t()
+  def attempt(%__MODULE__{} = state), do: %{state | attempts: state.attempts + 1}
+
+  @doc """
+  The connection is up.
+  """
+  @spec up(t(), integer()) :: t()
+  def up(%__MODULE__{} = state, now \\ now()),
+    do: %{state | attempts: 0, lost_at: nil, up_at: now, final_since: nil}
+
+  @doc """
+  The connection is lost.
+  """
+  @spec lost(t(), integer()) :: t()
+  def lost(%__MODULE__{} = state, now \\ now()) do
+    quick_losses = quick_losses(state.quick_losses, now - (state.up_at || now))
+    %{state | attempts: 0, lost_at: now, quick_losses: quick_losses}
+  end
+
+  @doc """
+  How many connections in a row were lost soon after they were up, if the last one was up for `up_for`
+  milliseconds. Two nodes of one name throw each other out of a pod, and must not do so without a pause.
+  """
+  @spec quick_losses(non_neg_integer(), non_neg_integer()) :: non_neg_integer()
+  def quick_losses(before, up_for) when is_integer(before) do
+    if up_for < Application.get_env(:k8s_connect, :stable_after, @stable_after),
+      do: before + 1,
+      else: 0
+  end
+
+  @doc """
+  What to do after an attempt has failed with `error`: to try again in `delay` milliseconds, or to give up.
+  `sessions` is how many sessions of the same API server reconnect.
+  """
+  @spec failed(t(), Error.t(), pos_integer(), integer()) ::
+          {:retry, non_neg_integer(), t()} | :give_up
+  def failed(%__MODULE__{} = state, error, sessions, now \\ now()) do
+    since = if final?(error), do: state.final_since || now
+    state = %{state | final_since: since, lost_at: state.lost_at || now}
+    next = state.attempts + 1
+
+    persists = since != nil and now - since >= grace_period(error)
+
+    if persists or not allowed?(state.policy, next, now - state.lost_at),
+      do: :give_up,
+      else: {:retry, delay(next + max(state.quick_losses - 1, 0), sessions), state}
+  end
 
   @doc """
   Milliseconds before attempt number `attempt` after a loss. A single session makes its first attempt at once. The
@@ -50,13 +112,12 @@ defmodule K8sConnect.Reconnect do
   How long an error must persist before it counts as final, in milliseconds.
   """
   @spec grace_period(Error.t()) :: non_neg_integer()
-  # A starting API server answers 403 until it has loaded all Roles.
-  def grace_period(%Error{reason: {kind, _}})
-      when kind in [:forbidden, :forbidden_get_and_create],
+  # A starting API server answers 403 until it has loaded all Roles. A node that starts or stops may close the
+  # connection during the handshake.
+  def grace_period(%Error{reason: {kind, _details}})
+      when kind in [:forbidden, :forbidden_get_and_create, :refused],
       do: 10_000
 
-  # A node that starts or stops may also close the connection during the handshake.
-  def grace_period(%Error{reason: {:refused, _}}), do: 2_000
   def grace_period(_error), do: 0
 
   defp final?(:options, _kind, _details), do: true
@@ -66,7 +127,7 @@ defmodule K8sConnect.Reconnect do
   defp final?(:cluster, kind, _details),
     do: kind in [:forbidden, :forbidden_get_and_create]
 
-  # While it waits for a pod, the native side returns these errors only if no pod can appear.
+  # While it waits for a pod, the native library returns these errors only if no pod can appear.
   defp final?(:target, kind, _details),
     do: kind in [:invalid_target, :no_such_pod, :no_pods, :no_container, :workload_deleted]
 
@@ -85,4 +146,6 @@ defmodule K8sConnect.Reconnect do
   defp final?(:native, kind, _details), do: kind == :not_loaded
   defp final?(:exec, _kind, _details), do: true
   defp final?(_stage, _kind, _details), do: false
+
+  defp now, do: System.monotonic_time(:millisecond)
 end

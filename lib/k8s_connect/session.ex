@@ -20,11 +20,10 @@ defmodule K8sConnect.Session do
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Error, Events, PodConnection, Reconnect, Route, Sessions}
+  alias K8sConnect.{Error, Events, Options, PodConnection, Reconnect, Route, Sessions}
 
   # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
-  @retry_timeout 5_000
 
   defstruct [
     :options,
@@ -38,11 +37,9 @@ defmodule K8sConnect.Session do
     :connection,
     :error,
     :since,
-    lost_at: nil,
-    attempts: 0,
+    reconnect: %Reconnect{},
     reconnects: 0,
     announced: true,
-    final_since: nil,
     subscribers: %{},
     waiters: []
   ]
@@ -92,7 +89,8 @@ defmodule K8sConnect.Session do
       reference: arguments[:reference],
       monitor: if(caller, do: Process.monitor(caller)),
       owner: options.owner,
-      start: now(),
+      reconnect: %Reconnect{policy: options.reconnect},
+      start: System.monotonic_time(:millisecond),
       since: DateTime.utc_now()
     }
 
@@ -121,10 +119,11 @@ defmodule K8sConnect.Session do
   end
 
   def connecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
-    case {result(reason), data.caller} do
-      {result, nil} -> first_failed(error(result, data), data)
-      {{:exists, connection}, _caller} -> answer({:ok, connection}, data)
-      {result, _caller} -> answer({:error, error(result, data)}, data)
+    case {PodConnection.result(reason, data.options), data.caller} do
+      {{:exists, _connection, error}, nil} -> first_failed(error, data)
+      {{:exists, connection, _error}, _caller} -> answer({:ok, connection}, data)
+      {{:error, error}, nil} -> first_failed(error, data)
+      {{:error, error}, _caller} -> answer({:error, error}, data)
     end
   end
 
@@ -151,12 +150,11 @@ defmodule K8sConnect.Session do
   def up(:info, {pid, {:lost, error}}, %{pod_connection: {pid, _}} = data), do: lost(error, data)
 
   def up(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
-    case result(reason) do
+    case PodConnection.result(reason, data.options) do
       :disconnected ->
         ended(nil, data)
 
-      result ->
-        error = error(result, data)
+      {:error, error} ->
         {:next_state, :reconnecting, data, actions} = lost(error, data)
 
         with {:next_state, state, data, more} <- retry(error, data),
@@ -181,9 +179,10 @@ defmodule K8sConnect.Session do
     do: {:keep_state, %{data | error: error}}
 
   def reconnecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
-    case result(reason) do
+    case PodConnection.result(reason, data.options) do
       :disconnected -> ended(nil, data)
-      result -> retry(error(result, data), data)
+      {:exists, _connection, error} -> retry(error, data)
+      {:error, error} -> retry(error, data)
     end
   end
 
@@ -238,7 +237,7 @@ defmodule K8sConnect.Session do
   @impl true
   def format_status(status) do
     Map.replace_lazy(status, :data, fn
-      %__MODULE__{} = data -> Map.take(data, [:connection, :error, :attempts, :reconnects])
+      %__MODULE__{} = data -> Map.take(data, [:connection, :error, :reconnect, :reconnects])
       other -> other
     end)
   end
@@ -251,7 +250,7 @@ defmodule K8sConnect.Session do
     notify(data, {:ok, connection})
     for from <- data.waiters, do: :gen_statem.reply(from, {:ok, connection})
     data = if data.announced, do: data, else: announce(data, 1, 0)
-    Events.up(data.subscribers, connection, data.connection)
+    Events.up(audience(data), connection, data.connection)
 
     data = %{
       data
@@ -261,9 +260,7 @@ defmodule K8sConnect.Session do
         reconnects: data.reconnects + if(data.connection, do: 1, else: 0),
         connection: connection,
         error: nil,
-        lost_at: nil,
-        attempts: 0,
-        final_since: nil,
+        reconnect: Reconnect.up(data.reconnect),
         waiters: [],
         since: DateTime.utc_now()
     }
@@ -271,11 +268,10 @@ defmodule K8sConnect.Session do
     {:next_state, :up, data, no_timeouts()}
   end
 
-  # Before the next attempt, the current context of the kubeconfig may change, and a shell may read from the terminal.
+  # By the next attempt a shell may read from the terminal, and the context's namespace may be another one.
   defp pin(options, %{context: context, namespace: namespace}) do
-    api = %{options.api | namespace: namespace, interactive: false}
-    api = if context == "in-cluster", do: api, else: %{api | context: context}
-    %{options | api: api, confirmed: true}
+    options = Options.confirmed(options, context)
+    %{options | api: %{options.api | namespace: namespace, interactive: false}}
   end
 
   defp lost(error, data) do
@@ -286,7 +282,7 @@ defmodule K8sConnect.Session do
       data
       | connection: connection,
         error: error,
-        lost_at: now(),
+        reconnect: Reconnect.lost(data.reconnect),
         announced: false,
         since: DateTime.utc_now()
     }
@@ -298,32 +294,27 @@ defmodule K8sConnect.Session do
   # Only in a supervision tree: without a caller, the session retries after the first failure
   defp first_failed(error, data) do
     with {:next_state, state, data, actions} <-
-           retry(error, %{data | lost_at: data.start, announced: false}),
+           retry(error, %{data | announced: false}),
          do: {:next_state, state, data, deadline(data) ++ actions}
   end
 
   defp retry(error, data) do
     data = %{kill(data) | error: error}
-    next = data.attempts + 1
-    elapsed = now() - data.lost_at
+    sessions = Sessions.reconnecting(data.connection)
 
-    data = %{data | final_since: Reconnect.final?(error) && (data.final_since || now())}
+    case not other_pod?(error, data) && Reconnect.failed(data.reconnect, error, sessions) do
+      {:retry, delay, reconnect} ->
+        data = announce(%{data | reconnect: reconnect}, reconnect.attempts + 1, delay)
+        {:next_state, :reconnecting, data, [{{:timeout, :attempt}, delay, nil}]}
 
-    if final?(error, data) or not Reconnect.allowed?(data.options.reconnect, next, elapsed) do
-      ended(error, data)
-    else
-      delay = Reconnect.delay(next, Sessions.reconnecting(data.connection))
-      data = announce(data, next, delay)
-      {:next_state, :reconnecting, data, [{{:timeout, :attempt}, delay, next}]}
+      _give_up ->
+        ended(error, data)
     end
   end
 
-  defp final?(error, %{final_since: since}) when is_integer(since),
-    do: now() - since >= Reconnect.grace_period(error)
-
-  # If the target has a uid, the session must not connect to a replacement
-  defp final?(%Error{reason: {:replaced, _details}}, data), do: data.options.target.uid != nil
-  defp final?(_error, _data), do: false
+  # If the target has a uid, the session must not connect to a replacement.
+  defp other_pod?(%Error{reason: {:replaced, _details}}, data), do: data.options.target.uid != nil
+  defp other_pod?(_error, _data), do: false
 
   defp deadline(%{options: %{reconnect: [_ | _] = reconnect}}) do
     case reconnect[:deadline] do
@@ -340,7 +331,7 @@ defmodule K8sConnect.Session do
   # `error` is nil if the user or the owner ended the connection.
   defp ended(error, data) do
     data = release(data)
-    if data.caller == nil, do: Events.down(data.subscribers, data.connection, error, target(data))
+    if data.caller == nil, do: Events.down(audience(data), data.connection, error, target(data))
     reply = {:error, error || Error.new(:connect, {:lost, %{node: target(data), reason: nil}})}
     for from <- data.waiters, do: :gen_statem.reply(from, reply)
     {:stop, if(error, do: {:shutdown, error}, else: :normal), %{data | waiters: []}}
@@ -354,23 +345,25 @@ defmodule K8sConnect.Session do
 
   # Notifies the subscribers. The first call after a loss also logs the loss.
   defp announce(data, attempt, delay) do
-    if not data.announced, do: Events.lost(data.connection, data.error, target(data))
-    Events.reconnecting(data.subscribers, data.error, attempt, delay)
+    if not data.announced,
+      do: Events.lost(audience(data), data.connection, data.error, target(data))
+
+    Events.reconnecting(audience(data), data.error, attempt, delay)
     %{data | announced: true}
   end
 
   defp attempt(data, wait) do
-    options = if wait, do: with_short_timeout(data.options, data.error), else: data.options
-    job = %{session: self(), options: options, wait: wait, start: data.start}
-    %{data | pod_connection: PodConnection.start(job), attempts: data.attempts + 1}
+    job = %{
+      session: self(),
+      options: data.options,
+      wait: wait,
+      error: data.error,
+      start: data.start
+    }
+
+    reconnect = Reconnect.attempt(data.reconnect)
+    %{data | pod_connection: PodConnection.start(job), reconnect: reconnect}
   end
-
-  # If a request was sent before the network is back, the kernel retransmits it only after seconds: a new request is
-  # faster. A login plugin keeps its own timeout.
-  defp with_short_timeout(options, %Error{reason: {:plugin_timed_out, _details}}), do: options
-
-  defp with_short_timeout(options, _error),
-    do: update_in(options.api.timeout_ms, &min(&1, @retry_timeout))
 
   # All that the pod connection has opened is closed when it exits.
   defp kill(%{pod_connection: nil} = data), do: data
@@ -404,7 +397,7 @@ defmodule K8sConnect.Session do
   defp current(:up, data), do: {:up, data.connection}
 
   defp current(:reconnecting, %{announced: true} = data),
-    do: {:reconnecting, data.error, data.attempts + 1, 0}
+    do: {:reconnecting, data.error, data.reconnect.attempts + 1, 0}
 
   defp current(_state, _data), do: nil
 
@@ -414,33 +407,19 @@ defmodule K8sConnect.Session do
       target: target(data),
       connection: data.connection,
       since: data.since,
-      attempts: if(state == :up, do: 0, else: data.attempts),
+      attempts: data.reconnect.attempts,
       reconnects: data.reconnects,
       error: data.error
     }
   end
+
+  defp audience(data), do: {data.subscribers, data.options.log}
 
   defp target(%{options: %{target: target}}), do: target.target || target.labels
 
   defp unsubscribe(reference, data),
     do: %{data | subscribers: Map.delete(data.subscribers, reference)}
 
-  defp result({:pod_connection, result}), do: result
-  defp result(reason), do: {:died, reason}
-
-  defp error({:error, error}, %{options: %{target: target, api: api}}),
-    do: Error.for_request(error, target.target, api)
-
-  defp error({:exists, %{node: node}}, _data), do: Error.new(:route, {:node_taken, %{node: node}})
-
-  defp error(:disconnected, data),
-    do: Error.new(:connect, {:lost, %{node: target(data), reason: :disconnect}})
-
-  defp error({:died, reason}, _data),
-    do: Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})
-
   defp notify(%{caller: nil}, _message), do: :ok
   defp notify(data, message), do: send(data.caller, {data.reference, message})
-
-  defp now, do: System.monotonic_time(:millisecond)
 end

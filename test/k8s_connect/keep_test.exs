@@ -258,13 +258,24 @@ defmodule K8sConnect.KeepTest do
       :ok = K8sConnect.disconnect(group)
     end
 
-    test "a target that is not there is an error" do
+    test "await_up/2 waits for its pods" do
+      {:ok, group} = K8sConnect.connect_all("sts/kept")
+      assert {:ok, [%Connection{pod: "kept-0"}]} = K8sConnect.await_up(group)
+      assert_raise Error, fn -> K8sConnect.node!(group) end
+      :ok = K8sConnect.disconnect(group)
+      assert {:error, %Error{reason: {:not_up, _details}}} = K8sConnect.await_up(group)
+    end
+
+    test "pods that the Role does not allow to list are an error at once" do
       assert {:error, %Error{stage: :cluster, reason: {:forbidden, _details}}} =
                K8sConnect.connect_all("svc/kept", namespace: "kube-system")
     end
   end
 
-  test "100 restarts of a container leave nothing behind" do
+  test "100 losses leave nothing behind" do
+    # Otherwise a connection that is lost so soon waits before the next attempt.
+    Application.put_env(:k8s_connect, :stable_after, 0)
+    on_exit(fn -> Application.delete_env(:k8s_connect, :stable_after) end)
     {:ok, connection} = K8sConnect.connect("kept-0")
 
     measure = fn ->
@@ -281,6 +292,16 @@ defmodule K8sConnect.KeepTest do
     assert ports_after <= ports + 1
     assert atoms_after <= atoms + 20
     assert K8sConnect.status(connection).reconnects == 101
+  end
+
+  # As another node of the same name would do it
+  test "a node that closes each connection is not connected to in a loop" do
+    {:ok, connection} = K8sConnect.connect("kept-0")
+    reference = subscribe(connection)
+    start = System.monotonic_time(:millisecond)
+    for _loss <- 1..6, do: cut(connection, reference)
+    # At once, and then after 100, 200, 400, 800 and 1600 ms, less the jitter
+    assert System.monotonic_time(:millisecond) - start >= 1_550
   end
 
   # The pod closes the connection, and takes the next one.

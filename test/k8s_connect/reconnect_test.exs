@@ -33,6 +33,50 @@ defmodule K8sConnect.ReconnectTest do
     refute Reconnect.allowed?([deadline: 1_000], 1, 1_000)
   end
 
+  describe "failed/4" do
+    @error Error.new(:cluster, {:unreachable, %{}})
+    @forbidden Error.new(:cluster, {:forbidden, %{}})
+
+    defp lost(policy, up_for \\ 60_000),
+      do: %Reconnect{policy: policy} |> Reconnect.up(0) |> Reconnect.lost(up_for)
+
+    test "the first attempt comes at once, the others back off" do
+      assert {:retry, 0, state} = Reconnect.failed(lost(true), @error, 1, 60_000)
+      state = Reconnect.attempt(state)
+      assert {:retry, delay, _state} = Reconnect.failed(state, @error, 1, 60_010)
+      assert delay in 50..100
+    end
+
+    test "connections that are lost soon after they were up count as failed attempts" do
+      quick =
+        Enum.reduce(1..7, %Reconnect{}, fn n, state ->
+          state |> Reconnect.up(n * 100) |> Reconnect.lost(n * 100 + 50)
+        end)
+
+      assert {:retry, delay, _state} = Reconnect.failed(quick, @error, 1, 800)
+      assert delay in 1_600..3_200
+      lasting = quick |> Reconnect.up(1_000) |> Reconnect.lost(11_000)
+      assert {:retry, 0, _state} = Reconnect.failed(lasting, @error, 1, 11_000)
+    end
+
+    test "a final error ends it when it persists" do
+      assert {:retry, 0, state} = Reconnect.failed(lost(true), @forbidden, 1, 60_000)
+      assert {:retry, _delay, state} = Reconnect.failed(state, @forbidden, 1, 69_999)
+      assert Reconnect.failed(state, @forbidden, 1, 70_000) == :give_up
+      assert {:retry, _delay, state} = Reconnect.failed(state, @error, 1, 70_000)
+      assert {:retry, _delay, _state} = Reconnect.failed(state, @forbidden, 1, 70_001)
+      gone = Error.new(:target, {:workload_deleted, %{}})
+      assert Reconnect.failed(lost(true), gone, 1, 60_000) == :give_up
+    end
+
+    test "the limits of the option :reconnect end it" do
+      assert Reconnect.failed(lost(false), @error, 1, 60_000) == :give_up
+      assert Reconnect.failed(lost(deadline: 100), @error, 1, 60_100) == :give_up
+      state = lost(max_attempts: 1) |> Reconnect.attempt()
+      assert Reconnect.failed(state, @error, 1, 60_000) == :give_up
+    end
+  end
+
   @final [
     cluster: :forbidden,
     cluster: :forbidden_get_and_create,

@@ -1,6 +1,6 @@
 defmodule Mix.K8sConnect.All do
   @moduledoc false
-  # `--all`: what happens once every pod of a workload is connected.
+  # What `mix k8s.connect --all` does once it is connected to the pods of a workload.
 
   alias K8sConnect.{Connection, Error}
   alias Mix.K8sConnect.{Console, Follow, Options, Output, Rpc, Shell}
@@ -17,7 +17,7 @@ defmodule Mix.K8sConnect.All do
     do_run(mode, group, connections, failed, output)
   end
 
-  # On all of them at the same time, printed in the order of the pods.
+  # Evaluates on all nodes at the same time, and prints the results in the order of the pods.
   defp do_run({:rpc, expression}, _group, connections, failed, {format, _target, _options}) do
     results =
       connections
@@ -36,6 +36,7 @@ defmodule Mix.K8sConnect.All do
       do: Output.print(%{connections: Enum.map(connections, &Output.object/1)})
 
     cond do
+      # `iex -S mix k8s.connect`: the shell starts when this task is done.
       mode == :default and Shell.iex?() -> follow(group)
       mode == :default and Shell.terminal?() -> shell(group, output)
       true -> hold(group, output)
@@ -43,15 +44,16 @@ defmodule Mix.K8sConnect.All do
   end
 
   defp follow(group) do
-    device = Process.group_leader()
-    _pid = spawn(fn -> Follow.all(group, device, :text) end)
+    _pid = Follow.start(group)
     :ok
   end
 
   defp shell(group, output) do
     case Shell.local() do
       {:ok, device} ->
-        _down = Follow.all(group, device, :text)
+        {:down, error} = Follow.run(group, device, :text)
+        Follow.print_end(error, device)
+        # The shell has variables, and outlives the connections. It ends the VM.
         Process.sleep(:infinity)
 
       {:error, error} ->
@@ -63,7 +65,7 @@ defmodule Mix.K8sConnect.All do
   defp hold(group, output) do
     Output.say("holding the connections; end it with: kill #{System.pid()}")
 
-    case Follow.all(group, :stderr, elem(output, 0)) do
+    case Follow.run(group, :stderr, elem(output, 0)) do
       {:down, nil} -> exit({:shutdown, 1})
       {:down, error} -> Console.fail(error, output)
     end

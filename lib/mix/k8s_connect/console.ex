@@ -168,14 +168,14 @@ defmodule Mix.K8sConnect.Console do
     :ok
   end
 
-  # The shell outlives the connection: there is more in it than that.
+  # The shell has variables, and outlives the connection. It ends the VM.
   defp local_shell(connection, output) do
     hint(connection)
 
     case Shell.local() do
       {:ok, device} ->
         {:down, error} = Follow.run(connection, device, :text)
-        Follow.ended(error, connection, device)
+        Follow.print_end(error, device)
         Process.sleep(:infinity)
 
       {:error, error} ->
@@ -229,7 +229,7 @@ defmodule Mix.K8sConnect.Console do
     await_end(connection, :stderr, output)
   end
 
-  # SIGTERM is the VM's: it stops the applications in order, and with them the connection.
+  # The VM handles SIGTERM: it stops the applications in order, and with them the connection.
   @spec await_end(Connection.t(), IO.device(), output()) :: no_return()
   defp await_end(connection, device, {format, _target, _options} = output) do
     case Follow.run(connection, device, format) do

@@ -167,11 +167,12 @@ defmodule Mix.Tasks.K8s.Connect do
       {:ok, {:connect, target, options, mode}, format} ->
         output = {format, target, options}
         check_mode(mode, output)
-        options = reconnect(mode) ++ options
+        options = reconnect(mode) ++ log(mode) ++ options
         with_connection(target, options, format, &Console.run(mode, &1, output))
 
       {:ok, {:connect_all, target, options, mode}, format} ->
-        with_all(target, options, format, &All.run(mode, &1, {format, target, options}))
+        output = {format, target, options}
+        with_all(target, log(mode) ++ options, format, &All.run(mode, &1, output))
 
       {:ok, {:exec, [{_target, options} | _more] = targets, command}, format} ->
         exec(targets, {command, options}, [], format)
@@ -194,7 +195,7 @@ defmodule Mix.Tasks.K8s.Connect do
     do: connections |> Enum.reverse() |> Console.exec(command)
 
   defp exec([{target, options} | targets], command, connections, format) do
-    with_connection(target, [route: :exec] ++ options, format, fn connection ->
+    with_connection(target, [route: :exec, log: false] ++ options, format, fn connection ->
       exec(targets, command, [connection | connections], format)
     end)
   end
@@ -217,6 +218,10 @@ defmodule Mix.Tasks.K8s.Connect do
   defp reconnect(:remsh), do: [reconnect: false]
   defp reconnect({:rpc, _expression}), do: [reconnect: false]
   defp reconnect(_mode), do: []
+
+  # The other modes print what the log would say.
+  defp log(:return), do: []
+  defp log(_mode), do: [log: false]
 
   defp here do
     [
