@@ -137,7 +137,7 @@ defmodule K8sConnect do
          :ok <- Protection.check(place.context, options) do
       options.progress.(first_step(place, options))
       {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-      {:ok, place, Options.confirmed(options, place.context)}
+      {:ok, place, Options.confirmed(options, place)}
     end
   end
 

@@ -1,19 +1,19 @@
 defmodule K8sConnect.Connection do
   @moduledoc """
-  A connection to a node in a pod, as it was when this was returned.
+  A connection to the node in a pod. The struct has the state at the time of the call that returned it.
 
-    * `:node` - the node's name. A pod that replaces this one usually has another: `K8sConnect.node!/1` looks up
-      the current one.
+    * `:node` - the node's name. The pod that replaces this one usually has another node name: `K8sConnect.node!/1`
+      returns the current one.
     * `:state` - `:up`, or `:reconnecting` after a loss.
     * `:pod`, `:namespace`, `:context` - the pod. Its `:uid` differs from that of a later pod of the same name.
-    * `:target` - what was connected to: `"sts/app"`; with a label selector, that.
+    * `:target` - the target or the label selector of the call: `"sts/app"`.
     * `:ip` - the pod's address.
     * `:others` - other ready pods of the target.
     * `:route` - `:vm`: from inside of this BEAM; `:kernel`: by the pod's own address, for every program of this
       user; `:exec`: by that address, for `K8sConnect.exec/2`.
-    * `:cookie_source` - where the cookie was found, in words. The cookie itself is not kept here. `nil` on the
-      route `:exec`, which does not look for it.
-    * `:session` - the process that keeps the connection, across reconnects.
+    * `:cookie_source` - where the cookie was found, for example `"Secret app-cookie, key cookie"`. The cookie itself
+      is not in the struct. `nil` on the route `:exec`, which reads no cookie.
+    * `:session` - the process of the connection, which stays the same across reconnects.
   """
 
   @enforce_keys [:node, :pod, :uid, :ip, :namespace, :context, :others, :route, :cookie_source]

@@ -53,7 +53,6 @@ defmodule K8sConnect.Events do
   """
   @spec down(audience(), Connection.t() | nil, Error.t() | nil, String.t()) :: :ok
   def down(audience, connection, error, target) do
-    publish(audience, {:down, error})
     telemetry(:down, %{connection: connection, error: error, target: target})
 
     if error do
@@ -61,7 +60,7 @@ defmodule K8sConnect.Events do
       log(audience, :error, "#{what}: #{Error.message(error)}", connection)
     end
 
-    :ok
+    publish(audience, {:down, error})
   end
 
   @doc """

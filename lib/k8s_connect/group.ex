@@ -93,8 +93,11 @@ defmodule K8sConnect.Group do
     error = Error.new(stage, reason)
     # A user who waits for the first list is told of a missing permission at once.
     first = state.pending == nil and Reconnect.final?(error)
+    # A list that was answered is lost with its watch.
+    reconnect =
+      if state.reconnect.lost_at, do: state.reconnect, else: Reconnect.lost(state.reconnect)
 
-    case not first && Reconnect.failed(state.reconnect, error, 1) do
+    case not first && Reconnect.failed(reconnect, error, 1) do
       {:retry, delay, reconnect} ->
         Process.send_after(self(), :watch, delay)
         {:noreply, %{state | watch: nil, reconnect: reconnect}}
@@ -132,7 +135,7 @@ defmodule K8sConnect.Group do
         sessions = Map.delete(state.sessions, uid)
         references = Map.reject(state.references, fn {_reference, of} -> of == uid end)
         state = %{state | uids: uids, sessions: sessions, references: references}
-        {:noreply, state |> complete(uid) |> reply_if_complete()}
+        {:noreply, state |> restart_session(uid) |> complete(uid) |> reply_if_complete()}
     end
   end
 
@@ -146,16 +149,18 @@ defmodule K8sConnect.Group do
 
   defp watch(state) do
     reference = make_ref()
-    %{api: api, target: target} = state.options
+    state = %{state | watch: reference, reconnect: Reconnect.attempt(state.reconnect)}
 
-    with :ok <- Protection.check_options(state.options),
-         :ok <- Native.start(:watch, [reference, Native.with_environment(api), target]) do
-      :ok
+    # The group stays in the context and the namespace of its first list.
+    with {:ok, options} <- Protection.confirm(state.options),
+         api = Native.with_environment(options.api),
+         :ok <- Native.start(:watch, [reference, api, options.target]) do
+      %{state | options: options}
     else
-      {:error, error} -> send(self(), {reference, {:error, {error.stage, error.reason}}})
+      {:error, error} ->
+        send(self(), {reference, {:error, {error.stage, error.reason}}})
+        state
     end
-
-    %{state | watch: reference, reconnect: Reconnect.attempt(state.reconnect)}
   end
 
   # The pod may be starting, and the session retries until its node answers.
@@ -172,6 +177,13 @@ defmodule K8sConnect.Group do
         uids: Map.put(state.uids, session, uid),
         references: Map.put(state.references, reference, uid)
     }
+  end
+
+  # The pod was listed again before its session had ended, or the session was killed.
+  defp restart_session(state, uid) do
+    if is_map_key(state.pods, uid) and not is_map_key(state.failed, uid),
+      do: start_session(state, uid),
+      else: state
   end
 
   defp event({:up, _connection}, uid, state), do: state |> complete(uid) |> reply_if_complete()

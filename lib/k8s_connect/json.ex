@@ -34,6 +34,10 @@ defmodule K8sConnect.JSON do
   defp escape(<<char, rest::binary>>, done) when char < 0x20,
     do: escape(rest, [code(char) | done])
 
+  # JSON allows them, and a terminal obeys some of them.
+  defp escape(<<char::utf8, rest::binary>>, done) when char in 0x7F..0x9F,
+    do: escape(rest, [code(char) | done])
+
   defp escape(<<char::utf8, rest::binary>>, done), do: escape(rest, [<<char::utf8>> | done])
   defp escape(<<_byte, rest::binary>>, done), do: escape(rest, ["\uFFFD" | done])
 

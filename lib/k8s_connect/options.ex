@@ -219,13 +219,19 @@ defmodule K8sConnect.Options do
   end
 
   @doc """
-  The options for one context only, whose protection was checked. The current context of the kubeconfig may change.
+  The options for one context and namespace, whose protection was checked.
   """
-  @spec confirmed(connect(), context :: String.t()) :: connect()
-  def confirmed(options, "in-cluster"), do: %{options | confirmed: true}
-
-  def confirmed(options, context),
-    do: put_in(%{options | confirmed: true}.api.context, context)
+  @spec confirmed(connect(), %{
+          :context => String.t(),
+          :namespace => String.t(),
+          optional(atom()) => term()
+        }) :: connect()
+  def confirmed(options, %{context: context, namespace: namespace}) do
+    api = %{options.api | namespace: namespace}
+    # A pod's service account, without a kubeconfig
+    api = if context == "in-cluster", do: api, else: %{api | context: context}
+    %{options | api: api, confirmed: true}
+  end
 
   # A command of the route :exec ends with its connection.
   defp reconnect(options) do

@@ -50,6 +50,7 @@ defmodule K8sConnect.PodConnection do
   # If a request was sent before the network is back, the kernel retransmits it only after seconds: a new request is
   # faster.
   @retry_timeout 5_000
+  @other_timeout 1_000
 
   defstruct [
     :job,
@@ -92,7 +93,8 @@ defmodule K8sConnect.PodConnection do
     :ok = :net_kernel.monitor_nodes(true, [:nodedown_reason, node_type: :all])
     monitor = Process.monitor(Route)
 
-    with :ok <- Protection.check_options(job.options),
+    with {:ok, options} <- Protection.confirm(job.options),
+         job = %{job | options: options},
          {:ok, state} <- connect(%__MODULE__{job: job, route_monitor: monitor}, true),
          do: up(state)
   end
@@ -121,8 +123,9 @@ defmodule K8sConnect.PodConnection do
   end
 
   defp connect_node(state, connection, cookie) do
-    with :ok <- register(connection, state.job.session),
+    with :ok <- register(connection, state.job),
          {:ok, connection} <- attach_route(connection, cookie, state),
+         :ok <- flush_nodedown(connection.node),
          :ok <- connect_distribution(connection, state) do
       {:ok, %{state | connection: connection, cookie: cookie}}
     end
@@ -194,18 +197,34 @@ defmodule K8sConnect.PodConnection do
   end
 
   # There is one connection to a pod, even if two sessions connect to it.
-  defp register(connection, session) do
+  defp register(connection, %{session: session, wait: wait} = job) do
     case Sessions.register(Sessions.key(connection), session) do
       :ok ->
         :ok
 
       {:taken, other} ->
+        # Two sessions that reconnect must not wait for each other.
+        timeout = if wait, do: @other_timeout, else: :infinity
+
         try do
-          {:exists, :gen_statem.call(other, :connection)}
+          {:exists, :gen_statem.call(other, :connection, timeout)}
         catch
+          :exit, {:timeout, _call} ->
+            {:error, Error.new(:route, {:node_taken, %{node: connection.node}})}
+
           # The other session has ended. Its key is free now, or will be soon.
-          :exit, _reason -> register(connection, session)
+          :exit, _reason ->
+            register(connection, job)
         end
+    end
+  end
+
+  # An earlier connection to the node has ended by now, and its end must not be taken for that of the next one.
+  defp flush_nodedown(node) do
+    receive do
+      {:nodedown, ^node, _info} -> flush_nodedown(node)
+    after
+      0 -> :ok
     end
   end
 

@@ -2,7 +2,7 @@ defmodule K8sConnect.Protection do
   @moduledoc false
   # `config :k8s_connect, protect: ["prod*"]`: a connection to a context that matches has to be confirmed.
 
-  alias K8sConnect.{Error, Native}
+  alias K8sConnect.{Error, Native, Options}
 
   @doc """
   Allows a connection to a context that is not protected, or whose connection is confirmed.
@@ -21,14 +21,16 @@ defmodule K8sConnect.Protection do
   end
 
   @doc """
-  The same for the context that options lead to, unless that was done before.
+  Checks the context that the options select, and returns the options for this context and namespace only: another
+  one may be the current one by the next request. Does nothing to options that are confirmed.
   """
-  @spec check_options(map()) :: :ok | {:error, Error.t()}
-  def check_options(%{confirmed: true}), do: :ok
+  @spec confirm(Options.connect()) :: {:ok, Options.connect()} | {:error, Error.t()}
+  def confirm(%{confirmed: true} = options), do: {:ok, options}
 
-  def check_options(%{api: api} = options) do
+  def confirm(%{api: api} = options) do
     with {:ok, place} <- Native.call(:resolve, [Native.with_environment(api)]),
-         do: check(place.context, options)
+         :ok <- check(place.context, options),
+         do: {:ok, Options.confirmed(options, place)}
   end
 
   defp patterns, do: Application.get_env(:k8s_connect, :protect, [])

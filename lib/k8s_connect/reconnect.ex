@@ -35,7 +35,7 @@ defmodule K8sConnect.Reconnect do
   """
   @spec up(t(), integer()) :: t()
   def up(%__MODULE__{} = state, now \\ now()),
-    do: %{state | attempts: 0, lost_at: nil, up_at: now, final_since: nil}
+    do: %{state | attempts: 0, lost_at: nil, up_at: now}
 
   @doc """
   The connection is lost.
@@ -43,7 +43,8 @@ defmodule K8sConnect.Reconnect do
   @spec lost(t(), integer()) :: t()
   def lost(%__MODULE__{} = state, now \\ now()) do
     quick_losses = quick_losses(state.quick_losses, now - (state.up_at || now))
-    %{state | attempts: 0, lost_at: now, quick_losses: quick_losses}
+    final_since = if quick_losses > 0, do: state.final_since
+    %{state | attempts: 0, lost_at: now, quick_losses: quick_losses, final_since: final_since}
   end
 
   @doc """
@@ -113,9 +114,10 @@ defmodule K8sConnect.Reconnect do
   """
   @spec grace_period(Error.t()) :: non_neg_integer()
   # A starting API server answers 403 until it has loaded all Roles. A node that starts or stops may close the
-  # connection during the handshake.
-  def grace_period(%Error{reason: {kind, _details}})
-      when kind in [:forbidden, :forbidden_get_and_create, :refused],
+  # connection during the handshake, or answer anything. A Secret may be replaced, and a kubeconfig be written.
+  def grace_period(%Error{stage: stage, reason: {kind, _details}})
+      when stage in [:config, :node, :cookie] or
+             kind in [:forbidden, :forbidden_get_and_create, :refused],
       do: 10_000
 
   def grace_period(_error), do: 0

@@ -268,11 +268,9 @@ defmodule K8sConnect.Session do
     {:next_state, :up, data, no_timeouts()}
   end
 
-  # By the next attempt a shell may read from the terminal, and the context's namespace may be another one.
-  defp pin(options, %{context: context, namespace: namespace}) do
-    options = Options.confirmed(options, context)
-    %{options | api: %{options.api | namespace: namespace, interactive: false}}
-  end
+  # By the next attempt a shell may read from the terminal.
+  defp pin(options, connection),
+    do: put_in(Options.confirmed(options, connection).api.interactive, false)
 
   defp lost(error, data) do
     connection = %{data.connection | state: :reconnecting}

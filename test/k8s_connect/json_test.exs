@@ -26,4 +26,11 @@ defmodule K8sConnect.JSONTest do
     assert encode("bücher 🙂 \u2028") == ~s("bücher 🙂 \u2028")
     assert encode(<<"a", 0xFF, "b", 0xC3>>) == ~s("a\uFFFDb\uFFFD")
   end
+
+  test "no control character is left as it is, not those of one byte in Latin-1 either" do
+    text = for code <- Enum.concat([0..0x1F, 0x7F..0x9F]), into: "", do: <<code::utf8>>
+    encoded = encode(text)
+    assert encoded =~ ~r/\A[\x20-\x7e]*\z/
+    assert encoded =~ "\\u009B" and encoded =~ "\\u001B"
+  end
 end

@@ -361,7 +361,7 @@ defmodule K8sConnect.KernelRouteTest do
     test "that is killed three times in a minute ends its sessions with the reason" do
       {:ok, _started} = Application.ensure_all_started(:logger)
       connection = connect()
-      Node.monitor(connection.node, true)
+      subscription = K8sConnect.subscribe(connection)
 
       log =
         ExUnit.CaptureLog.capture_log(fn ->
@@ -371,9 +371,8 @@ defmodule K8sConnect.KernelRouteTest do
             await(fn -> helpers() != [helper] end)
           end
 
-          node = connection.node
-          assert_receive {:nodedown, ^node}, 10_000
-          await(fn -> K8sConnect.connections() == [] end)
+          assert_receive {:k8s_connect, ^subscription, {:down, %Error{stage: :helper}}}, 10_000
+          assert K8sConnect.connections() == []
         end)
 
       assert log =~ "lost #{connection.node}: the helper failed 3 times"

@@ -69,6 +69,37 @@ defmodule K8sConnect.ReconnectTest do
       assert Reconnect.failed(lost(true), gone, 1, 60_000) == :give_up
     end
 
+    test "a list that is answered does not hide that the watch is forbidden" do
+      answered = fn state, now -> state |> Reconnect.up(now) |> Reconnect.lost(now + 5) end
+
+      delays =
+        for turn <- 1..5, reduce: {%Reconnect{}, []} do
+          {state, delays} ->
+            now = turn * 100
+
+            {:retry, delay, state} =
+              Reconnect.failed(answered.(state, now), @forbidden, 1, now + 5)
+
+            {state, [delay | delays]}
+        end
+        |> elem(1)
+        |> Enum.reverse()
+
+      assert [0, second, third, _fourth, fifth] = delays
+      assert second >= 50 and third >= 100 and fifth >= 400
+
+      state =
+        for turn <- 1..5, reduce: %Reconnect{} do
+          state ->
+            {:retry, _delay, state} =
+              Reconnect.failed(answered.(state, turn * 100), @forbidden, 1, turn * 100 + 5)
+
+            state
+        end
+
+      assert Reconnect.failed(answered.(state, 10_200), @forbidden, 1, 10_205) == :give_up
+    end
+
     test "the limits of the option :reconnect end it" do
       assert Reconnect.failed(lost(false), @error, 1, 60_000) == :give_up
       assert Reconnect.failed(lost(deadline: 100), @error, 1, 60_100) == :give_up

@@ -66,7 +66,9 @@ defmodule Mix.K8sConnect.Console do
   end
 
   defp print_pods([], :text), do: say("no pods look like Erlang nodes")
-  defp print_pods(pods, :text), do: Enum.each(pods, &IO.puts("#{&1.name}  #{&1.phase}"))
+
+  defp print_pods(pods, :text),
+    do: Enum.each(pods, &IO.puts(Error.printable("#{&1.name}  #{&1.phase}")))
 
   defp print_pods(pods, :json) do
     pods = for pod <- pods, do: Map.take(pod, [:name, :namespace, :uid, :phase, :ip])

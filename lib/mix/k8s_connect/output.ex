@@ -2,7 +2,7 @@ defmodule Mix.K8sConnect.Output do
   @moduledoc false
   # What the commands print: people read standard error, programs read standard output.
 
-  alias K8sConnect.{Connection, JSON}
+  alias K8sConnect.{Connection, Error, JSON}
 
   @doc """
   Prints an object to standard output.
@@ -11,10 +11,10 @@ defmodule Mix.K8sConnect.Output do
   def print(object), do: object |> JSON.encode() |> IO.puts()
 
   @doc """
-  Prints a line to standard error.
+  Prints lines to standard error, without control characters: names and messages come from the API server.
   """
   @spec say(String.t()) :: :ok
-  def say(text), do: IO.puts(:stderr, text)
+  def say(text), do: IO.puts(:stderr, Error.printable(text))
 
   @doc """
   A connection as JSON.

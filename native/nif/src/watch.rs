@@ -1,4 +1,4 @@
-//! The pods of a workload, sent to the calling process each time that they change.
+//! Sends the running pods of a target to the calling process, each time they change.
 
 use k8s_connect_core::{
     Error,

@@ -54,13 +54,18 @@ defmodule K8sConnect.Route.VM.Table do
   end
 
   @doc """
-  The socket of `node`. It accepts one connection; after a loss the session attaches the node again.
+  The socket of `node`, once: it accepts one connection, and its path may then be that of another node's socket.
+  After a loss the session attaches the node again.
   """
   @spec address(node()) :: {:ok, {:local, charlist()}} | {:error, :disconnected}
   def address(node) do
     case :ets.lookup(@table, node) do
-      [{^node, path}] when is_binary(path) -> {:ok, {:local, to_charlist(path)}}
-      _none -> {:error, :disconnected}
+      [{^node, path}] when is_binary(path) ->
+        mark_disconnected(node)
+        {:ok, {:local, to_charlist(path)}}
+
+      _none ->
+        {:error, :disconnected}
     end
   end
 end

@@ -9,10 +9,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{io::AsyncReadExt, net::unix::pipe, task::spawn_blocking, time::timeout};
+use tokio::{
+    io::AsyncReadExt, net::unix::pipe, sync::Semaphore, task::spawn_blocking, time::timeout,
+};
 
 /// For one file.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// The threads that may hang in a file system. Name resolution needs others of the same pool.
+static THREADS: Semaphore = Semaphore::const_new(16);
 /// Far more than any kubeconfig, certificate or token has. `/dev/zero` has no end.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 
@@ -57,11 +61,23 @@ pub(crate) async fn is_fifo(path: &Path) -> io::Result<bool> {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
-    match timeout(TIMEOUT, spawn_blocking(work)).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(error)) => Err(io::Error::other(error)),
-        Err(_) => Err(timed_out()),
-    }
+    blocking_on(&THREADS, work).await
+}
+
+async fn blocking_on<T: Send + 'static>(
+    threads: &'static Semaphore,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let result = async {
+        let permit = threads.acquire().await.map_err(io::Error::other)?;
+        // Released by the thread, which may outlive the time limit.
+        let work = move || {
+            let _permit = permit;
+            work()
+        };
+        spawn_blocking(work).await.map_err(io::Error::other)?
+    };
+    timeout(TIMEOUT, result).await.map_err(|_| timed_out())?
 }
 
 /// Waits for a writer without a thread. Opened as a file, it would block one until there is a writer.
@@ -90,7 +106,7 @@ fn timed_out() -> io::Error {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use std::io::Write;
+    use std::{io::Write, sync::mpsc};
 
     use nix::{sys::stat::Mode, unistd::mkfifo};
     use tokio::time::Instant;
@@ -153,5 +169,29 @@ mod tests {
         );
         let error = read(Path::new("/dev/zero")).await.unwrap_err();
         assert_eq!(error.to_string(), "it is larger than 16 MiB");
+    }
+
+    #[tokio::test]
+    async fn threads_that_hang_are_limited() {
+        static TWO: Semaphore = Semaphore::const_new(2);
+        let hang = || {
+            let (release, released) = mpsc::channel::<()>();
+            let work = move || Ok(released.recv().is_err());
+            (release, tokio::spawn(blocking_on(&TWO, work)))
+        };
+        let (first, first_read) = hang();
+        let (second, second_read) = hang();
+        while TWO.available_permits() > 0 {
+            tokio::task::yield_now().await;
+        }
+        // Its caller gives up, and the thread still hangs.
+        first_read.abort();
+        let mut third = tokio::spawn(blocking_on(&TWO, || Ok(())));
+        assert!(timeout(Duration::from_millis(100), &mut third).await.is_err());
+        drop(second);
+        assert!(second_read.await.unwrap().unwrap());
+        third.await.unwrap().unwrap();
+        assert_eq!(TWO.available_permits(), 1);
+        drop(first);
     }
 }

@@ -1,4 +1,4 @@
-//! The pods of a target, and how they change: one list, then one watch that is resumed where it ended.
+//! Watches the pods of a target: lists them once, then watches from the version of the list.
 //!
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection-of-changes>
 
@@ -14,7 +14,7 @@ use kube::{
     api::{ListParams, WatchEvent, WatchParams},
 };
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     access::cluster::{self, Action, Cluster},
@@ -23,8 +23,9 @@ use crate::{
 
 /// Seconds after which the API server ends a watch, which is then resumed. kube allows less than 295.
 const WATCH_TIMEOUT: u32 = 290;
+const MAX_SILENCE: Duration = Duration::from_secs(WATCH_TIMEOUT as u64 + 30);
 const GONE: u16 = 410;
-/// Between the starts of two watches, after the first.
+/// The minimum time between the starts of two watches.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
 
 type Events = BoxStream<'static, kube::Result<WatchEvent<Pod>>>;
@@ -61,10 +62,10 @@ impl<'a> Watch<'a> {
         self.pods.values().cloned().collect()
     }
 
-    /// Waits until something about the pods has changed.
+    /// Waits until a pod of the target is added, changes or is deleted.
     ///
     /// # Errors
-    /// [`Error::Cluster`]; the watch can be asked again then.
+    /// [`Error::Cluster`]. The caller may call it again.
     pub async fn changed(&mut self) -> Result<(), Error> {
         loop {
             let mut events = match self.events.take() {
@@ -75,8 +76,9 @@ impl<'a> Watch<'a> {
                     None => return Ok(()),
                 },
             };
-            // Without an event its time is over, or its connection was lost.
-            let Some(Ok(event)) = events.next().await else { continue };
+            // The stream ends after `WATCH_TIMEOUT`, or with its connection: watch again. A proxy may keep a
+            // connection whose other side is gone.
+            let Ok(Some(Ok(event))) = timeout(MAX_SILENCE, events.next()).await else { continue };
             self.events = Some(events);
             if self.apply(event).await? {
                 return Ok(());
@@ -84,7 +86,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    /// Whether the event has changed something about the pods.
+    /// Applies an event, and returns whether it concerns a pod of the target.
     async fn apply(&mut self, event: WatchEvent<Pod>) -> Result<bool, Error> {
         Ok(match event {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
@@ -109,7 +111,7 @@ impl<'a> Watch<'a> {
                 self.list().await?;
                 true
             }
-            // The next watch says what is wrong.
+            // The next watch returns the error, if it persists.
             WatchEvent::Error(_) => {
                 self.events = None;
                 false
@@ -138,9 +140,9 @@ impl<'a> Watch<'a> {
         Ok(())
     }
 
-    /// `None` where the version was gone, and the pods were listed again.
+    /// Starts a watch. `None` if the version was too old: then the pods are listed again.
     async fn watch(&mut self) -> Result<Option<Events>, Error> {
-        // A server that ends each watch at once is not asked in a loop.
+        // A server may end each watch at once.
         if self.started.elapsed() < MIN_INTERVAL {
             sleep(MIN_INTERVAL).await;
         }
@@ -163,11 +165,11 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Waits for a pod of the target that runs and is not being deleted, a ready one if there is. `given` is the
-/// target as given. `controller` is the kind and the name of what owned the pod before, if something did.
+/// Waits for a running pod of the target that is not being deleted, and prefers a ready one. `given` is the target as
+/// the user typed it. `controller` is the kind and the name of the controller of the pod before, if it had one.
 ///
 /// # Errors
-/// [`Error`]; where no pod can be expected any more, [`Error::NoSuchPod`] or [`Error::WorkloadDeleted`].
+/// [`Error`]. [`Error::NoSuchPod`] or [`Error::WorkloadDeleted`] if no controller will create a pod.
 pub async fn running(
     cluster: &Cluster,
     target: &Target,
@@ -175,7 +177,7 @@ pub async fn running(
     controller: Option<&(String, String)>,
 ) -> Result<target::Choice, Error> {
     let mut watch = Watch::start(cluster, target).await.map_err(|error| match error {
-        // The Service itself.
+        // There is no such Service.
         Error::Cluster(cluster::Error::Refused { code: 404, .. }) => {
             Error::WorkloadDeleted { target: given.into(), namespace: cluster.namespace().into() }
         }
@@ -196,7 +198,7 @@ pub async fn running(
     }
 }
 
-/// Whether a pod can be expected where there is none.
+/// Fails if no controller will create a pod for the target.
 async fn expected(
     cluster: &Cluster,
     target: &Target,
@@ -208,7 +210,7 @@ async fn expected(
         (Target::Pod(pod), None) => {
             return Err(Error::NoSuchPod { pod: pod.clone(), namespace: namespace() });
         }
-        // Its pods have another name each time.
+        // These controllers give each pod a new name.
         (Target::Pod(pod), Some((kind, _)))
             if matches!(
                 kind.as_str(),
@@ -227,7 +229,7 @@ async fn expected(
                 Api::namespaced(cluster.client.clone(), cluster.namespace());
             is_gone(cluster, "statefulsets", api.get_metadata(name)).await
         }
-        // A target's owner of this kind is a Deployment.
+        // The target is a Deployment: see `Target::Owner`.
         "ReplicaSet" => {
             let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), cluster.namespace());
             is_gone(cluster, "deployments", api.get_metadata(name)).await
@@ -240,7 +242,7 @@ async fn expected(
     Ok(())
 }
 
-/// Only a clear answer counts: a Role need not allow the question.
+/// Whether the API server answers with 404. The Role need not allow the request.
 async fn is_gone<T>(
     cluster: &Cluster,
     resource: &'static str,

@@ -1,5 +1,5 @@
-//! Notices that the machine was suspended. tokio's clock stands still while it is, so a connection that died
-//! meanwhile would be noticed late by the keepalive alone.
+//! Detects that the machine was suspended. tokio's clock does not advance during a suspension, so the keepalive alone
+//! would detect a connection that died meanwhile only after its full timeout.
 
 use std::{
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
@@ -12,14 +12,14 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-/// Between two looks at the clocks.
+/// The interval between two readings of the clocks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// After a shorter one the keepalive is enough.
+/// The keepalive handles shorter suspensions.
 const MIN_SUSPENSION: Duration = Duration::from_secs(5);
 
 static MACHINE: LazyLock<Arc<Monitor>> = LazyLock::new(|| Monitor::new(suspended_time));
 
-/// Changes each time that the machine was suspended. Must be called on a runtime.
+/// Changes after each suspension of the machine. Must be called on a runtime.
 pub(super) fn subscribe() -> watch::Receiver<()> {
     MACHINE.subscribe()
 }
