@@ -20,7 +20,7 @@ defmodule K8sConnect.Error do
   # What a command line can repeat.
   @repeatable [:kubeconfig, :context, :namespace, :selector, :container, :node, :port] ++
                 [:cookie_file, :cookie_from, :protocol, :route, :sudo, :visible] ++
-                [:timeout, :connect_timeout]
+                [:timeout, :connect_timeout, :remsh]
   @no_request %{call: :connect, target: nil, options: []}
 
   @enforce_keys [:stage, :reason]

@@ -6,30 +6,35 @@ source "$(dirname "${BASH_SOURCE[0]}")/coprocess.sh"
 
 soak_kinds=(container pod rollout scale kube-apiserver kubelet containerd cut)
 
-# soak MINUTES SEED REPORT: writes the report to the file REPORT. Fails if a value was wrong, if a call hung, or if
-# a pod was not called again after a fault. Shows each fault on descriptor 3.
+# soak MINUTES ROUNDS SEED REPORT: ends after MINUTES, or after ROUNDS if that is not empty. Each round has one fault
+# of each kind. Writes the report to the file REPORT. Fails if a value was wrong, if a call hung, or if a pod was not
+# called again after a fault. Shows each fault on descriptor 3.
 soak() {
-  local end=$((SECONDS + $1 * 60)) report=$3 kind line=''
+  local end=$((SECONDS + $1 * 60)) rounds=$2 report=$4 round=0 kind line=''
   # An interrupted cut must not stay.
   trap 'script/cluster restore' EXIT
-  RANDOM=$2
+  RANDOM=$3
   start_coprocess script/cluster laptop elixir -pa _build/dev/lib/k8s_connect/ebin test/soak sts/app app-0 app-1
   settle "first connection" || return
-  while [ $SECONDS -lt $end ]; do
+  until is_over; do
     shuffle_kinds
     for kind in "${soak_kinds[@]}"; do
-      [ $SECONDS -lt $end ] || break
+      [ -n "$rounds" ] || ! is_over || break
       # Up to three seconds without a fault.
       sleep "$((RANDOM % 3)).$((RANDOM % 10))"
       send_line fault "$kind"
       inject "$kind"
       settle "$kind" || break 2
     done
+    ((++round))
   done
   send_line report
   while read_line 60 line; do printf '%s\n' "$line"; done | tee "$report"
   end_coprocess
 }
+
+# is_over: for soak, by its variables
+is_over() { if [ -n "$rounds" ]; then [ "$round" -ge "$rounds" ]; else [ $SECONDS -ge "$end" ]; fi; }
 
 # Each kind comes once in a round, in random order.
 shuffle_kinds() {

@@ -148,7 +148,10 @@ defmodule Mix.K8sConnect.Console do
   defp do_run(:return, _connection, _output), do: :ok
   defp do_run(:hold, connection, output), do: hold(connection, output)
 
-  defp do_run(:remsh, connection, output) do
+  defp do_run(:remsh, connection, {format, target, options}) do
+    # The suggested command opens a new shell.
+    output = {format, target, options ++ [remsh: true]}
+
     case Shell.remote(connection) do
       {:ok, device} -> await_end(connection, device, output)
       {:error, error} -> fail(error, output)
