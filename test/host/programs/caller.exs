@@ -1,4 +1,4 @@
-# Keeps a connection and calls the node without a pause: elixir caller.exs TARGET ROUTE CALLERS
+# Keeps a connection and calls the node without a pause: elixir caller.exs TARGET ROUTE CALLERS|upload
 #
 # A line on standard output for each event. Standard input takes `net_kernel`, which stops the local node, and
 # `report`, which prints how many calls returned the right value, another one, or failed, and how long the longest
@@ -6,13 +6,23 @@
 # The connection ends with `end`, or with standard input.
 
 defmodule Caller do
-  def loop(name, table) do
+  @doc """
+  Calls forever. The node returns the size of `data` and its own name.
+  """
+  def loop(name, table, data) do
     start = System.monotonic_time(:millisecond)
 
     result =
       try do
         node = K8sConnect.node!(name)
-        if :erpc.call(node, :erlang, :node, []) == node, do: :right, else: :wrong
+        expected = [byte_size(data), node]
+        functions = [{:erlang, :byte_size, [data]}, {:erlang, :node, []}]
+
+        values =
+          for {module, name, arguments} <- functions,
+              do: :erpc.call(node, module, name, arguments)
+
+        if values == expected, do: :right, else: :wrong
       rescue
         # Not up, or lost during the call
         error in [K8sConnect.Error, ErlangError] -> error && :failed
@@ -23,7 +33,7 @@ defmodule Caller do
     [{:longest, longest}] = :ets.lookup(table, :longest)
     if took > longest, do: :ets.insert(table, {:longest, took})
     if result != :right, do: Process.sleep(5)
-    loop(name, table)
+    loop(name, table, data)
   end
 
   def commands(table) do
@@ -71,6 +81,12 @@ options = [target: target, route: String.to_atom(route), name: :caller]
 table = :ets.new(:calls, [:public])
 :ets.insert(table, for(key <- [:right, :wrong, :failed, :longest], do: {key, 0}))
 spawn(fn -> Caller.events(K8sConnect.subscribe(:caller)) end)
-for _ <- 1..String.to_integer(callers)//1, do: spawn(fn -> Caller.loop(:caller, table) end)
+
+{count, data} =
+  if callers == "upload",
+    do: {1, :binary.copy("data", 8 * 1024 * 1024)},
+    else: {String.to_integer(callers), ""}
+
+for _ <- 1..count//1, do: spawn(fn -> Caller.loop(:caller, table, data) end)
 
 Caller.commands(table)
