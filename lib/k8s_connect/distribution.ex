@@ -29,8 +29,13 @@ defmodule K8sConnect.Distribution do
   """
   @spec same_kind?(node()) :: boolean()
   def same_kind?(node) do
+    :net_kernel.longnames() == long?(node)
+  end
+
+  # An IPv6 address has no dot.
+  defp long?(node) do
     [_name, host] = String.split(Atom.to_string(node), "@")
-    :net_kernel.longnames() == String.contains?(host, ".")
+    String.contains?(host, [".", ":"])
   end
 
   @doc """
@@ -99,9 +104,7 @@ defmodule K8sConnect.Distribution do
   """
   @spec name(node()) :: node()
   def name(node) do
-    [_name, host] = String.split(Atom.to_string(node), "@")
-    kind = if String.contains?(host, "."), do: "127.0.0.1", else: "localhost"
-    :"#{Name.get()}@#{kind}"
+    :"#{Name.get()}@#{if long?(node), do: "127.0.0.1", else: "localhost"}"
   end
 
   defp start(node) do

@@ -141,7 +141,15 @@ defmodule K8sConnect.Reconnect do
   defp final?(:helper, kind, _details), do: kind not in [:timed_out, :kernel]
 
   defp final?(:route, kind, _details),
-    do: kind in [:linux_only, :always_hidden, :name_kind, :own_name, :unknown_net_kernel]
+    do:
+      kind in [
+        :linux_only,
+        :always_hidden,
+        :name_kind,
+        :address_family,
+        :own_name,
+        :unknown_net_kernel
+      ]
 
   defp final?(:connect, :refused, _details), do: true
   defp final?(:connect, _kind, _details), do: false

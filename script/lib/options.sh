@@ -3,7 +3,7 @@
 #
 # Set by script/cluster and script/lib/artifacts.sh.
 : "${name:=}" "${state:=}" "${kubernetes:=}" "${default_kubernetes:=}"
-delay=0ms loss=0% nodes=1
+delay=0ms loss=0% nodes=1 ip_family=ipv4
 
 up_options() {
   while [ $# -gt 0 ]; do
@@ -11,11 +11,13 @@ up_options() {
       --delay) delay=${2:-}; [[ $delay =~ ^[0-9]{1,4}ms$ ]] || usage_error "--delay needs a time in milliseconds such as 50ms, got: ${delay:-nothing}" ;;
       --loss) loss=${2:-}; [[ $loss =~ ^([0-9]|[1-9][0-9])(\.[0-9]{1,3})?%$ ]] || usage_error "--loss needs a percentage such as 1%, got: ${loss:-nothing}" ;;
       --nodes) nodes=${2:-}; [[ $nodes =~ ^[12]$ ]] || usage_error "--nodes can be 1 or 2, got: ${nodes:-nothing}" ;;
+      --ip-family) ip_family=${2:-}; [[ $ip_family =~ ^(ipv4|ipv6|dual)$ ]] || usage_error "--ip-family can be ipv4, ipv6 or dual, got: ${ip_family:-nothing}" ;;
       --kubernetes) K8S_CONNECT_KUBERNETES=${2:-nothing} kubernetes=${2:-nothing}; need_kubernetes "$kubernetes" ;;
       *) usage_error "unknown option: $1" ;;
     esac
     shift 2
   done
+  [ "$ip_family $nodes" != "ipv6 2" ] && [ "$ip_family $nodes" != "dual 2" ] || usage_error "--ip-family $ip_family needs a cluster with one node"
 }
 
 # Prints the Kubernetes version of the running cluster.
@@ -28,6 +30,7 @@ options() {
   local options=()
   if has_delay_or_loss; then options+=(--delay "$delay" --loss "$loss"); fi
   if [ "$nodes" = 2 ]; then options+=(--nodes 2); fi
+  if [ "$ip_family" != ipv4 ]; then options+=(--ip-family "$ip_family"); fi
   echo "${options[*]}"
 }
 

@@ -32,8 +32,8 @@ const usage = `usage: testcluster PROGRAM ARGS...   etcd, kube-apiserver, kube-c
        testcluster pki DIR NODE=IP...                     write certificates and kubeconfigs
        testcluster image NAME OUT ENTRYPOINT LAYER...     write an OCI archive with these layers (tar files)
        testcluster store DIR ARCHIVE...                   create a containerd root with these images
-       testcluster node DIR CGROUP NODE-IP NODE-NAME POD-NETWORK     run the node with the API server, as PID 1
-       testcluster worker DIR CGROUP NODE-IP NODE-NAME POD-NETWORK   run a node without the API server, as PID 1
+       testcluster node DIR CGROUP NODE-IP NODE-NAME POD-NETWORKS    run the node with the API server, as PID 1
+       testcluster worker DIR CGROUP NODE-IP NODE-NAME POD-NETWORKS  run a node without the API server, as PID 1
        testcluster relay ROUND-TRIP LOSS NETNS/TAP NETNS/TAP   connect two new TAP devices, with delay and loss`
 
 func main() {

@@ -49,7 +49,7 @@ defmodule K8sConnect.VersionsTest do
 
   case K8sConnect.connect(System.fetch_env!("POD"), route: :vm) do
     {:ok, connection} ->
-      false = K8sConnect.Route.VM.NetKernel.installed?(K8sConnect.Route.VM.Dist)
+      false = K8sConnect.Route.NetKernel.installed?(K8sConnect.Route.VM.Dist)
       true = connection.node in Node.list(:hidden)
       true = Node.self() in :erpc.call(connection.node, Node, :list, [:hidden])
       data = :binary.copy("0123456789", 1_000_000)

@@ -9,7 +9,8 @@ for {name, protocol, cycles, bytes} <- [
     use ExUnit.Case, async: false
 
     alias K8sConnect.{Connection, Error, Native, Route, Sessions}
-    alias K8sConnect.Route.VM.{Dist, NetKernel, Table}
+    alias K8sConnect.Route.NetKernel
+    alias K8sConnect.Route.VM.{Dist, Table}
 
     @moduletag :cluster
     @moduletag timeout: 180_000

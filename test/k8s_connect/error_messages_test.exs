@@ -295,6 +295,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:route, :always_hidden, %{},
      ["visible: true on the vm route", "route: :kernel, visible: true)"]},
     {:route, :name_kind, %{node: :"a@b.c", me: :me@host}, ["a@b.c", "me@host", "route: :vm"]},
+    {:route, :address_family, %{node: :"a@fd00::1"},
+     ["a@fd00::1", "has an IPv6 address", "iex --erl '-proto_dist inet6_tcp' -S mix"]},
     {:route, :host_elsewhere, %{node: :"a@b.c", host: "b.c", ip: "10.1.1.1"},
      ["a@b.c", "b.c does not resolve", "10.1.1.1 b.c' | sudo tee -a /etc/hosts", "route: :vm"]},
     {:route, :blocked, %{address: "10.1.1.1:4369", problem: "timed out."},

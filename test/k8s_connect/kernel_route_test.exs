@@ -57,7 +57,7 @@ defmodule K8sConnect.KernelRouteTest do
     assert Node.list(:hidden) == [connection.node]
     assert Enum.member?(hidden_there(connection), Node.self())
     assert visible_there(connection) == []
-    refute Route.VM.NetKernel.installed?(Route.VM.Dist)
+    refute Route.NetKernel.installed?(Route.VM.Dist)
     data = :binary.copy("0123456789", 1_000_000)
     assert :erpc.call(connection.node, :erlang, :md5, [data]) == :erlang.md5(data)
     assert [_helper] = helpers()

@@ -85,6 +85,7 @@ defmodule K8sConnect.Failures do
       {:target, :workload_deleted} => {@keep, ":workload_deleted"},
       {:connect, :not_up} => {@keep, ":not_up"},
       {:route, :name_kind} => {@kernel, ":name_kind"},
+      {:route, :address_family} => {"test/host/ip_families_test.exs", ":address_family"},
       {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
       {:route, :blocked} => {@helper, "the connection does not arrive"},
       {:options, :unreadable_configuration} => {@command, "could not read config/runtime.exs"},

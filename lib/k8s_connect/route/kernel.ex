@@ -9,7 +9,8 @@ defmodule K8sConnect.Route.Kernel do
   @behaviour K8sConnect.Route.Behaviour
 
   alias K8sConnect.{Connection, Distribution, Error, Helper, Native}
-  alias K8sConnect.Route.Kernel.Hosts
+  alias K8sConnect.Route.Kernel.{Hosts, IPv6}
+  alias K8sConnect.Route.NetKernel
 
   # The listener is local and answers at once.
   @timeout 1_000
@@ -38,21 +39,25 @@ defmodule K8sConnect.Route.Kernel do
   end
 
   @doc """
-  How other programs of this user resolve the node's host; `nil` if the host is an IP address.
+  What other programs of this user need to connect to the node; `nil` if they need nothing.
   """
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{node: node} = connection) do
     with {:ok, address} <- address(connection), {:ok, true} <- check_host(node, address) do
-      "#{host(node)} resolves in this BEAM; another one has to evaluate: #{Hosts.recipe(host(node), address)}"
+      "#{host(node)} resolves in this BEAM; another one has to evaluate: #{Hosts.recipe(host(node), address)}" <>
+        if(ipv6?(address), do: ", and needs #{IPv6.flag()}", else: "")
     else
-      _an_address -> nil
+      {:ok, false} -> if node |> host() |> ipv6?(), do: "another BEAM needs #{IPv6.flag()}"
+      _no_address -> nil
     end
   end
 
   @impl true
   def attach(node, prepared) do
-    if prepared.named, do: Hosts.put(node, host(node), prepared.address)
-    {:ok, prepared}
+    with :ok <- check_family(node, prepared.address) do
+      if prepared.named, do: Hosts.put(node, host(node), prepared.address)
+      {:ok, prepared}
+    end
   end
 
   @impl true
@@ -68,11 +73,27 @@ defmodule K8sConnect.Route.Kernel do
   end
 
   @impl true
-  def leave, do: Hosts.clear()
+  def leave do
+    _ = NetKernel.remove(IPv6)
+    Hosts.clear()
+  end
 
   @impl true
   def connect(node, %{visible: true}), do: Node.connect(node)
   def connect(node, %{visible: false}), do: :net_kernel.hidden_connect_node(node)
+
+  # A VM uses one address family for its distribution, and chooses it when it starts.
+  defp check_family(node, address) do
+    if ipv6?(address) and not NetKernel.installed?(:inet6_tcp_dist) do
+      with {:error, _reason} <- NetKernel.install(IPv6, :last),
+           do: failed(:address_family, %{node: node})
+    else
+      :ok
+    end
+  end
+
+  defp ipv6?(address) when is_tuple(address), do: tuple_size(address) == 8
+  defp ipv6?(host), do: String.contains?(host, ":")
 
   defp check_system do
     if :os.type() == {:unix, :linux}, do: :ok, else: failed(:linux_only, %{})

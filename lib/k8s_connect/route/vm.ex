@@ -11,7 +11,8 @@ defmodule K8sConnect.Route.VM do
   @behaviour K8sConnect.Route.Behaviour
 
   alias K8sConnect.{Distribution, Error, Native}
-  alias K8sConnect.Route.VM.{Dist, Epmd, NetKernel, Table}
+  alias K8sConnect.Route.NetKernel
+  alias K8sConnect.Route.VM.{Dist, Epmd, Table}
 
   @doc """
   Creates the table of attached nodes. The calling process owns it.
@@ -32,7 +33,7 @@ defmodule K8sConnect.Route.VM do
 
   @impl true
   def attach(node, prepared) do
-    case NetKernel.install(Dist) do
+    case NetKernel.install(Dist, :first) do
       :ok ->
         Table.put(node, prepared.path)
         {:ok, prepared}

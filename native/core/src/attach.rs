@@ -212,7 +212,7 @@ impl Attach<'_> {
             controller: target::controller_of(&pod),
             rediscovery,
             pod: name,
-            ip: target::ip_of(&pod),
+            ip: target::ip_in_name(&pod, &node.name),
             uid: pod.metadata.uid.unwrap_or_default(),
             others,
             node,

@@ -25,6 +25,12 @@ defmodule K8sConnect.Error.Catalogue.Route do
      @vm}
   end
 
+  def entry(:address_family, %{node: node}) do
+    {"could not connect to #{node} over the kernel route: the pod has an IPv6 address, and the distribution of this VM uses IPv4",
+     {["Use ", {:option, :route, :vm}], "Or start the VM with IPv6",
+      {:sh, ["iex", "--erl", "-proto_dist inet6_tcp", "-S", "mix"]}}}
+  end
+
   def entry(:host_elsewhere, %{node: node, host: host, ip: ip}) do
     line = Shellwords.escape("#{ip} #{host}")
 

@@ -341,6 +341,15 @@ pub fn ip_of(pod: &Pod) -> Option<IpAddr> {
     pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()
 }
 
+/// The pod's address in the name of its node. If the name has none of them, the pod's primary address.
+#[must_use]
+pub fn ip_in_name(pod: &Pod, node: &str) -> Option<IpAddr> {
+    let named: Option<IpAddr> = node.split_once('@').and_then(|(_, host)| host.parse().ok());
+    let ips = pod.status.as_ref()?.pod_ips.iter().flatten();
+    let mut ips = ips.filter_map(|ip| ip.ip.parse().ok());
+    named.filter(|named| ips.any(|ip: IpAddr| ip == *named)).or_else(|| ip_of(pod))
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -392,5 +401,22 @@ mod tests {
         assert_eq!(ip(pod("fd00::1")), "fd00::1".parse().ok());
         assert_eq!(ip(pod("")), None);
         assert_eq!(ip(serde_json::json!({})), None);
+    }
+
+    #[test]
+    fn a_node_may_be_named_by_any_address_of_its_pod() {
+        let pod = serde_json::json!({"metadata": {}, "status": {
+            "podIP": "10.1.2.3", "podIPs": [{"ip": "10.1.2.3"}, {"ip": "fd00::1"}]
+        }});
+        let pod = serde_json::from_value(pod).unwrap();
+        for (node, ip) in [
+            ("app@10.1.2.3", "10.1.2.3"),
+            ("app@fd00::1", "fd00::1"),
+            ("app@fd00:0::1", "fd00::1"),
+            ("app@fd00::2", "10.1.2.3"),
+            ("app@app-0.app", "10.1.2.3"),
+        ] {
+            assert_eq!(ip_in_name(&pod, node), ip.parse().ok(), "{node}");
+        }
     }
 }

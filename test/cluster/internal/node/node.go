@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"text/template"
 	"time"
 )
@@ -24,8 +25,9 @@ var configFiles embed.FS
 // A node and its state directory. pki and containerd must exist before the node starts. The node creates conf, log,
 // etcd, run, restart and fs.
 type node struct {
-	Dir, Cgroup, IP, Name, Pods string // Pods is the pod subnet
-	daemons                     map[int]daemon
+	Dir, Cgroup, IP, Name string
+	PodNetworks           []string // one of IPv4, one of IPv6, or both
+	daemons               map[int]daemon
 }
 
 type step struct {
@@ -61,7 +63,7 @@ func RunWorker(dir, cgroup, ip, name, pods string) error {
 }
 
 func newNode(dir, cgroup, ip, name, pods string) *node {
-	return &node{Dir: dir, Cgroup: cgroup, IP: ip, Name: name, Pods: pods, daemons: map[int]daemon{}}
+	return &node{Dir: dir, Cgroup: cgroup, IP: ip, Name: name, PodNetworks: strings.Split(pods, ","), daemons: map[int]daemon{}}
 }
 
 func (n *node) run(steps []step) error {

@@ -1,6 +1,6 @@
-defmodule K8sConnect.Route.VM.NetKernel do
+defmodule K8sConnect.Route.NetKernel do
   @moduledoc false
-  # Adds a distribution module before the others in the running `net_kernel`, and removes it. OTP has no function for
+  # Adds a distribution module to the running `net_kernel`, and removes it. OTP has no function for
   # that. The list of modules is a field of the process state. Its index differs between releases, so it is found by
   # its shape, a list of `#listen{}`. A state without such a field is not changed, nor is any state with
   # `config :k8s_connect, net_kernel: :untouched`.
@@ -15,12 +15,11 @@ defmodule K8sConnect.Route.VM.NetKernel do
   @type problem :: {:unknown_net_kernel | :net_kernel_busy, map()}
 
   @doc """
-  Adds `module` as the first distribution module. Idempotent.
+  Adds `module` before or after the other distribution modules. `net_kernel` asks them in this order. Idempotent.
   """
-  @spec install(module()) :: :ok | {:error, problem()}
-  def install(module) do
-    with :ok <- check_allowed(),
-         do: change(fn listeners -> [listener(module) | without(listeners, module)] end)
+  @spec install(module(), :first | :last) :: :ok | {:error, problem()}
+  def install(module, position) do
+    with :ok <- check_allowed(), do: change(&add(without(&1, module), module, position))
   end
 
   @doc """
@@ -55,6 +54,9 @@ defmodule K8sConnect.Route.VM.NetKernel do
   catch
     :exit, {:timeout, _call} -> {:error, {:net_kernel_busy, %{seconds: div(@timeout, 1000)}}}
   end
+
+  defp add(listeners, module, :first), do: [listener(module) | listeners]
+  defp add(listeners, module, :last), do: listeners ++ [listener(module)]
 
   defp check_allowed do
     if Application.get_env(:k8s_connect, :net_kernel) == :untouched, do: unknown(), else: :ok
