@@ -177,9 +177,11 @@ defmodule K8sConnect.FailuresTest do
 
   # The pod
 
-  defp failure(:target, :invalid_target, _), do: K8sConnect.connect("job/x")
+  defp failure(:target, :invalid_target, _), do: K8sConnect.connect("a/b/c")
   defp failure(:target, :no_such_pod, _), do: K8sConnect.connect("app-9")
   defp failure(:target, :no_pods, _), do: K8sConnect.connect("sts/none")
+  # The pods belong to StatefulSets, which `dev` may not list.
+  defp failure(:target, :owners_forbidden, _), do: K8sConnect.connect("shop.example.com/none")
   defp failure(:target, :not_running, _), do: K8sConnect.connect("pending")
   defp failure(:target, :no_container, _), do: K8sConnect.connect("app-0", container: "ap")
 

@@ -167,9 +167,16 @@ defmodule K8sConnect.ErrorExamples do
         not_kubernetes: %{server: @server, problem: "the answer is not JSON"}
       ],
       target: [
-        invalid_target: %{target: "job/x"},
+        invalid_target: %{target: "app/0/x"},
         no_such_pod: %{pod: "app-9", namespace: "shop"},
-        no_pods: %{target: "sts/app", namespace: "shop"},
+        no_pods: %{target: "deploy/web", namespace: "shop", owners: []},
+        no_pods: %{target: "sts/app", namespace: "shop", owners: ["statefulset.apps/web"]},
+        owners_forbidden: %{
+          target: "rabbitmqcluster.rabbitmq.com/mq",
+          namespace: "shop",
+          resources: ["statefulsets.apps"],
+          message: "statefulsets.apps is forbidden: User \"dev\" cannot list resource"
+        },
         not_running: Map.put(@pod, :phase, "Pending"),
         no_container: %{container: "ap", available: ["app", "proxy"]},
         replaced: @pod,
