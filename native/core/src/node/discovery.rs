@@ -110,10 +110,7 @@ async fn find(
     let mut epmd = EpmdQuery::send(connection).await?;
     let requested = requested.map(local_part);
     let (entry, name, probed) = first_alive(connection, &mut epmd, requested, expected).await?;
-    // epmd sent all its lines before the node answered, so the other names have arrived.
-    let arrived = epmd.take_arrived();
     if requested.is_none() {
-        arrived?;
         let mut available = vec![entry.name.clone()];
         // Nodes that do not answer do not count. Those that there was no time for do.
         let deadline = Instant::now() + 2 * TIMEOUT;
@@ -138,16 +135,23 @@ async fn first_alive(
 ) -> Result<(Entry, String, bool), Error> {
     let mut refused = None;
     loop {
-        let entry = match epmd.next_match(requested).await {
+        let is_expected = |name: &str| expected().is_some_and(|full| local_part(&full) == name);
+        let entry = match epmd.next_match(requested, is_expected).await {
             Ok(entry) => entry,
             // Of several names without a node the first one is the error.
             Err(error) => return Err(refused.unwrap_or(error)),
         };
         let is_entry = |name: &String| local_part(name) == entry.name;
         if let Some(name) = expected().filter(is_entry) {
+            take_arrived(epmd, requested)?;
             return Ok((entry, name, false));
         }
-        match probe(connection, &entry).await {
+        let answer = probe(connection, &entry).await;
+        // epmd sent all its lines before the node answered, so the other names have arrived.
+        take_arrived(epmd, requested)?;
+        match answer {
+            // The node that it is named after has arrived later.
+            _ if requested.is_none() && epmd.is_transient(&entry.name) => {}
             Ok(challenge) => return Ok((entry, challenge.name, true)),
             Err(error @ Error::PortRefused { .. }) => {
                 refused.get_or_insert(error);
@@ -155,4 +159,10 @@ async fn first_alive(
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Takes what has already arrived. Junk does not matter after the requested name.
+fn take_arrived(epmd: &mut EpmdQuery, requested: Option<&str>) -> Result<(), Error> {
+    let arrived = epmd.take_arrived();
+    if requested.is_none() { arrived } else { Ok(()) }
 }

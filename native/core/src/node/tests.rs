@@ -56,6 +56,82 @@ async fn a_transient_node_that_was_requested_is_among_the_names() {
     assert_eq!(names, ["rem-1-app", "app", "worker"]);
 }
 
+/// Answers the handshake on the next stream.
+async fn answer_probe(peer: &mut Peer, stream: u32, port: u16, name: &str) {
+    peer.expect_open(stream, port, &handshake::send_name()).await;
+    let mut answer = b"\0\x03sok\0".to_vec();
+    answer.push(u8::try_from(19 + name.len()).unwrap());
+    answer.push(b'N');
+    answer.extend((1_u64 << 24).to_be_bytes());
+    answer.extend(b"\0\0\0\x01\0\0\0\x02\0");
+    answer.push(u8::try_from(name.len()).unwrap());
+    answer.extend(name.bytes());
+    peer.send(stream + 2, false, &answer).await;
+}
+
+#[tokio::test]
+async fn a_cli_node_that_is_registered_for_a_moment_is_not_the_node() {
+    let (connection, mut peer) = pair();
+    let pod = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        let answer =
+            b"\0\0\x11\x11name rabbitmqcli-7-rabbit at port 9\nname rabbit at port 25672\n";
+        peer.send(3, false, answer).await;
+        answer_probe(&mut peer, 5, 25672, "rabbit@mq-0").await;
+    };
+    let (node, ()) = tokio::join!(discover(&connection, None, || None), pod);
+    assert_eq!(node.unwrap().name, "rabbit@mq-0");
+}
+
+#[tokio::test]
+async fn a_cli_node_whose_node_arrives_after_it_is_not_the_node() {
+    let (connection, mut peer) = pair();
+    let pod = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        peer.send(3, false, b"\0\0\x11\x11name maint1-app at port 9\n").await;
+        // The probe is on its way when the other line arrives.
+        peer.expect_open(5, 9, &handshake::send_name()).await;
+        peer.send(3, false, b"name app at port 5555\n").await;
+        peer.send(5, true, b"connection refused").await;
+        peer.send(7, true, b"").await;
+        answer_probe(&mut peer, 9, 5555, "app@b.com").await;
+    };
+    let (node, ()) = tokio::join!(discover(&connection, None, || None), pod);
+    let node = node.unwrap();
+    assert_eq!((node.name.as_str(), node.port), ("app@b.com", 5555));
+    let names: Vec<_> = node.names.into_iter().map(|entry| entry.name).collect();
+    assert_eq!(names, ["app"]);
+}
+
+#[tokio::test]
+async fn an_app_that_is_called_rpc_gateway_is_found() {
+    let (connection, mut peer) = pair();
+    let pod = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        peer.send(3, false, b"\0\0\x11\x11name rpc-gateway at port 5555\n").await;
+        answer_probe(&mut peer, 5, 5555, "rpc-gateway@b.com").await;
+    };
+    let (node, ()) = tokio::join!(discover(&connection, None, || None), pod);
+    assert_eq!(node.unwrap().name, "rpc-gateway@b.com");
+}
+
+#[tokio::test]
+async fn of_several_names_the_expected_one_is_the_node() {
+    let (connection, mut peer) = pair();
+    let pod = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        peer.send(3, false, b"\0\0\x11\x11name cli7 at port 9\nname app at port 5555\n").await;
+        // Another name still counts, if it answers.
+        peer.expect_open(5, 9, &handshake::send_name()).await;
+        peer.send(5, true, b"connection refused").await;
+        peer.send(7, true, b"").await;
+    };
+    let expected = || Some("app@b.com".to_owned());
+    let (node, ()) = tokio::join!(discover(&connection, None, expected), pod);
+    let node = node.unwrap();
+    assert_eq!((node.name.as_str(), node.probed), ("app@b.com", false));
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_byte_by_byte_has_one_time_limit() {
     let start = Instant::now();
