@@ -27,22 +27,35 @@ defmodule K8sConnect.RoundTripsTest do
     kubeconfig
   end
 
-  test "seven for a first pod, five for a second one of the same cluster", %{tmp_dir: tmp_dir} do
+  test "six for a first pod, four for a second one, three for the first one again", %{
+    tmp_dir: tmp_dir
+  } do
     kubeconfig = distant(tmp_dir, "first")
-    # TCP, TLS, the upgrade, epmd, the probe, and two of the distribution's handshake; the pod and
-    # its cookie are read meanwhile.
+
+    # TCP, TLS, the upgrade, the probe of the port in the spec at the same time as epmd, and two of the
+    # distribution's handshake; the pod and its cookie are read meanwhile.
     assert {first, one} = connect("app-0", kubeconfig)
-    assert first <= 7
+    assert first <= 6
     # The connection that the pod was read on is there.
     assert {second, two} = connect("env-from", kubeconfig)
-    assert second <= 5
+    assert second <= 4
+    # Its name and port are known.
+    :ok = K8sConnect.disconnect(one)
+    assert {third, one} = connect("app-0", kubeconfig)
+    assert third <= 3
 
     for connection <- [one, two], do: K8sConnect.disconnect(connection)
   end
 
-  test "six where the pod's spec tells the node's name", %{tmp_dir: tmp_dir} do
+  test "five where the pod's spec has the node's name and port", %{tmp_dir: tmp_dir} do
     assert {trips, connection} = connect("named", distant(tmp_dir, "named"))
-    assert trips <= 6
+    assert trips <= 5
+    K8sConnect.disconnect(connection)
+  end
+
+  test "seven where the spec has neither", %{tmp_dir: tmp_dir} do
+    assert {trips, connection} = connect("config-map", distant(tmp_dir, "neither"))
+    assert trips <= 7
     K8sConnect.disconnect(connection)
   end
 end

@@ -1,5 +1,7 @@
 //! Asks epmd for all names, and uses its answer while it arrives.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -12,11 +14,14 @@ use crate::{
     streaming::{Refused, Stream},
 };
 
+/// For an answer of epmd after the node itself has answered.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(100);
 /// More names than an epmd has.
 const MAX_NAMES: usize = 64;
 
 /// The answer as far as it has arrived, and which of its names were used.
 pub(super) struct EpmdQuery {
+    connection: PortForward,
     stream: Stream,
     deadline: Instant,
     names: Names,
@@ -33,6 +38,7 @@ impl EpmdQuery {
             .map_err(|reason| Error::PortForwardClosed { reason })?;
         let deadline = Instant::now() + TIMEOUT;
         Ok(Self {
+            connection: connection.clone(),
             stream,
             deadline,
             names: Names::default(),
@@ -74,6 +80,15 @@ impl EpmdQuery {
         is_of_release(name) || self.entries.iter().any(|entry| is_named_after(name, &entry.name))
     }
 
+    /// Waits until a part of the answer has arrived, but only for a moment.
+    pub async fn await_answer(&mut self) {
+        let deadline = self.deadline.min(Instant::now() + ANSWER_PATIENCE);
+        if self.entries.is_empty() {
+            // Without an answer in time there is no other name.
+            let _ = timeout_at(deadline, self.read()).await;
+        }
+    }
+
     /// All names, to the end of the answer.
     pub async fn all(mut self) -> Result<Vec<Entry>, Error> {
         while self.read().await? {}
@@ -84,7 +99,10 @@ impl EpmdQuery {
     async fn read(&mut self) -> Result<bool, Error> {
         match timeout_at(self.deadline, self.stream.read()).await.ok() {
             None => Err(Error::EpmdTimedOut),
-            Some(Err(Refused(message))) => Err(Error::NoEpmd { message, ports: vec![] }),
+            Some(Err(Refused(message))) => {
+                self.connection.note_refused_data();
+                Err(Error::NoEpmd { message, ports: vec![] })
+            }
             Some(Ok(None)) => Ok(false),
             Some(Ok(Some(bytes))) => {
                 self.names.feed(&bytes);
@@ -117,10 +135,14 @@ impl EpmdQuery {
         self.unused().filter(|entry| !self.is_transient(&entry.name))
     }
 
-    /// All nodes, and this entry even where it is a transient CLI node.
-    pub fn nodes_and(&self, chosen: &Entry) -> Vec<Entry> {
+    /// All nodes, and this one even where it is a transient CLI node, or not registered.
+    pub fn nodes_and_self(&self, chosen: &Entry) -> Vec<Entry> {
         let counts = |entry: &&Entry| *entry == chosen || !self.is_transient(&entry.name);
-        self.entries.iter().filter(counts).cloned().collect()
+        let mut nodes: Vec<_> = self.entries.iter().filter(counts).cloned().collect();
+        if !nodes.iter().any(|entry| entry.name == chosen.name) {
+            nodes.insert(0, chosen.clone());
+        }
+        nodes
     }
 
     fn parse(&mut self) -> Result<(), Error> {

@@ -69,6 +69,7 @@ async fn handshake(
             None => return Err(Error::HandshakeTimedOut { node: node() }),
             Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
             Some(Err(Refused(message))) => {
+                connection.note_refused_data();
                 return Err(Error::PortRefused { node: node(), port: entry.port, message });
             }
             Some(Ok(Some(bytes))) => reader.feed(&bytes),

@@ -232,8 +232,8 @@ pub async fn choose(cluster: &Cluster, target: &Target, given: &str) -> Result<C
             let all = list(cluster, None).await?;
             let mut ancestors = Ancestors::default();
             ancestors.read(cluster, owner, &all).await?;
-            let owned = all.iter().filter(|pod| owner.owns(pod, &ancestors)).cloned();
-            return match (pick(owned.collect()), ancestors.refused) {
+            let pods = all.iter().filter(|pod| owner.owns(pod, &ancestors)).cloned();
+            return match (pick(pods.collect()), ancestors.refused) {
                 (Some(choice), _) => Ok(choice),
                 (None, Some((resources, message))) => Err(Error::OwnersForbidden {
                     target: given.into(),

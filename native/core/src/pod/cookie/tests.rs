@@ -51,8 +51,8 @@ async fn found(
     }))
 }
 
-fn some(value: &str, source: &str) -> Option<(String, String)> {
-    Some((value.into(), source.into()))
+fn pair(value: &str, source: &str) -> (String, String) {
+    (value.into(), source.into())
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,7 +63,7 @@ async fn a_secret_that_may_not_be_read_is_reported_last() {
     let cookie: [(&str, &str); 1] = [("RELEASE_COOKIE", "c")];
     let cookie = found(&container, &[db, ("secrets/app-cookie", Ok(&cookie))]).await.unwrap();
     let source = "Secret app-cookie, key RELEASE_COOKIE (RELEASE_COOKIE of container app)";
-    assert_eq!(cookie, some("c", source));
+    assert_eq!(cookie, Some(pair("c", source)));
     let none: [(&str, &str); 0] = [];
     let answers =
         [db, ("secrets/app-cookie", Ok(&none[..])), ("secrets/mq-erlang-cookie", Ok(&none))];
@@ -77,7 +77,7 @@ async fn the_secret_of_an_init_container_has_the_cookie() {
     let data: [(&str, &str); 1] = [(".erlang.cookie", "secret\n")];
     let cookie = found(&container, &[("secrets/mq-erlang-cookie", Ok(&data))]).await.unwrap();
     let source = "Secret mq-erlang-cookie, key .erlang.cookie (a file of init container setup)";
-    assert_eq!(cookie, some("secret", source));
+    assert_eq!(cookie, Some(pair("secret", source)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,14 +90,14 @@ async fn parts_of_a_value_and_options_are_read_once() {
     let map: [(&str, &str); 1] = [("TOKEN", "t")];
     let answers = [("secrets/all", Ok(&data[..])), ("configmaps/map", Ok(&map[..]))];
     let cookie = found(&container, &answers).await.unwrap();
-    assert_eq!(cookie, some("h-h-t", "RELEASE_COOKIE of container app"));
+    assert_eq!(cookie, Some(pair("h-h-t", "RELEASE_COOKIE of container app")));
 
     let flags = json!({"name": "app", "env": [{"name": "ERL_FLAGS",
         "valueFrom": {"secretKeyRef": {"name": "all", "key": "flags"}}}]});
     let data: [(&str, &str); 1] = [("flags", "-name a@b -setcookie x -noinput")];
     let cookie = found(&flags, &[("secrets/all", Ok(&data))]).await.unwrap();
     let source = "Secret all, key flags (-setcookie in ERL_FLAGS of container app)";
-    assert_eq!(cookie, some("x", source));
+    assert_eq!(cookie, Some(pair("x", source)));
 }
 
 #[test]

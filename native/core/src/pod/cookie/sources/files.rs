@@ -141,11 +141,11 @@ fn mount_of<'a>(container: &'a Container, path: &str) -> Option<(&'a VolumeMount
 
 /// The Secrets and `ConfigMaps` of a volume. Of a projected one the last that has a file wins.
 fn sources(volume: &Volume) -> Vec<VolumeSource<'_>> {
-    fn source<'a>(
+    fn source(
         object: Object,
-        items: Option<&'a Vec<KeyToPath>>,
+        items: Option<&Vec<KeyToPath>>,
         optional: Option<bool>,
-    ) -> VolumeSource<'a> {
+    ) -> VolumeSource<'_> {
         let items = items.map(Vec::as_slice);
         VolumeSource { object, items, optional: optional.unwrap_or(false) }
     }
