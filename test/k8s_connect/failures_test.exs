@@ -199,6 +199,8 @@ defmodule K8sConnect.FailuresTest do
   defp failure(:node, :invalid_name, _), do: K8sConnect.connect("strange", port: 7002)
   defp failure(:node, :handshake_timed_out, _), do: K8sConnect.connect("strange", port: 7003)
   defp failure(:node, :handshake_closed, _), do: K8sConnect.connect("strange", port: 7004)
+  # Its distribution flags are fewer than any OTP requires.
+  defp failure(:connect, :missing_flags, _), do: K8sConnect.connect("strange", port: 7005)
   defp failure(:node, :tls_only, _), do: K8sConnect.connect("tls-only")
   defp failure(:node, :invalid_handshake, _), do: K8sConnect.connect("junk-node")
   defp failure(:node, :rejected, _), do: K8sConnect.connect("choosy")

@@ -208,7 +208,10 @@ impl Attach<'_> {
         let node = if may_be_elsewhere { rediscovery.once(&connection).await } else { node };
         let node = match node {
             Err(_) if self.request.wait => rediscovery.run(self.cluster, &connection).await,
-            node => node.map_err(|error| Error::at_node(&name, self.cluster.namespace(), error)),
+            node => node.map_err(|error| {
+                let error = error.explain(target::runtime_class_of(&pod));
+                Error::at_node(&name, self.cluster.namespace(), error)
+            }),
         };
         let node = match node {
             Ok(node) => node,

@@ -96,5 +96,6 @@ async fn by_epmd_or_spec(
 }
 
 fn at_node(cluster: &Cluster, facts: &PodFacts, error: node::Error) -> Error {
+    let error = error.explain(target::runtime_class_of(&facts.pod));
     Error::at_node(&target::name_of(&facts.pod), cluster.namespace(), error)
 }

@@ -365,6 +365,12 @@ pub fn name_of(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
+/// The pod's runtime class.
+#[must_use]
+pub fn runtime_class_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.runtime_class_name.as_deref()
+}
+
 /// The pod's address. A pod that is not scheduled has none.
 #[must_use]
 pub fn ip_of(pod: &Pod) -> Option<IpAddr> {

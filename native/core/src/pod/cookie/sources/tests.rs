@@ -200,6 +200,12 @@ fn an_option_of_the_vm_has_the_cookie() {
     let options = env(&[secret_variable("ERL_FLAGS", false), value("MY_COOKIE", "web")]);
     assert_eq!(names(&options), ["secrets a"]);
     assert!(sources(&env(&[value("ERL_FLAGS", "-setcookie")])).list.is_empty());
+    // Only the shell in the container knows it.
+    for command in ["$(cat /run/cookie)", "`cat /run/cookie`"] {
+        let line = format!("exec erl -setcookie {command} -noinput");
+        let container = json!({"name": "app", "command": ["sh", "-c", line]});
+        assert!(sources(&container).list.is_empty(), "{command}");
+    }
 }
 
 fn mounting(name: &str, variable: &str) -> Value {

@@ -87,8 +87,17 @@ pub(super) fn setting(
     word: &str,
     becomes: String,
 ) -> Option<Setting> {
+    let pieces = settings::pieces(word, true);
+    let is_command = |piece: &Piece| match piece {
+        Piece::Text(text) => text.contains("$(") || text.contains('`'),
+        Piece::Reference(_) => false,
+    };
+    // The shell runs a command for it: `$(cat FILE)`.
+    if pieces.iter().any(is_command) {
+        return None;
+    }
     let vars = container.env.as_deref().unwrap_or_default();
-    let parts = resolve(pod, container, vars.len(), &settings::pieces(word, true), MAX_DEPTH)?;
+    let parts = resolve(pod, container, vars.len(), &pieces, MAX_DEPTH)?;
     Some(Setting { parts, becomes, has_options: false })
 }
 
