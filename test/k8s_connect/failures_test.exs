@@ -175,6 +175,8 @@ defmodule K8sConnect.FailuresTest do
     pods(directory, "https://10.200.0.1:6443", "http://127.0.0.1:#{port}")
   end
 
+  defp failure(:cluster, :denied_by_policy, _), do: K8sConnect.connect("guarded")
+
   # The pod
 
   defp failure(:target, :invalid_target, _), do: K8sConnect.connect("a/b/c")

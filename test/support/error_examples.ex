@@ -159,7 +159,6 @@ defmodule K8sConnect.ErrorExamples do
         },
         forbidden_get_and_create: %{resource: "pods/exec", namespace: "shop", message: "no"},
         denied_by_policy: %{
-          namespace: "shop",
           message:
             "pods \"app-0\" is forbidden: ValidatingAdmissionPolicy 'no-port-forward' with binding 'all' denied " <>
               "request: no port-forward in production"

@@ -150,11 +150,11 @@ impl Error {
                 Some(reason)
             }
             Self::Cluster(
-                cluster::Error::Forbidden { namespace, message, .. }
-                | cluster::Error::ForbiddenGetAndCreate { namespace, message, .. },
+                cluster::Error::Forbidden { message, .. }
+                | cluster::Error::ForbiddenGetAndCreate { message, .. }
+                | cluster::Error::Refused { message, .. },
             ) if is_of_policy(message) => {
                 let mut details = Map::new();
-                details.insert("namespace".into(), namespace.as_str().into());
                 details.insert("message".into(), message.as_str().into());
                 Some(Reason { kind: "denied_by_policy".into(), details })
             }
@@ -163,7 +163,7 @@ impl Error {
     }
 }
 
-/// Whether the message of a 403 is that of an admission policy or a webhook. A missing permission reads `User "dev"
+/// Whether the message of an answer is that of an admission policy (403 or 422) or a webhook. A missing permission reads `User "dev"
 /// cannot create resource "pods/portforward"`.
 fn is_of_policy(message: &str) -> bool {
     ["denied request", "denied the request", "denied by", "admission webhook"]
@@ -245,9 +245,12 @@ mod tests {
             "pods \"app-0\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
             "admission webhook \"x.example.com\" denied the request: no",
         ] {
-            let details = json!({"namespace": "shop", "message": message});
+            let details = json!({"message": message});
             let expected = ("cluster", "denied_by_policy".into(), details);
             assert_eq!(described(&forbidden(message)), expected);
+            let refused =
+                cluster::Error::Refused { server: "s".into(), code: 422, message: message.into() };
+            assert_eq!(described(&Error::Cluster(refused)), expected);
         }
         let rbac =
             "pods \"app-0\" is forbidden: User \"dev\" cannot create resource \"pods/portforward\"";

@@ -62,9 +62,8 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
     end
   end
 
-  def entry(:denied_by_policy, %{message: message, namespace: namespace}) do
-    {"permission denied: a policy of the cluster rejects the request in namespace #{inspect(namespace)} (403): " <>
-       bare(message),
+  def entry(:denied_by_policy, %{message: message}) do
+    {"permission denied: a policy of the cluster rejects the request: #{bare(message)}",
      {"A Role does not change that: ask whoever runs the cluster for an exception",
       "List the policies with",
       {:kubectl, ["get", "validatingadmissionpolicies,validatingwebhookconfigurations"]}}}
