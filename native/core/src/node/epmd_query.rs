@@ -16,6 +16,8 @@ use crate::{
 
 /// For an answer of epmd after the node itself has answered.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(100);
+/// Between two lines of an answer, at most.
+const LINE_GAP: Duration = Duration::from_millis(10);
 /// More names than an epmd has.
 const MAX_NAMES: usize = 64;
 
@@ -80,12 +82,16 @@ impl EpmdQuery {
         is_of_release(name) || self.entries.iter().any(|entry| is_named_after(name, &entry.name))
     }
 
-    /// Waits until a part of the answer has arrived, but only for a moment.
+    /// Waits until the lines of the answer have arrived, but only for a moment. Each line arrives by itself.
     pub async fn await_answer(&mut self) {
         let deadline = self.deadline.min(Instant::now() + ANSWER_PATIENCE);
-        if self.entries.is_empty() {
+        loop {
+            let next_line = Instant::now() + LINE_GAP;
+            let until = if self.entries.is_empty() { deadline } else { deadline.min(next_line) };
             // Without an answer in time there is no other name.
-            let _ = timeout_at(deadline, self.read()).await;
+            if !matches!(timeout_at(until, self.read()).await, Ok(Ok(true))) {
+                return;
+            }
         }
     }
 
