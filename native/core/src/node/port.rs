@@ -70,7 +70,7 @@ pub fn may_have_epmd(pod: &Pod, container: &Container) -> bool {
         after(&arguments, name).is_some() || container::value_of(pod, container, name).is_some()
     };
     let is_emqx = candidates(pod, container).contains(&EMQX);
-    starts_epmd && !is_emqx && !WITHOUT_EPMD.iter().any(|name| has(&name))
+    starts_epmd && !is_emqx && !WITHOUT_EPMD.iter().any(has)
 }
 
 fn after(arguments: &[String], option: &str) -> Option<String> {
