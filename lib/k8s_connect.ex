@@ -47,7 +47,8 @@ defmodule K8sConnect do
   @doc """
   Connects to the node in a pod.
 
-  `target` is a pod (`"app-0"`), a workload (`"sts/app"`, `"deploy/web"`), a Service (`"svc/app"`), or a name from
+  `target` is a pod (`"app-0"`), a workload (`"sts/app"`, `"deployment.apps/web"`), a Service (`"svc/app"`), any owner
+  of pods (`"rollout.argoproj.io/web"`, `"rabbitmqcluster/mq"`), or a name from
   `config :k8s_connect, targets: [prod: [context: "prod", target: "sts/app"]]`. If several pods match, `connect/2`
   connects to the first ready pod. With the option `:selector`, `target` may be `nil`.
 

@@ -127,7 +127,33 @@ defmodule K8sConnect.Distribution do
     end
   end
 
-  defp failed(name, reason) do
+  defp failed(name, reason), do: failed(name, reason, :init.get_argument(:epmd_module))
+
+  @doc false
+  # The cause is deep in the reason of a supervisor.
+  @spec failed(node(), term(), {:ok, [[charlist()]]} | :error) :: {:error, {atom(), map()}}
+  def failed(
+        _name,
+        {{:shutdown, {:failed_to_start_child, :auth, {text, _stack}}}, _child},
+        _module
+      )
+      when is_list(text) do
+    home = System.get_env("HOME", "")
+    {:error, {:cookie_file, %{problem: List.to_string(text), home: home}}}
+  end
+
+  def failed(
+        _name,
+        {{:shutdown, {:failed_to_start_child, child, {:EXIT, {:undef, _stack}}}}, _child},
+        {:ok, modules}
+      ) do
+    module = modules |> List.flatten() |> List.to_string()
+    # One option, or several of which the last counts.
+    module = if String.ends_with?(module, Atom.to_string(child)), do: child, else: module
+    {:error, {:epmd_module, %{module: to_string(module)}}}
+  end
+
+  def failed(name, reason, _module) do
     {:error, {:no_distribution, %{name: Atom.to_string(name), problem: inspect(reason)}}}
   end
 

@@ -30,6 +30,8 @@ defmodule K8sConnect.PodConnection do
     Tick
   }
 
+  alias K8sConnect.Distribution.Flags
+
   @type job :: %{
           session: pid(),
           # The result of `Options.connect/2`.
@@ -264,10 +266,26 @@ defmodule K8sConnect.PodConnection do
       when kind in [:port_forward_closed, :rejected] ->
         error
 
+      {:ok, flags} when is_integer(flags) ->
+        mismatch(Flags.missing(flags), connection)
+
       _no_reason ->
-        details = %{node: connection.node, source: connection.cookie_source}
-        Error.new(:connect, {:refused, details})
+        mismatch([], connection)
     end
+  end
+
+  defp mismatch([], connection) do
+    details = %{node: connection.node, source: connection.cookie_source}
+    Error.new(:connect, {:refused, details})
+  end
+
+  defp mismatch(flags, connection) do
+    otp = List.to_string(:erlang.system_info(:otp_release))
+
+    Error.new(
+      :connect,
+      {:missing_flags, %{node: connection.node, pod: connection.pod, flags: flags, otp: otp}}
+    )
   end
 
   defp named_wrong?(%Error{stage: :connect}), do: true

@@ -131,7 +131,15 @@ defmodule K8sConnect.Reconnect do
 
   # While it waits for a pod, the native library returns these errors only if no pod can appear.
   defp final?(:target, kind, _details),
-    do: kind in [:invalid_target, :no_such_pod, :no_pods, :no_container, :workload_deleted]
+    do:
+      kind in [
+        :invalid_target,
+        :no_such_pod,
+        :no_pods,
+        :no_container,
+        :owners_forbidden,
+        :workload_deleted
+      ]
 
   defp final?(:node, kind, _details),
     do: kind in [:tls_only, :unsupported_otp, :several_nodes, :invalid_name, :unknown_node]

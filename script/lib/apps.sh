@@ -27,6 +27,8 @@ app() {
   artifacts
   case $variant in
     erlang | distroless | rabbitmq) image_of "$variant" ;;
+    # These have the environment, volumes and ports of a product's chart or operator.
+    couchdb | ejabberd | emqx | gleam | rabbitmq-chart | rabbitmq-operator | vernemq) image_of erlang ;;
     *) app_of "$otp" ;;
   esac
   need_running

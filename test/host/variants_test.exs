@@ -34,20 +34,32 @@ defmodule K8sConnect.VariantsTest do
   @expected %{
     "any-port" => {~r/^app@10\.244/, "Secret any-port-cookie, key cookie"},
     "config-map" => {~r/^app@10\.244/, "ConfigMap config-map-cookie, key cookie"},
+    "couchdb" => {~r/^couchdb@10\.244/, "-setcookie in ERL_FLAGS of container app"},
     "deployment" => {~r/^app@10\.244/, "Secret deployment-cookie"},
     "distroless" => {~r/^node@10\.244/, "Secret distroless-cookie, key .erlang.cookie (a file"},
     "dns" => {~r/^app@dns-0\.dns\.default\.svc\.cluster\.local$/, "Secret dns-cookie"},
+    "ejabberd" =>
+      {~r/^ejabberd@ejabberd-0\.ejabberd-headless/, "Secret ejabberd-cookie, key cookie"},
+    "emqx" => {~r/^emqx@emqx-0\.emqx-headless/, "Secret emqx-cookie, key cookie"},
     "env-from" => {~r/^app@10\.244/, "Secret env-from-cookie, key RELEASE_COOKIE"},
     "epmd-port" => {~r/^app@10\.244/, "Secret epmd-port-cookie"},
     "erlang" => {~r/^node@10\.244/, "Secret erlang-cookie"},
     "file-cookie" => {:cookie, :not_found},
+    "gleam" => {~r/^gleam@10\.244/, "Secret gleam-cookie, key cookie (-setcookie in ERL_FLAGS"},
     "ip-only" => {:node, :port_refused},
     "no-epmd" => {~r/^app@10\.244/, "Secret no-epmd-cookie"},
     "plain-env" => {~r/^app@10\.244/, "RELEASE_COOKIE of container app"},
     "rabbitmq" => {~r/^rabbit@rabbitmq-0$/, "Secret rabbitmq-cookie, key .erlang.cookie (a file"},
+    "rabbitmq-chart" =>
+      {~r/^rabbit@rabbitmq-chart-0\.rabbitmq-chart-headless/,
+       "Secret rabbitmq-chart-cookie, key cookie (the file in RABBITMQ_ERL_COOKIE_FILE"},
+    "rabbitmq-operator" =>
+      {~r/^rabbit@rabbitmq-operator-0\.rabbitmq-operator\.default$/,
+       "Secret rabbitmq-operator-cookie, key .erlang.cookie (a file of init container setup-container"},
     "short" => {~r/^app@short-0$/, "Secret short-cookie"},
     "sidecar" => {~r/^app@10\.244/, "Secret sidecar-cookie, key cookie"},
-    "two-nodes" => {:node, :several_nodes}
+    "two-nodes" => {:node, :several_nodes},
+    "vernemq" => {~r/^VerneMQ@10\.244/, "Secret vernemq-cookie, key cookie"}
   }
 
   setup_all do
@@ -90,6 +102,33 @@ defmodule K8sConnect.VariantsTest do
     for {variant, expected} <- @expected, route <- [:vm, :kernel] do
       result = results[{target(variant), route}]
       assert fits?(result, expected), "#{variant}, #{route}: #{inspect(result)}\n#{output}"
+    end
+
+    assert_in_guide(results)
+  end
+
+  # Rows of the guide, from what was found here. Each pod has the shape of a product's chart or operator.
+  @products [
+    {"RabbitMQ, cluster operator", "rabbitmq-operator"},
+    {"RabbitMQ, chart", "rabbitmq-chart"},
+    {"EMQX, chart", "emqx"},
+    {"VerneMQ, chart", "vernemq"},
+    {"CouchDB, older chart", "couchdb"},
+    {"ejabberd, chart", "ejabberd"},
+    {"Gleam shipment", "gleam"}
+  ]
+
+  defp assert_in_guide(results) do
+    guide = File.read!(path("guides/nodes.md"))
+
+    for {product, variant} <- @products do
+      {:ok, node, source} = results[{target(variant), :vm}]
+      name = node |> Atom.to_string() |> String.replace(~r/@10\.244[.0-9]+$/, "@POD-IP")
+
+      row =
+        "| [#{product}](../test/cluster/manifests/variants/#{variant}.yaml) | `#{name}` | #{source} |"
+
+      assert guide =~ row, "guides/nodes.md lacks #{row}"
     end
   end
 

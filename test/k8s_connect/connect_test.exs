@@ -357,7 +357,7 @@ for {name, protocol, cycles, bytes} <- [
       test "of the target" do
         assert {:target, {:no_such_pod, %{pod: "no-such-pod"}}} = failure("no-such-pod")
         assert {:target, {:no_pods, %{target: "sts/none"}}} = failure("sts/none")
-        assert {:target, {:invalid_target, %{target: "job/app"}}} = failure("job/app")
+        assert {:target, {:invalid_target, %{target: "a/b/c"}}} = failure("a/b/c")
         assert {:target, {:not_running, %{phase: "Pending (Unschedulable)"}}} = failure("pending")
 
         assert {:target, {:no_container, %{available: ["app"]}}} =

@@ -1,8 +1,13 @@
 defmodule K8sConnect.DistributionTest do
   use ExUnit.Case, async: false
 
+  import Bitwise
+  import K8sConnect.Tmp
+
   alias K8sConnect.{Distribution, Environment}
   alias K8sConnect.Distribution.Name
+
+  setup :tmp_dir
 
   defp names(user) do
     Environment.put("USER", user)
@@ -19,6 +24,50 @@ defmodule K8sConnect.DistributionTest do
       assert first =~ ~r/\Arem-[a-z0-9_-]{1,20}-[a-z0-9]{1,6}\z/
       assert first != second and first == again
     end
+  end
+
+  # Each in a VM of its own: whether distribution starts is decided once.
+  defp start(home, erl_flags) do
+    code = """
+    {:error, reason} = K8sConnect.Distribution.ensure(:"app@10.244.1.2")
+    IO.puts("reason " <> inspect(reason, limit: :infinity))
+    """
+
+    environment = [{"HOME", home}, {"ERL_FLAGS", erl_flags}, {"XDG_CONFIG_HOME", home}]
+    paths = Enum.flat_map(:code.get_path(), &["-pa", List.to_string(&1)])
+    arguments = paths ++ ["-e", "Application.ensure_all_started(:k8s_connect)", "-e", code]
+    {output, 0} = System.cmd("elixir", arguments, env: environment, stderr_to_stdout: true)
+    [_, reason] = Regex.run(~r/^reason (.*)$/m, output)
+    reason |> Code.eval_string() |> elem(0)
+  end
+
+  test "a cookie file that OTP refuses or cannot create is the reason", %{tmp_dir: home} do
+    file = Path.join(home, ".erlang.cookie")
+    File.write!(file, "COOKIE")
+    File.chmod!(file, 0o644)
+    assert {:cookie_file, %{problem: problem, home: ^home}} = start(home, "")
+    assert problem =~ "must be accessible by owner only"
+    none = Path.join(home, "none")
+    assert {:cookie_file, %{problem: problem, home: ^none}} = start(none, "")
+    assert problem =~ "Failed to create cookie file"
+  end
+
+  test "an -epmd_module that is not there is the reason", %{tmp_dir: home} do
+    assert {:epmd_module, %{module: "gone"}} = start(home, "-epmd_module gone")
+  end
+
+  test "the flags that a node lacks have names" do
+    alias K8sConnect.Distribution.Flags
+    # What OTP 25 requires, without what OTP 26 requires as well.
+    of_25 = 0x1070F94
+    assert Flags.missing(of_25, of_25) == []
+    assert Flags.missing(of_25, of_25 ||| 0x402000000) == ["UNLINK_ID", "V4_NC"]
+    assert Flags.missing(0, 0x2000004) == ["EXTENDED_REFERENCES", "UNLINK_ID"]
+    # The digest stands for all that OTP 25 requires.
+    assert Flags.missing(0x4000000, 0x1070F94) == []
+    assert Flags.missing(0, 0x8000000000) == ["0x8000000000"]
+    # A node of this OTP lacks nothing.
+    assert Flags.missing(elem(:erts_internal.get_dflags(), 1)) == []
   end
 
   test "the local node's name is long or short as the pod's is" do

@@ -110,6 +110,14 @@ defmodule K8sConnect.DoctorTest do
     assert later.status == :ok
   end
 
+  test "a cookie that everyone knows is a warning" do
+    alias K8sConnect.Doctor.Handshake
+    assert %{status: :ok} = Handshake.cookie_from("RELEASE_COOKIE of container app")
+    source = "the default of image emqx, a default that everyone knows"
+    assert %{status: :warning, source: ^source, why: why} = Handshake.cookie_from(source)
+    assert why =~ "run any code"
+  end
+
   test "each layer is reported when it is done" do
     test = self()
     layers = [first: Slow, second: Crashing]

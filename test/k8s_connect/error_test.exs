@@ -36,7 +36,7 @@ defmodule K8sConnect.ErrorTest do
       code = error |> Error.explanation() |> String.replace("--frob", "")
 
       refute code =~ ~r/(^| )--?[a-z-]+( |$)/ and
-               not (code =~ ~r/-(proto_dist|kernel|epmd_module)/)
+               not (code =~ ~r/-(proto_dist|kernel|epmd_module|setcookie)/)
 
       refute Exception.message(error) =~ "mix k8s.connect"
 

@@ -175,11 +175,15 @@ defmodule K8sConnect.FailuresTest do
     pods(directory, "https://10.200.0.1:6443", "http://127.0.0.1:#{port}")
   end
 
+  defp failure(:cluster, :denied_by_policy, _), do: K8sConnect.connect("guarded")
+
   # The pod
 
-  defp failure(:target, :invalid_target, _), do: K8sConnect.connect("job/x")
+  defp failure(:target, :invalid_target, _), do: K8sConnect.connect("a/b/c")
   defp failure(:target, :no_such_pod, _), do: K8sConnect.connect("app-9")
   defp failure(:target, :no_pods, _), do: K8sConnect.connect("sts/none")
+  # The pods belong to StatefulSets, which `dev` may not list.
+  defp failure(:target, :owners_forbidden, _), do: K8sConnect.connect("shop.example.com/none")
   defp failure(:target, :not_running, _), do: K8sConnect.connect("pending")
   defp failure(:target, :no_container, _), do: K8sConnect.connect("app-0", container: "ap")
 
@@ -197,6 +201,8 @@ defmodule K8sConnect.FailuresTest do
   defp failure(:node, :invalid_name, _), do: K8sConnect.connect("strange", port: 7002)
   defp failure(:node, :handshake_timed_out, _), do: K8sConnect.connect("strange", port: 7003)
   defp failure(:node, :handshake_closed, _), do: K8sConnect.connect("strange", port: 7004)
+  # Its distribution flags are fewer than any OTP requires.
+  defp failure(:connect, :missing_flags, _), do: K8sConnect.connect("strange", port: 7005)
   defp failure(:node, :tls_only, _), do: K8sConnect.connect("tls-only")
   defp failure(:node, :invalid_handshake, _), do: K8sConnect.connect("junk-node")
   defp failure(:node, :rejected, _), do: K8sConnect.connect("choosy")

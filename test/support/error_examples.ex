@@ -158,6 +158,11 @@ defmodule K8sConnect.ErrorExamples do
           message: "pods \"app-0\" is forbidden: User \"dev\" cannot create resource"
         },
         forbidden_get_and_create: %{resource: "pods/exec", namespace: "shop", message: "no"},
+        denied_by_policy: %{
+          message:
+            "pods \"app-0\" is forbidden: ValidatingAdmissionPolicy 'no-port-forward' with binding 'all' denied " <>
+              "request: no port-forward in production"
+        },
         no_upgrade:
           Map.merge(@pod, %{
             server: @server,
@@ -167,9 +172,16 @@ defmodule K8sConnect.ErrorExamples do
         not_kubernetes: %{server: @server, problem: "the answer is not JSON"}
       ],
       target: [
-        invalid_target: %{target: "job/x"},
+        invalid_target: %{target: "app/0/x"},
         no_such_pod: %{pod: "app-9", namespace: "shop"},
-        no_pods: %{target: "sts/app", namespace: "shop"},
+        no_pods: %{target: "deploy/web", namespace: "shop", owners: []},
+        no_pods: %{target: "sts/app", namespace: "shop", owners: ["statefulset.apps/web"]},
+        owners_forbidden: %{
+          target: "rabbitmqcluster.rabbitmq.com/mq",
+          namespace: "shop",
+          resources: ["statefulsets.apps"],
+          message: "statefulsets.apps is forbidden: User \"dev\" cannot list resource"
+        },
         not_running: Map.put(@pod, :phase, "Pending"),
         no_container: %{container: "ap", available: ["app", "proxy"]},
         replaced: @pod,
@@ -181,6 +193,9 @@ defmodule K8sConnect.ErrorExamples do
         epmd_timed_out: @pod,
         epmd_invalid_answer: Map.put(@pod, :actual, "\"HTTP/1.1 400\""),
         no_nodes: @pod,
+        sandboxed:
+          Map.merge(@pod, %{runtime_class: "gvisor", message: "connect: connection refused"}),
+        cannot_forward: Map.put(@pod, :message, "unable to do port forwarding: socat not found"),
         unknown_node: Map.merge(@pod, %{name: "web", available: ["app", "worker"]}),
         several_nodes: Map.put(@pod, :available, ["app", "worker"]),
         port_refused: Map.merge(@pod, %{node: "app", port: 5555, message: "connection refused"}),
@@ -253,6 +268,15 @@ defmodule K8sConnect.ErrorExamples do
         blocked: %{address: "10.244.1.8:4369", problem: "timed out"},
         unknown_net_kernel: %{otp: "40"},
         no_distribution: %{name: "rem-me-x1@127.0.0.1", problem: "not allowed"},
+        cookie_file: %{
+          home: "/home/me",
+          problem: "Cookie file /home/me/.erlang.cookie must be accessible by owner only"
+        },
+        cookie_file: %{
+          home: "/nonexistent",
+          problem: "Failed to create cookie file '/nonexistent/.erlang.cookie': enoent"
+        },
+        epmd_module: %{module: "my_epmd"},
         node_taken: %{node: :"app@10.244.1.8"},
         own_name: %{node: :"app@10.244.1.8"},
         net_kernel_busy: %{seconds: 5},
@@ -262,6 +286,12 @@ defmodule K8sConnect.ErrorExamples do
         timeout: %{ms: 60_000, step: "link", target: "app-0"},
         refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
         refused: %{node: :"app@10.244.1.8", source: "the process in app"},
+        missing_flags: %{
+          node: :"app@10.244.1.8",
+          pod: "app-0",
+          flags: ["UNLINK_ID", "V4_NC"],
+          otp: "27"
+        },
         session_crashed: %{problem: "killed"},
         lost: %{node: :"app@10.244.1.8", reason: :connection_closed},
         not_up: %{target: "sts/app", state: :reconnecting},

@@ -11,6 +11,7 @@ defmodule K8sConnect.Failures do
   @helper "test/mix/helper_task_test.exs"
   @command "test/mix/connect_task_test.exs"
   @cancel "test/k8s_connect/cancel_test.exs"
+  @distribution "test/k8s_connect/distribution_test.exs"
   @variants "test/host/variants_test.exs"
   @faults "test/host/faults_test.exs"
   @exec "test/mix/exec_test.exs"
@@ -54,6 +55,11 @@ defmodule K8sConnect.Failures do
       {:cluster, :connection_closed} => {@logins, ":connection_closed"},
       {:cluster, :forbidden_get_and_create} => {@gateways, ":forbidden_get_and_create"},
       {:cluster, :no_upgrade} => {@gateways, ":no_upgrade"},
+      # Neither a sandbox nor a virtual node runs in the test cluster.
+      {:node, :sandboxed} => {"native/core/src/node/error.rs", "Error::Sandboxed"},
+      {:node, :cannot_forward} => {"native/core/src/node/error.rs", "Error::CannotForward"},
+      {:route, :cookie_file} => {@distribution, "{:cookie_file,"},
+      {:route, :epmd_module} => {@distribution, "{:epmd_module,"},
       {:target, :replaced} => {@faults, "was replaced by another"},
       {:cookie, :exec_failed} => {@variants, "could not read the cookie from the running node"},
       {:helper, :not_installed} => {@kernel, ":not_installed"},

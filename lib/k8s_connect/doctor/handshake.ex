@@ -86,8 +86,23 @@ defmodule K8sConnect.Doctor.Handshake do
          do: {:error, Error.new(error.stage, error.reason)}
   end
 
-  defp cookie(%{connection: connection}),
-    do: ok("accepted by the node", connection.cookie_source)
+  defp cookie(%{connection: connection}), do: cookie_from(connection.cookie_source)
+
+  @doc false
+  # The native library ends the source of such a cookie like that.
+  @spec cookie_from(String.t()) :: K8sConnect.Doctor.Check.finding()
+  def cookie_from(source) do
+    if String.ends_with?(source, ", a default that everyone knows") do
+      warning(
+        "accepted by the node",
+        source,
+        "whoever reaches the node's port can run any code there. Set a cookie of your own, such as this command prints",
+        {:sh, ["openssl", "rand", "-hex", "32"]}
+      )
+    else
+      ok("accepted by the node", source)
+    end
+  end
 
   defp otp(%{connection: %{node: node}}) do
     local = List.to_integer(:erlang.system_info(:otp_release))

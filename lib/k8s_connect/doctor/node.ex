@@ -65,10 +65,10 @@ defmodule K8sConnect.Doctor.Node do
   end
 
   defp spec(%{expected: nil}), do: ""
-  defp spec(%{expected: name, name: name}), do: ", equal to RELEASE_NODE in the pod's spec"
+  defp spec(%{expected: name, name: name}), do: ", equal to the name in the pod's spec"
 
   defp spec(%{expected: name}),
-    do: ", different from RELEASE_NODE in the pod's spec (#{name})"
+    do: ", different from the name in the pod's spec (#{name})"
 
   defp kind(name), do: if(name =~ ~r/@.*[.:]/, do: "long", else: "short")
 

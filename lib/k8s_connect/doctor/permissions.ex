@@ -94,7 +94,7 @@ defmodule K8sConnect.Doctor.Permissions do
 
   defp object(_right, _context), do: nil
 
-  defp named?(target, %{labels: nil}), do: target =~ ~r"^((pod|pods|po)/)?[^/]+$"
+  defp named?(target, %{labels: nil}), do: target =~ ~r"^((pod|pods|po)/)?[^/]+$"i
   defp named?(_target, _attach), do: false
 
   defp cookie(%{attach: %{cookie: :exec}}) do

@@ -18,8 +18,9 @@ defmodule Mix.Tasks.K8s.Connect do
       mix k8s.connect app-0 --route kernel           # all programs of your user can connect
       mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'   # only this program can connect
 
-  TARGET is a pod (`app-0`, `pod/app-0`), a workload (`sts/app`, `deploy/web`), a Service (`svc/app`),
-  or a name from the configuration. If several pods match, the task connects to the first ready pod.
+  TARGET is a pod (`app-0`, `pod/app-0`), a workload (`sts/app`, `deploy/web`), a Service (`svc/app`), any
+  owner of pods (`rollout.argoproj.io/web`, `rabbitmqcluster/mq`), or a name from the configuration. What
+  `kubectl get -o name` prints is a TARGET. If several pods match, the task connects to the first ready pod.
   Without TARGET it lists the pods that look like Erlang nodes.
 
   ## Modes

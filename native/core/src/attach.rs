@@ -2,14 +2,17 @@
 //! number of round trips decides how long this takes. So one connection to the API server reads the pod and its
 //! Secret, while another opens the port-forward connection.
 
-use std::{net::IpAddr, pin::pin, sync::OnceLock};
+use std::{net::IpAddr, pin::pin};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::{
     Error,
     access::cluster::Cluster,
-    node::{self, Node},
+    node::{
+        self, Hints, Node,
+        hints::{self, HintReceiver, HintSender},
+    },
     pod::{
         container,
         cookie::{self, Cookie, process},
@@ -19,6 +22,7 @@ use crate::{
     port_forward::PortForward,
 };
 
+mod known;
 mod progress;
 mod rediscovery;
 mod request;
@@ -65,7 +69,8 @@ pub async fn attach(
     request: &AttachRequest,
     progress: &Progress,
 ) -> Result<AttachedPod, Error> {
-    let attach = Attach { cluster, request, progress, expected_name: OnceLock::new() };
+    let (sender, receiver) = hints::channel();
+    let attach = Attach { cluster, request, progress, sender, receiver };
     let (target, given) = request.parse_target()?;
     if request.wait {
         return Box::pin(attach.when_running(&target, &given)).await;
@@ -102,8 +107,9 @@ struct Attach<'a> {
     cluster: &'a Cluster,
     request: &'a AttachRequest,
     progress: &'a Progress,
-    /// The node's name from the pod's spec. `inspect_pod` sets it for `discover_node`.
-    expected_name: OnceLock<String>,
+    /// What is known about the node. `inspect_pod` sends it to `discover_node`.
+    sender: HintSender,
+    receiver: HintReceiver,
 }
 
 impl Attach<'_> {
@@ -126,17 +132,28 @@ impl Attach<'_> {
         target::check_running(&pod)?;
         self.progress.report("pod", format!("{} is running", target::name_of(&pod)));
         let container = container_of(&pod, self.request.container.as_deref())?;
-        if self.request.trust
-            && let Some(name) = node::name::expected(&pod, container)
-        {
-            self.expected_name.get_or_init(|| name);
-        }
+        self.sender.send(self.hints(&pod, container));
         let cookie = match self.request.cookie {
             CookieFrom::Spec => cookie::find(self.cluster, &pod, container).await?,
             CookieFrom::Nowhere | CookieFrom::Process => None,
         };
         let cookie = cookie.map(|cookie| self.report_cookie(cookie));
         Ok((pod, cookie))
+    }
+
+    /// From an earlier connect, or from the spec. With `trust` the name is used without asking the node.
+    fn hints(&self, pod: &Pod, container: &Container) -> Hints {
+        let AttachRequest { trust, node, .. } = self.request;
+        let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+        let known = known::get(uid, node.as_deref()).filter(|_| *trust);
+        if let Some((name, port)) = known {
+            return Hints { name: Some(name), ports: vec![port], without_epmd: false };
+        }
+        Hints {
+            name: node::name::expected(pod, container).filter(|_| *trust),
+            ports: node::port::candidates(pod, container),
+            without_epmd: !node::port::may_have_epmd(pod, container),
+        }
     }
 
     /// Opens a port-forward connection, and discovers the node through this connection.
@@ -150,10 +167,9 @@ impl Attach<'_> {
             // `Rediscovery` finds the node, and sends nothing to a port that refuses: see `knock`.
             return Ok((connection, Err(node::Error::NoNodes)));
         }
-        let expected = || self.expected_name.get().cloned();
         let node = match port {
             Some(port) => node::at_port(&connection, *port).await,
-            None => node::discover(&connection, node.as_deref(), expected).await,
+            None => node::discover(&connection, node.as_deref(), &self.receiver).await,
         };
         Ok((connection, node))
     }
@@ -177,28 +193,34 @@ impl Attach<'_> {
         };
         let container = container::choose(&pod, self.request.container.as_deref());
         let rediscovery = Rediscovery::new(&pod, self.request);
-        let (connection, node) = match node {
-            Err(error @ node::Error::NoEpmd { .. }) if rediscovery.has_known_ports() => {
-                // What was sent to epmd's port blocks a worker of this connection, so open a new one: see
-                // `knock`.
-                let connection = self.connect_again(&name).await?;
-                let node = rediscovery.without_epmd(&connection, error).await;
-                (connection, node)
-            }
-            Err(error) if !self.request.wait => {
-                let node = rediscovery.without_epmd(&connection, error).await;
-                (connection, node)
-            }
-            node => (connection, node),
+        let elsewhere = |error: &node::Error| {
+            matches!(error, node::Error::NoEpmd { .. } | node::Error::NoNodes)
+                && rediscovery.has_other_ports()
         };
+        let may_be_elsewhere = !self.request.wait && node.as_ref().is_err_and(elsewhere);
+        // A port has refused what was sent to it.
+        let connection = if connection.has_lost_worker() && (node.is_ok() || may_be_elsewhere) {
+            connection.close();
+            self.connect_again(&name).await?
+        } else {
+            connection
+        };
+        let node = if may_be_elsewhere { rediscovery.once(&connection).await } else { node };
         let node = match node {
             Err(_) if self.request.wait => rediscovery.run(self.cluster, &connection).await,
-            node => node.map_err(|error| Error::at_node(&name, self.cluster.namespace(), error)),
+            node => node.map_err(|error| {
+                let error = error.explain(target::runtime_class_of(&pod));
+                Error::at_node(&name, self.cluster.namespace(), error)
+            }),
         };
         let node = match node {
             Ok(node) => node,
             Err(error) => return Err(self.unless_replaced(&pod, error).await),
         };
+        if node.probed {
+            let uid = pod.metadata.uid.as_deref().unwrap_or_default();
+            known::put(uid, self.request.node.as_deref(), &node);
+        }
         self.progress.report("node", format!("{}, port {}", node.name, node.port));
         let cookie = match (self.request.cookie, container) {
             (CookieFrom::Process, Some(container)) => {

@@ -149,9 +149,27 @@ impl Error {
                 reason.details.insert("namespace".into(), namespace.as_str().into());
                 Some(reason)
             }
+            Self::Cluster(
+                cluster::Error::Forbidden { message, .. }
+                | cluster::Error::ForbiddenGetAndCreate { message, .. }
+                | cluster::Error::Refused { message, .. },
+            ) if is_of_policy(message) => {
+                let mut details = Map::new();
+                details.insert("message".into(), message.as_str().into());
+                Some(Reason { kind: "denied_by_policy".into(), details })
+            }
             error => reason(error),
         }
     }
+}
+
+/// Whether the message of an answer is that of an admission policy (403 or 422) or a webhook. A missing permission reads `User "dev"
+/// cannot create resource "pods/portforward"`.
+fn is_of_policy(message: &str) -> bool {
+    ["denied request", "denied the request", "denied by", "admission webhook"]
+        .iter()
+        .any(|words| message.contains(words))
+        && !message.contains(" cannot ")
 }
 
 fn reason(error: &impl Serialize) -> Option<Reason> {
@@ -211,6 +229,32 @@ mod tests {
         let login = Error::Cluster(login.into());
         let details = json!({"proxy": "p:1", "from": "HTTPS_PROXY", "credentials_given": true});
         assert_eq!(described(&login), ("cluster", "proxy_unauthorized".into(), details));
+    }
+
+    #[test]
+    fn a_policy_is_no_missing_permission() {
+        let forbidden = |message: &str| {
+            Error::Cluster(cluster::Error::Forbidden {
+                verb: "create",
+                resource: "pods/portforward",
+                namespace: "shop".into(),
+                message: message.into(),
+            })
+        };
+        for message in [
+            "pods \"app-0\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+            "admission webhook \"x.example.com\" denied the request: no",
+        ] {
+            let details = json!({"message": message});
+            let expected = ("cluster", "denied_by_policy".into(), details);
+            assert_eq!(described(&forbidden(message)), expected);
+            let refused =
+                cluster::Error::Refused { server: "s".into(), code: 422, message: message.into() };
+            assert_eq!(described(&Error::Cluster(refused)), expected);
+        }
+        let rbac =
+            "pods \"app-0\" is forbidden: User \"dev\" cannot create resource \"pods/portforward\"";
+        assert_eq!(described(&forbidden(rbac)).1, "forbidden");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use crate::access::cluster::{Action, Cluster, Error};
 pub mod container;
 pub mod cookie;
 pub mod exec;
+pub(crate) mod settings;
 pub mod target;
 pub mod watch;
 

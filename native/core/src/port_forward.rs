@@ -1,6 +1,9 @@
 //! Port-forward: TCP connections to ports of a pod, through the API server.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -27,6 +30,7 @@ use subresource::{CHANNELS, EITHER, TUNNEL, port_forward};
 pub struct PortForward {
     transport: Transport,
     close_reason: CloseReason,
+    data_refused: Arc<AtomicBool>,
 }
 
 #[derive(Clone)]
@@ -70,12 +74,16 @@ impl PortForward {
     fn spdy(connection: impl AsyncRead + AsyncWrite + Send + 'static, form: Form) -> Self {
         let close_reason = CloseReason::new();
         let connection = Connection::new(connection, form, close_reason.clone());
-        Self { transport: Transport::Shared(connection), close_reason }
+        Self {
+            transport: Transport::Shared(connection),
+            close_reason,
+            data_refused: Arc::default(),
+        }
     }
 
     fn per_stream(connections: PerStream) -> Self {
         let transport = Transport::PerStream(Arc::new(connections));
-        Self { transport, close_reason: CloseReason::new() }
+        Self { transport, close_reason: CloseReason::new(), data_refused: Arc::default() }
     }
 
     /// Opens a TCP connection to a port on the loopback of the pod. `first` is sent as early as possible, with
@@ -90,6 +98,21 @@ impl PortForward {
                 connections.open(port, first, &self.close_reason).await
             }
         }
+    }
+
+    /// Notes that a port refused what was sent to it.
+    ///
+    /// The kubelet never reads data for a port that refuses. Its SPDY library (moby/spdystream, connection.go) then
+    /// waits forever to deliver the data. This blocks one of the five workers that handle all frames of the
+    /// connection, pings included.
+    pub(crate) fn note_refused_data(&self) {
+        self.data_refused.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the kubelet has lost a worker of this connection: then it has to be replaced by another one.
+    #[must_use]
+    pub fn has_lost_worker(&self) -> bool {
+        matches!(self.transport, Transport::Shared(_)) && self.data_refused.load(Ordering::Relaxed)
     }
 
     /// Closes the connection and every stream, whoever else has a handle.

@@ -116,7 +116,7 @@ fn dial(
     reply::spawn(env, reference, session::dial(session, directory))
 }
 
-/// `{reference, {:ok, {}}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.
+/// `{reference, {:ok, flags | nil}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.
 #[rustler::nif]
 fn rejection(
     env: Env,

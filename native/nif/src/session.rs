@@ -165,14 +165,12 @@ pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<St
     Ok(path)
 }
 
-/// Why the node rejects a node of this name, unless it is a cookie mismatch.
-pub async fn rejection(session: ResourceArc<Session>, name: String) -> Result<(), Error> {
+/// Why the node rejects a node of this name, unless it is a cookie mismatch. Otherwise the node's distribution flags.
+pub async fn rejection(session: ResourceArc<Session>, name: String) -> Result<Option<u64>, Error> {
     let Session { connection, pod, namespace, .. } = &*session;
     let node = session.node();
-    match node::rejection(connection, &node.name, node.port, &name).await {
-        Some(error) => Err(Error::at_node(pod, namespace, error)),
-        None => Ok(()),
-    }
+    let flags = node::rejection(connection, &node.name, node.port, &name).await;
+    flags.map_err(|error| Error::at_node(pod, namespace, error))
 }
 
 /// Waits until the port-forward connection is closed, and returns the reason.

@@ -62,6 +62,13 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
     end
   end
 
+  def entry(:denied_by_policy, %{message: message}) do
+    {"permission denied: a policy of the cluster rejects the request: #{bare(message)}",
+     {"A Role does not change that: ask whoever runs the cluster for an exception",
+      "List the policies with",
+      {:kubectl, ["get", "validatingadmissionpolicies,validatingwebhookconfigurations"]}}}
+  end
+
   def entry(:forbidden_get_and_create, %{resource: "pods/exec"} = details),
     do: exec_forbidden("verbs get and create on pods/exec are", details)
 

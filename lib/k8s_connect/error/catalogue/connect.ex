@@ -23,6 +23,13 @@ defmodule K8sConnect.Error.Catalogue.Connect do
       "Or read it from the running node", {:mix, "k8s.connect", [cookie_from: :exec]}}}
   end
 
+  def entry(:missing_flags, %{node: node, flags: flags, otp: otp} = details) do
+    {"unsupported: #{node} runs an OTP that is too old for OTP #{otp} here, which requires distribution flags that the " <>
+       "node does not have (#{Enum.join(flags, ", ")})",
+     {"Use an OTP here that is at most two releases newer than the pod's",
+      "Or open a shell in its container", exec(details, ["sh"])}}
+  end
+
   def entry(:session_crashed, %{problem: problem}),
     do: {"internal error: the session ended (#{bare(problem)})", report()}
 

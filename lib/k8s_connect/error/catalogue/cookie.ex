@@ -8,7 +8,7 @@ defmodule K8sConnect.Error.Catalogue.Cookie do
   @spec entry(atom(), map()) :: Catalogue.entry()
   def entry(:not_found, %{} = details) do
     {"no cookie in the spec of #{pod(details)}: its container has no RELEASE_COOKIE, ERLANG_COOKIE or similar " <>
-       "variable, or the Secret or ConfigMap of the variable does not exist",
+       "variable, no -setcookie and no cookie file from a Secret, or the Secret or ConfigMap does not exist",
      {[
         "A release has its cookie in releases/COOKIE of the image: pass it with ",
         {:option, :cookie_file, "PATH"},

@@ -17,6 +17,17 @@ defmodule K8sConnect.Error.Catalogue.Node do
       ], lead, command}}
   end
 
+  def entry(:sandboxed, %{runtime_class: class, message: message} = details) do
+    {"unsupported: #{pod(details)} runs in a sandbox (runtimeClassName #{class}), whose loopback address a port-forward " <>
+       "does not reach (#{bare(message)})", shell(details)}
+  end
+
+  def entry(:cannot_forward, %{message: message} = details) do
+    {"could not connect to #{pod(details)}: its Kubernetes node cannot forward ports (#{bare(message)})",
+     {"kubectl port-forward fails there, too", "Which node is it?",
+      {:kubectl, ["get", "pod", details.pod, "-o", "wide"]}}}
+  end
+
   def entry(:no_node_on_port, %{port: port, message: message} = details) do
     {"no Erlang node on port #{port} of #{pod(details)}: could not connect to the pod's loopback address " <>
        "(#{bare(message)})", listening(details)}

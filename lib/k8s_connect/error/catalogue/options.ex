@@ -43,7 +43,7 @@ defmodule K8sConnect.Error.Catalogue.Options do
 
   def entry(:no_target, %{}) do
     {[
-       "missing target: expected a pod (app-0), a workload (sts/app, deploy/web), a Service (svc/app), or a label ",
+       "missing target: expected a pod (app-0), a workload (sts/app, deployment.apps/web), a Service (svc/app), or a label ",
        "selector (",
        {:option, :selector, "app=web"},
        ")"

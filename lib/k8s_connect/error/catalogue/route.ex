@@ -59,6 +59,25 @@ defmodule K8sConnect.Error.Catalogue.Route do
      {"Start the VM as a node", {:sh, ["iex", "--sname", "me", "-S", "mix"]}}}
   end
 
+  def entry(:cookie_file, %{problem: problem, home: home}) do
+    file = Path.join(home, ".erlang.cookie")
+
+    {"could not start distribution: OTP reads or creates #{file} for that (#{bare(problem)})",
+     if(problem =~ "owner only",
+       do: {"Make it yours alone with", {:sh, ["chmod", "600", file]}},
+       else:
+         {"OTP needs no such file if the VM has a cookie of its own",
+          "Set one, and run the command again",
+          {:raw, "export ERL_FLAGS=\"-setcookie $(openssl rand -hex 16)\""}}
+     )}
+  end
+
+  def entry(:epmd_module, %{module: module}) do
+    {"could not start distribution: the VM was started with -epmd_module #{module}, and there is no such module",
+     {"Remove -epmd_module from ELIXIR_ERL_OPTIONS, ERL_FLAGS, ERL_AFLAGS or ERL_ZFLAGS",
+      "Find it with", {:raw, "env | grep epmd_module"}}}
+  end
+
   def entry(:node_taken, %{node: node}) do
     {"could not connect to #{node}: this VM is connected to another node of that name",
      {"Pods of two clusters can have the same address", "Disconnect the other node first",

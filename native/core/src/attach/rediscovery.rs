@@ -10,7 +10,8 @@ use super::request::AttachRequest;
 use crate::{
     Error,
     access::cluster::Cluster,
-    node::{self, Node},
+    node::{self, HintReceiver, Hints, Node},
+    node_name::local_part,
     pod::{container, target},
     port_forward::PortForward,
     streaming::Refused,
@@ -76,7 +77,7 @@ impl Rediscovery {
                 patience = MAX_PATIENCE.min(MIN_PATIENCE + 2 * asked.elapsed());
             }
             let discovered = match self.discover(connection, patience).await {
-                Err(Unreachable::AfterSending) => {
+                Err(Unreachable::AfterSending(_)) => {
                     // The port refused only after `knock` stopped waiting, so this connection is no longer usable.
                     connection.close();
                     let reason = "a port refused what was sent to it".into();
@@ -102,23 +103,18 @@ impl Rediscovery {
 
     /// Whether the pod's spec has distribution ports for a node that is not registered with epmd.
     #[must_use]
-    pub fn has_known_ports(&self) -> bool {
+    pub fn has_other_ports(&self) -> bool {
         self.port.is_none() && !self.ports.is_empty()
     }
 
-    /// Tries the distribution ports in the pod's spec, after the discovery through epmd failed with `error`.
+    /// Tries epmd and the distribution ports in the pod's spec once, one after the other.
     ///
     /// # Errors
     /// [`node::Error`]
-    pub async fn without_epmd(
-        &self,
-        connection: &PortForward,
-        error: node::Error,
-    ) -> Result<Node, node::Error> {
-        if self.port.is_some() {
-            return Err(error);
-        }
-        node::at_known_port(connection, self.ports.clone(), self.node.as_deref(), error).await
+    pub async fn once(&self, connection: &PortForward) -> Result<Node, node::Error> {
+        self.discover(connection, MAX_PATIENCE).await.map_err(|unreachable| match unreachable {
+            Unreachable::AfterSending(error) | Unreachable::Error(error) => error,
+        })
     }
 
     async fn discover(
@@ -132,19 +128,29 @@ impl Rediscovery {
                 .map_err(|message| node::Error::NoNodeOnPort { port, message })?;
             return node::at_port(connection, port).await.map_err(Unreachable::after_sending);
         }
-        let message = match knock(connection, node::epmd::PORT, patience).await {
+        let error = match knock(connection, node::epmd::PORT, patience).await {
             Ok(()) => {
-                let node = node::discover(connection, self.node.as_deref(), || None).await;
-                return node.map_err(Unreachable::after_sending);
+                let hints = HintReceiver::known(Hints::default());
+                match node::discover(connection, self.node.as_deref(), &hints).await {
+                    Err(error @ node::Error::NoNodes) => error,
+                    node => return node.map_err(Unreachable::after_sending),
+                }
             }
-            Err(message) => message,
+            Err(message) => node::Error::NoEpmd { message, ports: self.ports.clone() },
         };
         for port in &self.ports {
             if knock(connection, *port, patience).await.is_ok() {
-                return node::at_port(connection, *port).await.map_err(Unreachable::after_sending);
+                match node::at_port(connection, *port).await {
+                    Ok(node) if !self.is_requested(&node) => {}
+                    node => return node.map_err(Unreachable::after_sending),
+                }
             }
         }
-        Err(node::Error::NoEpmd { message, ports: self.ports.clone() }.into())
+        Err(error.into())
+    }
+
+    fn is_requested(&self, node: &Node) -> bool {
+        self.node.as_deref().is_none_or(|name| local_part(name) == local_part(&node.name))
     }
 
     /// Fails if the pod was deleted or replaced. A failed request to the API server is ignored.
@@ -170,7 +176,7 @@ impl Rediscovery {
 /// Why a node was not discovered.
 enum Unreachable {
     /// A port refused the connection after data was sent to the port.
-    AfterSending,
+    AfterSending(node::Error),
     Error(node::Error),
 }
 
@@ -178,7 +184,9 @@ impl Unreachable {
     fn after_sending(error: node::Error) -> Self {
         use node::Error as E;
         match error {
-            E::NoEpmd { .. } | E::NoNodeOnPort { .. } | E::PortRefused { .. } => Self::AfterSending,
+            error @ (E::NoEpmd { .. } | E::NoNodeOnPort { .. } | E::PortRefused { .. }) => {
+                Self::AfterSending(error)
+            }
             error => Self::Error(error),
         }
     }
@@ -192,10 +200,8 @@ impl From<node::Error> for Unreachable {
 
 /// Connects to a port without sending anything. Returns `Err` if the port refuses within `patience`, otherwise `Ok`.
 ///
-/// The kubelet never reads data for a port that refuses. Its SPDY library then waits forever to deliver the data.
-/// This blocks one of the five workers that handle all frames of the connection, pings included
-/// (`FRAME_WORKERS` in moby/spdystream, connection.go). So while a node starts, send nothing before its port
-/// accepts.
+/// A port that refuses what was sent to it makes the connection unusable: see [`PortForward::has_lost_worker`]. So
+/// while a node starts, send nothing before its port accepts.
 async fn knock(connection: &PortForward, port: u16, patience: Duration) -> Result<(), String> {
     let mut stream = connection.open(port, Bytes::new()).await?;
     match timeout(patience, stream.read()).await {

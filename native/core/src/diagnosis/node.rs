@@ -4,7 +4,7 @@ use crate::{
     Error,
     access::cluster::Cluster,
     attach::AttachRequest,
-    node::{self, Node, epmd::Entry, port},
+    node::{self, HintReceiver, Hints, Node, epmd::Entry, port},
     pod::{container, target},
     port_forward::PortForward,
     streaming::Protocol,
@@ -83,7 +83,7 @@ async fn by_epmd_or_spec(
     requested: Option<&str>,
     ports: &[(u16, String)],
 ) -> Result<(Node, String), node::Error> {
-    match node::discover(connection, requested, || None).await {
+    match node::discover(connection, requested, &HintReceiver::known(Hints::default())).await {
         Ok(node) => Ok((node, "epmd".into())),
         Err(error) => {
             let candidates = ports.iter().map(|(port, _)| *port).collect();
@@ -96,5 +96,6 @@ async fn by_epmd_or_spec(
 }
 
 fn at_node(cluster: &Cluster, facts: &PodFacts, error: node::Error) -> Error {
+    let error = error.explain(target::runtime_class_of(&facts.pod));
     Error::at_node(&target::name_of(&facts.pod), cluster.namespace(), error)
 }

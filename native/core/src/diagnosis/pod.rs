@@ -147,7 +147,7 @@ mod tests {
             {"name": "home", "mountPath": "/home/app"},
             {"name": "other", "mountPath": "/etc/tls"},
         ]}));
-        assert_eq!(others, ["configmaps b", "configmaps d", "secrets cookie-file"]);
+        assert_eq!(others, ["configmaps d", "secrets cookie-file", "configmaps b"]);
     }
 
     #[test]

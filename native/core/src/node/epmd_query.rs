@@ -1,5 +1,7 @@
 //! Asks epmd for all names, and uses its answer while it arrives.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, timeout_at};
 
 use super::{
@@ -12,16 +14,21 @@ use crate::{
     streaming::{Refused, Stream},
 };
 
+/// For an answer of epmd after the node itself has answered.
+const ANSWER_PATIENCE: Duration = Duration::from_millis(100);
+/// Between two lines of an answer, at most.
+const LINE_GAP: Duration = Duration::from_millis(10);
 /// More names than an epmd has.
 const MAX_NAMES: usize = 64;
 
-/// The answer as far as it has arrived, and the position of the next unused name.
+/// The answer as far as it has arrived, and which of its names were used.
 pub(super) struct EpmdQuery {
+    connection: PortForward,
     stream: Stream,
     deadline: Instant,
     names: Names,
     entries: Vec<Entry>,
-    next: usize,
+    used: Vec<String>,
 }
 
 impl EpmdQuery {
@@ -32,20 +39,58 @@ impl EpmdQuery {
             .await
             .map_err(|reason| Error::PortForwardClosed { reason })?;
         let deadline = Instant::now() + TIMEOUT;
-        Ok(Self { stream, deadline, names: Names::default(), entries: Vec::new(), next: 0 })
+        Ok(Self {
+            connection: connection.clone(),
+            stream,
+            deadline,
+            names: Names::default(),
+            entries: Vec::new(),
+            used: Vec::new(),
+        })
     }
 
-    /// The next node with this name, or the next of any name. Reads no further than necessary.
-    pub async fn next_match(&mut self, requested: Option<&str>) -> Result<Entry, Error> {
+    /// The next node with the name `requested`, or the next of any name, and of those that have arrived the one
+    /// with the name `expected` first. Reads no further than necessary.
+    pub async fn next_match(
+        &mut self,
+        requested: Option<&str>,
+        expected: impl Fn(&str) -> bool,
+    ) -> Result<Entry, Error> {
         loop {
-            while let Some(entry) = self.entries.get(self.next) {
-                self.next += 1;
-                if requested.map_or(!is_transient(&entry.name), |name| entry.name == name) {
-                    return Ok(entry.clone());
-                }
+            let of_pod = || self.unused().filter(|entry| !self.is_transient(&entry.name));
+            let found = match requested {
+                Some(name) => self.unused().find(|entry| entry.name == name),
+                None => of_pod().find(|entry| expected(&entry.name)).or_else(|| of_pod().next()),
+            };
+            if let Some(entry) = found.cloned() {
+                self.used.push(entry.name.clone());
+                return Ok(entry);
             }
             if !self.read().await? {
                 return Err(self.no_match(requested));
+            }
+        }
+    }
+
+    fn unused(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| !self.used.contains(&entry.name))
+    }
+
+    /// Whether it is a transient CLI node, by what has arrived: it is named after another node, with something
+    /// before or after the name.
+    pub fn is_transient(&self, name: &str) -> bool {
+        is_of_release(name) || self.entries.iter().any(|entry| is_named_after(name, &entry.name))
+    }
+
+    /// Waits until the lines of the answer have arrived, but only for a moment. Each line arrives by itself.
+    pub async fn await_answer(&mut self) {
+        let deadline = self.deadline.min(Instant::now() + ANSWER_PATIENCE);
+        loop {
+            let next_line = Instant::now() + LINE_GAP;
+            let until = if self.entries.is_empty() { deadline } else { deadline.min(next_line) };
+            // Without an answer in time there is no other name.
+            if !matches!(timeout_at(until, self.read()).await, Ok(Ok(true))) {
+                return;
             }
         }
     }
@@ -60,7 +105,10 @@ impl EpmdQuery {
     async fn read(&mut self) -> Result<bool, Error> {
         match timeout_at(self.deadline, self.stream.read()).await.ok() {
             None => Err(Error::EpmdTimedOut),
-            Some(Err(Refused(message))) => Err(Error::NoEpmd { message, ports: vec![] }),
+            Some(Err(Refused(message))) => {
+                self.connection.note_refused_data();
+                Err(Error::NoEpmd { message, ports: vec![] })
+            }
             Some(Ok(None)) => Ok(false),
             Some(Ok(Some(bytes))) => {
                 self.names.feed(&bytes);
@@ -88,15 +136,19 @@ impl EpmdQuery {
         self.parse()
     }
 
-    /// The nodes after the last match.
+    /// The nodes that were not used.
     pub fn rest(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().skip(self.next).filter(|entry| !is_transient(&entry.name))
+        self.unused().filter(|entry| !self.is_transient(&entry.name))
     }
 
-    /// All nodes, and this entry even where it is a transient CLI node.
-    pub fn nodes_and(&self, chosen: &Entry) -> Vec<Entry> {
-        let counts = |entry: &&Entry| *entry == chosen || !is_transient(&entry.name);
-        self.entries.iter().filter(counts).cloned().collect()
+    /// All nodes, and this one even where it is a transient CLI node, or not registered.
+    pub fn nodes_and_self(&self, chosen: &Entry) -> Vec<Entry> {
+        let counts = |entry: &&Entry| *entry == chosen || !self.is_transient(&entry.name);
+        let mut nodes: Vec<_> = self.entries.iter().filter(counts).cloned().collect();
+        if !nodes.iter().any(|entry| entry.name == chosen.name) {
+            nodes.insert(0, chosen.clone());
+        }
+        nodes
     }
 
     fn parse(&mut self) -> Result<(), Error> {
@@ -115,8 +167,43 @@ impl EpmdQuery {
     }
 }
 
-/// Whether it is a transient CLI node: `bin/app remote` and `bin/app rpc` of a release register one while they
-/// run.
-fn is_transient(name: &str) -> bool {
-    name.starts_with("rem-") || name.starts_with("rpc-")
+/// `rabbitmqcli-7-rabbit` of `rabbit`, `maint1-app` of `app`: the command-line tools of a node register while
+/// they run.
+fn is_named_after(name: &str, node: &str) -> bool {
+    let before = name.strip_suffix(node).is_some_and(|before| before.ends_with('-'));
+    let after = name.strip_prefix(node).is_some_and(|after| after.starts_with('-'));
+    before || after
+}
+
+/// `rem-1f3a-app`, the name that `bin/app remote` and `bin/app rpc` of a release take. It may outlive the node.
+fn is_of_release(name: &str) -> bool {
+    let rest = name.strip_prefix("rem-").or_else(|| name.strip_prefix("rpc-"));
+    let random = rest.and_then(|rest| Some(rest.split_once('-')?.0));
+    random.is_some_and(|random| {
+        !random.is_empty() && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cli_node_is_named_after_its_node() {
+        for (name, node) in [
+            ("rabbitmqcli-7-rabbit", "rabbit"),
+            ("rem-1f3a-app", "app"),
+            ("maint1-app", "app"),
+            ("6f9619ff-8b86-d011-b42d-00cf4fc964ff-ejabberd", "ejabberd"),
+            ("app-remsh", "app"),
+        ] {
+            assert!(is_named_after(name, node), "{name}");
+        }
+        for (name, node) in [("app", "app"), ("myapp", "app"), ("app2", "app"), ("a-b", "c")] {
+            assert!(!is_named_after(name, node), "{name}");
+        }
+        assert!(is_of_release("rem-1f3a-app") && is_of_release("rpc-2-app"));
+        assert!(!is_of_release("rpc-gateway") && !is_of_release("rpc-gateway-a"));
+        assert!(!is_of_release("rem--app") && !is_of_release("app"));
+    }
 }

@@ -1,6 +1,14 @@
 use serde::Serialize;
 use thiserror::Error;
 
+/// What a kubelet or a container runtime says that has no port-forward, in lower case: without `socat` or `nsenter`,
+/// or a virtual node.
+const CANNOT_FORWARD: [&str; 5] =
+    ["unable to do port forwarding", "socat", "not implemented", "unimplemented", "not supported"];
+
+/// What the names of runtime classes of sandboxes contain.
+const SANDBOXES: [&str; 5] = ["gvisor", "runsc", "kata", "firecracker", "sandbox"];
+
 /// Why no node was found in the pod.
 #[derive(Debug, Error, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -12,6 +20,20 @@ pub enum Error {
         message: String,
         /// The ports that were tried, from the spec.
         ports: Vec<u16>,
+    },
+    /// The pod runs in a sandbox with a network of its own, whose loopback a port-forward does not reach.
+    #[error("the sandbox {runtime_class} takes no connection: {message}")]
+    Sandboxed {
+        /// The pod's `runtimeClassName`.
+        runtime_class: String,
+        /// The message of the container runtime.
+        message: String,
+    },
+    /// The pod's Kubernetes node cannot forward ports.
+    #[error("the pod's node cannot forward: {message}")]
+    CannotForward {
+        /// The message of the kubelet or the container runtime.
+        message: String,
     },
     /// The requested port refuses connections.
     #[error("port {port} takes no connection: {message}")]
@@ -128,7 +150,60 @@ impl Error {
             | Self::Rejected { .. }
             | Self::UnsupportedOtp
             | Self::InvalidName { .. }
+            | Self::Sandboxed { .. }
+            | Self::CannotForward { .. }
             | Self::PortForwardClosed { .. } => false,
         }
+    }
+
+    /// The reason behind a refusal: a node that cannot forward, or the sandbox of a pod with this runtime class.
+    #[must_use]
+    pub fn explain(self, runtime_class: Option<&str>) -> Self {
+        let message = match &self {
+            Self::NoEpmd { message, .. }
+            | Self::NoNodeOnPort { message, .. }
+            | Self::PortRefused { message, .. } => message.clone(),
+            _ => return self,
+        };
+        let lower = message.to_ascii_lowercase();
+        if CANNOT_FORWARD.iter().any(|words| lower.contains(words)) {
+            return Self::CannotForward { message };
+        }
+        let is_sandbox = |class: &&str| {
+            let class = class.to_ascii_lowercase();
+            SANDBOXES.iter().any(|name| class.contains(name))
+        };
+        match runtime_class.filter(is_sandbox) {
+            Some(class) => Self::Sandboxed { runtime_class: class.into(), message },
+            None => self,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_a_reason_behind_it() {
+        let refused = |message: &str| Error::NoEpmd { message: message.into(), ports: vec![] };
+        let plain = "dial tcp4 127.0.0.1:4369: connect: connection refused";
+        assert!(matches!(refused(plain).explain(None), Error::NoEpmd { .. }));
+        assert!(matches!(refused(plain).explain(Some("nvidia")), Error::NoEpmd { .. }));
+        for class in ["gvisor", "kata-qemu", "Kata-CLH", "runsc"] {
+            let error = refused(plain).explain(Some(class));
+            assert!(
+                matches!(error, Error::Sandboxed { runtime_class, .. } if runtime_class == class)
+            );
+        }
+        for message in [
+            "unable to do port forwarding: socat not found",
+            "rpc error: code = Unimplemented desc = unknown method",
+            "port forwarding is not supported by this provider",
+        ] {
+            let error = refused(message).explain(Some("gvisor"));
+            assert!(matches!(error, Error::CannotForward { message: m } if m == message));
+        }
+        assert!(matches!(Error::NoNodes.explain(Some("kata")), Error::NoNodes));
     }
 }

@@ -27,19 +27,22 @@ pub(super) async fn probe(connection: &PortForward, entry: &Entry) -> Result<Cha
 }
 
 /// Why the node `node` on this port rejects a node named `name`, unless it is a cookie mismatch: the cookie is
-/// only checked after the challenge. Needs one round trip.
+/// only checked after the challenge. Otherwise the distribution flags of the node, if it has reported them. Needs one
+/// round trip.
+///
+/// # Errors
+/// [`Error`]
 pub async fn rejection(
     connection: &PortForward,
     node: &str,
     port: u16,
     name: &str,
-) -> Option<Error> {
+) -> Result<Option<u64>, Error> {
     let entry = Entry { name: local_part(node).to_owned(), port };
     match handshake(connection, &entry, handshake::send_name_of(name)).await {
         // A node of this name is connected, or about to be. The node asks how to continue, and rejects nothing.
-        Err(Error::Rejected { status }) if status == "alive" || status == "nok" => None,
-        Err(error) => Some(error),
-        Ok(_) => None,
+        Err(Error::Rejected { status }) if status == "alive" || status == "nok" => Ok(None),
+        answer => Ok(Some(answer?.flags)),
     }
 }
 
@@ -69,6 +72,7 @@ async fn handshake(
             None => return Err(Error::HandshakeTimedOut { node: node() }),
             Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
             Some(Err(Refused(message))) => {
+                connection.note_refused_data();
                 return Err(Error::PortRefused { node: node(), port: entry.port, message });
             }
             Some(Ok(Some(bytes))) => reader.feed(&bytes),

@@ -1,6 +1,8 @@
 //! The container of the node, and its environment by the spec.
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
+use k8s_openapi::api::core::v1::{Container, ContainerPort, EnvVar, Pod};
+
+use super::settings::{self, Piece, is_cookie};
 
 /// How strongly a spec suggests that a container runs a node, the strongest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,17 +14,30 @@ enum Evidence {
     Erlang,
 }
 
-/// Variables that only an Erlang node has.
-const VARIABLES: [&str; 8] = [
-    "RELEASE_COOKIE",
-    "ERLANG_COOKIE",
+/// Variables that only an Erlang node has, beside those of cookies and of options of the VM.
+const VARIABLES: [&str; 13] = [
     "RELEASE_NAME",
     "RELEASE_NODE",
     "RELEASE_DISTRIBUTION",
     "ERL_PORT",
     "ERL_DIST_PORT",
-    "ERL_FLAGS",
+    "ERLANG_NODE_ARG",
+    "LIVEBOOK_NODE",
+    "RABBITMQ_NODENAME",
+    "RABBITMQ_NODE_NAME",
+    "RABBITMQ_ERL_COOKIE_FILE",
+    "RABBITMQ_USE_LONGNAME",
+    "RABBITMQ_MNESIA_DIR",
+    "RABBITMQ_ENABLED_PLUGINS_FILE",
 ];
+
+/// The beginnings of other variables of this kind. The clients of a broker have `RABBITMQ_` and `EMQX_`, too.
+const PREFIXES: [&str; 3] = ["EMQX_NODE__", "EMQX_CLUSTER__", "DOCKER_VERNEMQ_"];
+
+/// epmd's port, and `RabbitMQ`'s distribution port.
+const PORTS: [i32; 2] = [4369, 25672];
+/// The names of distribution ports: of `EMQX`, of `RabbitMQ`.
+const PORT_NAMES: [&str; 3] = ["epmd", "ekka", "dist"];
 
 /// An annotation of kubectl.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
@@ -71,9 +86,7 @@ pub fn has_evidence(container: &Container) -> bool {
 fn evidence(container: &Container) -> Evidence {
     let mut ports = container.ports.iter().flatten();
     let mut names = container.env.iter().flatten().map(|var| var.name.as_str());
-    if ports.any(|port| port.container_port == 4369 || port.name.as_deref() == Some("epmd"))
-        || names.clone().any(|name| VARIABLES.contains(&name))
-    {
+    if ports.any(is_of_erlang) || names.clone().any(is_variable_of_erlang) {
         Evidence::Erlang
     } else if names.any(is_cookie) {
         Evidence::Cookie
@@ -82,58 +95,119 @@ fn evidence(container: &Container) -> Evidence {
     }
 }
 
-/// Whether a variable of that name may hold a cookie.
-pub(crate) fn is_cookie(name: &str) -> bool {
-    name.to_ascii_uppercase().ends_with("COOKIE")
+fn is_of_erlang(port: &ContainerPort) -> bool {
+    let name = port.name.as_deref().unwrap_or_default();
+    PORTS.contains(&port.container_port)
+        || PORT_NAMES.contains(&name)
+        || name.split('-').any(|word| ["erl", "erlang", "beam"].contains(&word))
 }
 
-/// The arguments of the container's command line, and those in its variables for options of the VM, as
-/// far as the spec has them.
+fn is_variable_of_erlang(name: &str) -> bool {
+    VARIABLES.contains(&name)
+        || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+        || settings::rank(name).is_some_and(|rank| rank <= settings::WELL_KNOWN)
+        || settings::is_option_variable(name)
+}
+
+/// The words of the container's command line, and those in its variables for options of the VM, as far as the
+/// spec has them.
 pub(crate) fn arguments(pod: &Pod, container: &Container) -> Vec<String> {
-    const OPTIONS: [&str; 4] = ["ERL_AFLAGS", "ELIXIR_ERL_OPTIONS", "ERL_FLAGS", "ERL_ZFLAGS"];
-    let vars = container.env.as_deref().unwrap_or_default();
-    let command_line = container.command.iter().chain(&container.args).flatten();
-    let command_line = command_line.filter_map(|text| expand(pod, vars, text));
-    let options = OPTIONS.iter().filter_map(|name| value_of(pod, container, name));
-    let texts = command_line.chain(options).collect::<Vec<_>>();
-    texts.iter().flat_map(|text| text.split_whitespace()).map(str::to_owned).collect()
+    let texts = settings::option_texts(container).flat_map(|text| text.words);
+    // A reference that the spec does not determine stays, so that no other word takes its place.
+    texts.map(|word| expand(pod, container, &word).unwrap_or(word)).collect()
 }
 
 /// The value of a variable, where the spec alone determines it. As the kubelet expands it: the last one of a
 /// name counts, and may refer to those before it.
 pub(crate) fn value_of(pod: &Pod, container: &Container, name: &str) -> Option<String> {
     let vars = container.env.as_deref().unwrap_or_default();
+    value_before(pod, vars, name)
+}
+
+/// A word of the command line; the shell or the kubelet replaces its references.
+pub(crate) fn expand(pod: &Pod, container: &Container, word: &str) -> Option<String> {
+    let vars = container.env.as_deref().unwrap_or_default();
+    join(pod, vars, settings::pieces(word, true))
+}
+
+fn value_before(pod: &Pod, vars: &[EnvVar], name: &str) -> Option<String> {
     let at = vars.iter().rposition(|var| var.name == name)?;
-    let (before, var) = (&vars[..at], &vars[at]);
-    match &var.value {
-        Some(value) => expand(pod, before, value),
-        None => from_field(pod, var),
+    match &vars[at].value {
+        Some(value) => join(pod, &vars[..at], settings::pieces(value, false)),
+        None => from_field(pod, &vars[at]),
     }
 }
 
-/// Replaces each `$(NAME)`; `None` where the spec does not determine one of them.
-fn expand(pod: &Pod, before: &[EnvVar], value: &str) -> Option<String> {
-    let mut parts = value.split("$(");
-    let mut expanded = parts.next()?.to_owned();
-    for part in parts {
-        let (name, rest) = part.split_once(')')?;
-        let var = before.iter().rev().find(|var| var.name == name)?;
-        let value = match &var.value {
-            Some(value) if !value.contains("$(") => value.clone(),
-            Some(_) => return None,
-            None => from_field(pod, var)?,
-        };
-        expanded.push_str(&value);
-        expanded.push_str(rest);
-    }
-    Some(expanded)
+/// `None` where the spec does not determine one of the references.
+fn join(pod: &Pod, before: &[EnvVar], pieces: Vec<Piece>) -> Option<String> {
+    let texts = pieces.into_iter().map(|piece| match piece {
+        Piece::Text(text) => Some(text),
+        Piece::Reference(name) => value_before(pod, before, &name),
+    });
+    texts.collect()
 }
 
-fn from_field(pod: &Pod, var: &EnvVar) -> Option<String> {
+/// The value of a variable that is a field of the pod.
+pub(crate) fn from_field(pod: &Pod, var: &EnvVar) -> Option<String> {
     match var.value_from.as_ref()?.field_ref.as_ref()?.field_path.as_str() {
         "status.podIP" => pod.status.as_ref()?.pod_ip.clone(),
         "metadata.name" => pod.metadata.name.clone(),
         "metadata.namespace" => pod.metadata.namespace.clone(),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn found(container: &serde_json::Value) -> Evidence {
+        evidence(&serde_json::from_value(container.clone()).unwrap())
+    }
+
+    #[test]
+    fn variables_of_nodes_and_of_their_clients() {
+        let with = |name: &str| found(&json!({"name": "x", "env": [{"name": name}]}));
+        for name in [
+            "RELEASE_COOKIE",
+            "RELEASE_NODE",
+            "ERL_FLAGS",
+            "ELIXIR_ERL_OPTIONS",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS",
+            "RABBITMQ_NODENAME",
+            "RABBITMQ_ERLANG_COOKIE",
+            "RABBITMQ_ERL_COOKIE_FILE",
+            "EMQX_NODE__COOKIE",
+            "EMQX_CLUSTER__DISCOVERY_STRATEGY",
+            "DOCKER_VERNEMQ_DISCOVERY_KUBERNETES",
+            "COUCHDB_ERLANG_COOKIE",
+            "ERLANG_NODE_ARG",
+            "LIVEBOOK_NODE",
+        ] {
+            assert_eq!(with(name), Evidence::Erlang, "{name}");
+        }
+        assert_eq!(with("SESSION_COOKIE"), Evidence::Cookie);
+        for name in ["RABBITMQ_HOST", "RABBITMQ_URL", "EMQX_HOST", "NODE_ENV", "COOKIES"] {
+            assert_eq!(with(name), Evidence::None, "{name}");
+        }
+    }
+
+    #[test]
+    fn ports_of_nodes() {
+        let with = |name: &str, port| {
+            found(&json!({"name": "x", "ports": [{"name": name, "containerPort": port}]}))
+        };
+        for name in ["epmd", "ekka", "dist", "erl-dist", "tcp-erl-dist", "erlang", "beam"] {
+            assert_eq!(with(name, 9100), Evidence::Erlang, "{name}");
+        }
+        assert_eq!(with("x", 4369), Evidence::Erlang);
+        assert_eq!(with("clustering", 25672), Evidence::Erlang);
+        for name in ["http", "distributor", "overlay", "mqtt"] {
+            assert_eq!(with(name, 9100), Evidence::None, "{name}");
+        }
     }
 }

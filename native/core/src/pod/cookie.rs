@@ -1,17 +1,27 @@
 //! The Erlang cookie: from the environment, or a file of a volume, that the pod's spec gives to the
 //! container of the node; or, on request, from the running node.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
 use kube::Api;
 
-use crate::access::cluster::{Action, Cluster, Error};
+use crate::{
+    access::cluster::{Action, Cluster, Error},
+    pod::settings,
+};
 
 pub mod process;
 mod sources;
 
-use sources::{Import, Object, ObjectKey, Sources, Variable};
+use sources::{File, Import, Object, Part, Setting, Source, Sources};
+
+/// The cookie in the image of a product, by what the image's name contains.
+const DEFAULTS: [(&str, &str); 3] =
+    [("vernemq", "vmq"), ("emqx", "emqxsecretcookie"), ("riak", "riak")];
+
+/// What the source of such a cookie ends in. The doctor warns about it: `Doctor.Handshake`.
+const PUBLIC: &str = ", a default that everyone knows";
 
 /// A cookie, and where it was found. Only [`Cookie::reveal`] shows its value.
 #[derive(Clone)]
@@ -22,7 +32,10 @@ pub struct Cookie {
 
 impl Cookie {
     /// `None` for a value that cannot be a cookie: an empty one, or one longer than an atom.
-    fn new(value: Vec<u8>, source: String) -> Option<Self> {
+    fn new(value: Vec<u8>, mut source: String) -> Option<Self> {
+        if DEFAULTS.iter().any(|(_, default)| default.as_bytes() == value) {
+            source.push_str(PUBLIC);
+        }
         (1..=255).contains(&value.len()).then_some(Self { value, source })
     }
 
@@ -45,35 +58,32 @@ impl fmt::Debug for Cookie {
     }
 }
 
-/// Reads the cookie from the sources in the spec; `None` where none of them has one.
+/// Reads the cookie from the sources in the spec; `None` where none of them has one. A product's image may have a
+/// default.
 ///
 /// # Errors
-/// [`Error`], where a Secret or a `ConfigMap` in the spec may not be read.
+/// [`Error`], where a Secret or a `ConfigMap` in the spec may not be read, and no other source has a cookie.
 pub async fn find(
     cluster: &Cluster,
     pod: &Pod,
     container: &Container,
 ) -> Result<Option<Cookie>, Error> {
     let sources = Sources::of(pod, container);
-    // A well-known name wins wherever it is. One that only ends in COOKIE comes after all of those.
-    let imported = from_imports(cluster, &sources.imports).await?;
-    let cookie = match (imported, &sources.variable) {
-        (Some((rank, cookie)), _) if sources::is_well_known(rank) => Some(cookie),
-        (_, Some(variable)) => from_variable(cluster, variable).await?,
-        (imported, None) => imported.map(|(_, cookie)| cookie),
-    };
-    if cookie.is_some() {
-        return Ok(cookie);
-    }
-    for file in &sources.files {
-        let value = read_key(cluster, file).await?;
-        if let Some(cookie) =
-            value.and_then(|value| Cookie::new(first_line(value), file.describe()))
-        {
-            return Ok(Some(cookie));
+    let mut reader = Reader { cluster, sources: &sources, read: HashMap::new(), refusal: None };
+    for source in &sources.list {
+        let cookie = match source {
+            Source::Setting(setting) => reader.setting(setting).await?,
+            Source::Imports(worst) => reader.imported(*worst).await?,
+            Source::File(file) => reader.file(file).await?,
+        };
+        if cookie.is_some() {
+            return Ok(cookie);
         }
     }
-    Ok(None)
+    match reader.refusal {
+        Some(error) => Err(error),
+        None => Ok(image_default(container)),
+    }
 }
 
 /// The objects that [`find`] may read: `secrets` or `configmaps`, and the name.
@@ -83,37 +93,109 @@ pub fn objects(pod: &Pod, container: &Container) -> Vec<(&'static str, String)> 
     objects.into_iter().map(|object| (object.kind.resource(), object.name)).collect()
 }
 
-async fn from_variable(cluster: &Cluster, variable: &Variable) -> Result<Option<Cookie>, Error> {
-    match variable {
-        Variable::Value { value, source } => {
-            Ok(Cookie::new(value.clone().into_bytes(), source.clone()))
+/// Reads the objects of the sources, each once.
+struct Reader<'a> {
+    cluster: &'a Cluster,
+    sources: &'a Sources,
+    read: HashMap<Object, Data>,
+    /// The first object that the user may not read.
+    refusal: Option<Error>,
+}
+
+impl Reader<'_> {
+    async fn setting(&mut self, setting: &Setting) -> Result<Option<Cookie>, Error> {
+        let mut value = Vec::new();
+        for part in &setting.parts {
+            let part = match part {
+                Part::Text(text) => Some(text.clone().into_bytes()),
+                Part::Key { object, key, .. } => self.key(object, key).await?,
+                Part::Imported(name) => self.variable(name).await?,
+            };
+            match part {
+                Some(part) => value.extend(part),
+                None => return Ok(None),
+            }
         }
-        Variable::Key(key) => {
-            let value = read_key(cluster, key).await?;
-            Ok(value.and_then(|value| Cookie::new(value, key.describe())))
+        if setting.has_options {
+            let text = String::from_utf8_lossy(&value).into_owned();
+            let cookie = settings::option_in(&text, &["-setcookie"]);
+            return Ok(cookie.and_then(|cookie| Cookie::new(cookie.into(), setting.describe())));
         }
+        Ok(Cookie::new(value, setting.describe()))
+    }
+
+    /// The best cookie among the variables of `envFrom`, up to the rank `worst`. Of equal names the first counts.
+    /// A well-known name ends the search.
+    async fn imported(&mut self, worst: usize) -> Result<Option<Cookie>, Error> {
+        let mut best: Option<(usize, Cookie)> = None;
+        for Import { object, prefix } in &self.sources.imports {
+            for (key, value) in self.object(object).await?.into_iter().flatten() {
+                let variable = format!("{prefix}{key}");
+                let Some(rank) = settings::rank(&variable).filter(|rank| *rank <= worst) else {
+                    continue;
+                };
+                let becomes = format!("{variable} of container {}", self.sources.container);
+                if best.as_ref().is_none_or(|(other, _)| rank < *other)
+                    && let Some(cookie) = Cookie::new(value, object.describe(&key, &becomes))
+                {
+                    best = Some((rank, cookie));
+                }
+            }
+            if best.as_ref().is_some_and(|(rank, _)| *rank <= settings::WELL_KNOWN) {
+                break;
+            }
+        }
+        Ok(best.map(|(_, cookie)| cookie))
+    }
+
+    /// A variable of `envFrom`.
+    async fn variable(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
+        for Import { object, prefix } in &self.sources.imports {
+            let Some(key) = name.strip_prefix(prefix.as_str()) else { continue };
+            if let Some(value) = self.key(object, key).await? {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn file(&mut self, file: &File) -> Result<Option<Cookie>, Error> {
+        for key in &file.keys {
+            if let Some(value) = self.key(&file.object, key).await? {
+                return Ok(Cookie::new(first_line(value), file.describe(key)));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn key(&mut self, object: &Object, key: &str) -> Result<Option<Vec<u8>>, Error> {
+        Ok(self.object(object).await?.and_then(|mut data| data.remove(key)))
+    }
+
+    /// `None` where there is no such object, or where the user may not read it.
+    async fn object(&mut self, object: &Object) -> Result<Data, Error> {
+        if let Some(data) = self.read.get(object) {
+            return Ok(data.clone());
+        }
+        let data = match read(self.cluster, object).await {
+            Err(error @ Error::Forbidden { .. }) => {
+                self.refusal.get_or_insert(error);
+                None
+            }
+            data => data?,
+        };
+        self.read.insert(object.clone(), data.clone());
+        Ok(data)
     }
 }
 
-/// The best cookie among the keys of these objects, and the rank of its name. Of equal names the first
-/// counts.
-async fn from_imports(
-    cluster: &Cluster,
-    imports: &[Import],
-) -> Result<Option<(usize, Cookie)>, Error> {
-    let mut best: Option<(usize, Cookie)> = None;
-    for import in imports {
-        for (key, value) in read(cluster, &import.object).await?.into_iter().flatten() {
-            let variable = format!("{}{key}", import.prefix);
-            let Some(rank) = sources::rank(&variable) else { continue };
-            if best.as_ref().is_none_or(|(other, _)| rank < *other)
-                && let Some(cookie) = Cookie::new(value, import.describe(&key, &variable))
-            {
-                best = Some((rank, cookie));
-            }
-        }
-    }
-    Ok(best)
+/// The cookie that the image of a product has if nobody sets another one.
+fn image_default(container: &Container) -> Option<Cookie> {
+    let image = container.image.as_deref()?;
+    // Without the registry and its port, and without the tag and the digest.
+    let name = image.split('@').next()?.rsplit('/').next()?.split(':').next()?;
+    let (_, cookie) = DEFAULTS.iter().find(|(product, _)| name.contains(product))?;
+    Cookie::new((*cookie).into(), format!("the default of image {name}"))
 }
 
 /// The VM reads a cookie file up to the end of the line.
@@ -125,10 +207,6 @@ fn first_line(mut value: Vec<u8>) -> Vec<u8> {
 }
 
 type Data = Option<std::collections::BTreeMap<String, Vec<u8>>>;
-
-async fn read_key(cluster: &Cluster, key: &ObjectKey) -> Result<Option<Vec<u8>>, Error> {
-    Ok(read(cluster, &key.object).await?.and_then(|mut data| data.remove(&key.key)))
-}
 
 /// `None` where there is no such object.
 async fn read(cluster: &Cluster, object: &Object) -> Result<Data, Error> {
@@ -151,3 +229,6 @@ async fn read(cluster: &Cluster, object: &Object) -> Result<Data, Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! Workloads are found by the `ownerReferences` of pods, so the Role only needs `list` on pods.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::{Api, api::ListParams};
@@ -10,6 +10,10 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::access::cluster::{self, Action, Cluster};
+
+pub mod owner;
+
+use owner::{Ancestors, Kind, Owner};
 
 /// Why the target does not lead to a pod.
 #[derive(Debug, Error, Serialize)]
@@ -44,6 +48,20 @@ pub enum Error {
         target: String,
         /// The namespace.
         namespace: String,
+        /// The owners of the pods that are there, such as `statefulset.apps/app`.
+        owners: Vec<String>,
+    },
+    /// No pod names the target as its owner, and the owners of its owners may not be listed.
+    #[error("no pods of {target}, and {resources:?} may not be listed: {message}")]
+    OwnersForbidden {
+        /// The target, as given.
+        target: String,
+        /// The namespace.
+        namespace: String,
+        /// The kinds that may not be listed, such as `statefulsets.apps`.
+        resources: Vec<String>,
+        /// The message of the API server.
+        message: String,
     },
     /// The workload or the Service of the target was deleted.
     #[error("{target} was deleted")]
@@ -74,13 +92,8 @@ pub enum Error {
 pub enum Target {
     /// `app-0`, `pod/app-0`
     Pod(String),
-    /// `sts/app`, `deploy/web`
-    Owner {
-        /// The kind of the pod's owner.
-        kind: &'static str,
-        /// The name of the owner. That of a Deployment is the beginning of its `ReplicaSet`'s.
-        name: String,
-    },
+    /// `sts/app`, `deployment.apps/web`, `rollout.argoproj.io/web`
+    Owner(Owner),
     /// `svc/app`
     Service(String),
     /// A label selector.
@@ -88,7 +101,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// Parses what a user has typed.
+    /// Parses what a user has typed, or what `kubectl get -o name` prints.
     ///
     /// # Errors
     /// [`Error::InvalidTarget`]
@@ -99,12 +112,13 @@ impl Target {
             return Err(invalid());
         }
         let name = name.to_owned();
-        match kind {
+        match kind.to_ascii_lowercase().as_str() {
             "pod" | "pods" | "po" => Ok(Self::Pod(name)),
-            "sts" | "statefulset" | "statefulsets" => Ok(Self::Owner { kind: "StatefulSet", name }),
-            "deploy" | "deployment" | "deployments" => Ok(Self::Owner { kind: "ReplicaSet", name }),
             "svc" | "service" | "services" => Ok(Self::Service(name)),
-            _ => Err(invalid()),
+            kind => {
+                let kind = Kind::parse(kind).ok_or_else(invalid)?;
+                Ok(Self::Owner(Owner { kind, name }))
+            }
         }
     }
 }
@@ -151,8 +165,9 @@ pub struct Selection {
     pub labels: Option<String>,
     /// A field selector.
     pub fields: Option<String>,
-    /// The kind and the name of the pod's owner.
-    owner: Option<(&'static str, String)>,
+    /// The pod's owner.
+    owner: Option<Owner>,
+    ancestors: Ancestors,
     /// The governing Service of the pod.
     subdomain: Option<String>,
     /// Whether no pod is selected: a Service without a selector.
@@ -160,10 +175,21 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Reads who owns the owners of these pods, if that decides which of them belong to the target.
+    ///
+    /// # Errors
+    /// [`Error::Cluster`]
+    pub async fn read_owners(&mut self, cluster: &Cluster, pods: &[Pod]) -> Result<(), Error> {
+        match &self.owner {
+            Some(owner) => Ok(self.ancestors.read(cluster, owner, pods).await?),
+            None => Ok(()),
+        }
+    }
+
     /// Whether a pod belongs to the target. The API server has applied the selectors.
     #[must_use]
     pub fn matches(&self, pod: &Pod) -> bool {
-        let owner = self.owner.as_ref().is_none_or(|(kind, name)| is_owned(pod, kind, name));
+        let owner = self.owner.as_ref().is_none_or(|owner| owner.owns(pod, &self.ancestors));
         let service = self.subdomain.as_deref().is_none_or(|name| is_governed(pod, name));
         owner && service && !self.nothing
     }
@@ -178,9 +204,7 @@ pub async fn selection(cluster: &Cluster, target: &Target) -> Result<Selection, 
         Target::Pod(name) => {
             Selection { fields: Some(format!("metadata.name={name}")), ..Selection::default() }
         }
-        Target::Owner { kind, name } => {
-            Selection { owner: Some((kind, name.clone())), ..Selection::default() }
-        }
+        Target::Owner(owner) => Selection { owner: Some(owner.clone()), ..Selection::default() },
         Target::Labels(labels) => {
             Selection { labels: Some(labels.clone()), ..Selection::default() }
         }
@@ -200,16 +224,43 @@ pub async fn selection(cluster: &Cluster, target: &Target) -> Result<Selection, 
 /// # Errors
 /// [`Error`]
 pub async fn choose(cluster: &Cluster, target: &Target, given: &str) -> Result<Choice, Error> {
+    let namespace = || cluster.namespace().to_owned();
+    let no_pods = |owners| Error::NoPods { target: given.into(), namespace: namespace(), owners };
     let pods = match target {
         Target::Pod(name) => return Ok(Choice { pod: get(cluster, name).await?, others: vec![] }),
-        Target::Owner { kind, name } => owned(list(cluster, None).await?, kind, name),
+        Target::Owner(owner) => {
+            let all = list(cluster, None).await?;
+            let mut ancestors = Ancestors::default();
+            ancestors.read(cluster, owner, &all).await?;
+            let pods = all.iter().filter(|pod| owner.owns(pod, &ancestors)).cloned();
+            return match (pick(pods.collect()), ancestors.refused) {
+                (Some(choice), _) => Ok(choice),
+                (None, Some((resources, message))) => Err(Error::OwnersForbidden {
+                    target: given.into(),
+                    namespace: namespace(),
+                    resources: resources.into_iter().collect(),
+                    message,
+                }),
+                (None, None) => Err(no_pods(owners_of(&all))),
+            };
+        }
         Target::Service(name) => of_service(cluster, name).await?,
         Target::Labels(labels) => list(cluster, Some(labels)).await?,
     };
-    pick(pods).ok_or_else(|| Error::NoPods {
-        target: given.into(),
-        namespace: cluster.namespace().into(),
-    })
+    pick(pods).ok_or_else(|| no_pods(vec![]))
+}
+
+/// The controllers of these pods, as `kubectl get -o name` prints them.
+fn owners_of(pods: &[Pod]) -> Vec<String> {
+    let owners = pods.iter().flat_map(|pod| pod.metadata.owner_references.iter().flatten());
+    let names = owners.filter(|owner| owner.controller == Some(true)).map(|owner| {
+        let kind = owner.kind.to_ascii_lowercase();
+        match owner.api_version.rsplit_once('/') {
+            Some((group, _version)) => format!("{kind}.{group}/{}", owner.name),
+            None => format!("{kind}/{}", owner.name),
+        }
+    });
+    names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// The first ready one by name, or else the first one, whose status says why it is not running.
@@ -225,15 +276,6 @@ async fn list(cluster: &Cluster, labels: Option<&str>) -> Result<Vec<Pod>, clust
     let params = ListParams { label_selector: labels.map(Into::into), ..ListParams::default() };
     let action = Action { verb: "list", resource: "pods" };
     Ok(cluster.request(action, api.list(&params)).await?.items)
-}
-
-fn owned(pods: Vec<Pod>, kind: &str, name: &str) -> Vec<Pod> {
-    pods.into_iter().filter(|pod| is_owned(pod, kind, name)).collect()
-}
-
-fn is_owned(pod: &Pod, kind: &str, name: &str) -> bool {
-    let owners = pod.metadata.owner_references.as_deref().unwrap_or_default();
-    owners.iter().any(|owner| owner.kind == kind && owner_name(pod, kind, &owner.name) == name)
 }
 
 fn is_governed(pod: &Pod, service: &str) -> bool {
@@ -252,18 +294,6 @@ pub fn controller_of(pod: &Pod) -> Option<(String, String)> {
 #[must_use]
 pub fn is_alive(pod: &Pod) -> bool {
     pod.metadata.deletion_timestamp.is_none() && check_running(pod).is_ok()
-}
-
-/// The name of a Deployment's `ReplicaSet` is that of the Deployment and the hash in a label of the pod.
-fn owner_name<'a>(pod: &Pod, kind: &str, owner: &'a str) -> &'a str {
-    let hash = pod.metadata.labels.as_ref().and_then(|labels| labels.get("pod-template-hash"));
-    match hash {
-        Some(hash) if kind == "ReplicaSet" => owner
-            .strip_suffix(hash.as_str())
-            .and_then(|name| name.strip_suffix('-'))
-            .unwrap_or(owner),
-        _ => owner,
-    }
 }
 
 /// By the selector of the Service. Without permission to read that, the pods whose governing Service it is.
@@ -335,6 +365,12 @@ pub fn name_of(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
+/// The pod's runtime class.
+#[must_use]
+pub fn runtime_class_of(pod: &Pod) -> Option<&str> {
+    pod.spec.as_ref()?.runtime_class_name.as_deref()
+}
+
 /// The pod's address. A pod that is not scheduled has none.
 #[must_use]
 pub fn ip_of(pod: &Pod) -> Option<IpAddr> {
@@ -352,7 +388,7 @@ pub fn ip_in_name(pod: &Pod, node: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::panic)]
 
     use super::*;
 
@@ -361,31 +397,86 @@ mod tests {
         let parse = |text| Target::parse(text).unwrap();
         assert_eq!(parse("app-0"), Target::Pod("app-0".into()));
         assert_eq!(parse("pod/app-0"), parse("app-0"));
-        assert_eq!(parse("sts/app"), Target::Owner { kind: "StatefulSet", name: "app".into() });
-        assert_eq!(
-            parse("deployment/web"),
-            Target::Owner { kind: "ReplicaSet", name: "web".into() }
-        );
+        assert_eq!(parse("pod/app-0"), parse("po/app-0"));
+        let owner = |kind, name: &str| {
+            Target::Owner(Owner { kind: Kind::parse(kind).unwrap(), name: name.into() })
+        };
+        assert_eq!(parse("sts/app"), owner("statefulset.apps", "app"));
+        assert_eq!(parse("StatefulSet/app"), parse("statefulsets.apps/app"));
+        assert_eq!(parse("deployment/web"), parse("deployment.apps/web"));
+        assert_eq!(parse("job/x"), parse("job.batch/x"));
+        assert_eq!(parse("rollout.argoproj.io/web"), owner("rollout.argoproj.io", "web"));
+        assert_eq!(parse("service/app"), parse("services/app"));
         assert_eq!(parse("svc/app"), Target::Service("app".into()));
-        for text in
-            ["", "/", "sts/", "job/x", "a/b/c", "App", "a b", "../x", "-a", "a?x", "pod/a%2f"]
-        {
+        for text in [
+            "", "/", "sts/", "a_b/x", "/x", "sts./x", "a/b/c", "App", "a b", "../x", "-a", "a?x",
+            "pod/a%2f",
+        ] {
             assert!(matches!(Target::parse(text), Err(Error::InvalidTarget { .. })), "{text}");
         }
     }
 
     #[test]
-    fn a_deployment_is_its_replica_sets_name_without_the_hash() {
-        let pod: Pod = serde_json::from_value(serde_json::json!({
-            "metadata": {
-                "name": "web-6d4c-x", "labels": {"pod-template-hash": "6d4c"},
-                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-6d4c", "uid": "u"}],
-            },
-        }))
-        .unwrap();
-        assert_eq!(owned(vec![pod.clone()], "ReplicaSet", "web").len(), 1);
-        assert_eq!(owned(vec![pod.clone()], "ReplicaSet", "we").len(), 0);
-        assert_eq!(owned(vec![pod], "StatefulSet", "web").len(), 0);
+    fn the_owners_of_pods_are_named_as_kubectl_does() {
+        let pod = |name: &str, api_version: &str, kind: &str| -> Pod {
+            let owner = serde_json::json!({"apiVersion": api_version, "kind": kind, "name": name,
+                "uid": "u", "controller": true});
+            serde_json::from_value(serde_json::json!({"metadata": {"ownerReferences": [owner]}}))
+                .unwrap()
+        };
+        let pods = [
+            pod("mq", "rabbitmq.com/v1beta1", "RabbitmqCluster"),
+            pod("app", "apps/v1", "StatefulSet"),
+            pod("app", "apps/v1", "StatefulSet"),
+            pod("old", "v1", "ReplicationController"),
+        ];
+        let expected = [
+            "rabbitmqcluster.rabbitmq.com/mq",
+            "replicationcontroller/old",
+            "statefulset.apps/app",
+        ];
+        assert_eq!(owners_of(&pods), expected);
+    }
+
+    /// The error for this target, in a namespace with one pod of a `StatefulSet`.
+    async fn error(target: &str, fail_owners: Option<u16>) -> Error {
+        let (cluster, mut server) = crate::access::cluster::scripted::api_server();
+        let owner = serde_json::json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "app",
+            "uid": "u", "controller": true});
+        let script = async {
+            server.request().await.answer(&serde_json::json!({
+                "apiVersion": "v1", "kind": "PodList", "metadata": {},
+                "items": [{"metadata": {"name": "app-0", "ownerReferences": [owner]}}],
+            }));
+            if let Some(code) = fail_owners {
+                server.request().await.fail(code);
+            }
+        };
+        let parsed = Target::parse(target).unwrap();
+        let (choice, ()) = tokio::join!(choose(&cluster, &parsed, target), script);
+        choice.err().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_a_pod_the_owners_of_the_others_are_named() {
+        let expected = ["statefulset.apps/app"];
+        for (target, fail_owners) in [("deploy/app", None), ("mq.example.com/app", Some(404))] {
+            let error = error(target, fail_owners).await;
+            assert!(
+                matches!(&error, Error::NoPods { owners, .. } if *owners == expected),
+                "{error:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn owners_that_may_not_be_listed_are_named() {
+        let error = error("mq.example.com/app", Some(403)).await;
+        let Error::OwnersForbidden { resources, message, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(
+            (resources.as_slice(), message.as_str()),
+            (["statefulsets.apps".to_owned()].as_slice(), "failure 403")
+        );
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::{StreamExt, stream::BoxStream};
 use k8s_openapi::api::{
-    apps::v1::{Deployment, StatefulSet},
+    apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet},
+    batch::v1::{CronJob, Job},
     core::v1::Pod,
 };
 use kube::{
@@ -92,6 +93,7 @@ impl<'a> Watch<'a> {
             WatchEvent::Added(pod) | WatchEvent::Modified(pod) => {
                 self.keep_version(&pod);
                 let name = target::name_of(&pod);
+                self.selection.read_owners(self.cluster, std::slice::from_ref(&pod)).await?;
                 if self.selection.matches(&pod) {
                     self.pods.insert(name, pod);
                     true
@@ -135,6 +137,7 @@ impl<'a> Watch<'a> {
         let list = self.cluster.request(action, self.api.list(&params)).await?;
         self.events = None;
         self.version = list.metadata.resource_version.unwrap_or_default();
+        self.selection.read_owners(self.cluster, &list.items).await?;
         let fitting = list.items.into_iter().filter(|pod| self.selection.matches(pod));
         self.pods = fitting.map(|pod| (target::name_of(&pod), pod)).collect();
         Ok(())
@@ -219,21 +222,20 @@ async fn expected(
         {
             return Err(Error::NoSuchPod { pod: pod.clone(), namespace: namespace() });
         }
-        (Target::Pod(_), Some((kind, name))) => (kind.as_str(), name),
-        (Target::Owner { kind, name }, _) => (*kind, name),
+        (Target::Pod(_), Some((kind, name))) => (kind.to_ascii_lowercase(), name),
+        (Target::Owner(owner), _) => {
+            let workload = owner.kind.workload().unwrap_or_default();
+            (workload.to_owned(), &owner.name)
+        }
         (Target::Service(_) | Target::Labels(_), _) => return Ok(()),
     };
-    let gone = match kind {
-        "StatefulSet" => {
-            let api: Api<StatefulSet> =
-                Api::namespaced(cluster.client.clone(), cluster.namespace());
-            is_gone(cluster, "statefulsets", api.get_metadata(name)).await
-        }
-        // The target is a Deployment: see `Target::Owner`.
-        "ReplicaSet" => {
-            let api: Api<Deployment> = Api::namespaced(cluster.client.clone(), cluster.namespace());
-            is_gone(cluster, "deployments", api.get_metadata(name)).await
-        }
+    let gone = match kind.as_str() {
+        "statefulset" => is_gone::<StatefulSet>(cluster, "statefulsets", name).await,
+        "deployment" => is_gone::<Deployment>(cluster, "deployments", name).await,
+        "replicaset" => is_gone::<ReplicaSet>(cluster, "replicasets", name).await,
+        "daemonset" => is_gone::<DaemonSet>(cluster, "daemonsets", name).await,
+        "job" => is_gone::<Job>(cluster, "jobs", name).await,
+        "cronjob" => is_gone::<CronJob>(cluster, "cronjobs", name).await,
         _ => false,
     };
     if gone {
@@ -243,11 +245,13 @@ async fn expected(
 }
 
 /// Whether the API server answers with 404. The Role need not allow the request.
-async fn is_gone<T>(
-    cluster: &Cluster,
-    resource: &'static str,
-    request: impl Future<Output = kube::Result<T>>,
-) -> bool {
+async fn is_gone<K>(cluster: &Cluster, resource: &'static str, name: &str) -> bool
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(cluster.client.clone(), cluster.namespace());
+    let request = api.get_metadata(name);
     let answer = cluster.request(Action { verb: "get", resource }, request).await;
     matches!(answer, Err(cluster::Error::Refused { code: 404, .. }))
 }

@@ -1,18 +1,21 @@
 //! Where the spec of a pod says that the cookie may be. One list, for attach to read and for the doctor to
 //! show.
 
-use k8s_openapi::api::core::v1::{Container, EnvVar, KeyToPath, Pod, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, Pod};
 
-use crate::pod::container::is_cookie;
+use crate::pod::settings::{self, ANY, WELL_KNOWN};
 
-/// Names that mean a cookie, the best first. After them comes any name that ends in `COOKIE`.
-const NAMES: [&str; 2] = ["RELEASE_COOKIE", "ERLANG_COOKIE"];
+mod files;
+mod value;
 
-/// The file that the VM reads in its home.
-const COOKIE_FILE: &str = ".erlang.cookie";
+pub(super) use files::File;
+pub(super) use value::{Part, Setting};
+
+/// Options before a cookie: of `erl`, and of `elixir` and `iex`.
+const OPTIONS: [&str; 2] = ["-setcookie", "--cookie"];
 
 /// The kind of an object with data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Kind {
     Secret,
     ConfigMap,
@@ -35,35 +38,25 @@ impl Kind {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Object {
     pub kind: Kind,
     pub name: String,
 }
 
-/// One key of an object.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct ObjectKey {
-    pub object: Object,
-    pub key: String,
-    /// Whether the container starts without it.
-    optional: bool,
-    /// The variable or file that it becomes.
-    becomes: String,
-}
-
-impl ObjectKey {
-    pub fn describe(&self) -> String {
-        let Object { kind, name } = &self.object;
-        format!("{} {name}, key {} ({})", kind.name(), self.key, self.becomes)
+impl Object {
+    fn secret(name: &str) -> Self {
+        Self { kind: Kind::Secret, name: name.into() }
     }
-}
 
-/// A variable of the container.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Variable {
-    Value { value: String, source: String },
-    Key(ObjectKey),
+    fn config_map(name: &str) -> Self {
+        Self { kind: Kind::ConfigMap, name: name.into() }
+    }
+
+    /// The object and its key, for people. `becomes`: the variable or the file that it becomes.
+    pub fn describe(&self, key: &str, becomes: &str) -> String {
+        format!("{} {}, key {key} ({becomes})", self.kind.name(), self.name)
+    }
 }
 
 /// `envFrom`: each key becomes a variable.
@@ -71,239 +64,111 @@ pub(super) enum Variable {
 pub(super) struct Import {
     pub object: Object,
     pub prefix: String,
-    container: String,
 }
 
-impl Import {
-    pub fn describe(&self, key: &str, variable: &str) -> String {
-        let Object { kind, name } = &self.object;
-        format!("{} {name}, key {key} ({variable} of container {})", kind.name(), self.container)
-    }
+/// A place where the cookie may be.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A variable, or an option of the VM.
+    Setting(Setting),
+    /// The variables of `envFrom`, up to this rank.
+    Imports(usize),
+    /// A file in a volume.
+    File(File),
 }
 
 /// All sources of a container.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Sources {
-    /// The variable with the best name.
-    pub variable: Option<Variable>,
-    /// The first one wins. There are none beside a variable with a well-known name.
+    /// The first one that has a cookie counts.
+    pub list: Vec<Source>,
+    /// The first one that has a variable counts.
     pub imports: Vec<Import>,
-    /// Cookie files in volumes, read where there is no cookie in the environment.
-    pub files: Vec<ObjectKey>,
+    /// The name of the container.
+    pub container: String,
 }
 
 impl Sources {
     pub fn of(pod: &Pod, container: &Container) -> Self {
-        // As the kubelet has it, the last variable of a name wins.
-        let variables = container.env.iter().flatten().rev();
-        let ranked = variables.filter_map(|var| Some((rank(&var.name)?, var)));
-        let best = ranked.min_by_key(|(rank, _)| *rank);
-        let variable = best.and_then(|(_, var)| variable(container, var));
-        let well_known = best.is_some_and(|(rank, _)| is_well_known(rank));
-        // `env` wins over `envFrom`.
-        let imports = if well_known { vec![] } else { imports(container) };
-        let certain = well_known && variable.as_ref().is_some_and(is_certain);
-        let files = if certain { vec![] } else { files(pod, container) };
-        Self { variable, imports, files }
+        let imports = imports(container);
+        let import = |rank| (!imports.is_empty()).then_some(Source::Imports(rank));
+        let ranked = value::variables(pod, container);
+        let known = ranked.iter().filter(|(rank, _)| *rank <= WELL_KNOWN);
+        let others = ranked.iter().filter(|(rank, _)| *rank > WELL_KNOWN);
+        let setting = |(_, setting): &(usize, Setting)| Source::Setting(setting.clone());
+        let named = files::named(pod, container);
+        let list = known
+            .map(setting)
+            .chain(options(pod, container).map(Source::Setting))
+            .chain(named.into_iter().map(Source::File))
+            .chain(import(WELL_KNOWN))
+            .chain(files::mounted(pod, container).into_iter().map(Source::File))
+            .chain(others.map(setting))
+            .chain(import(ANY))
+            .chain(files::of_init_containers(pod).into_iter().map(Source::File));
+        let mut sources = Self { list: list.collect(), imports, container: container.name.clone() };
+        // A running container has it, so no source after it counts, and none is read.
+        if let Some(certain) = sources.list.iter().position(Source::is_certain) {
+            sources.list.truncate(certain + 1);
+        }
+        sources
     }
 
-    pub fn objects(self) -> Vec<Object> {
-        let variable = self.variable.and_then(|variable| match variable {
-            Variable::Key(key) => Some(key.object),
-            Variable::Value { .. } => None,
-        });
-        let imports = self.imports.into_iter().map(|import| import.object);
-        let files = self.files.into_iter().map(|file| file.object);
-        variable.into_iter().chain(imports).chain(files).collect()
+    /// The objects that may be read, in this order.
+    pub fn objects(&self) -> Vec<Object> {
+        let mut objects: Vec<Object> = Vec::new();
+        let imports = || self.imports.iter().map(|import| import.object.clone()).collect();
+        for source in &self.list {
+            let more: Vec<Object> = match source {
+                Source::Setting(setting) if setting.has_imports() => imports(),
+                Source::Setting(setting) => setting.objects(),
+                Source::Imports(_) => imports(),
+                Source::File(file) => vec![file.object.clone()],
+            };
+            for object in more {
+                if !objects.contains(&object) {
+                    objects.push(object);
+                }
+            }
+        }
+        objects
     }
 }
 
-/// The lower the better; `None` for names that mean something else.
-pub(super) fn rank(name: &str) -> Option<usize> {
-    NAMES.iter().position(|known| *known == name).or_else(|| is_cookie(name).then_some(NAMES.len()))
-}
-
-pub(super) fn is_well_known(rank: usize) -> bool {
-    rank < NAMES.len()
-}
-
-/// Whether the variable exists in a running container, so that no other source counts.
-fn is_certain(variable: &Variable) -> bool {
-    match variable {
-        Variable::Value { .. } => true,
-        Variable::Key(key) => !key.optional,
+impl Source {
+    /// Whether the running container has a cookie there.
+    fn is_certain(&self) -> bool {
+        match self {
+            Self::Setting(setting) => setting.is_certain(),
+            Self::File(file) => file.is_certain,
+            Self::Imports(_) => false,
+        }
     }
 }
 
-fn variable(container: &Container, var: &EnvVar) -> Option<Variable> {
-    let becomes = format!("{} of container {}", var.name, container.name);
-    if let Some(value) = &var.value {
-        // The kubelet expands a reference, to a value that the spec alone may not have.
-        let has_reference = value.contains("$(");
-        let value = || Variable::Value { value: value.clone(), source: becomes };
-        return (!has_reference).then(value);
-    }
-    let from = var.value_from.as_ref()?;
-    let (kind, name, key, optional) = match (&from.secret_key_ref, &from.config_map_key_ref) {
-        (Some(from), _) => (Kind::Secret, &from.name, &from.key, from.optional),
-        (None, Some(from)) => (Kind::ConfigMap, &from.name, &from.key, from.optional),
-        (None, None) => return None,
-    };
-    let object = Object { kind, name: name.clone() };
-    let optional = optional.unwrap_or(false);
-    Some(Variable::Key(ObjectKey { object, key: key.clone(), optional, becomes }))
+/// The cookie in the options of the VM: on the command line, or in variables for options.
+fn options<'a>(pod: &'a Pod, container: &'a Container) -> impl Iterator<Item = Setting> + 'a {
+    let texts = settings::option_texts(container).filter_map(move |text| {
+        let (option, word) = settings::option_value(&text.words, &OPTIONS)?;
+        let becomes = format!("{option} in {} of container {}", text.place, container.name);
+        value::setting(pod, container, word, becomes)
+    });
+    // Options that are in a Secret as a whole.
+    texts.chain(value::option_variables(container))
 }
 
 fn imports(container: &Container) -> Vec<Import> {
     // The last one that has a name wins.
     let imports = container.env_from.iter().flatten().rev().filter_map(|from| {
-        let (kind, name) = match (&from.secret_ref, &from.config_map_ref) {
-            (Some(from), _) => (Kind::Secret, &from.name),
-            (None, Some(from)) => (Kind::ConfigMap, &from.name),
+        let object = match (&from.secret_ref, &from.config_map_ref) {
+            (Some(from), _) => Object::secret(&from.name),
+            (None, Some(from)) => Object::config_map(&from.name),
             (None, None) => return None,
         };
-        Some(Import {
-            object: Object { kind, name: name.clone() },
-            prefix: from.prefix.clone().unwrap_or_default(),
-            container: container.name.clone(),
-        })
+        Some(Import { object, prefix: from.prefix.clone().unwrap_or_default() })
     });
     imports.collect()
 }
 
-fn files(pod: &Pod, container: &Container) -> Vec<ObjectKey> {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    let volumes = volumes.collect::<Vec<_>>();
-    let files = container.volume_mounts.iter().flatten().filter_map(|mount| {
-        let volume = volumes.iter().find(|volume| volume.name == mount.name)?;
-        let (kind, name, items) = match (&volume.secret, &volume.config_map) {
-            (Some(from), _) => (Kind::Secret, from.secret_name.as_ref()?, &from.items),
-            (None, Some(from)) => (Kind::ConfigMap, &from.name, &from.items),
-            (None, None) => return None,
-        };
-        Some(ObjectKey {
-            key: cookie_key(mount, name, items.as_deref())?,
-            object: Object { kind, name: name.clone() },
-            optional: true,
-            becomes: format!("a file of container {}", container.name),
-        })
-    });
-    files.collect()
-}
-
-/// The key that the mount makes a `.erlang.cookie`. In a mount of a whole volume the files have the names of
-/// the keys, unless items rename them. Only reading the object shows whether it has that key, so an object
-/// whose name does not contain `cookie` is skipped.
-fn cookie_key(mount: &VolumeMount, source: &str, items: Option<&[KeyToPath]>) -> Option<String> {
-    let file = mount.mount_path.rsplit('/').next();
-    let path = match &mount.sub_path {
-        Some(path) if file == Some(COOKIE_FILE) => path.as_str(),
-        Some(_) => return None,
-        None => COOKIE_FILE,
-    };
-    match items {
-        Some(items) => items.iter().find(|item| item.path == path).map(|item| item.key.clone()),
-        None if mount.sub_path.is_some() || source.contains("cookie") => Some(path.to_owned()),
-        None => None,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn sources(container: &Value) -> Sources {
-        let pod: Pod = serde_json::from_value(json!({"spec": {
-            "containers": [container],
-            "volumes": [
-                {"name": "home", "secret": {"secretName": "cookie-file"}},
-                {"name": "map", "configMap": {"name": "cookie-map"}},
-                {"name": "other", "secret": {"secretName": "tls"}},
-            ],
-        }}))
-        .unwrap();
-        Sources::of(&pod, &pod.spec.as_ref().unwrap().containers[0])
-    }
-
-    fn names(container: &Value) -> Vec<String> {
-        let objects = sources(container).objects().into_iter();
-        objects.map(|object| format!("{} {}", object.kind.resource(), object.name)).collect()
-    }
-
-    fn secret_variable(name: &str, optional: bool) -> Value {
-        let key = json!({"name": "a", "key": "c", "optional": optional});
-        json!({"name": name, "valueFrom": {"secretKeyRef": key}})
-    }
-
-    #[test]
-    fn a_well_known_variable_is_the_only_source_unless_it_is_optional() {
-        let container = |variable: &Value| {
-            json!({"name": "app", "env": [variable],
-                "envFrom": [{"secretRef": {"name": "not-read"}}],
-                "volumeMounts": [{"name": "home", "mountPath": "/root"}]})
-        };
-        let value = json!({"name": "RELEASE_COOKIE", "value": "x"});
-        assert_eq!(names(&container(&value)), [""; 0]);
-        let found = sources(&container(&value)).variable;
-        let source = "RELEASE_COOKIE of container app".to_owned();
-        assert_eq!(found, Some(Variable::Value { value: "x".into(), source }));
-        let required = secret_variable("RELEASE_COOKIE", false);
-        assert_eq!(names(&container(&required)), ["secrets a"]);
-        let optional = secret_variable("RELEASE_COOKIE", true);
-        assert_eq!(names(&container(&optional)), ["secrets a", "secrets cookie-file"]);
-        let reference = json!({"name": "RELEASE_COOKIE", "value": "$(OTHER)"});
-        assert_eq!(names(&container(&reference)), ["secrets cookie-file"]);
-    }
-
-    #[test]
-    fn another_variable_is_one_of_all_sources() {
-        let container = json!({"name": "app", "env": [secret_variable("MY_COOKIE", false)],
-        "envFrom": [
-            {"configMapRef": {"name": "first"}, "prefix": "P_"},
-            {"secretRef": {"name": "last"}},
-        ],
-        "volumeMounts": [
-            {"name": "home", "mountPath": "/root"},
-            {"name": "map", "mountPath": "/x/.erlang.cookie", "subPath": "key"},
-            {"name": "other", "mountPath": "/etc/tls"},
-        ]});
-        let expected = [
-            "secrets a",
-            "secrets last",
-            "configmaps first",
-            "secrets cookie-file",
-            "configmaps cookie-map",
-        ];
-        assert_eq!(names(&container), expected);
-        let sources = sources(&container);
-        let Some(Variable::Key(key)) = &sources.variable else { unreachable!() };
-        assert_eq!(key.describe(), "Secret a, key c (MY_COOKIE of container app)");
-        assert_eq!(
-            sources.imports[1].describe("COOKIE", "P_COOKIE"),
-            "ConfigMap first, key COOKIE (P_COOKIE of container app)"
-        );
-        let files: Vec<_> = sources.files.iter().map(ObjectKey::describe).collect();
-        assert_eq!(
-            files,
-            [
-                "Secret cookie-file, key .erlang.cookie (a file of container app)",
-                "ConfigMap cookie-map, key key (a file of container app)",
-            ]
-        );
-    }
-
-    #[test]
-    fn the_last_variable_of_a_name_and_the_best_name_win() {
-        let value = |name: &str, value: &str| json!({"name": name, "value": value});
-        let container = json!({"name": "app", "env": [
-            value("MY_COOKIE", "1"), value("ERLANG_COOKIE", "2"), value("ERLANG_COOKIE", "3"),
-        ]});
-        let source = "ERLANG_COOKIE of container app".to_owned();
-        let expected = Variable::Value { value: "3".into(), source };
-        assert_eq!(sources(&container).variable, Some(expected));
-    }
-}
+mod tests;

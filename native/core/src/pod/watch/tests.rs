@@ -233,7 +233,7 @@ async fn another_failure_is_an_error_after_which_the_watch_goes_on() {
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_the_owner_no_longer_owns_is_removed() {
     let (cluster, mut server) = api_server();
-    let owner = Target::Owner { kind: "StatefulSet", name: "app".into() };
+    let owner = Target::parse("sts/app").unwrap();
     let mine = |version| owned(pod("app-0", version, "Running"), "StatefulSet", "app");
     let pods = [mine("1"), owned(pod("db-0", "2", "Running"), "StatefulSet", "db")];
     let mut watch = start(&cluster, &mut server, &owner, &pods).await;
@@ -328,18 +328,21 @@ async fn without_a_pod_of_its_name_the_controller_decides_whether_one_is_expecte
 
 #[tokio::test(start_paused = true)]
 async fn without_pods_a_deleted_workload_is_the_failure() {
-    let owner = |kind, name: &str| Target::Owner { kind, name: name.into() };
     let stateful_set = controller("StatefulSet", "app");
     for (target, controller, path) in [
-        (owner("StatefulSet", "app"), None, "statefulsets/app"),
-        (owner("ReplicaSet", "web"), None, "deployments/web"),
-        (Target::Pod("app-0".into()), Some(stateful_set), "statefulsets/app"),
+        ("sts/app", None, "apps/v1/namespaces/default/statefulsets/app"),
+        ("deployment.apps/web", None, "apps/v1/namespaces/default/deployments/web"),
+        ("rs/web-6d4c", None, "apps/v1/namespaces/default/replicasets/web-6d4c"),
+        ("ds/agent", None, "apps/v1/namespaces/default/daemonsets/agent"),
+        ("job/seed", None, "batch/v1/namespaces/default/jobs/seed"),
+        ("app-0", Some(stateful_set), "apps/v1/namespaces/default/statefulsets/app"),
     ] {
+        let target = Target::parse(target).unwrap();
         let (cluster, mut server) = api_server();
         let script = async {
             answer_list(&mut server, "10", &[]).await;
             let request = server.request().await;
-            assert_eq!(request.target, format!("/apis/apps/v1/namespaces/default/{path}"));
+            assert_eq!(request.target, format!("/apis/{path}"));
             request.fail(404);
         };
         let (choice, ()) =
@@ -370,7 +373,7 @@ fn is_deleted(error: &Error) -> bool {
 #[tokio::test(start_paused = true)]
 async fn a_workload_that_may_not_be_read_is_waited_for() {
     let (cluster, mut server) = api_server();
-    let target = Target::Owner { kind: "StatefulSet", name: "app".into() };
+    let target = Target::parse("sts/app").unwrap();
     let script = async {
         answer_list(&mut server, "10", &[]).await;
         server.request().await.fail(403);
