@@ -47,7 +47,14 @@ defmodule K8sConnect.ErrorExamples do
         not_found: %{paths: ["/home/me/.kube/config"]},
         not_found: %{paths: []},
         unreadable: %{path: "/home/me/.kube/config", problem: "Permission denied (os error 13)"},
-        malformed: %{path: "/home/me/.kube/config", problem: "line 3, column 1"},
+        malformed: %{
+          path: "/home/me/.kube/config",
+          problem: "line 3, column 1: this is not YAML"
+        },
+        invalid_kuberc: %{
+          path: "/home/me/.kube/kuberc",
+          problem: "its credentialPluginPolicy is not AllowAll, DenyAll or Allowlist"
+        },
         no_context: %{available: ["dev", "prod"]},
         unknown_context: %{context: "pord", available: ["dev", "prod"]},
         unknown_cluster: %{context: "prod", cluster: "eu"},
@@ -123,6 +130,8 @@ defmodule K8sConnect.ErrorExamples do
           actual: "v1alpha1"
         },
         plugin_needs_terminal: %{program: "kubelogin", context: "prod"},
+        plugin_forbidden: %{program: "aws", path: "/home/me/.kube/kuberc", policy: "DenyAll"},
+        plugin_forbidden: %{program: "aws", path: "/home/me/.kube/kuberc", policy: "Allowlist"},
         plugin_no_credentials: %{program: "aws", context: "prod"},
         token_file: %{path: "/run/token", problem: "No such file or directory (os error 2)"},
         oidc: %{

@@ -24,6 +24,7 @@ defmodule K8sConnect.Doctor.Cluster do
     :plugin_invalid_output,
     :plugin_version,
     :plugin_needs_terminal,
+    :plugin_forbidden,
     :plugin_no_credentials
   ]
 

@@ -98,3 +98,60 @@ async fn a_server_that_closes_new_connections_is_the_failure() {
     });
     assert!(matches!(answer, Err(Error::ConnectionClosed { .. })), "{answer:?}");
 }
+
+/// Sends one request to a server without TLS, and answers its head.
+async fn head_of_a_request(login: &str, user: &str, folder: &std::path::Path) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{login}{}", listener.local_addr().unwrap());
+    let path = folder.join("config");
+    let text = format!(
+        "clusters: [{{name: c, cluster: {{server: '{server}'}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
+         contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let source = kubeconfig::Source { file: Some(path), ..kubeconfig::Source::default() };
+    let config = kubeconfig::resolve(&source, kubeconfig::Selection::default()).await.unwrap();
+    let cluster = Cluster::new(config, Duration::from_secs(10)).unwrap();
+    let (answer, head) = tokio::join!(send(&cluster, Request::get("/version")), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+        }
+        stream.write_all(ANSWER).await.unwrap();
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    });
+    assert_eq!(answer.unwrap(), 200);
+    head
+}
+
+#[tokio::test]
+async fn a_server_without_tls_gets_no_credentials() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (plugin, runs) = (folder.path().join("plugin"), folder.path().join("runs"));
+    std::fs::write(&plugin, format!("#!/bin/sh\necho >> {}\n", runs.display())).unwrap();
+    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let exec = format!(
+        "exec: {{command: {}, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}}",
+        plugin.display()
+    );
+    let users = ["token: secret", "tokenFile: config", "username: me, password: secret", &exec];
+    for user in users {
+        let head = head_of_a_request("", user, folder.path()).await;
+        assert!(
+            head.contains("host: 127.0.0.1") && !head.contains("authorization"),
+            "{user}: {head}"
+        );
+    }
+    assert!(!runs.exists());
+    // Go sends these, and only these.
+    let head = head_of_a_request("me:a%3Ab@", "token: secret", folder.path()).await;
+    assert!(head.contains("authorization: basic bwu6ytpi\r\n"), "{head}");
+    let head = head_of_a_request("", "as: lead, as-groups: [a, b]", folder.path()).await;
+    assert!(
+        head.contains("impersonate-user: lead") && head.contains("impersonate-group: b"),
+        "{head}"
+    );
+}
