@@ -188,6 +188,8 @@ fn unusable_config(error: &kube::Error, context: &str) -> kubeconfig::Error {
 }
 
 #[cfg(test)]
+mod client_go;
+#[cfg(test)]
 pub(crate) mod scripted;
 #[cfg(test)]
 mod tests;
