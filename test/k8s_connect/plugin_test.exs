@@ -421,7 +421,12 @@ defmodule K8sConnect.PluginTest do
     plugin = plugin(tmp_dir, credential(token: "secret"))
     exec = "exec: {apiVersion: #{@v1}, command: '#{plugin}', interactiveMode: Never}"
 
-    for user <- [exec, "token: secret", "tokenFile: /etc/hostname", "username: me, password: secret"] do
+    for user <- [
+          exec,
+          "token: secret",
+          "tokenFile: /etc/hostname",
+          "username: me, password: secret"
+        ] do
       assert {:ok, []} = K8sConnect.pods(kubeconfig: Kubeconfig.write(tmp_dir, cluster, [user]))
       assert_received head
       refute head =~ ~r/authorization/i

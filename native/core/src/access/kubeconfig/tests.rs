@@ -6,6 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use tempfile::TempDir;
 
 use super::*;
+use crate::access::yaml;
 
 const MINE: &str = "
 apiVersion: v1
@@ -385,4 +386,45 @@ fn a_fifo_is_read_without_blocking_the_io_thread() {
         config
     });
     assert_eq!(config.unwrap().context, "mine");
+}
+
+/// With one to four bytes that are removed, doubled or replaced.
+#[test]
+fn no_kubeconfig_is_too_broken_for_an_answer() {
+    let alphabet = b"\0\t\n\r !\"#%&'*+,-.0:<>?@[]{|}~\\/eyn\xc3\xa4\xff";
+    let exec = "exec: {command: x, args: ['1'], env: [{name: A}], apiVersion: v1}";
+    let texts = [MINE.to_owned(), OTHER.to_owned(), MINE.replace("token: my-secret-token", exec)];
+    // xorshift: the same cases in each run.
+    let mut state = 18_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let (mut valid, mut invalid) = (0, 0);
+    for round in 0..3000 {
+        let mut bytes = texts[round % texts.len()].clone().into_bytes();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, bytes[at]),
+                _ => bytes[at] = alphabet[random(alphabet.len())],
+            }
+        }
+        match yaml::parse(&bytes).and_then(|root| Document::decode(&root)) {
+            Ok(document) => {
+                for cluster in ["c", "d"].iter().filter_map(|name| document.clusters.get(name)) {
+                    let _ = server::Server::parse(&cluster.server);
+                }
+                valid += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().contains("secret"), "{error}");
+                invalid += 1;
+            }
+        }
+    }
+    assert!(valid > 100 && invalid > 100, "{valid} {invalid}");
 }
