@@ -75,6 +75,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:cluster, :tls, %{server: "https://s", problem: "bad"}, ["https://s: bad", "cluster-info"]},
     {:cluster, :client_certificate_expired, %{context: "x", not_after: "2020"},
      ["\"x\"", "2020"]},
+    {:cluster, :credentials_withheld, %{context: "x", server: "http://s"},
+     ["http://s needs credentials", "\"x\"", "https:// URL", "kubectl config view"]},
     {:cluster, :unauthorized, %{context: "x", server: "https://s"},
      ["401", "auth whoami --context x"]},
     {:cluster, :forbidden, %{verb: "list", resource: "pods", namespace: "shop", message: "no."},

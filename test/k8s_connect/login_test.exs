@@ -61,6 +61,13 @@ defmodule K8sConnect.LoginTest do
     assert head =~ ~r/^authorization: Basic #{Base.encode64("me:a:b")}\r?$/im
   end
 
+  test "a token and a server without TLS that demands it", %{tmp_dir: tmp_dir} do
+    port = PlainServer.start(fn _head, _body -> {"401 Unauthorized", [], ""} end)
+    cluster = ["server: http://127.0.0.1:#{port}", "certificate-authority: none"]
+    kubeconfig = Kubeconfig.write(tmp_dir, cluster, ["token: secret"])
+    assert {:cluster, {:credentials_withheld, %{context: "test"}}} = failure(kubeconfig)
+  end
+
   describe "as somebody else" do
     defp lead(tmp_dir, more) do
       certificate =

@@ -82,6 +82,7 @@ defmodule K8sConnect.ErrorExamples do
         tls: %{server: @server, problem: "invalid peer certificate: not valid for name"},
         client_certificate_expired: %{context: "prod", not_after: "2026-01-01T00:00:00Z"},
         unauthorized: %{context: "prod", server: @server},
+        credentials_withheld: %{context: "prod", server: "http://10.0.0.1:8080"},
         forbidden: %{
           verb: "create",
           resource: "pods/portforward",

@@ -37,6 +37,7 @@ defmodule K8sConnect.Failures do
       {:cluster, :plugin_invalid_output} => {@plugins, ":plugin_invalid_output"},
       {:cluster, :plugin_version} => {@plugins, ":plugin_version"},
       {:cluster, :plugin_needs_terminal} => {@plugins, ":plugin_needs_terminal"},
+      {:cluster, :credentials_withheld} => {@logins, ":credentials_withheld"},
       {:cluster, :plugin_forbidden} => {@plugins, ":plugin_forbidden"},
       {:config, :invalid_kuberc} => {@plugins, ":invalid_kuberc"},
       {:cluster, :plugin_no_credentials} => {@plugins, ":plugin_no_credentials"},

@@ -85,6 +85,8 @@ pub struct ClientConfig {
     /// Whether a plugin may use the terminal.
     pub interactive: bool,
     pub(crate) login: LoginMethod,
+    /// Whether the user has credentials, and the server no TLS to send them over.
+    pub(crate) credentials_withheld: bool,
     pub(crate) plugin_policy: PluginPolicy,
 }
 
@@ -101,6 +103,7 @@ impl ClientConfig {
             environment: Environment::default(),
             interactive: false,
             login: LoginMethod::None,
+            credentials_withheld: false,
             plugin_policy: PluginPolicy::default(),
         }
     }

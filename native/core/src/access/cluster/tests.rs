@@ -99,8 +99,13 @@ async fn a_server_that_closes_new_connections_is_the_failure() {
     assert!(matches!(answer, Err(Error::ConnectionClosed { .. })), "{answer:?}");
 }
 
-/// Sends one request to a server without TLS, and answers its head.
-async fn head_of_a_request(login: &str, user: &str, folder: &std::path::Path) -> String {
+/// Sends one request to a server without TLS, which answers it so. The result, and the head of the request.
+async fn without_tls(
+    login: &str,
+    user: &str,
+    folder: &std::path::Path,
+    answer: &[u8],
+) -> (Result<(), Error>, String) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = format!("http://{login}{}", listener.local_addr().unwrap());
     let path = folder.join("config");
@@ -112,17 +117,34 @@ async fn head_of_a_request(login: &str, user: &str, folder: &std::path::Path) ->
     let source = kubeconfig::Source { file: Some(path), ..kubeconfig::Source::default() };
     let config = kubeconfig::resolve(&source, kubeconfig::Selection::default()).await.unwrap();
     let cluster = Cluster::new(config, Duration::from_secs(10)).unwrap();
-    let (answer, head) = tokio::join!(send(&cluster, Request::get("/version")), async {
+    let request = Request::get("/version").body(Vec::new()).unwrap();
+    let request = cluster.client.request::<serde_json::Value>(request);
+    let (result, head) = tokio::join!(cluster.request(ACTION, request), async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
         }
-        stream.write_all(ANSWER).await.unwrap();
+        stream.write_all(answer).await.unwrap();
         String::from_utf8(head).unwrap().to_ascii_lowercase()
     });
-    assert_eq!(answer.unwrap(), 200);
+    (result.map(drop), head)
+}
+
+async fn head_of_a_request(login: &str, user: &str, folder: &std::path::Path) -> String {
+    let (result, head) = without_tls(login, user, folder, ANSWER).await;
+    result.unwrap();
     head
+}
+
+#[tokio::test]
+async fn credentials_that_were_withheld_are_the_reason_of_a_401() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    let (result, _) = without_tls("", "token: secret", folder.path(), answer).await;
+    assert!(matches!(result, Err(Error::CredentialsWithheld { .. })), "{result:?}");
+    let (result, _) = without_tls("", "", folder.path(), answer).await;
+    assert!(matches!(result, Err(Error::Unauthorized { .. })), "{result:?}");
 }
 
 #[tokio::test]

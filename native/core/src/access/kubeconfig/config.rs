@@ -22,6 +22,7 @@ pub(super) struct Found {
     pub context: String,
     pub kube: kube::Config,
     pub login: LoginMethod,
+    pub credentials_withheld: bool,
     /// The `proxy-url` of the cluster.
     pub proxy: Option<String>,
 }
@@ -66,10 +67,13 @@ pub(super) async fn find_context(document: &Document, context: String) -> Result
         login = user::login(user, &exec, &context)?;
     }
     // Go sends it with every request that has no credentials yet, and adds others later.
-    if let Some((name, password)) = server.login {
+    if let Some((name, password)) = server.login.clone() {
         login = LoginMethod::Password { name, password };
     }
-    Ok(Found { context, kube, login, proxy: filled(&cluster.proxy_url) })
+    let credentials_withheld =
+        !server.is_tls() && matches!(login, LoginMethod::None) && user.has_credentials();
+    let proxy = filled(&cluster.proxy_url);
+    Ok(Found { context, kube, login, credentials_withheld, proxy })
 }
 
 fn entries<'a>(
@@ -137,7 +141,7 @@ pub(super) async fn client_config(
     found: Found,
     namespace: Option<String>,
 ) -> Result<ClientConfig, Error> {
-    let Found { context, kube, login, proxy } = found;
+    let Found { context, kube, login, credentials_withheld, proxy } = found;
     let proxy = choose_proxy(proxy.as_deref(), &kube.cluster_url, source, &context)?;
     let namespace =
         namespace.or_else(|| filled(&kube.default_namespace)).unwrap_or_else(|| "default".into());
@@ -158,6 +162,7 @@ pub(super) async fn client_config(
         environment,
         interactive,
         login,
+        credentials_withheld,
         plugin_policy,
     };
     config.fingerprint = Some(fingerprint(&config).await);

@@ -1,6 +1,6 @@
 //! The contents of a kubeconfig file, with the types that client-go demands of each field.
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use crate::access::yaml::{Fields, Invalid, Node};
 
@@ -90,6 +90,16 @@ pub(super) struct User {
     pub impersonation: Impersonation,
     pub auth_provider: Option<AuthProvider>,
     pub exec: Option<ExecEntry>,
+}
+
+impl User {
+    pub fn has_credentials(&self) -> bool {
+        let texts = [self.token.expose_secret(), self.token_file.as_str(), self.name.as_str()];
+        texts.iter().any(|text| !text.is_empty())
+            || !self.certificate.is_empty()
+            || self.exec.is_some()
+            || self.auth_provider.is_some()
+    }
 }
 
 #[derive(Clone, Default)]

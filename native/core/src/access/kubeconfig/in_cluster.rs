@@ -51,5 +51,11 @@ async fn service_account(server: Uri, directory: &Path) -> Result<Found, Error> 
         namespace.trim().clone_into(&mut config.default_namespace);
     }
     let login = LoginMethod::TokenFile { path: token, token: None };
-    Ok(Found { context: CONTEXT.into(), kube: config, login, proxy: None })
+    Ok(Found {
+        context: CONTEXT.into(),
+        kube: config,
+        login,
+        credentials_withheld: false,
+        proxy: None,
+    })
 }
