@@ -44,8 +44,8 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
   end
 
   def entry(:credentials_withheld, %{context: context, server: server}) do
-    {"could not log in: the API server #{server} needs credentials (401). Over http:// those of context " <>
-       "#{inspect(context)} are not sent, by kubectl neither",
+    {"could not log in: the API server #{server} needs credentials (401). Those of context #{inspect(context)} are " <>
+       "sent over https:// only, as by kubectl",
      {"Use the https:// URL of the API server in the cluster's server", "Check with", view()}}
   end
 
