@@ -128,7 +128,7 @@ defmodule K8sConnect.FailuresTest do
   defp failure(:config, :unknown_user, directory), do: pods(directory, "user: dev,", "user: me,")
 
   defp failure(:config, :invalid_cluster, directory),
-    do: pods(directory, ~r/authority-data: .*/, "authority-data: \"?\"")
+    do: pods(directory, ~r/authority-data: .*/, "authority-data: aGVsbG8=")
 
   defp failure(:config, :invalid_user, directory),
     do: pods(directory, ~r/key-data: .*/, "key-data: AAAA")

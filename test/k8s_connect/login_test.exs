@@ -29,10 +29,10 @@ defmodule K8sConnect.LoginTest do
   end
 
   # A server of this test's own, without TLS.
-  defp plain(tmp_dir, answer, user \\ []) do
+  defp plain(tmp_dir, answer, login \\ "") do
     port = PlainServer.start(answer)
-    cluster = ["server: http://127.0.0.1:#{port}", "certificate-authority: none"]
-    Kubeconfig.write(tmp_dir, cluster, user)
+    cluster = ["server: 'http://#{login}127.0.0.1:#{port}'", "certificate-authority: none"]
+    Kubeconfig.write(tmp_dir, cluster, [])
   end
 
   test "a token, and one in a file that is replaced", %{tmp_dir: tmp_dir} do
@@ -48,7 +48,7 @@ defmodule K8sConnect.LoginTest do
     assert path =~ tmp_dir
   end
 
-  test "a name and a password", %{tmp_dir: tmp_dir} do
+  test "a name and a password in the URL of the server", %{tmp_dir: tmp_dir} do
     test = self()
 
     answer = fn head, _body ->
@@ -56,9 +56,16 @@ defmodule K8sConnect.LoginTest do
       PlainServer.json(@no_pods)
     end
 
-    assert {:ok, []} = pods(plain(tmp_dir, answer, ["username: me", "password: 'a:b'"]))
+    assert {:ok, []} = pods(plain(tmp_dir, answer, "me:a%3Ab@"))
     assert_received head
     assert head =~ ~r/^authorization: Basic #{Base.encode64("me:a:b")}\r?$/im
+  end
+
+  test "a token and a server without TLS that demands it", %{tmp_dir: tmp_dir} do
+    port = PlainServer.start(fn _head, _body -> {"401 Unauthorized", [], ""} end)
+    cluster = ["server: http://127.0.0.1:#{port}", "certificate-authority: none"]
+    kubeconfig = Kubeconfig.write(tmp_dir, cluster, ["token: secret"])
+    assert {:cluster, {:credentials_withheld, %{context: "test"}}} = failure(kubeconfig)
   end
 
   describe "as somebody else" do
@@ -245,6 +252,7 @@ defmodule K8sConnect.LoginTest do
             proxy_http_version 1.1;
             proxy_set_header Upgrade $http_upgrade;
             proxy_set_header Connection $end_or_upgrade;
+            proxy_set_header Authorization "Bearer #{Kubeconfig.token()}";
           }
         }
       }
@@ -257,8 +265,8 @@ defmodule K8sConnect.LoginTest do
         "certificate-authority: none"
       ]
 
-      user = ["token: #{Kubeconfig.token()}"]
-      assert_connects(kubeconfig: Kubeconfig.write(tmp_dir, cluster, user))
+      # Over plain HTTP no credentials are sent, so the gateway adds its own.
+      assert_connects(kubeconfig: Kubeconfig.write(tmp_dir, cluster, []))
 
       authority = Base.decode64!(Kubeconfig.part("certificate-authority-data"))
       File.write!(Path.join(tmp_dir, "ca.pem"), authority)

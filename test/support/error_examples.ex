@@ -47,7 +47,14 @@ defmodule K8sConnect.ErrorExamples do
         not_found: %{paths: ["/home/me/.kube/config"]},
         not_found: %{paths: []},
         unreadable: %{path: "/home/me/.kube/config", problem: "Permission denied (os error 13)"},
-        malformed: %{path: "/home/me/.kube/config", problem: "line 3, column 1"},
+        malformed: %{
+          path: "/home/me/.kube/config",
+          problem: "line 3, column 1: this is not YAML"
+        },
+        invalid_kuberc: %{
+          path: "/home/me/.kube/kuberc",
+          problem: "its credentialPluginPolicy is not AllowAll, DenyAll or Allowlist"
+        },
         no_context: %{available: ["dev", "prod"]},
         unknown_context: %{context: "pord", available: ["dev", "prod"]},
         unknown_cluster: %{context: "prod", cluster: "eu"},
@@ -75,6 +82,7 @@ defmodule K8sConnect.ErrorExamples do
         tls: %{server: @server, problem: "invalid peer certificate: not valid for name"},
         client_certificate_expired: %{context: "prod", not_after: "2026-01-01T00:00:00Z"},
         unauthorized: %{context: "prod", server: @server},
+        credentials_withheld: %{context: "prod", server: "http://10.0.0.1:8080"},
         forbidden: %{
           verb: "create",
           resource: "pods/portforward",
@@ -123,6 +131,8 @@ defmodule K8sConnect.ErrorExamples do
           actual: "v1alpha1"
         },
         plugin_needs_terminal: %{program: "kubelogin", context: "prod"},
+        plugin_forbidden: %{program: "aws", path: "/home/me/.kube/kuberc", policy: "DenyAll"},
+        plugin_forbidden: %{program: "aws", path: "/home/me/.kube/kuberc", policy: "Allowlist"},
         plugin_no_credentials: %{program: "aws", context: "prod"},
         token_file: %{path: "/run/token", problem: "No such file or directory (os error 2)"},
         oidc: %{

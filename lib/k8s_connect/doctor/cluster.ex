@@ -14,6 +14,7 @@ defmodule K8sConnect.Doctor.Cluster do
   # Errors of the login, not of the connection to the server.
   @logins [
     :unauthorized,
+    :credentials_withheld,
     :client_certificate_expired,
     :token_file,
     :oidc,
@@ -24,6 +25,7 @@ defmodule K8sConnect.Doctor.Cluster do
     :plugin_invalid_output,
     :plugin_version,
     :plugin_needs_terminal,
+    :plugin_forbidden,
     :plugin_no_credentials
   ]
 

@@ -43,6 +43,12 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
      {"Log in again", "Then check with", @whoami}}
   end
 
+  def entry(:credentials_withheld, %{context: context, server: server}) do
+    {"could not log in: the API server #{server} needs credentials (401). Those of context #{inspect(context)} are " <>
+       "sent over https:// only, as by kubectl",
+     {"Use the https:// URL of the API server in the cluster's server", "Check with", view()}}
+  end
+
   def entry(:forbidden, %{resource: "pods/exec", verb: verb} = details),
     do: exec_forbidden("verb #{verb} on pods/exec is", details)
 

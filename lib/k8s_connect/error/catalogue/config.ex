@@ -25,6 +25,11 @@ defmodule K8sConnect.Error.Catalogue.Config do
      {"Check with", {:kubectl, ["config", "view", "--kubeconfig", file(path)]}}}
   end
 
+  def entry(:invalid_kuberc, %{path: path, problem: problem}) do
+    {"invalid kuberc #{path}: #{bare(problem)}. It decides whether the exec plugin of the kubeconfig may run",
+     {"Check with", {:sh, ["cat", path]}}}
+  end
+
   def entry(:no_context, %{available: available}),
     do:
       {"missing context: the kubeconfig has no current-context. #{contexts(available)}",

@@ -49,6 +49,16 @@ defmodule K8sConnect.Error.Catalogue.Login do
      {"Log in on a terminal first", @login}}
   end
 
+  def entry(:plugin_forbidden, %{program: program, path: path, policy: "Allowlist"}) do
+    {"permission denied: exec plugin #{program} is not in the credentialPluginAllowlist of #{path}",
+     {"Add its command to the list, if you trust it", "Check with", {:sh, ["cat", path]}}}
+  end
+
+  def entry(:plugin_forbidden, %{program: program, path: path, policy: policy}) do
+    {"permission denied: exec plugin #{program} may not run: credentialPluginPolicy is #{policy} in #{path}",
+     {"Check with", {:sh, ["cat", path]}}}
+  end
+
   def entry(:plugin_no_credentials, %{program: program}) do
     {"invalid output of the exec plugin #{program}: neither a token nor a client certificate",
      @try}

@@ -1,15 +1,14 @@
 //! Authentication: the credentials of a request, and how they are renewed.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
-use kube::config::AuthInfo;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
-use super::kubeconfig::{self, ClientConfig};
+use super::kubeconfig::{self, ClientConfig, LoginMethod};
 
 mod credentials;
 mod exec_credential;
@@ -103,6 +102,16 @@ pub enum Error {
         /// The context of the user.
         context: String,
     },
+    /// The user's `kuberc` does not allow the program.
+    #[error("{program} is forbidden by the policy {policy} of {path}")]
+    PluginForbidden {
+        /// The program.
+        program: String,
+        /// The `kuberc`.
+        path: PathBuf,
+        /// Its `credentialPluginPolicy`.
+        policy: &'static str,
+    },
     /// The answer has neither a token nor a certificate.
     #[error("{program} gave no credentials")]
     PluginNoCredentials {
@@ -169,39 +178,43 @@ pub struct LoginInfo {
 }
 
 impl Login {
-    /// In the order of `client-go`: fixed credentials before a plugin.
+    /// # Errors
+    /// [`kubeconfig::Error::InvalidUser`] for credentials that no request can have.
     pub fn new(config: &ClientConfig, limit: Duration) -> Result<Self, kubeconfig::Error> {
-        let user = &config.kube.auth_info;
         let bad = |problem: &str| kubeconfig::Error::InvalidUser {
             context: config.context.clone(),
             problem: problem.into(),
         };
-        // A token file may be replaced, so it wins over a token beside it.
-        if let Some(path) = &user.token_file {
-            let in_cluster = config.context == kubeconfig::IN_CLUSTER;
-            return Ok(Self::File { file: TokenFile::new(Path::new(path)), in_cluster });
-        }
-        if let Some(token) = filled(user.token.as_ref()) {
-            let authorization =
-                bearer(token).ok_or_else(|| bad("its token has a control character"))?;
-            return Ok(Self::Fixed { kind: "token", authorization });
-        }
-        if let (Some(name), Some(password)) = (&user.username, &user.password) {
-            let text = BASE64_STANDARD.encode(format!("{name}:{}", password.expose_secret()));
-            let value = secret_header(&format!("Basic {text}"));
-            let authorization = value.ok_or_else(|| bad("its password has a control character"))?;
-            return Ok(Self::Fixed { kind: "password", authorization });
-        }
-        if let Some(exec) = &user.exec {
-            let ClientConfig { context, environment, interactive, .. } = config;
-            let run = PluginRun::new(exec, context, environment, *interactive, limit);
-            return Ok(Self::Plugin { plugin: plugin::shared(&run), run: Box::new(run) });
-        }
-        if let Some(provider) = &user.auth_provider {
-            let oidc = Oidc::new(&config.context, &provider.config, &config.environment);
-            return Ok(Self::Oidc { oidc: Arc::new(oidc), limit });
-        }
-        Ok(Self::Connection { certificate: has_certificate(user) })
+        let bearer = |token: &SecretString| {
+            bearer(token.expose_secret()).ok_or_else(|| bad("its token has a control character"))
+        };
+        Ok(match &config.login {
+            LoginMethod::None => Self::Connection {
+                certificate: config.kube.auth_info.client_certificate_data.is_some(),
+            },
+            LoginMethod::Token(token) => {
+                Self::Fixed { kind: "token", authorization: bearer(token)? }
+            }
+            LoginMethod::TokenFile { path, token } => Self::File {
+                file: TokenFile::new(path, token.as_ref().map(bearer).transpose()?),
+                in_cluster: config.context == kubeconfig::IN_CLUSTER,
+            },
+            LoginMethod::Password { name, password } => {
+                let text = BASE64_STANDARD.encode(format!("{name}:{}", password.expose_secret()));
+                let value = secret_header(&format!("Basic {text}"));
+                let authorization =
+                    value.ok_or_else(|| bad("its password has a control character"))?;
+                Self::Fixed { kind: "password", authorization }
+            }
+            LoginMethod::Exec(exec) => {
+                let run = PluginRun::new(exec, config, limit);
+                Self::Plugin { plugin: plugin::shared(&run), run: Box::new(run) }
+            }
+            LoginMethod::Oidc(settings) => {
+                let oidc = Oidc::new(&config.context, settings, &config.environment);
+                Self::Oidc { oidc: Arc::new(oidc), limit }
+            }
+        })
     }
 
     /// The credentials of the next request. A plugin runs where there are no valid ones.
@@ -251,14 +264,6 @@ impl Login {
             Self::Oidc { .. } => plain("token of an OIDC issuer"),
         }
     }
-}
-
-fn has_certificate(user: &AuthInfo) -> bool {
-    user.client_certificate.is_some() || user.client_certificate_data.is_some()
-}
-
-fn filled(secret: Option<&SecretString>) -> Option<&str> {
-    secret.map(ExposeSecret::expose_secret).filter(|text| !text.is_empty())
 }
 
 /// A duration as a number of milliseconds.

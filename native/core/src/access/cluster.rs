@@ -74,7 +74,7 @@ impl Cluster {
         let transport = Transport::new(connections.clone(), login.clone(), timeout);
         let client = transport
             .client(&config.kube)
-            .map_err(|error| unusable_config(error, &config.context))?;
+            .map_err(|error| unusable_config(&error, &config.context))?;
         Ok(Self { client, connections, login, config, timeout })
     }
 
@@ -182,16 +182,13 @@ impl Cluster {
     }
 }
 
-fn unusable_config(error: kube::Error, context: &str) -> kubeconfig::Error {
-    match error {
-        kube::Error::InferKubeconfig(error) => kubeconfig::explain(&error, context),
-        // kube loads the identity and the trust store here. An invalid CA has failed before that.
-        error => {
-            kubeconfig::Error::InvalidUser { context: context.into(), problem: error.to_string() }
-        }
-    }
+/// kube loads the identity and the trust store there. An invalid CA has failed before that.
+fn unusable_config(error: &kube::Error, context: &str) -> kubeconfig::Error {
+    kubeconfig::Error::InvalidUser { context: context.into(), problem: error.to_string() }
 }
 
+#[cfg(test)]
+mod client_go;
 #[cfg(test)]
 pub(crate) mod scripted;
 #[cfg(test)]

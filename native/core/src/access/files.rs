@@ -4,14 +4,21 @@
 use std::{
     fs,
     io::{self, Read},
-    os::unix::fs::FileTypeExt,
+    os::unix::fs::{FileTypeExt, MetadataExt},
     path::Path,
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
-    io::AsyncReadExt, net::unix::pipe, sync::Semaphore, task::spawn_blocking, time::timeout,
+    io::AsyncReadExt,
+    net::unix::pipe,
+    sync::{Mutex, Semaphore},
+    task::spawn_blocking,
+    time::timeout,
 };
+
+use crate::shared_map::SharedMap;
 
 /// For one file.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -20,15 +27,26 @@ static THREADS: Semaphore = Semaphore::const_new(16);
 /// Far more than any kubeconfig, certificate or token has. `/dev/zero` has no end.
 const MAX_SIZE: u64 = 16 * 1024 * 1024;
 
-/// The contents of a file. A FIFO, such as `/dev/fd/63` of a process substitution, is read to its
-/// end, as kubectl does.
+/// The FIFOs that were read, by device and inode. A FIFO, such as `/dev/fd/63` of a process substitution, has
+/// its contents once, and more than one connect needs them.
+static FIFOS: SharedMap<(u64, u64), Arc<Mutex<Fifo>>> = SharedMap::new(64);
+
+#[derive(Default)]
+struct Fifo {
+    contents: Vec<u8>,
+    /// When the FIFO changed last. A write changes it, and a new FIFO with an old inode has another one.
+    changed: (i64, i64),
+}
+
+/// The contents of a file. A FIFO is read to its end, once.
 ///
 /// # Errors
 /// The error of the operating system, or [`io::ErrorKind::TimedOut`].
 pub(crate) async fn read(path: &Path) -> io::Result<Vec<u8>> {
     let owned = path.to_owned();
-    if is_fifo(path).await? {
-        timeout(TIMEOUT, read_fifo(&owned)).await.map_err(|_| timed_out())?
+    let metadata = metadata(path).await?;
+    if metadata.file_type().is_fifo() {
+        timeout(TIMEOUT, read_once(&owned, &metadata)).await.map_err(|_| timed_out())?
     } else {
         blocking(move || {
             let mut contents = Vec::new();
@@ -48,10 +66,25 @@ pub(crate) async fn read_to_string(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))
 }
 
-/// Whether the path is a FIFO, whose contents can be read only once.
-pub(crate) async fn is_fifo(path: &Path) -> io::Result<bool> {
+async fn metadata(path: &Path) -> io::Result<fs::Metadata> {
     let path = path.to_owned();
-    blocking(move || Ok(fs::metadata(path)?.file_type().is_fifo())).await
+    blocking(move || fs::metadata(path)).await
+}
+
+/// One caller reads, and the others wait for the contents.
+async fn read_once(path: &Path, found: &fs::Metadata) -> io::Result<Vec<u8>> {
+    let changed = |metadata: &fs::Metadata| (metadata.ctime(), metadata.ctime_nsec());
+    let fifo = FIFOS.get_or_insert_with((found.dev(), found.ino()), Arc::default);
+    let mut fifo = fifo.lock().await;
+    if !fifo.contents.is_empty() && fifo.changed == changed(&metadata(path).await?) {
+        return Ok(fifo.contents.clone());
+    }
+    fifo.contents.clear();
+    let contents = read_fifo(path).await?;
+    if let Ok(now) = metadata(path).await {
+        *fifo = Fifo { contents: contents.clone(), changed: changed(&now) };
+    }
+    Ok(contents)
 }
 
 /// Runs work with files on a thread that may block, and waits no longer than for one file.
@@ -137,7 +170,9 @@ mod tests {
         writer.write_all(b"piped").unwrap();
         drop(writer);
         let path = format!("/dev/fd/{}", reader.as_raw_fd());
-        assert_eq!(read(Path::new(&path)).await.unwrap(), b"piped");
+        for _ in 0..2 {
+            assert_eq!(read(Path::new(&path)).await.unwrap(), b"piped");
+        }
     }
 
     #[tokio::test(start_paused = true)]

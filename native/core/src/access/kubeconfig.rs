@@ -3,27 +3,31 @@
 //! The rules are those of `kubectl`. An explicit file wins and must exist. Otherwise the files of
 //! `KUBECONFIG` are merged: the first value wins, and missing files are skipped. Without `KUBECONFIG` it is
 //! `~/.kube/config`. See <https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeconfig/>.
+//!
+//! `document` has what client-go makes of a file, and `config` what it makes of a context. Each file is read
+//! once, here.
 
-use std::{
-    ffi::OsString,
-    hash::{DefaultHasher, Hash, Hasher},
-    path::PathBuf,
-};
-
-use http::Uri;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use std::{ffi::OsString, path::PathBuf};
 
 use super::{environment::Environment, proxy::Proxy};
 
+mod config;
+mod document;
 mod error;
 mod files;
 mod in_cluster;
+mod plugin_policy;
+mod server;
 mod user;
 
+use config::Found;
+use document::Document;
 pub use error::Error;
-pub(crate) use error::explain;
+pub(crate) use files::clean;
 pub use files::existing_files;
 pub(crate) use in_cluster::CONTEXT as IN_CLUSTER;
+pub(crate) use plugin_policy::{Forbidden, PluginPolicy};
+pub(crate) use user::{Exec, InteractiveMode, LoginMethod};
 
 /// Where to look for kubeconfig files. The environment is passed in: a NIF does not see what
 /// `System.put_env/2` sets.
@@ -57,17 +61,22 @@ pub struct Selection {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Fingerprint(u64);
 
+impl Fingerprint {
+    fn of(hash: u64) -> Self {
+        Self(hash)
+    }
+}
+
 /// A resolved context: everything that the client for its API server needs.
 #[derive(Debug, Clone)]
 pub struct ClientConfig {
-    /// Of the context's name and the contents of all files read for it. `None` where one of them can be
-    /// read only once.
+    /// Of the context's name, and of all that was read for it.
     pub fingerprint: Option<Fingerprint>,
     /// The name of the context.
     pub context: String,
     /// The selected namespace.
     pub namespace: String,
-    /// The same for kube, without a proxy.
+    /// The server, the certificates and the impersonation, for kube. Without a proxy and a login.
     pub kube: kube::Config,
     /// The proxy to the server.
     pub proxy: Option<Proxy>,
@@ -75,6 +84,29 @@ pub struct ClientConfig {
     pub environment: Environment,
     /// Whether a plugin may use the terminal.
     pub interactive: bool,
+    pub(crate) login: LoginMethod,
+    /// Whether the user has credentials, and the server no TLS to send them over.
+    pub(crate) credentials_withheld: bool,
+    pub(crate) plugin_policy: PluginPolicy,
+}
+
+#[cfg(test)]
+impl ClientConfig {
+    /// For the server at this URL, without a login, in the namespace `default`.
+    pub(crate) fn of_server(url: http::Uri) -> Self {
+        Self {
+            fingerprint: None,
+            context: "context".into(),
+            namespace: "default".into(),
+            kube: kube::Config::new(url),
+            proxy: None,
+            environment: Environment::default(),
+            interactive: false,
+            login: LoginMethod::None,
+            credentials_withheld: false,
+            plugin_policy: PluginPolicy::default(),
+        }
+    }
 }
 
 /// Reads and merges the kubeconfig files and resolves one context of them. Without any file, a pod's
@@ -83,115 +115,36 @@ pub struct ClientConfig {
 /// # Errors
 /// Every variant of [`Error`].
 pub async fn resolve(source: &Source, selection: Selection) -> Result<ClientConfig, Error> {
-    let kubeconfig = match files::load(source).await {
-        Err(error @ Error::NotFound { .. }) => {
-            if source.file.is_some() || selection.context.is_some() {
-                return Err(error);
-            }
-            return match in_cluster::find(source).await {
-                Some(found) => client_config(source, found?, selection.namespace).await,
-                None => Err(error),
-            };
+    let found = match find(source, selection.context.clone()).await {
+        Err(error) if is_empty(&error) && source.file.is_none() && selection.context.is_none() => {
+            in_cluster::find(source).await.unwrap_or(Err(error))?
         }
-        kubeconfig => kubeconfig?,
+        found => found?,
     };
-    let context = choose_context(&kubeconfig, selection.context)?;
-    user::check_exists(&kubeconfig, &context)?;
-    let found = find_context(kubeconfig, context).await?;
-    client_config(source, found, selection.namespace).await
+    config::client_config(source, found, selection.namespace).await
 }
 
-/// A context, or the service account in its place.
-struct Found {
-    context: String,
-    config: kube::Config,
-    /// The `proxy-url` of the cluster.
-    proxy: Option<String>,
-}
-
-async fn find_context(mut kubeconfig: Kubeconfig, context: String) -> Result<Found, Error> {
-    let proxy = take_proxy(&mut kubeconfig, &context);
-    files::inline_certificates(&mut kubeconfig, &context).await?;
-    let options = KubeConfigOptions { context: Some(context.clone()), ..Default::default() };
-    let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
-        .await
-        .map_err(|error| explain(&error, &context))?;
-    config.proxy_url = None;
-    user::check_login(&config.auth_info, &context)?;
-    if let Some(cluster) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
-        cluster.proxy_url.clone_from(&proxy);
+/// Whether there is nothing to choose from.
+fn is_empty(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. } => true,
+        Error::NoContext { available } => available.is_empty(),
+        _ => false,
     }
-    Ok(Found { context, config, proxy })
 }
 
-/// We choose the proxy. Without a `proxy-url` kube would read the environment of the whole VM, so it always
-/// gets one.
-fn take_proxy(kubeconfig: &mut Kubeconfig, context: &str) -> Option<String> {
-    let entry = kubeconfig.contexts.iter().find(|named| named.name == context)?;
-    let name = &entry.context.as_ref()?.cluster;
-    let named = kubeconfig.clusters.iter_mut().find(|named| &named.name == name)?;
-    named.cluster.as_mut()?.proxy_url.replace("http://none".into())
+async fn find(source: &Source, requested: Option<String>) -> Result<Found, Error> {
+    let document = files::load(source).await?;
+    let context = choose_context(&document, requested)?;
+    config::find_context(&document, context).await
 }
 
-async fn client_config(
-    source: &Source,
-    found: Found,
-    namespace: Option<String>,
-) -> Result<ClientConfig, Error> {
-    let Found { context, config: kube, proxy } = found;
-    let proxy = choose_proxy(proxy.as_deref(), &kube.cluster_url, source, &context)?;
-    let fingerprint = fingerprint(source, &context, &kube, proxy.as_ref()).await;
-    let namespace =
-        namespace.or_else(|| filled(&kube.default_namespace)).unwrap_or_else(|| "default".into());
-    if !is_dns_label(&namespace) {
-        return Err(Error::InvalidNamespace { namespace });
-    }
-    let (environment, interactive) = (source.environment.clone(), source.interactive);
-    Ok(ClientConfig { fingerprint, context, namespace, kube, proxy, environment, interactive })
-}
-
-fn choose_proxy(
-    named: Option<&str>,
-    server: &Uri,
-    source: &Source,
-    context: &str,
-) -> Result<Option<Proxy>, Error> {
-    Proxy::choose(named, server, &source.environment).map_err(|invalid| Error::InvalidProxy {
-        context: context.into(),
-        from: invalid.from,
-        problem: invalid.problem,
-    })
-}
-
-async fn fingerprint(
-    source: &Source,
-    context: &str,
-    config: &kube::Config,
-    proxy: Option<&Proxy>,
-) -> Option<Fingerprint> {
-    let mut hasher = DefaultHasher::new();
-    context.hash(&mut hasher);
-    config.cluster_url.hash(&mut hasher);
-    config.root_cert.hash(&mut hasher);
-    proxy.hash(&mut hasher);
-    let user = &config.auth_info;
-    if user.exec.is_some() {
-        // The answer of a plugin depends on it.
-        source.environment.hash(&mut hasher);
-    }
-    let named = [&user.client_certificate, &user.client_key, &user.token_file];
-    let named = named.into_iter().flatten().map(PathBuf::from);
-    let paths = files::candidates(source).into_iter().chain(named).collect();
-    files::digest(paths).await?.hash(&mut hasher);
-    Some(Fingerprint(hasher.finish()))
-}
-
-fn choose_context(kubeconfig: &Kubeconfig, requested: Option<String>) -> Result<String, Error> {
-    let available = || kubeconfig.contexts.iter().map(|named| named.name.clone()).collect();
+fn choose_context(document: &Document, requested: Option<String>) -> Result<String, Error> {
+    let available = || document.contexts.names();
     let context = requested
-        .or_else(|| kubeconfig.current_context.as_deref().and_then(filled))
+        .or_else(|| filled(&document.current_context))
         .ok_or_else(|| Error::NoContext { available: available() })?;
-    if kubeconfig.contexts.iter().any(|named| named.name == context && named.context.is_some()) {
+    if document.contexts.get(&context).is_some() {
         Ok(context)
     } else {
         Err(Error::UnknownContext { context, available: available() })

@@ -1,13 +1,15 @@
 //! `ExecCredential`: the input of a plugin, and its answer.
 //! <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use k8s_openapi::jiff::Timestamp;
-use kube::config::ExecConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::credentials::{Credentials, Identity, bearer};
+use crate::access::{
+    kubeconfig::Exec,
+    yaml::{self, Fields, Invalid, Node},
+};
 
 /// Why an answer is invalid. Without the answer itself: there may be a token in it.
 pub(super) enum InvalidAnswer {
@@ -16,90 +18,119 @@ pub(super) enum InvalidAnswer {
     Empty,
 }
 
+impl From<Invalid> for InvalidAnswer {
+    fn from(invalid: Invalid) -> Self {
+        Self::Malformed(invalid.to_string())
+    }
+}
+
 /// The value of `KUBERNETES_EXEC_INFO`.
-pub(super) fn info(exec: &ExecConfig, interactive: bool) -> String {
+pub(super) fn info(exec: &Exec, interactive: bool) -> String {
     let mut spec = json!({"interactive": interactive});
     if let Some(cluster) = &exec.cluster {
-        let authority =
-            cluster.certificate_authority_data.as_ref().map(|pem| BASE64_STANDARD.encode(pem));
-        let fields = [
-            ("server", cluster.server.clone().map(Value::from)),
-            ("tls-server-name", cluster.tls_server_name.clone().map(Value::from)),
-            ("insecure-skip-tls-verify", cluster.insecure_skip_tls_verify.map(Value::from)),
-            ("certificate-authority-data", authority.map(Value::from)),
-            ("proxy-url", cluster.proxy_url.clone().map(Value::from)),
-            ("config", cluster.config.clone()),
-        ];
-        let fields = fields.into_iter().filter_map(|(name, value)| Some((name.into(), value?)));
-        spec["cluster"] = Value::Object(fields.collect::<Map<_, _>>());
+        spec["cluster"] = cluster.clone();
     }
     json!({"kind": "ExecCredential", "apiVersion": exec.api_version, "spec": spec}).to_string()
 }
 
-/// The credentials in an answer.
+/// The credentials in an answer: JSON, or YAML where it does not begin with a brace.
 pub(super) fn parse(output: &[u8], version: &str) -> Result<Credentials, InvalidAnswer> {
     let malformed = |problem: &str| InvalidAnswer::Malformed(problem.into());
     if output.trim_ascii().is_empty() {
         return Err(malformed("it printed nothing"));
     }
-    // The message of the parser may quote the answer.
-    let answer: Value = serde_json::from_slice(output).map_err(|error| {
-        InvalidAnswer::Malformed(format!(
-            "it is no JSON, from line {}, column {} on",
-            error.line(),
-            error.column()
-        ))
-    })?;
-    if answer["kind"] != "ExecCredential" {
+    if output.trim_ascii_start().starts_with(b"{") {
+        check_json(output)?;
+    }
+    let answer = yaml::parse(output)?;
+    let (actual, kind) = answer.version_and_kind()?;
+    if !matches!(kind.as_str(), "" | "ExecCredential") {
         return Err(malformed("its kind is not ExecCredential"));
     }
-    match answer["apiVersion"].as_str() {
-        Some(actual) if actual == version => {}
+    match actual.as_str() {
+        actual if actual == version => {}
+        "" => return Err(malformed("it has no apiVersion")),
         // It is part of the message, so it must look like a version.
-        Some(actual) if actual.len() <= 64 => return Err(InvalidAnswer::Version(actual.into())),
-        _ => return Err(malformed("it has no apiVersion")),
+        actual if actual.len() <= 64 => return Err(InvalidAnswer::Version(actual.into())),
+        _ => return Err(malformed("its apiVersion is too long")),
     }
-    let status = &answer["status"];
-    let authorization = match filled(&status["token"]) {
-        Some(token) => {
-            Some(bearer(token).ok_or_else(|| malformed("its token has a control character"))?)
-        }
-        None => None,
+    let answer = answer.fields()?;
+    check_spec(answer.get("spec").fields()?)?;
+    let status = Status::read(answer.get("status").fields()?)?;
+    let authorization = match status.token.as_str() {
+        "" => None,
+        token => Some(bearer(token).ok_or_else(|| malformed("its token has a control character"))?),
     };
-    let identity = identity(status)?;
+    let identity = identity(status.certificate, status.key)?;
     if authorization.is_none() && identity.is_none() {
         return Err(InvalidAnswer::Empty);
     }
-    let expires = match filled(&status["expirationTimestamp"]) {
-        Some(time) => Some(
-            time.parse::<Timestamp>()
-                .map_err(|_| malformed("its expirationTimestamp is not a time as in RFC 3339"))?,
-        ),
-        None => None,
-    };
-    Ok(Credentials { generation: 0, authorization, identity, expires })
+    Ok(Credentials { generation: 0, authorization, identity, expires: status.expires })
 }
 
-fn identity(status: &Value) -> Result<Option<Identity>, InvalidAnswer> {
+/// The message of the parser may quote the answer.
+fn check_json(output: &[u8]) -> Result<(), InvalidAnswer> {
+    let checked: Result<Value, _> = serde_json::from_slice(output);
+    checked.map(drop).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        InvalidAnswer::Malformed(format!("it is not JSON, from line {line}, column {column} on"))
+    })
+}
+
+/// Nothing in it is used, and client-go decodes it.
+fn check_spec(spec: Fields<'_>) -> Result<(), Invalid> {
+    spec.flag("interactive")?;
+    let cluster = spec.get("cluster").fields()?;
+    for name in ["server", "tls-server-name", "proxy-url"] {
+        cluster.text(name)?;
+    }
+    for name in ["insecure-skip-tls-verify", "disable-compression"] {
+        cluster.flag(name)?;
+    }
+    cluster.get("certificate-authority-data").bytes()?;
+    Ok(())
+}
+
+struct Status {
+    token: String,
+    certificate: String,
+    key: String,
+    expires: Option<Timestamp>,
+}
+
+impl Status {
+    fn read(status: Fields<'_>) -> Result<Self, Invalid> {
+        Ok(Self {
+            token: status.text("token")?,
+            certificate: status.text("clientCertificateData")?,
+            key: status.text("clientKeyData")?,
+            expires: time(status.get("expirationTimestamp"))?,
+        })
+    }
+}
+
+fn time(node: &Node) -> Result<Option<Timestamp>, Invalid> {
+    if node.is_null() {
+        return Ok(None);
+    }
+    let time = node.text()?.parse();
+    time.map(Some).map_err(|_| Invalid::new(node.at, "this is not a time as in RFC 3339"))
+}
+
+fn identity(certificate: String, key: String) -> Result<Option<Identity>, InvalidAnswer> {
     let malformed = |problem: &str| InvalidAnswer::Malformed(problem.into());
-    let certificate = filled(&status["clientCertificateData"]);
-    let key = filled(&status["clientKeyData"]);
-    match (certificate, key) {
-        (None, None) => Ok(None),
-        (Some(certificate), Some(key)) => {
+    match (certificate.is_empty(), key.is_empty()) {
+        (true, true) => Ok(None),
+        (false, false) => {
             CertificateDer::from_pem_slice(certificate.as_bytes())
                 .map_err(|_| malformed("its clientCertificateData is no PEM certificate"))?;
             PrivateKeyDer::from_pem_slice(key.as_bytes())
                 .map_err(|_| malformed("its clientKeyData is no PEM key"))?;
-            Ok(Some(Identity { certificate: certificate.into(), key: key.to_owned().into() }))
+            Ok(Some(Identity { certificate, key: key.into() }))
         }
-        (Some(_), None) => Err(malformed("it has a clientCertificateData and no clientKeyData")),
-        (None, Some(_)) => Err(malformed("it has a clientKeyData and no clientCertificateData")),
+        (false, true) => Err(malformed("it has a clientCertificateData and no clientKeyData")),
+        (true, false) => Err(malformed("it has a clientKeyData and no clientCertificateData")),
     }
-}
-
-fn filled(value: &Value) -> Option<&str> {
-    value.as_str().filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]
@@ -135,6 +166,9 @@ mod tests {
         let malformed = [
             json!({"token": "sec\nret"}),
             json!({"token": "t", "expirationTimestamp": "secret"}),
+            json!({"token": "t", "expirationTimestamp": ""}),
+            json!({"token": 1}),
+            json!({"token": "t", "clientKeyData": "secret"}),
             json!({"clientCertificateData": "secret"}),
             json!({"clientKeyData": "secret"}),
             json!({"clientCertificateData": "secret", "clientKeyData": "secret"}),
@@ -145,7 +179,17 @@ mod tests {
             };
             assert!(!problem.contains("secret"), "{problem}");
         }
-        for text in ["", "  ", "secret", "{\"secret\"", "[]", "{}", "{\"kind\": \"secret\"}"] {
+        let texts = [
+            "",
+            "  ",
+            "secret",
+            "{\"secret\"",
+            "[]",
+            "{}",
+            "{\"kind\": \"secret\"}",
+            "{secret: x}",
+        ];
+        for text in texts {
             let Err(InvalidAnswer::Malformed(problem)) = parse(text.as_bytes(), V1) else {
                 panic!("{text}")
             };
@@ -161,17 +205,20 @@ mod tests {
     }
 
     #[test]
-    fn the_input_of_a_plugin() {
-        let exec = |more: &str| -> ExecConfig {
-            serde_json::from_str(&format!(
-                "{{\"apiVersion\": \"{V1}\", \"command\": \"aws\"{more}}}"
-            ))
-            .unwrap()
-        };
-        let sent: Value = serde_json::from_str(&info(&exec(""), true)).unwrap();
-        assert_eq!(
-            sent,
-            json!({"kind": "ExecCredential", "apiVersion": V1, "spec": {"interactive": true}})
+    fn an_answer_in_yaml() {
+        let text = format!(
+            "# from a shell script\napiVersion: {V1}\nkind: ExecCredential\nspec:\nstatus:\n  \
+             token: secret\n  expirationTimestamp: 2030-01-02T03:04:05Z\n  clientKeyData: null\n"
         );
+        let credentials = parse(text.as_bytes(), V1).ok().unwrap();
+        assert_eq!(credentials.authorization.unwrap(), "Bearer secret");
+        assert_eq!(credentials.expires.unwrap().to_string(), "2030-01-02T03:04:05Z");
+        // As client-go has it: the kind is known.
+        let text = format!("apiVersion: {V1}\nstatus: {{token: secret}}");
+        assert!(parse(text.as_bytes(), V1).is_ok());
+        for more in ["spec: [1]", "spec: {interactive: 'no'}", "spec: {cluster: {server: 1}}"] {
+            let invalid = parse(format!("{text}\n{more}").as_bytes(), V1);
+            assert!(matches!(invalid, Err(InvalidAnswer::Malformed(_))), "{more}");
+        }
     }
 }

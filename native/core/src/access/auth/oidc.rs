@@ -2,7 +2,7 @@
 //! refresh tokens, the one in the kubeconfig is worthless after its first use. The new one is kept as
 //! long as the VM runs, and nowhere else.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use form_urlencoded::Serializer;
@@ -47,7 +47,7 @@ static TOKENS: SharedMap<Vec<(String, String)>, Arc<Mutex<Tokens>>> = SharedMap:
 #[derive(Clone)]
 pub(crate) struct Oidc {
     context: String,
-    settings: HashMap<String, String>,
+    settings: BTreeMap<String, String>,
     environment: Environment,
     tokens: Arc<Mutex<Tokens>>,
 }
@@ -63,13 +63,12 @@ struct Tokens {
 impl Oidc {
     pub fn new(
         context: &str,
-        settings: &HashMap<String, String>,
+        settings: &BTreeMap<String, String>,
         environment: &Environment,
     ) -> Self {
         let filled = |name: &str| settings.get(name).filter(|value| !value.is_empty()).cloned();
         // All settings, so that a correction counts at once.
-        let mut key: Vec<_> = settings.clone().into_iter().collect();
-        key.sort();
+        let key: Vec<_> = settings.clone().into_iter().collect();
         let tokens = || {
             let (id_token, refresh_token) = (filled("id-token"), filled("refresh-token"));
             Arc::new(Mutex::new(Tokens { id_token, refresh_token, ..Tokens::default() }))

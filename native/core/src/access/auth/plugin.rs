@@ -153,7 +153,7 @@ mod tests {
     use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
     use super::*;
-    use crate::access::environment::Environment;
+    use crate::access::kubeconfig::{ClientConfig, Exec, InteractiveMode, PluginPolicy, Source};
 
     const VERSION: &str = "client.authentication.k8s.io/v1";
 
@@ -169,19 +169,51 @@ mod tests {
         program
     }
 
+    fn config(variables: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::of_server("https://api.invalid".parse().unwrap());
+        let variables = variables.iter().chain(&[("PATH", "/bin:/usr/bin")]);
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        config.environment = variables.map(owned).collect();
+        config
+    }
+
+    fn run(program: &Path, config: &ClientConfig) -> PluginRun {
+        let exec = Exec {
+            command: program.to_str().unwrap().into(),
+            arguments: Vec::new(),
+            variables: Vec::new(),
+            api_version: VERSION.into(),
+            install_hint: String::new(),
+            interactive_mode: InteractiveMode::Never,
+            cluster: None,
+        };
+        PluginRun::new(&exec, config, Duration::from_secs(10))
+    }
+
     async fn token(program: &Path, who: &str) -> String {
-        let exec = serde_json::json!({"apiVersion": VERSION, "command": program});
-        let variables = [("PATH", "/bin:/usr/bin"), ("WHO", who)];
-        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        let run = PluginRun::new(
-            &serde_json::from_value(exec).unwrap(),
-            "context",
-            &Environment::from_iter(variables),
-            false,
-            Duration::from_secs(10),
-        );
+        let run = run(program, &config(&[("WHO", who)]));
         let credentials = shared(&run).credentials(&run).await.unwrap();
         credentials.authorization.unwrap().to_str().unwrap().to_owned()
+    }
+
+    /// Also where an earlier connect has run it.
+    #[tokio::test]
+    async fn a_plugin_that_the_kuberc_forbids_does_not_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let program = script(folder.path());
+        assert_eq!(token(&program, "me").await, "Bearer me");
+        let kuberc = folder.path().join("kuberc");
+        let text = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n\
+                    credentialPluginPolicy: DenyAll\n";
+        fs::write(&kuberc, text).unwrap();
+        let mut config = config(&[("WHO", "me"), ("KUBERC", kuberc.to_str().unwrap())]);
+        let source = Source { environment: config.environment.clone(), ..Source::default() };
+        config.plugin_policy = PluginPolicy::load(&source).await.unwrap();
+        let run = run(&program, &config);
+        let forbidden = shared(&run).credentials(&run).await.err().unwrap();
+        assert!(matches!(forbidden, Error::PluginForbidden { policy: "DenyAll", .. }));
+        let runs = fs::read_to_string(folder.path().join("runs")).unwrap();
+        assert_eq!(runs.lines().count(), 1);
     }
 
     #[tokio::test]

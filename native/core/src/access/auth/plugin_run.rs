@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use kube::config::{ExecConfig, ExecInteractiveMode};
 use tracing::Instrument;
 
 use super::{
@@ -17,11 +16,22 @@ use super::{
     exec_credential::{self, InvalidAnswer},
     process,
 };
-use crate::access::{environment::Environment, files};
+use crate::{
+    access::{
+        environment::Environment,
+        files,
+        kubeconfig::{ClientConfig, Exec, Forbidden, InteractiveMode, PluginPolicy, clean},
+    },
+    text::printable,
+};
+
+/// More than any `installHint` needs.
+const MAX_HINT: usize = 2000;
 
 /// Everything that a run needs.
 pub(crate) struct PluginRun {
-    exec: ExecConfig,
+    exec: Exec,
+    policy: PluginPolicy,
     context: String,
     environment: Environment,
     /// Whether the plugin may use the terminal.
@@ -31,29 +41,22 @@ pub(crate) struct PluginRun {
 }
 
 impl PluginRun {
-    /// `terminal`: whether the caller allows the plugin to use the terminal.
-    pub fn new(
-        exec: &ExecConfig,
-        context: &str,
-        environment: &Environment,
-        terminal: bool,
-        limit: Duration,
-    ) -> Self {
-        let never = exec.interactive_mode == Some(ExecInteractiveMode::Never);
+    pub fn new(exec: &Exec, config: &ClientConfig, limit: Duration) -> Self {
         Self {
             exec: exec.clone(),
-            context: context.into(),
-            environment: environment.clone(),
-            terminal: terminal && !never,
+            policy: config.plugin_policy.clone(),
+            context: config.context.clone(),
+            environment: config.environment.clone(),
+            terminal: config.interactive && exec.interactive_mode != InteractiveMode::Never,
             limit,
         }
     }
 
-    /// Runs with the same entry and environment share their credentials.
+    /// Runs with the same entry, policy and environment share their credentials.
     pub fn entry(&self) -> String {
-        let exec = &self.exec;
-        let info = exec_credential::info(exec, false);
-        format!("{:?} {:?} {:?} {info}", exec.command, exec.args, exec.env)
+        let Exec { command, arguments, variables, .. } = &self.exec;
+        let info = exec_credential::info(&self.exec, false);
+        format!("{command:?} {arguments:?} {variables:?} {info} {:?}", self.policy)
     }
 
     pub fn environment(&self) -> &Environment {
@@ -61,7 +64,7 @@ impl PluginRun {
     }
 
     pub fn program(&self) -> &str {
-        self.exec.command.as_deref().unwrap_or_default()
+        &self.exec.command
     }
 
     /// How long a caller waits, for the run of another caller as well.
@@ -84,12 +87,12 @@ impl PluginRun {
     /// Runs the program, once.
     pub async fn run(&self) -> Result<Credentials, Error> {
         let (program, context) = (self.program().to_owned(), self.context.clone());
-        if self.exec.interactive_mode == Some(ExecInteractiveMode::Always) && !self.terminal {
+        if self.exec.interactive_mode == InteractiveMode::Always && !self.terminal {
             return Err(Error::PluginNeedsTerminal { program, context });
         }
         let command = process::Command {
             path: self.find_program().await?,
-            arguments: self.exec.args.clone().unwrap_or_default(),
+            arguments: self.exec.arguments.clone(),
             environment: self.variables(),
             terminal: self.terminal,
         };
@@ -106,7 +109,7 @@ impl PluginRun {
             let output = finished.stderr;
             return Err(Error::PluginFailed { program, context, status, output });
         }
-        let version = self.exec.api_version.as_deref().unwrap_or_default();
+        let version = self.exec.api_version.as_str();
         exec_credential::parse(&finished.stdout, version).map_err(|invalid| match invalid {
             InvalidAnswer::Malformed(problem) => {
                 Error::PluginInvalidOutput { program, context, problem }
@@ -122,10 +125,7 @@ impl PluginRun {
     fn variables(&self) -> Vec<(String, String)> {
         let mut variables: Vec<(String, String)> =
             self.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-        let entry = self.exec.env.iter().flatten();
-        let entry = entry.filter_map(|pair| {
-            Some((pair.get("name")?.clone(), pair.get("value").cloned().unwrap_or_default()))
-        });
+        let entry = self.exec.variables.iter().cloned();
         let info = exec_credential::info(&self.exec, self.terminal);
         for (name, value) in entry.chain([("KUBERNETES_EXEC_INFO".into(), info)]) {
             variables.retain(|(known, _)| *known != name);
@@ -136,19 +136,35 @@ impl PluginRun {
 
     /// A name is searched in the caller's `PATH`. A path is used as it is.
     async fn find_program(&self) -> Result<PathBuf, Error> {
-        let program = self.program().to_owned();
+        let program = clean(self.program());
         let path = self.environment.get("PATH").unwrap_or_default().to_owned();
         let found = files::blocking({
-            let (program, path) = (program.clone(), path.clone());
-            move || Ok(search(&program, &path))
+            let (program, path, policy) = (program.clone(), path.clone(), self.policy.clone());
+            move || {
+                let found = search(&program, &path);
+                let allowed = policy.check(&program, found.program(), |name| {
+                    search(name, &path).program().map(Path::to_owned)
+                });
+                Ok((found, allowed))
+            }
         });
-        match found.await.map_err(|error| self.not_started(&error.to_string()))? {
+        let (found, allowed) = found.await.map_err(|error| self.not_started(&error.to_string()))?;
+        if let Err(Forbidden { file, policy }) = allowed {
+            return Err(Error::PluginForbidden {
+                program: self.program().into(),
+                path: file,
+                policy,
+            });
+        }
+        match found {
             Found::Program(path) => Ok(path),
             Found::NotExecutable => Err(self.not_started("it is not a file that may be executed")),
             Found::Nothing => Err(Error::PluginNotFound {
                 path: (!program.contains('/')).then_some(path),
-                program,
-                hint: self.exec.install_hint.clone().filter(|hint| !hint.trim().is_empty()),
+                program: self.program().into(),
+                hint: Some(self.exec.install_hint.trim())
+                    .filter(|hint| !hint.is_empty())
+                    .map(|hint| printable(&hint.replace(char::is_whitespace, " "), MAX_HINT)),
             }),
         }
     }
@@ -158,6 +174,15 @@ enum Found {
     Program(PathBuf),
     NotExecutable,
     Nothing,
+}
+
+impl Found {
+    fn program(&self) -> Option<&Path> {
+        match self {
+            Self::Program(path) => Some(path),
+            _ => None,
+        }
+    }
 }
 
 fn search(program: &str, path: &str) -> Found {

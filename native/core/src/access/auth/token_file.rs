@@ -16,23 +16,18 @@ pub(crate) struct TokenFile {
 }
 
 impl TokenFile {
-    pub fn new(path: &Path) -> Self {
-        Self { path: path.into(), last: Mutex::default() }
+    /// `token` is used until the file can be read.
+    pub fn new(path: &Path, token: Option<HeaderValue>) -> Self {
+        Self { path: path.into(), last: Mutex::new(token) }
     }
 
     pub fn path(&self) -> String {
         self.path.to_string_lossy().into_owned()
     }
 
-    /// Read for each request: it is a small file, and a stale token is a 401. A FIFO is read once: a
-    /// second time it would have nothing.
+    /// Read for each request: it is a small file, and a stale token is a 401.
     pub async fn read(&self) -> Result<HeaderValue, Error> {
         let mut last = self.last.lock().await;
-        if let Some(token) = &*last
-            && files::is_fifo(&self.path).await.unwrap_or(false)
-        {
-            return Ok(token.clone());
-        }
         let read = files::read_to_string(&self.path).await.map_err(|error| error.to_string());
         let read = read.and_then(|text| match text.trim() {
             "" => Err("it is empty".into()),
@@ -58,7 +53,7 @@ mod tests {
     async fn the_file_is_read_each_time_and_its_last_token_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("token");
-        let file = TokenFile::new(&path);
+        let file = TokenFile::new(&path, None);
         assert!(matches!(file.read().await, Err(Error::TokenFile { .. })));
         for token in ["one", "two\n"] {
             fs::write(&path, token).unwrap();
@@ -69,11 +64,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_token_beside_the_file_is_used_until_the_file_can_be_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("token");
+        let file = TokenFile::new(&path, bearer("beside"));
+        assert_eq!(file.read().await.unwrap(), "Bearer beside");
+        fs::write(&path, "inside").unwrap();
+        assert_eq!(file.read().await.unwrap(), "Bearer inside");
+    }
+
+    #[tokio::test]
     async fn a_token_from_a_pipe_is_read_once_and_kept() {
         let (reader, mut writer) = std::io::pipe().unwrap();
         writer.write_all(b"piped").unwrap();
         drop(writer);
-        let file = TokenFile::new(Path::new(&format!("/dev/fd/{}", reader.as_raw_fd())));
+        let file = TokenFile::new(Path::new(&format!("/dev/fd/{}", reader.as_raw_fd())), None);
         for _ in 0..2 {
             assert_eq!(file.read().await.unwrap(), "Bearer piped");
         }

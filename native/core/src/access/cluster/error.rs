@@ -59,6 +59,14 @@ pub enum Error {
         /// The server's URL.
         server: String,
     },
+    /// The server wants credentials (401), and has no TLS to send the user's over.
+    #[error("{server} wants credentials, and none were sent without TLS")]
+    CredentialsWithheld {
+        /// The context of the user.
+        context: String,
+        /// The server's URL.
+        server: String,
+    },
     /// The user has no permission (403).
     #[error("forbidden: {message}")]
     Forbidden {

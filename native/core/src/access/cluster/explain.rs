@@ -39,6 +39,9 @@ impl Cluster {
     /// A 401 has no reason. The usual one is an expired certificate.
     fn explain_unauthorized(&self) -> Error {
         let context = self.config.context.clone();
+        if self.config.credentials_withheld {
+            return Error::CredentialsWithheld { context, server: self.server() };
+        }
         match certificate::expired(&self.config.kube.auth_info) {
             Some(not_after) => Error::ClientCertificateExpired { context, not_after },
             None => Error::Unauthorized { context, server: self.server() },

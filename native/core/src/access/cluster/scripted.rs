@@ -14,19 +14,11 @@ use tokio::sync::{mpsc, oneshot};
 use tower::BoxError;
 
 use super::Cluster;
-use crate::access::{environment::Environment, kubeconfig::ClientConfig};
+use crate::access::kubeconfig::ClientConfig;
 
 /// For the server at this URL, in the namespace `default`.
 pub(crate) fn config(url: &str) -> ClientConfig {
-    ClientConfig {
-        fingerprint: None,
-        context: "context".into(),
-        namespace: "default".into(),
-        kube: kube::Config::new(url.parse().unwrap()),
-        proxy: None,
-        environment: Environment::default(),
-        interactive: false,
-    }
+    ClientConfig::of_server(url.parse().unwrap())
 }
 
 type AnswerBody = UnsyncBoxBody<Bytes, Infallible>;

@@ -98,3 +98,82 @@ async fn a_server_that_closes_new_connections_is_the_failure() {
     });
     assert!(matches!(answer, Err(Error::ConnectionClosed { .. })), "{answer:?}");
 }
+
+/// Sends one request to a server without TLS, which answers it so. The result, and the head of the request.
+async fn without_tls(
+    login: &str,
+    user: &str,
+    folder: &std::path::Path,
+    answer: &[u8],
+) -> (Result<(), Error>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{login}{}", listener.local_addr().unwrap());
+    let path = folder.join("config");
+    let text = format!(
+        "clusters: [{{name: c, cluster: {{server: '{server}'}}}}]\nusers: [{{name: u, user: {{{user}}}}}]\n\
+         contexts: [{{name: x, context: {{cluster: c, user: u}}}}]\ncurrent-context: x\n"
+    );
+    std::fs::write(&path, text).unwrap();
+    let source = kubeconfig::Source { file: Some(path), ..kubeconfig::Source::default() };
+    let config = kubeconfig::resolve(&source, kubeconfig::Selection::default()).await.unwrap();
+    let cluster = Cluster::new(config, Duration::from_secs(10)).unwrap();
+    let request = Request::get("/version").body(Vec::new()).unwrap();
+    let request = cluster.client.request::<serde_json::Value>(request);
+    let (result, head) = tokio::join!(cluster.request(ACTION, request), async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            assert_ne!(stream.read_buf(&mut head).await.unwrap(), 0);
+        }
+        stream.write_all(answer).await.unwrap();
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    });
+    (result.map(drop), head)
+}
+
+async fn head_of_a_request(login: &str, user: &str, folder: &std::path::Path) -> String {
+    let (result, head) = without_tls(login, user, folder, ANSWER).await;
+    result.unwrap();
+    head
+}
+
+#[tokio::test]
+async fn credentials_that_were_withheld_are_the_reason_of_a_401() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
+    let (result, _) = without_tls("", "token: secret", folder.path(), answer).await;
+    assert!(matches!(result, Err(Error::CredentialsWithheld { .. })), "{result:?}");
+    let (result, _) = without_tls("", "", folder.path(), answer).await;
+    assert!(matches!(result, Err(Error::Unauthorized { .. })), "{result:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_gets_no_credentials() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let (plugin, runs) = (folder.path().join("plugin"), folder.path().join("runs"));
+    std::fs::write(&plugin, format!("#!/bin/sh\necho >> {}\n", runs.display())).unwrap();
+    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let exec = format!(
+        "exec: {{command: {}, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Never}}",
+        plugin.display()
+    );
+    let users = ["token: secret", "tokenFile: config", "username: me, password: secret", &exec];
+    for user in users {
+        let head = head_of_a_request("", user, folder.path()).await;
+        assert!(
+            head.contains("host: 127.0.0.1") && !head.contains("authorization"),
+            "{user}: {head}"
+        );
+    }
+    assert!(!runs.exists());
+    // Go sends these, and only these.
+    let head = head_of_a_request("me:a%3Ab@", "token: secret", folder.path()).await;
+    assert!(head.contains("authorization: basic bwu6ytpi\r\n"), "{head}");
+    let head = head_of_a_request("", "as: lead, as-groups: [a, b]", folder.path()).await;
+    assert!(
+        head.contains("impersonate-user: lead") && head.contains("impersonate-group: b"),
+        "{head}"
+    );
+}

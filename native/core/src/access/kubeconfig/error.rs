@@ -1,6 +1,5 @@
 use std::path::{Path, PathBuf};
 
-use kube::config::KubeconfigError;
 use serde::{Serialize, Serializer};
 use thiserror::Error;
 
@@ -105,6 +104,15 @@ pub enum Error {
         /// The cause.
         problem: String,
     },
+    /// The kuberc has no policy for exec plugins that could be followed.
+    #[error("{path} is not a kuberc: {problem}")]
+    InvalidKuberc {
+        /// The file.
+        #[serde(serialize_with = "lossy")]
+        path: PathBuf,
+        /// The cause.
+        problem: String,
+    },
     /// Inside of a pod: its service account cannot be used.
     #[error("no service account in {directory}: {problem}")]
     InvalidServiceAccount {
@@ -114,20 +122,6 @@ pub enum Error {
         /// The cause.
         problem: String,
     },
-}
-
-/// Translates kube's kubeconfig errors.
-pub(crate) fn explain(error: &KubeconfigError, context: &str) -> Error {
-    let context = context.to_owned();
-    match error {
-        KubeconfigError::LoadClusterOfContext(cluster) => {
-            Error::UnknownCluster { context, cluster: cluster.clone() }
-        }
-        KubeconfigError::LoadClientCertificate(_) | KubeconfigError::LoadClientKey(_) => {
-            Error::InvalidUser { context, problem: error.to_string() }
-        }
-        _ => Error::InvalidCluster { context, problem: error.to_string() },
-    }
 }
 
 /// A path may be no UTF-8.

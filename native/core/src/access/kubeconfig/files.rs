@@ -1,49 +1,46 @@
 //! The kubeconfig files: where they are, and the merge of their contents.
 
 use std::{
-    collections::hash_map::DefaultHasher,
-    fs,
-    hash::{Hash, Hasher},
     io,
     path::{Path, PathBuf},
 };
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use kube::config::{Kubeconfig, KubeconfigError};
+use super::{
+    Error, Source,
+    document::{Document, FileOrData},
+};
+use crate::access::{files, yaml};
 
-use super::{Error, Source};
-use crate::access::files;
-
-pub(super) async fn load(source: &Source) -> Result<Kubeconfig, Error> {
+/// The entries of all files, or [`Error::NotFound`].
+pub(super) async fn load(source: &Source) -> Result<Document, Error> {
     let paths = candidates(source);
-    let mut merged: Option<Kubeconfig> = None;
+    let mut merged: Option<Document> = None;
     for path in &paths {
-        let Some(next) = load_file(path).await? else { continue };
-        merged = Some(match merged {
-            None => next,
-            Some(first) => first.merge(next).map_err(|error| Error::Malformed {
-                path: path.clone(),
-                problem: error.to_string(),
-            })?,
-        });
+        match (load_file(path).await?, &mut merged) {
+            (Some(next), None) => merged = Some(next),
+            (Some(next), Some(merged)) => merged.merge(next),
+            (None, _) => {}
+        }
     }
     merged.ok_or(Error::NotFound { paths })
 }
 
-pub(super) fn candidates(source: &Source) -> Vec<PathBuf> {
+/// A list of empty names is a list, as for kubectl.
+fn candidates(source: &Source) -> Vec<PathBuf> {
     if let Some(file) = &source.file {
         return vec![file.clone()];
     }
-    let listed: Vec<PathBuf> = source
-        .list
-        .iter()
-        .flat_map(std::env::split_paths)
-        .filter(|path| !path.as_os_str().is_empty())
-        .collect();
-    if listed.is_empty() {
-        source.home.iter().map(|home| home.join(".kube/config")).collect()
-    } else {
-        listed
+    match source.list.as_ref().filter(|list| !list.is_empty()) {
+        Some(list) => {
+            let mut listed: Vec<PathBuf> = Vec::new();
+            for path in std::env::split_paths(list) {
+                if !path.as_os_str().is_empty() && !listed.contains(&path) {
+                    listed.push(path);
+                }
+            }
+            listed
+        }
+        None => source.home.iter().map(|home| home.join(".kube/config")).collect(),
     }
 }
 
@@ -55,100 +52,98 @@ pub async fn existing_files(source: &Source) -> Vec<PathBuf> {
 }
 
 /// `None` for a file that does not exist.
-async fn load_file(path: &Path) -> Result<Option<Kubeconfig>, Error> {
-    let unreadable =
-        |error: &io::Error| Error::Unreadable { path: path.into(), problem: error.to_string() };
-    match parse_file(path).await {
-        Ok(Ok(kubeconfig)) => Ok(Some(kubeconfig)),
-        Err(error) | Ok(Err(KubeconfigError::ReadConfig(error, _))) => match error.kind() {
-            io::ErrorKind::NotFound => Ok(None),
-            _ => Err(unreadable(&error)),
-        },
-        Ok(Err(KubeconfigError::Parse(error))) => {
-            // Only the position: the parser's message quotes the text around it.
-            let problem = match error.location() {
-                Some(at) => format!("line {}, column {}", at.line(), at.column()),
-                None => "not YAML".into(),
-            };
-            Err(Error::Malformed { path: path.into(), problem })
+async fn load_file(path: &Path) -> Result<Option<Document>, Error> {
+    let contents = match files::read(path).await {
+        Ok(contents) => contents,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            return Err(Error::Unreadable { path: path.into(), problem: error.to_string() });
         }
-        Ok(Err(error)) => Err(Error::Malformed { path: path.into(), problem: error.to_string() }),
-    }
-}
-
-/// kube's reader resolves relative paths in the file. For a FIFO or a device there is nothing that they
-/// could be relative to.
-async fn parse_file(path: &Path) -> io::Result<Result<Kubeconfig, KubeconfigError>> {
-    let owned = path.to_owned();
-    let regular = move || {
-        let is_file = fs::metadata(&owned)?.is_file();
-        Ok(is_file.then(|| Kubeconfig::read_from(owned)))
     };
-    match files::blocking(regular).await? {
-        Some(parsed) => Ok(parsed),
-        None => Ok(Kubeconfig::from_yaml(&files::read_to_string(path).await?)),
-    }
+    let document = yaml::parse(&contents).and_then(|root| Document::decode(&root));
+    let mut document = document
+        .map_err(|invalid| Error::Malformed { path: path.into(), problem: invalid.to_string() })?;
+    resolve_paths(&mut document, path)?;
+    Ok(Some(document))
 }
 
-/// Reads the certificates and the key that a context names as files. Nothing else has to read them later.
-///
-/// # Errors
-/// [`Error::InvalidCluster`] or [`Error::InvalidUser`] with the file and the cause.
-pub(super) async fn inline_certificates(
-    kubeconfig: &mut Kubeconfig,
-    context: &str,
-) -> Result<(), Error> {
-    let named = kubeconfig.contexts.iter().find(|named| named.name == context);
-    let Some(named) = named.and_then(|named| named.context.clone()) else { return Ok(()) };
-    let clusters = kubeconfig.clusters.iter_mut().filter(|known| known.name == named.cluster);
-    for cluster in clusters.filter_map(|known| known.cluster.as_mut()) {
-        if cluster.certificate_authority_data.is_none()
-            && let Some(path) = &cluster.certificate_authority
-        {
-            let contents = base64_of("certificate-authority", path).await;
-            let bad = |problem| Error::InvalidCluster { context: context.into(), problem };
-            cluster.certificate_authority_data = Some(contents.map_err(bad)?);
+/// Paths in a file are relative to its folder. So is the command of a plugin with a slash in it.
+fn resolve_paths(document: &mut Document, file: &Path) -> Result<(), Error> {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    let folder =
+        std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let folder = folder
+        .map_err(|error| Error::Unreadable { path: file.into(), problem: error.to_string() })?;
+    let resolve = |path: &mut String| {
+        if !path.is_empty() && !Path::new(path.as_str()).is_absolute() {
+            *path = clean(&folder.join(path.as_str()).to_string_lossy());
         }
+    };
+    for cluster in document.clusters.values_mut() {
+        resolve(&mut cluster.authority.path);
     }
-    let bad = |problem| Error::InvalidUser { context: context.into(), problem };
-    let users =
-        kubeconfig.auth_infos.iter_mut().filter(|known| named.user.as_ref() == Some(&known.name));
-    for user in users.filter_map(|known| known.auth_info.as_mut()) {
-        if user.client_certificate_data.is_none()
-            && let Some(path) = &user.client_certificate
-        {
-            let contents = base64_of("client-certificate", path).await;
-            user.client_certificate_data = Some(contents.map_err(bad)?);
-        }
-        if user.client_key_data.is_none()
-            && let Some(path) = &user.client_key
-        {
-            let contents = base64_of("client-key", path).await;
-            user.client_key_data = Some(contents.map_err(bad)?.into());
+    for user in document.users.values_mut() {
+        let paths = [&mut user.certificate.path, &mut user.key.path, &mut user.token_file];
+        paths.into_iter().for_each(resolve);
+        if let Some(exec) = user.exec.as_mut().filter(|exec| exec.command.contains('/')) {
+            resolve(&mut exec.command);
         }
     }
     Ok(())
 }
 
-async fn base64_of(entry: &str, path: &str) -> Result<String, String> {
-    let contents = files::read(Path::new(path)).await;
-    let contents = contents.map_err(|error| format!("could not read its {entry} {path}: {error}"));
-    Ok(BASE64_STANDARD.encode(contents?))
+/// The shortest path with the same meaning where there are no symbolic links, as Go's `filepath.Clean`.
+pub(crate) fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            ".." if rooted => {}
+            part => parts.push(part),
+        }
+    }
+    match (rooted, parts.is_empty()) {
+        (true, _) => format!("/{}", parts.join("/")),
+        (false, true) => ".".into(),
+        (false, false) => parts.join("/"),
+    }
 }
 
-/// A hash of the contents of these files. `None` where one cannot be read twice, such as a FIFO.
-pub(super) async fn digest(paths: Vec<PathBuf>) -> Option<u64> {
-    let hash = move || {
-        let mut hasher = DefaultHasher::new();
-        for path in paths {
-            path.hash(&mut hasher);
-            match fs::metadata(&path) {
-                Ok(file) if file.is_file() => fs::read(&path)?.hash(&mut hasher),
-                Ok(_) => return Err(io::ErrorKind::InvalidInput.into()),
-                Err(_) => {} // skipped by the reader, too
-            }
+/// The contents of an entry: the data, or the file that is named; `None` for neither.
+pub(super) async fn contents(name: &str, entry: &FileOrData) -> Result<Option<Vec<u8>>, String> {
+    if !entry.data.is_empty() {
+        return Ok(Some(entry.data.clone()));
+    }
+    if entry.path.is_empty() {
+        return Ok(None);
+    }
+    let path = &entry.path;
+    match files::read(Path::new(path)).await {
+        Ok(contents) => Ok(Some(contents)),
+        Err(error) => Err(format!("could not read its {name} {path}: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::clean;
+
+    #[test]
+    fn paths_are_cleaned() {
+        let cases = [
+            ("/a/./b//c", "/a/b/c"),
+            ("/a/../../b", "/b"),
+            ("a/../../b", "../b"),
+            ("./aws", "aws"),
+            ("a/..", "."),
+            ("/", "/"),
+        ];
+        for (path, cleaned) in cases {
+            assert_eq!(clean(path), cleaned, "{path}");
         }
-        Ok(hasher.finish())
-    };
-    files::blocking(hash).await.ok()
+    }
 }

@@ -4,10 +4,9 @@
 use std::{net::Ipv6Addr, path::Path};
 
 use http::Uri;
-use kube::config::AuthInfo;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-use super::{Error, Found, Source};
+use super::{Error, LoginMethod, Source, config::Found};
 use crate::access::{environment::Environment, files};
 
 /// Takes the place of a context's name.
@@ -48,10 +47,15 @@ async fn service_account(server: Uri, directory: &Path) -> Result<Found, Error> 
     config.root_cert = Some(certificates);
     // The kubelet replaces both files from time to time, so they are read again.
     config.root_cert_file = Some(authority);
-    let token_file = token.to_str().map(str::to_owned);
-    config.auth_info = AuthInfo { token_file, ..AuthInfo::default() };
     if let Ok(namespace) = files::read_to_string(&directory.join("namespace")).await {
         namespace.trim().clone_into(&mut config.default_namespace);
     }
-    Ok(Found { context: CONTEXT.into(), config, proxy: None })
+    let login = LoginMethod::TokenFile { path: token, token: None };
+    Ok(Found {
+        context: CONTEXT.into(),
+        kube: config,
+        login,
+        credentials_withheld: false,
+        proxy: None,
+    })
 }

@@ -2,9 +2,11 @@
 
 use std::{fs, path::PathBuf};
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use tempfile::TempDir;
 
 use super::*;
+use crate::access::yaml;
 
 const MINE: &str = "
 apiVersion: v1
@@ -17,6 +19,8 @@ contexts:
 - {name: no-cluster, context: {cluster: gone, user: u}}
 - {name: no-user, context: {cluster: c, user: gone}}
 ";
+
+const CA: &str = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
 
 const OTHER: &str = "
 current-context: other
@@ -165,8 +169,8 @@ fn exec_entries_that_are_invalid() {
 fn a_plugins_path_is_relative_to_its_kubeconfig() {
     let files = Files::new(&[("b", &OTHER.replace("command: aws", "command: ./bin/aws"))]);
     let config = resolved(&files.file("b"), Some("cloud")).unwrap();
-    let command = config.kube.auth_info.exec.unwrap().command.unwrap();
-    assert_eq!(PathBuf::from(command), files.path("./bin/aws"));
+    let LoginMethod::Exec(exec) = config.login else { panic!("{:?}", config.login) };
+    assert_eq!(PathBuf::from(exec.command), files.path("bin/aws"));
 }
 
 fn environment(pairs: &[(&str, &str)]) -> Environment {
@@ -211,8 +215,7 @@ fn the_fingerprint_covers_user_proxy_and_plugin_environment() {
 
 #[test]
 fn a_pods_service_account_where_there_is_no_kubeconfig() {
-    let ca = "-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n";
-    let files = Files::new(&[("token", "t"), ("ca.crt", ca), ("namespace", "shop\n"), ("a", MINE)]);
+    let files = Files::new(&[("token", "t"), ("ca.crt", CA), ("namespace", "shop\n"), ("a", MINE)]);
     let source = Source {
         service_account: Some(files.0.path().into()),
         environment: environment(&[
@@ -247,7 +250,8 @@ fn only_a_dns_label_is_a_namespace() {
 
 #[test]
 fn missing_credential_files() {
-    let missing = MINE.replace("token: my-secret-token", "client-certificate: x, client-key: y");
+    let missing =
+        MINE.replace("token: my-secret-token", "client-certificate: crt, client-key: key");
     let files = Files::new(&[("a", &missing)]);
     let error = resolved(&files.file("a"), None).unwrap_err();
     assert!(
@@ -256,17 +260,114 @@ fn missing_credential_files() {
     );
 }
 
-/// As `kubectl --kubeconfig <(…)` has it.
+/// As `kubectl --kubeconfig <(…)` has it. A connect resolves it more than once.
 #[test]
-fn a_kubeconfig_from_a_pipe_has_no_fingerprint() {
+fn a_kubeconfig_from_a_pipe_is_resolved_again() {
     use std::{io::Write, os::fd::AsRawFd};
 
     let (reader, mut writer) = std::io::pipe().unwrap();
     writer.write_all(MINE.as_bytes()).unwrap();
     drop(writer);
     let file = Some(format!("/dev/fd/{}", reader.as_raw_fd()).into());
-    let config = resolved(&Source { file, ..Source::default() }, None).unwrap();
-    assert_eq!((config.context.as_str(), config.fingerprint), ("mine", None));
+    let source = Source { file, ..Source::default() };
+    let configs = [resolved(&source, None).unwrap(), resolved(&source, None).unwrap()];
+    assert_eq!(configs[0].context, "mine");
+    assert!(configs[0].fingerprint.is_some());
+    assert_eq!(configs[0].fingerprint, configs[1].fingerprint);
+}
+
+/// Each of these is one public report of another tool.
+#[test]
+fn kubeconfigs_that_kubectl_takes() {
+    let encoded = BASE64_STANDARD.encode(CA);
+    let wrapped: String = encoded.as_bytes().chunks(40).fold(String::new(), |text, line| {
+        text + "        " + std::str::from_utf8(line).unwrap() + "\n"
+    });
+    let cluster = |more: &str| {
+        format!("clusters:\n- name: c\n  cluster:\n    server: https://10.0.0.1:6443\n{more}\n")
+    };
+    let twice = BASE64_STANDARD.encode(&encoded);
+    let users = "users: [{name: u, user: {token: t}}]\n";
+    let contexts =
+        "contexts: [{name: mine, context: {cluster: c, user: u}}]\ncurrent-context: mine\n";
+    let authorities = [
+        format!("    certificate-authority-data: |\n{wrapped}"),
+        format!("    certificate-authority-data: !!binary {twice}"),
+        format!("    certificate-authority: ''\n    certificate-authority-data: {encoded}"),
+    ];
+    for authority in &authorities {
+        let files = Files::new(&[("a", &format!("{}{users}{contexts}", cluster(authority)))]);
+        let config = resolved(&files.file("a"), None).unwrap();
+        assert_eq!(config.kube.root_cert.unwrap().len(), 1, "{authority}");
+    }
+    let plain = cluster("");
+    let logins = [
+        ("client-certificate: '', client-certificate-data: '', token: t", "Token"),
+        ("tokenFile: '', token: t", "Token"),
+        ("tokenFile: /does/not/exist, token: t", "TokenFile"),
+        (
+            "username: '', password: '', exec: {command: x, apiVersion: A, interactiveMode: Never}",
+            "Exec",
+        ),
+        (
+            "exec: {command: x, apiVersion: A, provideClusterInfo: null, env: [{name: V}], args: null}",
+            "Exec",
+        ),
+        ("exec: null, auth-provider: null, token: null", "None"),
+    ];
+    for (user, method) in logins {
+        let user = user.replace('A', "client.authentication.k8s.io/v1");
+        let users = format!("users: [{{name: u, user: {{{user}}}}}]\n");
+        let text = format!("kind: Config\nkind: Config\n{plain}{users}{contexts}");
+        let files = Files::new(&[("a", &text)]);
+        let config = resolved(&files.file("a"), None).unwrap();
+        assert_eq!(format!("{:?}", config.login), method, "{user}");
+        assert!(config.kube.auth_info.client_certificate_data.is_none(), "{user}");
+    }
+}
+
+#[test]
+fn the_first_current_context_that_is_not_empty_counts() {
+    let files = Files::new(&[("a", "current-context: ''"), ("b", MINE)]);
+    assert_eq!(resolved(&files.list(&["a", "b"]), None).unwrap().context, "mine");
+}
+
+/// A proxy on the way could keep them.
+#[test]
+fn no_credentials_and_no_plugin_for_a_server_without_tls() {
+    let exec = "exec: {command: aws, apiVersion: client.authentication.k8s.io/v1}";
+    for user in
+        ["token: secret", "tokenFile: /etc/hostname", "username: me, password: secret", exec]
+    {
+        for server in ["http://127.0.0.1:1", "127.0.0.1:1", "localhost:1"] {
+            let text = MINE.replace("token: my-secret-token", user);
+            let files = Files::new(&[("a", &text.replace("https://127.0.0.1:6443", server))]);
+            let config = resolved(&files.file("a"), None).unwrap();
+            assert!(matches!(config.login, LoginMethod::None), "{user} {server}");
+            assert_eq!(config.kube.cluster_url.scheme_str(), Some("http"));
+        }
+    }
+}
+
+#[test]
+fn logins_that_kubectl_refuses() {
+    let exec = "exec: {command: x, apiVersion: client.authentication.k8s.io/v1}";
+    let users = [
+        "token: secret, username: me",
+        "tokenFile: /t, username: me, password: secret",
+        "client-certificate: /etc/hostname",
+        "as-groups: [admins]",
+        &format!("{exec}, auth-provider: {{name: oidc}}"),
+        "auth-provider: {name: oidc, config: {idp-issuer-url: 'https://a'}}",
+        "exec: {command: x}",
+        "exec: {command: x, apiVersion: client.authentication.k8s.io/v1, interactiveMode: Sometimes}",
+        "exec: {command: x, apiVersion: client.authentication.k8s.io/v1, env: [{value: v}]}",
+    ];
+    for user in users {
+        let files = Files::new(&[("a", &MINE.replace("token: my-secret-token", user))]);
+        let error = resolved(&files.file("a"), None).unwrap_err();
+        assert!(matches!(error, Error::InvalidUser { .. }), "{user}: {error:?}");
+    }
 }
 
 /// The only I/O thread does other work until there is a writer.
@@ -285,4 +386,45 @@ fn a_fifo_is_read_without_blocking_the_io_thread() {
         config
     });
     assert_eq!(config.unwrap().context, "mine");
+}
+
+/// With one to four bytes that are removed, doubled or replaced.
+#[test]
+fn no_kubeconfig_is_too_broken_for_an_answer() {
+    let alphabet = b"\0\t\n\r !\"#%&'*+,-.0:<>?@[]{|}~\\/eyn\xc3\xa4\xff";
+    let exec = "exec: {command: x, args: ['1'], env: [{name: A}], apiVersion: v1}";
+    let texts = [MINE.to_owned(), OTHER.to_owned(), MINE.replace("token: my-secret-token", exec)];
+    // xorshift: the same cases in each run.
+    let mut state = 18_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state % below as u64).unwrap()
+    };
+    let (mut valid, mut invalid) = (0, 0);
+    for round in 0..3000 {
+        let mut bytes = texts[round % texts.len()].clone().into_bytes();
+        for _ in 0..=random(4) {
+            let at = random(bytes.len());
+            match random(3) {
+                0 => drop(bytes.remove(at)),
+                1 => bytes.insert(at, bytes[at]),
+                _ => bytes[at] = alphabet[random(alphabet.len())],
+            }
+        }
+        match yaml::parse(&bytes).and_then(|root| Document::decode(&root)) {
+            Ok(document) => {
+                for cluster in ["c", "d"].iter().filter_map(|name| document.clusters.get(name)) {
+                    let _ = server::Server::parse(&cluster.server);
+                }
+                valid += 1;
+            }
+            Err(error) => {
+                assert!(!error.to_string().contains("secret"), "{error}");
+                invalid += 1;
+            }
+        }
+    }
+    assert!(valid > 100 && invalid > 100, "{valid} {invalid}");
 }

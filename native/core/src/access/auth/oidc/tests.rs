@@ -40,7 +40,7 @@ impl Issuer {
     fn login(&self, refresh_token: &str) -> Oidc {
         let settings = [("idp-issuer-url", self.url.as_str()), ("refresh-token", refresh_token)];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Oidc::new("context", &HashMap::from(settings), &Environment::default())
+        Oidc::new("context", &BTreeMap::from(settings), &Environment::default())
     }
 }
 
