@@ -7,3 +7,4 @@ mod files;
 mod http;
 pub mod kubeconfig;
 pub mod proxy;
+mod tls;

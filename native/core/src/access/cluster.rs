@@ -8,6 +8,7 @@ use kube::Client;
 use super::{
     auth::{Login, LoginInfo},
     kubeconfig::{self, ClientConfig, Fingerprint},
+    tls,
 };
 
 mod certificate;
@@ -185,10 +186,17 @@ impl Cluster {
 fn unusable_config(error: kube::Error, context: &str) -> kubeconfig::Error {
     match error {
         kube::Error::InferKubeconfig(error) => kubeconfig::explain(&error, context),
-        // kube loads the identity and the trust store here. An invalid CA has failed before that.
         error => {
             kubeconfig::Error::InvalidUser { context: context.into(), problem: error.to_string() }
         }
+    }
+}
+
+fn unusable_tls(error: tls::Error, context: &str) -> kubeconfig::Error {
+    let context = context.into();
+    match error {
+        tls::Error::Cluster(problem) => kubeconfig::Error::InvalidCluster { context, problem },
+        tls::Error::User(problem) => kubeconfig::Error::InvalidUser { context, problem },
     }
 }
 

@@ -10,10 +10,11 @@ use std::{
     path::PathBuf,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use http::Uri;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
-use super::{environment::Environment, proxy::Proxy};
+use super::{environment::Environment, proxy::Proxy, tls};
 
 mod error;
 mod files;
@@ -112,14 +113,17 @@ struct Found {
 async fn find_context(mut kubeconfig: Kubeconfig, context: String) -> Result<Found, Error> {
     let proxy = take_proxy(&mut kubeconfig, &context);
     files::inline_certificates(&mut kubeconfig, &context).await?;
+    let authority = take_authority(&mut kubeconfig, &context)?;
     let options = KubeConfigOptions { context: Some(context.clone()), ..Default::default() };
     let mut config = kube::Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .map_err(|error| explain(&error, &context))?;
     config.proxy_url = None;
+    config.root_cert = authority.as_deref().map(tls::certificates);
     user::check_login(&config.auth_info, &context)?;
     if let Some(cluster) = config.auth_info.exec.as_mut().and_then(|exec| exec.cluster.as_mut()) {
         cluster.proxy_url.clone_from(&proxy);
+        cluster.certificate_authority_data = authority;
     }
     Ok(Found { context, config, proxy })
 }
@@ -131,6 +135,23 @@ fn take_proxy(kubeconfig: &mut Kubeconfig, context: &str) -> Option<String> {
     let name = &entry.context.as_ref()?.cluster;
     let named = kubeconfig.clusters.iter_mut().find(|named| &named.name == name)?;
     named.cluster.as_mut()?.proxy_url.replace("http://none".into())
+}
+
+/// The PEM of the authorities. kube would refuse a bundle for one broken certificate.
+fn take_authority(kubeconfig: &mut Kubeconfig, context: &str) -> Result<Option<Vec<u8>>, Error> {
+    let Some(entry) = kubeconfig.contexts.iter().find(|named| named.name == context) else {
+        return Ok(None);
+    };
+    let name = entry.context.as_ref().map(|entry| &entry.cluster);
+    let named = kubeconfig.clusters.iter_mut().find(|named| Some(&named.name) == name);
+    let Some(cluster) = named.and_then(|named| named.cluster.as_mut()) else { return Ok(None) };
+    cluster.certificate_authority = None;
+    let Some(data) = cluster.certificate_authority_data.take() else { return Ok(None) };
+    let pem = BASE64_STANDARD.decode(data).map_err(|_| Error::InvalidCluster {
+        context: context.into(),
+        problem: "its certificate-authority-data is not base64".into(),
+    })?;
+    Ok(Some(pem).filter(|pem| !pem.is_empty()))
 }
 
 async fn client_config(

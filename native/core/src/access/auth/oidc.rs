@@ -10,7 +10,6 @@ use http::{HeaderValue, Request, Uri, header};
 use http_body_util::BodyExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::client::Body;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::{Instrument, Span, instrument::WithSubscriber};
@@ -26,6 +25,7 @@ use crate::{
         files,
         http::{self as http_client, HttpClient},
         proxy::Proxy,
+        tls,
     },
     error_chain::root_cause,
     shared_map::SharedMap,
@@ -231,9 +231,7 @@ impl Oidc {
             ("", file) => files::read(Path::new(file)).await.map_err(|_| bad())?,
             (data, _) => BASE64_STANDARD.decode(data).map_err(|_| bad())?,
         };
-        let certificates = CertificateDer::pem_slice_iter(&pem);
-        let certificates = certificates.map(|certificate| certificate.map(|der| der.to_vec()));
-        certificates.collect::<Result<_, _>>().map(Some).map_err(|_| bad())
+        Ok(Some(tls::certificates(&pem)))
     }
 
     fn setting(&self, name: &str) -> &str {
