@@ -149,7 +149,7 @@ fn take_authority(kubeconfig: &mut Kubeconfig, context: &str) -> Result<Option<V
     let Some(data) = cluster.certificate_authority_data.take() else { return Ok(None) };
     let pem = BASE64_STANDARD.decode(data).map_err(|_| Error::InvalidCluster {
         context: context.into(),
-        problem: "its certificate-authority-data is not base64".into(),
+        problem: "certificate-authority-data is not base64".into(),
     })?;
     Ok(Some(pem).filter(|pem| !pem.is_empty()))
 }

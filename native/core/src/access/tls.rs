@@ -15,8 +15,11 @@ mod constraints;
 mod der;
 mod identity;
 mod key;
+mod key_exchange;
 mod names;
 mod pem;
+mod policies;
+mod problem;
 mod refusal;
 mod signature;
 mod time;
@@ -26,6 +29,7 @@ use certificate::Certificate;
 use chain::Authorities;
 use identity::Identity;
 pub(crate) use pem::certificates;
+pub(crate) use problem::{cause, problem, refusal};
 pub(crate) use refusal::{Refusal, time};
 use verifier::{ReloadedFile, Verifier};
 
@@ -59,7 +63,9 @@ pub(crate) fn connector<H>(config: &kube::Config, over: H) -> Result<HttpsConnec
 }
 
 fn client_config(config: &kube::Config) -> Result<ClientConfig, Error> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let mut provider = ring::default_provider();
+    provider.kx_groups.push(&key_exchange::P521);
+    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Cluster(error.to_string()))?
         .dangerous()
@@ -74,7 +80,7 @@ fn server_name(name: &str) -> Result<ServerName<'static>, Error> {
     // An IPv6 address may be in brackets, as in a URL.
     let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
     ServerName::try_from(bare.to_owned()).map_err(|_| {
-        Error::Cluster("its tls-server-name is neither a host name nor an address".into())
+        Error::Cluster("invalid tls-server-name: neither a host name nor an IP address".into())
     })
 }
 
@@ -82,7 +88,7 @@ fn verifier(config: &kube::Config) -> Result<Verifier, Error> {
     if config.accept_invalid_certs {
         return match &config.root_cert {
             Some(_) => Err(Error::Cluster(
-                "it has both insecure-skip-tls-verify and a certificate-authority, which kubectl refuses".into(),
+                "insecure-skip-tls-verify and a certificate authority exclude each other, as in kubectl".into(),
             )),
             None => Ok(Verifier::Everybody),
         };
@@ -91,8 +97,8 @@ fn verifier(config: &kube::Config) -> Result<Verifier, Error> {
     let authorities = Authorities::new(certificates.iter().cloned());
     if authorities.is_empty() {
         let problem = match certificates.len() {
-            0 => "its certificate-authority has no PEM block CERTIFICATE",
-            _ => "no certificate of its certificate-authority can be parsed",
+            0 => "the certificate authority has no PEM block CERTIFICATE",
+            _ => "the certificate authority has no valid certificate",
         };
         return Err(Error::Cluster(problem.into()));
     }
@@ -120,11 +126,11 @@ fn identity(config: &kube::Config) -> Result<Option<Identity>, Error> {
     let Some(certificate) = data else { return Ok(None) };
     let key = user.client_key_data.as_ref().map(ExposeSecret::expose_secret);
     let Some(key) = key.filter(|data| !data.is_empty()) else {
-        return Err(Error::User("it has a client certificate and no client key".into()));
+        return Err(Error::User("it has a client certificate, but no client key".into()));
     };
     let decode = |name: &str, data: &str| {
         let data: String = data.chars().filter(|letter| !letter.is_ascii_whitespace()).collect();
-        BASE64_STANDARD.decode(data).map_err(|_| Error::User(format!("its {name} is not base64")))
+        BASE64_STANDARD.decode(data).map_err(|_| Error::User(format!("{name} is not base64")))
     };
     let certificate = decode("client-certificate-data", certificate)?;
     let key = decode("client-key-data", key)?;

@@ -27,7 +27,7 @@ type testCase struct {
 
 func allCases() []testCase {
 	return slices.Concat(
-		serverKeys(), authorityKeys(), chains(), authorities(), validity(), usages(), names(), constraints(),
+		serverKeys(), authorityKeys(), chains(), authorities(), policyCases(), validity(), usages(), names(), constraints(),
 		forms(), bundles(), clientKeys(), clientCertificates(), protocols(),
 	)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto"
-	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
@@ -45,6 +44,7 @@ type tbsCertificate struct {
 type option struct {
 	template func(*x509.Certificate)
 	tbs      func(*tbsCertificate)
+	signed   func([]byte) []byte
 	key      crypto.Signer
 	// How the issuer signs.
 	algorithm string
@@ -132,7 +132,15 @@ func issue(issuer *party, template *x509.Certificate, options []option) *party {
 		}
 	}
 	p.subject, p.keyID = tbs.Subject.FullBytes, parsed.SubjectKeyId
-	p.der = sign(tbs, issuer.key, algorithm)
+	change := func(signed []byte) []byte {
+		for _, o := range options {
+			if o.signed != nil {
+				signed = o.signed(signed)
+			}
+		}
+		return signed
+	}
+	p.der = sign(tbs, issuer.key, algorithm, change)
 	return p
 }
 
@@ -177,7 +185,7 @@ var signatureAlgorithms = map[string]signatureAlgorithm{
 	"Ed25519":           {oid: asn1.ObjectIdentifier{1, 3, 101, 112}},
 }
 
-func sign(tbs tbsCertificate, key crypto.Signer, name string) []byte {
+func sign(tbs tbsCertificate, key crypto.Signer, name string, change func([]byte) []byte) []byte {
 	if name == "" {
 		name = map[bool]string{true: "SHA-256 with RSA", false: "ECDSA and SHA-256"}[isRSA(key)]
 		if _, is := key.(ed25519.PrivateKey); is {
@@ -189,11 +197,10 @@ func sign(tbs tbsCertificate, key crypto.Signer, name string) []byte {
 		panic(name)
 	}
 	identifier := pkix.AlgorithmIdentifier{Algorithm: algorithm.oid, Parameters: algorithm.parameters(key)}
-	if tbs.Algorithm.Algorithm != nil {
-		tbs.Algorithm = identifier
-	}
+	tbs.Algorithm = identifier
 	signed, err := asn1.Marshal(tbs)
 	check(err)
+	signed = change(signed)
 	message, opts := signed, crypto.SignerOpts(algorithm.hash)
 	if algorithm.hash != 0 {
 		hash := algorithm.hash.New()
@@ -216,11 +223,6 @@ func sign(tbs tbsCertificate, key crypto.Signer, name string) []byte {
 
 func isRSA(key crypto.Signer) bool {
 	_, is := key.Public().(*rsa.PublicKey)
-	return is
-}
-
-func isEC(key crypto.Signer) bool {
-	_, is := key.Public().(*ecdsa.PublicKey)
 	return is
 }
 

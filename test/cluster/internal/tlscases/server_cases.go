@@ -217,6 +217,52 @@ func pathBelow(name string, length int) testCase {
 	return served(name, root, low.server(), low, middle)
 }
 
+// policyCases have authorities that demand policies.
+func policyCases() []testCase {
+	policies := func(oids ...string) option {
+		var list []byte
+		for _, oid := range oids {
+			list = append(list, 0x30, byte(len(oid)+2), 0x06, byte(len(oid)))
+			list = append(list, oid...)
+		}
+		return extension(asn1.ObjectIdentifier{2, 5, 29, 32}, false, append([]byte{0x30, byte(len(list))}, list...))
+	}
+	const one, other, anyPolicy = "\x2a\x03", "\x2a\x04", "\x55\x1d\x20\x00"
+	demands := func(skipped byte) option {
+		return extension(asn1.ObjectIdentifier{2, 5, 29, 36}, true, []byte{0x30, 0x03, 0x80, 0x01, skipped})
+	}
+	inhibits := extension(asn1.ObjectIdentifier{2, 5, 29, 54}, true, []byte{0x02, 0x01, 0x00})
+	maps := extension(asn1.ObjectIdentifier{2, 5, 29, 33}, true, []byte("\x30\x0a\x30\x08\x06\x02\x2a\x03\x06\x02\x2a\x04"))
+	on := func(name string, root, middle, low, leaf []option) testCase {
+		r := newAuthority("kubernetes", root...)
+		m := r.authority("middle", middle...)
+		l := m.authority("low", low...)
+		return served("policies: "+name, r, l.server(leaf...), l, m)
+	}
+	type o = []option
+	return []testCase{
+		on("the same", nil, o{policies(one), demands(0)}, o{policies(one)}, o{policies(one)}),
+		on("different", nil, o{policies(one), demands(0)}, o{policies(one)}, o{policies(other)}),
+		on("different, demanded by nobody", nil, o{policies(one)}, o{policies(one)}, o{policies(other)}),
+		on("missing in the server certificate", nil, o{policies(one), demands(0)}, o{policies(one)}, nil),
+		on("missing between", nil, o{policies(one), demands(0)}, nil, o{policies(one)}),
+		on("missing in the one that demands", nil, o{demands(0)}, o{policies(one)}, o{policies(one)}),
+		on("any between", nil, o{policies(one), demands(0)}, o{policies(anyPolicy)}, o{policies(one)}),
+		on("any", nil, o{policies(anyPolicy), demands(0)}, o{policies(anyPolicy)}, o{policies(anyPolicy)}),
+		on("any, and inhibited", nil, o{policies(anyPolicy), demands(0), inhibits}, o{policies(anyPolicy)}, o{policies(anyPolicy)}),
+		on("any in the server certificate", nil, o{policies(one), demands(0)}, o{policies(one)}, o{policies(anyPolicy)}),
+		on("any in the server certificate, inhibited", nil, o{policies(one), demands(0), inhibits}, o{policies(one)}, o{policies(anyPolicy)}),
+		on("one of two", nil, o{policies(one, other), demands(0)}, o{policies(other)}, o{policies(one, other)}),
+		on("demanded two below", nil, o{demands(2)}, nil, nil), on("demanded one below", nil, o{demands(1)}, nil, nil),
+		on("demanded three below", nil, o{demands(3)}, nil, nil),
+		on("demanded by the root", o{demands(0)}, nil, nil, nil),
+		on("demanded by the server certificate", nil, nil, nil, o{demands(0)}),
+		on("demanded by the server certificate, which has some", nil, o{policies(one)}, o{policies(one)}, o{policies(one), demands(0)}),
+		on("renamed, demanded by nobody", nil, o{policies(one), maps}, o{policies(other)}, o{policies(other)}),
+		on("renamed wrongly", nil, o{policies(one), maps, demands(0)}, o{policies(one)}, o{policies(one)}),
+	}
+}
+
 func validity() []testCase {
 	now := time.Now()
 	from := func(before, after time.Duration) option {

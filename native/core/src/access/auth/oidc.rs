@@ -27,7 +27,6 @@ use crate::{
         proxy::Proxy,
         tls,
     },
-    error_chain::root_cause,
     shared_map::SharedMap,
     text::printable,
 };
@@ -202,7 +201,7 @@ impl Oidc {
     ) -> Result<(http::StatusCode, Value), Error> {
         let request = request.map_err(|_| self.failed("it is not a URL"))?;
         let lost = |error: &dyn std::fmt::Display| self.failed(&error.to_string());
-        let answer = http.request(request).await.map_err(|error| lost(&root_cause(&error)))?;
+        let answer = http.request(request).await.map_err(|error| lost(&tls::cause(&error)))?;
         let code = answer.status();
         let body = http_body_util::Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| lost(&error))?.to_bytes();

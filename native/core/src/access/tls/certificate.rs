@@ -1,11 +1,9 @@
 //! X.509 certificates as Go parses them: versions 1 to 3, and what is malformed is refused as a whole.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-
 use super::{
     constraints::NameConstraints,
     der::{self, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE},
-    names,
+    names::{self, AlternativeNames},
     signature::{Algorithm, PublicKey},
     time,
 };
@@ -53,8 +51,15 @@ pub(super) struct Extensions<'a> {
     pub usages: Option<Usages>,
     pub names: Option<AlternativeNames<'a>>,
     pub name_constraints: Option<NameConstraints<'a>>,
-    /// `policyConstraints` demands policies.
-    pub requires_policy: bool,
+    /// `subjectKeyIdentifier` and the key of `authorityKeyIdentifier`, or nothing.
+    pub subject_key: &'a [u8],
+    pub authority_key: &'a [u8],
+    pub policies: Vec<&'a [u8]>,
+    pub maps_policies: bool,
+    /// Below so many authorities policies are demanded.
+    pub requires_policy: Option<u64>,
+    /// Below so many authorities any policy is none.
+    pub inhibits_any_policy: Option<u64>,
     /// A critical one that nobody here knows.
     pub unknown_critical: Option<&'a [u8]>,
 }
@@ -70,17 +75,6 @@ pub(super) struct BasicConstraints {
 pub(super) struct Usages {
     pub any: bool,
     pub server: bool,
-}
-
-/// `subjectAltName`.
-#[derive(Debug, Default)]
-pub(super) struct AlternativeNames<'a> {
-    /// All of it, to compare.
-    pub der: &'a [u8],
-    pub dns: Vec<&'a str>,
-    pub addresses: Vec<IpAddr>,
-    pub emails: Vec<&'a str>,
-    pub uris: Vec<&'a str>,
 }
 
 impl<'a> Certificate<'a> {
@@ -225,7 +219,10 @@ impl<'a> Extensions<'a> {
         let Some(&[number]) = oid.strip_prefix(STANDARD_EXTENSION) else { return Some(false) };
         match number {
             // subjectKeyIdentifier
-            14 => (!critical && reader.read(OCTET_STRING).is_some()).then_some(true),
+            14 => {
+                self.subject_key = reader.read(OCTET_STRING).filter(|_| !critical)?;
+                Some(true)
+            }
             // keyUsage
             15 => {
                 let (bits, _) = reader.bits()?;
@@ -236,7 +233,7 @@ impl<'a> Extensions<'a> {
             }
             // subjectAltName
             17 => {
-                let names = alternative_names(value)?;
+                let names = AlternativeNames::parse(value)?;
                 let any = !(names.dns.is_empty()
                     && names.addresses.is_empty()
                     && names.emails.is_empty()
@@ -258,15 +255,29 @@ impl<'a> Extensions<'a> {
                 self.name_constraints = Some(constraints);
                 Some(known)
             }
-            // cRLDistributionPoints, policyMappings
-            31 | 33 => sequences(value).then_some(true),
+            // cRLDistributionPoints
+            31 => sequences(value).then_some(true),
             // certificatePolicies
-            32 => policies(value).then_some(true),
+            32 => {
+                self.policies = policies(value)?;
+                Some(true)
+            }
+            // policyMappings
+            33 => {
+                self.maps_policies = !reader.nested(SEQUENCE)?.is_empty();
+                sequences(value).then_some(true)
+            }
             // authorityKeyIdentifier
-            35 => (!critical && reader.read(SEQUENCE).is_some()).then_some(true),
+            35 => {
+                let mut fields = reader.nested(SEQUENCE).filter(|_| !critical)?;
+                self.authority_key = fields.optional(0x80)?.unwrap_or_default();
+                Some(true)
+            }
             // policyConstraints
             36 => {
-                self.requires_policy = reader.nested(SEQUENCE)?.peek(0x80);
+                let mut fields = reader.nested(SEQUENCE)?;
+                self.requires_policy = fields.optional_small(0x80)?;
+                fields.optional_small(0x81)?;
                 Some(true)
             }
             // extKeyUsage
@@ -275,7 +286,10 @@ impl<'a> Extensions<'a> {
                 Some(true)
             }
             // inhibitAnyPolicy
-            54 => reader.small().map(|_| true),
+            54 => {
+                self.inhibits_any_policy = Some(reader.small()?);
+                Some(true)
+            }
             _ => Some(false),
         }
     }
@@ -292,18 +306,14 @@ fn sequences(value: &[u8]) -> bool {
     true
 }
 
-/// Whether the policies are well-formed and different.
-fn policies(value: &[u8]) -> bool {
-    let Some(mut list) = Reader::new(value).nested(SEQUENCE) else { return false };
-    let mut seen = Vec::new();
+/// `None` also where one is there twice.
+fn policies(value: &[u8]) -> Option<Vec<&[u8]>> {
+    let (mut list, mut policies) = (Reader::new(value).nested(SEQUENCE)?, Vec::new());
     while !list.is_empty() {
-        let policy = list.nested(SEQUENCE).and_then(|mut policy| policy.read(OBJECT_IDENTIFIER));
-        match policy {
-            Some(oid) if !oid.is_empty() && !seen.contains(&oid) => seen.push(oid),
-            _ => return false,
-        }
+        let oid = list.nested(SEQUENCE)?.read(OBJECT_IDENTIFIER)?;
+        policies.push(Some(oid).filter(|oid| !oid.is_empty() && !policies.contains(oid))?);
     }
-    true
+    Some(policies)
 }
 
 /// `Some(None)` for an empty list, which limits nothing.
@@ -320,36 +330,4 @@ fn usages(value: &[u8]) -> Option<Option<Usages>> {
         usages.server |= oid == SERVER_USAGE;
     }
     Some(Some(usages))
-}
-
-fn alternative_names(value: &[u8]) -> Option<AlternativeNames<'_>> {
-    let mut names = AlternativeNames { der: value, ..AlternativeNames::default() };
-    let mut list = Reader::new(value).nested(SEQUENCE)?;
-    while !list.is_empty() {
-        let (tag, name, _) = list.any()?;
-        match tag {
-            0x81 => names.emails.push(names::ascii(name)?),
-            0x82 => names.dns.push(names::ascii(name)?),
-            0x86 => {
-                let uri = names::ascii(name)?;
-                // Where there is a host, it must look like one.
-                if !names::is_uri(uri) {
-                    return None;
-                }
-                names.uris.push(uri);
-            }
-            0x87 => names.addresses.push(address(name)?),
-            _ => {}
-        }
-    }
-    Some(names)
-}
-
-/// 4 or 16 bytes. An IPv4 address in the form of IPv6 is the same one.
-fn address(bytes: &[u8]) -> Option<IpAddr> {
-    match bytes.len() {
-        4 => <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from).map(IpAddr::V4),
-        16 => <[u8; 16]>::try_from(bytes).ok().map(Ipv6Addr::from).map(IpAddr::V6),
-        _ => None,
-    }
 }

@@ -5,11 +5,13 @@
 //! trusted authority but its name and key, where kubectl also checks its validity, CA:TRUE, key usage and
 //! path length.
 
+use std::net::IpAddr;
+
 use rustls::pki_types::ServerName;
 
 use super::{
     certificate::{Certificate, name_text},
-    constraints, der, names,
+    der, names, policies,
     refusal::Refusal,
     signature::{Failure, MAX_RSA_BITS, PublicKey},
 };
@@ -43,13 +45,19 @@ impl Authorities {
         self.0.is_empty()
     }
 
-    fn has(&self, certificate: &Certificate) -> bool {
+    /// Whether it is one of them itself.
+    pub fn has(&self, certificate: &Certificate) -> bool {
         self.0.iter().any(|authority| authority.der == certificate.der)
     }
 
-    fn named<'a>(&'a self, subject: &[u8]) -> impl Iterator<Item = Certificate<'a>> {
-        let named = self.0.iter().filter(move |authority| authority.subject == subject);
-        named.filter_map(|authority| Certificate::parse(&authority.der).ok())
+    /// Those with the name of the issuer, first the one whose key the certificate names.
+    fn issuers<'a>(&'a self, certificate: &Certificate) -> Vec<Certificate<'a>> {
+        let named = self.0.iter().filter(|authority| authority.subject == certificate.issuer);
+        let mut named: Vec<_> =
+            named.filter_map(|authority| Certificate::parse(&authority.der).ok()).collect();
+        let key = certificate.extensions.authority_key;
+        named.sort_by_key(|authority| authority.extensions.subject_key != key);
+        named
     }
 }
 
@@ -127,8 +135,7 @@ impl Search<'_> {
     /// Whether the chain, which begins with the server's certificate, leads to an authority.
     fn extend(&mut self, chain: &[&Certificate]) -> bool {
         let Some(child) = chain.last() else { return false };
-        let authorities = self.authorities;
-        for authority in authorities.named(child.issuer) {
+        for authority in self.authorities.issuers(child) {
             if self.is_issuer(&authority, chain, true) {
                 let complete = [chain, &[&authority]].concat();
                 match check_chain(&complete) {
@@ -242,7 +249,7 @@ fn check_signature(child: &Certificate, issuer: &Certificate) -> Result<(), Opti
 
 /// What concerns the chain as a whole.
 fn check_chain(chain: &[&Certificate]) -> Result<(), Refusal> {
-    if chain.iter().any(|certificate| certificate.extensions.requires_policy) {
+    if !policies::are_valid(chain) {
         return Err(Refusal::Policies);
     }
     for certificate in chain {
@@ -252,10 +259,20 @@ fn check_chain(chain: &[&Certificate]) -> Result<(), Refusal> {
             return Err(Refusal::WrongUsage { certificate: certificate.subject_text() });
         }
     }
-    match constraints::refused(chain) {
+    match refused_name(chain) {
         Some(name) => Err(Refusal::NameConstraints { name }),
         None => Ok(()),
     }
+}
+
+/// The first name in a chain that one of its authorities may not sign for.
+fn refused_name(chain: &[&Certificate]) -> Option<String> {
+    chain.iter().enumerate().find_map(|(index, certificate)| {
+        let names = certificate.extensions.names.as_ref()?;
+        chain[index + 1..]
+            .iter()
+            .find_map(|authority| authority.extensions.name_constraints.as_ref()?.refused(names))
+    })
 }
 
 fn rsa_size(certificate: &Certificate, bits: usize, max: usize) -> Refusal {
@@ -269,7 +286,11 @@ fn unknown_extension(certificate: &Certificate, oid: &[u8]) -> Refusal {
 fn wrong_name(leaf: &Certificate, server: &ServerName) -> Refusal {
     let expected = names::short(&server.to_str());
     let names = leaf.extensions.names.as_ref();
-    let dns = names.iter().flat_map(|names| &names.dns).map(|name| names::short(name));
+    let dns = names.iter().flat_map(|names| &names.dns).map(|name| match name.parse::<IpAddr>() {
+        // It looks like the address, and is none.
+        Ok(_) => format!("the DNS name {name}"),
+        Err(_) => names::short(name),
+    });
     let addresses = names.iter().flat_map(|names| &names.addresses).map(ToString::to_string);
     let all: Vec<String> = dns.chain(addresses).collect();
     match (all.len(), leaf.common_name()) {

@@ -3,9 +3,8 @@
 use std::net::IpAddr;
 
 use super::{
-    certificate::{AlternativeNames, Certificate},
     der::{self, Reader, SEQUENCE},
-    names,
+    names::{self, AlternativeNames},
 };
 
 const PERMITTED: u8 = 0xa0;
@@ -43,7 +42,7 @@ impl<'a> NameConstraints<'a> {
     }
 
     /// The first of the names that is not allowed.
-    fn refused<'n>(&self, names: &AlternativeNames<'n>) -> Option<String> {
+    pub fn refused(&self, names: &AlternativeNames) -> Option<String> {
         for address in &names.addresses {
             let is_in = |subtrees: &Subtrees| {
                 subtrees.networks.iter().any(|(base, mask)| contains(base, mask, *address))
@@ -82,9 +81,10 @@ impl<'a> Subtrees<'a> {
             match tag {
                 0x81 => {
                     let email = names::ascii(value)?;
-                    let valid = match email.contains('@') {
-                        true => mailbox(email).is_some(),
-                        false => names::is_domain(email, true),
+                    let valid = if email.contains('@') {
+                        mailbox(email).is_some()
+                    } else {
+                        names::is_domain(email, true)
                     };
                     found.emails.push(valid.then_some(email)?);
                 }
@@ -103,17 +103,6 @@ impl<'a> Subtrees<'a> {
         }
         Some((found, all_known))
     }
-}
-
-/// The first name in a chain that one of its authorities may not sign for. The chain begins with the
-/// server's certificate.
-pub(super) fn refused(chain: &[&Certificate]) -> Option<String> {
-    chain.iter().enumerate().find_map(|(index, certificate)| {
-        let names = certificate.extensions.names.as_ref()?;
-        chain[index + 1..]
-            .iter()
-            .find_map(|authority| authority.extensions.name_constraints.as_ref()?.refused(names))
-    })
 }
 
 fn domain(value: &[u8]) -> Option<&str> {

@@ -103,6 +103,15 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// An implicitly tagged `INTEGER`; `Some(None)` where it is negative, or there is none.
+    #[allow(clippy::option_option)]
+    pub fn optional_small(&mut self, tag: u8) -> Option<Option<u64>> {
+        let Some(bytes) = self.optional(tag)? else { return Some(None) };
+        let integer = value(INTEGER, &[bytes]);
+        Reader::new(&integer).integer()?;
+        if bytes.len() > 8 { None } else { Some(Reader::new(&integer).small()) }
+    }
+
     /// An `INTEGER` from zero to the largest of 63 bits.
     pub fn small(&mut self) -> Option<u64> {
         let bytes = self.integer()?;
@@ -123,7 +132,7 @@ impl<'a> Reader<'a> {
     /// The bytes of a `BIT STRING`, and how many bits of the last one do not count.
     pub fn bits(&mut self) -> Option<(&'a [u8], u8)> {
         let (&unused, bytes) = self.read(BIT_STRING)?.split_first()?;
-        let padding = bytes.last().map_or(0, |last| last & ((1_u16 << unused.min(8)) - 1) as u8);
+        let padding = bytes.last().map_or(0, |&last| u16::from(last) & ((1 << unused.min(8)) - 1));
         (unused <= 7 && padding == 0 && (unused == 0 || !bytes.is_empty()))
             .then_some((bytes, unused))
     }

@@ -20,12 +20,12 @@ impl Identity {
         let chain = pem::blocks(certificate).into_iter();
         let chain = chain.filter(|block| block.label == "CERTIFICATE");
         let chain: Vec<_> = chain.map(|block| CertificateDer::from(block.contents)).collect();
-        let own = chain.first().ok_or("its client certificate has no PEM block CERTIFICATE")?;
+        let own = chain.first().ok_or("the client certificate has no PEM block CERTIFICATE")?;
         let is_key = |label: &str| label == "PRIVATE KEY" || label.ends_with(" PRIVATE KEY");
         let key = pem::blocks(key).into_iter().find(|block| is_key(&block.label));
-        let key = key.ok_or("its client key has no PEM block PRIVATE KEY")?;
+        let key = key.ok_or("the client key has no PEM block PRIVATE KEY")?;
         let parsed = Certificate::parse(own)
-            .map_err(|problem| format!("its client certificate is malformed: {problem}"))?;
+            .map_err(|problem| format!("invalid client certificate: {problem}"))?;
         let key = key::load(&key.contents, &parsed.key)?;
         Ok(Self(Arc::new(CertifiedKey::new(chain, key))))
     }

@@ -1,5 +1,5 @@
 //! Private keys as Go reads them: by their contents, whatever the label of the PEM block says. ring signs
-//! with most; the crates of RustCrypto sign with P-521, and with RSA keys of other sizes.
+//! with most; the crates of `RustCrypto` sign with P-521, and with RSA keys of other sizes.
 
 use std::{fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ use super::{
 const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
 /// The smallest RSA key that Go signs with, and the largest that we do.
 const RSA_BITS: std::ops::RangeInclusive<usize> = 1024..=16384;
-const MISMATCH: &str = "its client key does not belong to its client certificate";
+const MISMATCH: &str = "the client key does not match the client certificate";
 
 /// A private key, as it is in the kubeconfig.
 enum PrivateKey<'a> {
@@ -66,20 +66,16 @@ fn parse(der: &[u8]) -> Result<PrivateKey<'_>, &'static str> {
     }
     if let Some((oid, parameters, key)) = pkcs8_parts(der) {
         return match oid {
-            RSA => {
-                rsa_numbers(key).map(|_| PrivateKey::Rsa(key)).ok_or("its client key is malformed")
-            }
+            RSA => rsa_numbers(key).map(|_| PrivateKey::Rsa(key)).ok_or("invalid client key"),
             EC_PUBLIC_KEY => {
                 let curve = parameters.and_then(|parameters| Reader::new(parameters).oid());
                 ec(key, curve)
             }
             ED25519 => {
                 let seed = der::only(key, OCTET_STRING).filter(|seed| seed.len() == 32);
-                seed.map(PrivateKey::Ed25519).ok_or("its client key is malformed")
+                seed.map(PrivateKey::Ed25519).ok_or("invalid client key")
             }
-            _ => Err(
-                "its client key is of an unsupported kind: supported are RSA, ECDSA and Ed25519",
-            ),
+            _ => Err("unsupported client key: neither RSA, ECDSA nor Ed25519"),
         };
     }
     ec(der, None)
@@ -98,8 +94,7 @@ fn pkcs8_parts(der: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
 /// SEC1, whose curve may be missing where PKCS#8 names it. OpenSSL once left out leading zeros, and others
 /// add some.
 fn ec<'a>(der: &'a [u8], curve: Option<&[u8]>) -> Result<PrivateKey<'a>, &'static str> {
-    const MALFORMED: &str =
-        "its client key is malformed, or encrypted: it is none of PKCS#1, PKCS#8 and SEC1";
+    const MALFORMED: &str = "invalid client key: neither PKCS#1, PKCS#8 nor SEC1, or encrypted";
     let read = || {
         let mut fields = Reader::new(der).nested(SEQUENCE)?;
         let version = fields.small()?;
@@ -108,9 +103,9 @@ fn ec<'a>(der: &'a [u8], curve: Option<&[u8]>) -> Result<PrivateKey<'a>, &'stati
         (version == 1).then_some((key, named))
     };
     let (mut key, named) = read().ok_or(MALFORMED)?;
-    let oid = curve.or(named.flatten()).ok_or("its client key names no elliptic curve")?;
+    let oid = curve.or(named.flatten()).ok_or("invalid client key: no elliptic curve")?;
     let curve = Curve::from_oid(oid)
-        .ok_or("its client key is of an elliptic curve that is not P-256, P-384 or P-521")?;
+        .ok_or("unsupported client key: its elliptic curve is not P-256, P-384 or P-521")?;
     while key.len() > curve.size() && key[0] == 0 {
         key = &key[1..];
     }
@@ -179,13 +174,11 @@ fn load_rsa(
     }
     let bits = PublicKey::Rsa { pkcs1: &[], modulus, exponent }.rsa_bits().unwrap_or_default();
     if !RSA_BITS.contains(&bits) {
-        return Err(
-            "its client key is an RSA key of an unsupported size: the smallest has 1024 bits",
-        );
+        return Err("unsupported client key: RSA with less than 1024 bits, or more than 16384");
     }
     let [modulus, exponent, private, one, other] = numbers.map(BoxedUint::from_be_slice_vartime);
     let key = rsa::PrivateKey::from_components(modulus, exponent, private, vec![one, other]);
-    let key = key.map_err(|_| "its client key is malformed: its numbers do not fit together")?;
+    let key = key.map_err(|_| "invalid client key: its RSA numbers do not match")?;
     Ok(Arc::new(RsaKey { key: Arc::new(key), bytes: bits.div_ceil(8) }))
 }
 

@@ -1,13 +1,59 @@
 //! Names in certificates: their texts, and whether one is the server's.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rustls::pki_types::ServerName;
 
-use super::certificate::AlternativeNames;
+use super::der::{Reader, SEQUENCE};
 
 /// Names come from the other side, so a message has this much of them.
 const MAX_TEXT: usize = 80;
+
+/// `subjectAltName`.
+#[derive(Debug, Default)]
+pub(super) struct AlternativeNames<'a> {
+    /// All of it, to compare.
+    pub der: &'a [u8],
+    pub dns: Vec<&'a str>,
+    pub addresses: Vec<IpAddr>,
+    pub emails: Vec<&'a str>,
+    pub uris: Vec<&'a str>,
+}
+
+impl<'a> AlternativeNames<'a> {
+    /// `None` where they are malformed.
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
+        let mut names = Self { der: value, ..Self::default() };
+        let mut list = Reader::new(value).nested(SEQUENCE)?;
+        while !list.is_empty() {
+            let (tag, name, _) = list.any()?;
+            match tag {
+                0x81 => names.emails.push(ascii(name)?),
+                0x82 => names.dns.push(ascii(name)?),
+                0x86 => {
+                    let uri = ascii(name)?;
+                    // Where there is a host, it must look like one.
+                    if !is_uri(uri) {
+                        return None;
+                    }
+                    names.uris.push(uri);
+                }
+                0x87 => names.addresses.push(address(name)?),
+                _ => {}
+            }
+        }
+        Some(names)
+    }
+}
+
+/// 4 or 16 bytes. An IPv4 address in the form of IPv6 is the same one.
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(Ipv4Addr::from).map(IpAddr::V4),
+        16 => <[u8; 16]>::try_from(bytes).ok().map(Ipv6Addr::from).map(IpAddr::V6),
+        _ => None,
+    }
+}
 
 /// The text of an ASN.1 string; `None` where it is malformed.
 pub(super) fn text(tag: u8, value: &[u8]) -> Option<String> {
@@ -126,10 +172,28 @@ pub(super) fn is_uri(uri: &str) -> bool {
         .split('%')
         .skip(1)
         .all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|digit| digit.is_ascii_hexdigit()));
+    let first = uri.split('/').next().unwrap_or_default();
     !uri.bytes().any(|byte| byte.is_ascii_control())
-        && !uri.starts_with(':')
         && escapes
-        && uri_host(uri).is_none_or(|host| is_domain(host, false))
+        && first.split_once(':').is_none_or(|(scheme, _)| is_scheme(scheme))
+        && uri_host(uri).is_none_or(is_uri_host)
+}
+
+fn is_scheme(text: &str) -> bool {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(valid)
+}
+
+fn is_uri_host(host: &str) -> bool {
+    let valid =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~!$&'()*+,;=:[]<>\"%".contains(&byte);
+    let port = match host.rsplit_once(']') {
+        Some((_, port)) => port.strip_prefix(':').or(Some("x").filter(|_| !port.is_empty())),
+        None => host.split_once(':').map(|(_, port)| port),
+    };
+    host.bytes().all(valid)
+        && port.is_none_or(|port| port.bytes().all(|digit| digit.is_ascii_digit()))
+        && is_domain(host, false)
 }
 
 /// The host and the port of a URI.
@@ -207,6 +271,10 @@ mod tests {
                 && is_uri("urn:uuid:1")
                 && is_uri("//a/%20")
         );
+        assert!(
+            !is_uri("1a:b") && !is_uri(":a") && !is_uri("https://a\\b/") && !is_uri("https://a:b/")
+        );
+        assert!(is_uri("https://[::1]:80/") && !is_uri("https://[::1]x/"));
         assert!(!is_uri("https://a..b/") && !is_uri("https://a/%2") && !is_uri("https://a/\n"));
         assert_eq!(uri_host("https://user@a.b:80/c?d"), Some("a.b:80"));
     }

@@ -1,87 +1,77 @@
-//! Why a server's certificate is refused, each in words of its own.
+//! The reasons to refuse a server's certificate, one sentence each. "It" is the server.
 
 use k8s_openapi::jiff::Timestamp;
 use thiserror::Error;
 
-/// The party is in the sentence: the server as "it", and authorities by name.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(crate) enum Refusal {
-    #[error("its certificate is malformed: {0}")]
+    #[error("its certificate is invalid: {0}")]
     Malformed(&'static str),
-    #[error("certificate {number} of the chain that it sends is malformed: {problem}")]
+    #[error("certificate {number} of its chain is invalid: {problem}")]
     MalformedChain { number: usize, problem: &'static str },
-    #[error("its certificate has an unsupported kind of public key: {0}")]
+    #[error("its certificate has an unsupported public key ({0})")]
     UnsupportedKey(&'static str),
-    #[error("its certificate is for {names}, and not for {expected}. {TLS_SERVER_NAME}")]
+    #[error(
+        "its certificate is for {names}, not for {expected}. If that is intended, set tls-server-name in the \
+         kubeconfig"
+    )]
     WrongName { expected: String, names: String },
     #[error(
-        "its certificate has no name for {expected}: it has a common name only ({common}), and only \
-         alternative names (SAN) count"
+        "its certificate has no subject alternative name (SAN) for {expected}, and its common name {common} does \
+         not count"
     )]
     CommonNameOnly { expected: String, common: String },
-    #[error("its certificate has no name, and so is not for {expected}")]
+    #[error("its certificate has no subject alternative name (SAN) for {expected}")]
     NoName { expected: String },
     #[error("its certificate expired at {}", time(*not_after))]
     Expired { not_after: i64, now: i64 },
-    #[error("its certificate is valid from {}", time(*not_before))]
+    #[error("its certificate is not valid before {}", time(*not_before))]
     NotYetValid { not_before: i64, now: i64 },
-    #[error("the certificate authority {authority} of its certificate expired at {}", time(*not_after))]
+    #[error("the certificate authority {authority} expired at {}", time(*not_after))]
     AuthorityExpired { authority: String, not_after: i64 },
-    #[error("the certificate authority {authority} of its certificate is valid from {}", time(*not_before))]
+    #[error("the certificate authority {authority} is not valid before {}", time(*not_before))]
     AuthorityNotYetValid { authority: String, not_before: i64 },
-    #[error("its certificate is of an unknown authority, {issuer}")]
+    #[error("its certificate is from an unknown certificate authority ({issuer})")]
     UnknownAuthority { issuer: String },
     #[error(
-        "its certificate is signed by {authority}, which is not the certificate of an authority (CA:TRUE is \
-         missing)"
+        "its certificate is signed by {authority}, which is not a certificate authority (no CA:TRUE)"
     )]
     NoAuthority { authority: String },
     #[error(
-        "its certificate is signed by {authority}, whose key usage does not allow to sign certificates \
-         (keyCertSign is missing)"
+        "its certificate is signed by {authority}, whose key usage does not allow that (no keyCertSign)"
     )]
     MayNotSign { authority: String },
     #[error(
-        "its certificate has more intermediate authorities than {authority} allows (pathlen:{max})"
+        "its chain has more than {max} intermediate authorities below {authority} (path length)"
     )]
     TooManyIntermediates { authority: String, max: u64 },
     #[error(
-        "{certificate} is not a certificate for servers: its extended key usage has no serverAuth"
+        "the certificate {certificate} is not valid for servers (extended key usage without serverAuth)"
     )]
     WrongUsage { certificate: String },
-    #[error(
-        "the certificate {certificate} has an unknown extension that is marked critical ({oid})"
-    )]
+    #[error("the certificate {certificate} has an unsupported critical extension ({oid})")]
     UnknownExtension { certificate: String, oid: String },
-    #[error(
-        "its certificate is for {name}, and one of its authorities may not sign for that (name constraints)"
-    )]
+    #[error("its certificate authority is not allowed to sign for {name} (name constraints)")]
     NameConstraints { name: String },
-    #[error("the certificate {certificate} is signed with {hash}, which is not secure")]
+    #[error("the certificate {certificate} has an insecure signature ({hash})")]
     InsecureSignature { certificate: String, hash: &'static str },
-    #[error("the certificate {certificate} is signed with an unsupported algorithm")]
+    #[error("the certificate {certificate} has an unsupported signature algorithm")]
     UnsupportedSignature { certificate: String },
-    #[error(
-        "the RSA key of {certificate} has {bits} bits: the smallest that is supported has 1024, and the largest {max}"
-    )]
+    #[error("the RSA key of {certificate} has {bits} bits, and supported are 1024 to {max}")]
     RsaSize { certificate: String, bits: usize, max: usize },
     #[error(
-        "unsupported: an authority of its certificate demands certificate policies (policyConstraints)"
+        "its chain lacks the policies that a certificate authority requires (policyConstraints)"
     )]
     Policies,
-    #[error("its certificates can be put together to too many chains")]
+    #[error("its chain is too complex: the first 100 candidates led to no certificate authority")]
     TooManyChains,
     #[error(
-        "the kubeconfig has no certificate authority, and this machine has no trusted ones: {0}"
+        "the kubeconfig has no certificate authority, and this machine has no trust store: {0}"
     )]
     NoAuthorities(String),
 }
 
-/// What cures a wrong name.
-const TLS_SERVER_NAME: &str =
-    "Where that is meant, tls-server-name in the kubeconfig says for which";
-
-/// As in RFC 3339.
+/// RFC 3339.
 pub(crate) fn time(seconds: i64) -> String {
     Timestamp::from_second(seconds).map_or_else(|_| format!("{seconds} s"), |time| time.to_string())
 }

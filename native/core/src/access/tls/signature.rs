@@ -1,5 +1,5 @@
 //! Public keys and signatures of X.509, as many as Go verifies. ring has the common ones; the crates of
-//! RustCrypto have what it lacks: P-521, SHA-512 with the smaller curves, and RSA keys of other sizes.
+//! `RustCrypto` have what it lacks: P-521, SHA-512 with the smaller curves, and RSA keys of other sizes.
 
 use ring::{
     digest,
@@ -280,7 +280,12 @@ impl<'a> PublicKey<'a> {
         if bits < MIN_RSA_BITS || bits > MAX_AUTHORITY_RSA_BITS {
             return Err(Failure::RsaSize { bits, max: MAX_AUTHORITY_RSA_BITS });
         }
-        if !RING_RSA_BITS.contains(&bits) || exponent == [2] {
+        // Odd, and less than 32 bits, as Go demands.
+        let is_odd = exponent.last().is_some_and(|last| last & 1 == 1);
+        if !is_odd || exponent.len() > 4 || (exponent.len() == 4 && exponent[0] & 0x80 != 0) {
+            return Err(Failure::Invalid);
+        }
+        if !RING_RSA_BITS.contains(&bits) {
             return verify_other_rsa(modulus, exponent, algorithm, message, signature);
         }
         let by: &'static dyn VerificationAlgorithm = match algorithm {

@@ -180,3 +180,77 @@ impl ReloadedFile {
         last.0.clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    /// openssl req -x509 -newkey ed25519 -nodes -days 36500 -subj /CN=one -addext keyUsage=critical,keyCertSign
+    const ONE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBQjCB9aADAgECAhRq4B4AteBclWs8UbFuw1WyfHfk5DAFBgMrZXAwDjEMMAoG
+A1UEAwwDb25lMCAXDTI2MTEyNjIyNTgyN1oYDzIxMjYxMTAyMjI1ODI3WjAOMQww
+CgYDVQQDDANvbmUwKjAFBgMrZXADIQAVxsW6MfiEQr8KkpV2m4DYJ0Y/9Dy09LnM
+pLiVGhMOuaNjMGEwHQYDVR0OBBYEFPC3P5BAMkXNObk6Xj3lV1ZS52l4MB8GA1Ud
+IwQYMBaAFPC3P5BAMkXNObk6Xj3lV1ZS52l4MA8GA1UdEwEB/wQFMAMBAf8wDgYD
+VR0PAQH/BAQDAgIEMAUGAytlcANBAA31k+4iCWtZwPFtNC/PtziO8tgPhCxoZeND
+FNoe1bVyAUmqMI19pCTcMITCKy+HIBllgLmRda4ADkTekRKxYAQ=
+-----END CERTIFICATE-----
+";
+    const TWO: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBQjCB9aADAgECAhR1ZFE1GeXyY29z9Lx6YExt+hn/gDAFBgMrZXAwDjEMMAoG
+A1UEAwwDdHdvMCAXDTI2MTEyNjIyNTgyN1oYDzIxMjYxMTAyMjI1ODI3WjAOMQww
+CgYDVQQDDAN0d28wKjAFBgMrZXADIQBPLzbo8tCt0FJRcior+FjNYwbWjlgsVC/W
+qb/4CpGASqNjMGEwHQYDVR0OBBYEFITUVNVSBn0pbOuxDEHjaUNfs66mMB8GA1Ud
+IwQYMBaAFITUVNVSBn0pbOuxDEHjaUNfs66mMA8GA1UdEwEB/wQFMAMBAf8wDgYD
+VR0PAQH/BAQDAgIEMAUGAytlcANBACFKzz46R8zowRN1dA5eMdtnddTkm3mzvfWZ
+3EHvel2jT6mo6CYShXS1yLxAxJ/lF68wQfH68oxZPI6xT/cdnwQ=
+-----END CERTIFICATE-----
+";
+
+    fn authorities(pem: &str) -> Authorities {
+        Authorities::new(pem::certificates(pem.as_bytes()))
+    }
+
+    fn is(authorities: &Authorities, pem: &str) -> bool {
+        let der = &pem::certificates(pem.as_bytes())[0];
+        authorities.has(&Certificate::parse(der).unwrap())
+    }
+
+    #[test]
+    fn a_file_is_read_again_after_a_minute_if_it_has_authorities() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let reloaded = ReloadedFile::new(file.path().into(), authorities(ONE));
+        fs::write(file.path(), TWO).unwrap();
+        assert!(is(&reloaded.current(), ONE));
+        let expire = || {
+            let past = Instant::now().checked_sub(RELOAD_INTERVAL).unwrap();
+            reloaded.last.write().unwrap().1 = past;
+        };
+        expire();
+        assert!(is(&reloaded.current(), TWO) && !is(&reloaded.current(), ONE));
+        for broken in ["", "no certificate"] {
+            fs::write(file.path(), broken).unwrap();
+            expire();
+            assert!(is(&reloaded.current(), TWO));
+        }
+        fs::remove_file(file.path()).unwrap();
+        expire();
+        assert!(is(&reloaded.current(), TWO));
+    }
+
+    #[test]
+    fn a_certificate_with_any_byte_changed_is_not_another_authority() {
+        let der = &pem::certificates(ONE.as_bytes())[0];
+        let known = authorities(ONE);
+        for place in 0..der.len() {
+            let mut changed = der.clone();
+            changed[place] ^= 1;
+            assert!(!Certificate::parse(&changed).is_ok_and(|changed| known.has(&changed)));
+            assert!(Certificate::parse(&der[..place]).is_err());
+        }
+    }
+}
