@@ -79,7 +79,10 @@ defmodule K8sConnect.ErrorExamples do
         unreachable: %{server: @server, problem: "Connection refused (os error 111)"},
         timed_out: %{server: @server, timeout_ms: 15_000},
         unknown_authority: %{server: @server},
-        tls: %{server: @server, problem: "invalid peer certificate: not valid for name"},
+        tls: %{
+          server: @server,
+          problem: "the certificate authority kubernetes expired at 2026-01-01T00:00:00Z"
+        },
         client_certificate_expired: %{context: "prod", not_after: "2026-01-01T00:00:00Z"},
         unauthorized: %{context: "prod", server: @server},
         credentials_withheld: %{context: "prod", server: "http://10.0.0.1:8080"},

@@ -7,4 +7,5 @@ mod files;
 mod http;
 pub mod kubeconfig;
 pub mod proxy;
+mod tls;
 mod yaml;

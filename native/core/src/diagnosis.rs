@@ -4,12 +4,16 @@
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http_body_util::BodyExt;
-use k8s_openapi::api::{
-    authentication::v1::SelfSubjectReview,
-    authorization::v1::{ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec},
+use k8s_openapi::{
+    api::{
+        authentication::v1::SelfSubjectReview,
+        authorization::v1::{
+            ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
+        },
+    },
+    jiff::{civil::DateTime, tz::TimeZone},
 };
 use kube::{Api, api::PostParams, client::Body};
-use x509_cert::der::DateTime;
 
 use crate::{
     access::cluster::{Action, Cluster, Error},
@@ -114,9 +118,9 @@ fn http_date(text: &str) -> Option<Duration> {
     let mut time = words.next()?.split(':').map(str::parse);
     let mut next = || time.next()?.ok();
     let (hour, minute, second) = (next()?, next()?, next()?);
-    let month = u8::try_from(month).ok()?;
-    let date = DateTime::new(year, month, day, hour, minute, second).ok()?;
-    Some(date.unix_duration())
+    let month = i8::try_from(month).ok()?;
+    let date = DateTime::new(year, month, day, hour, minute, second, 0).ok()?;
+    date.to_zoned(TimeZone::UTC).ok()?.timestamp().as_duration().try_into().ok()
 }
 
 /// The name and groups of our user. `None` with an API server older than 1.28.

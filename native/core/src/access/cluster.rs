@@ -8,6 +8,7 @@ use kube::Client;
 use super::{
     auth::{Login, LoginInfo},
     kubeconfig::{self, ClientConfig, Fingerprint},
+    tls,
 };
 
 mod certificate;
@@ -185,6 +186,14 @@ impl Cluster {
 /// kube loads the identity and the trust store there. An invalid CA has failed before that.
 fn unusable_config(error: &kube::Error, context: &str) -> kubeconfig::Error {
     kubeconfig::Error::InvalidUser { context: context.into(), problem: error.to_string() }
+}
+
+fn unusable_tls(error: tls::Error, context: &str) -> kubeconfig::Error {
+    let context = context.into();
+    match error {
+        tls::Error::Cluster(problem) => kubeconfig::Error::InvalidCluster { context, problem },
+        tls::Error::User(problem) => kubeconfig::Error::InvalidUser { context, problem },
+    }
 }
 
 #[cfg(test)]

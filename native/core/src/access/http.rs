@@ -1,5 +1,5 @@
 //! The HTTP client. It uses a connector of our own: kube's leaves Nagle's algorithm on, which holds a
-//! small frame back until the one before it is acknowledged.
+//! small frame back until the one before it is acknowledged, and its TLS refuses what kubectl accepts.
 
 use std::time::Duration;
 
@@ -8,13 +8,12 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use kube::{
-    Config,
-    client::{Body, ConfigExt},
-    config::AuthInfo,
-};
+use kube::{Config, client::Body, config::AuthInfo};
 
-use super::proxy::{Dialer, Proxy};
+use super::{
+    proxy::{Dialer, Proxy},
+    tls,
+};
 
 /// TCP keepalive: idle time before the first probe, the interval, and the number of probes.
 const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(15), Duration::from_secs(5), 3);
@@ -30,8 +29,8 @@ pub(crate) type HttpClient = Client<HttpsConnector<Dialer>, Body>;
 /// A client for one server. It sends nothing yet, and runs no plugin.
 ///
 /// # Errors
-/// kube's, where certificates or keys cannot be used.
-pub(crate) fn client(config: &Config, proxy: Option<&Proxy>) -> kube::Result<HttpClient> {
+/// [`tls::Error`] where certificates or keys cannot be used.
+pub(crate) fn client(config: &Config, proxy: Option<&Proxy>) -> Result<HttpClient, tls::Error> {
     let mut http = HttpConnector::new();
     http.enforce_http(false);
     http.set_nodelay(true);
@@ -43,28 +42,14 @@ pub(crate) fn client(config: &Config, proxy: Option<&Proxy>) -> kube::Result<Htt
     let dialer = match proxy {
         None => Dialer::direct(http),
         Some(proxy) => {
-            let to_proxy = without_user(config);
-            let to_proxy = to_proxy.rustls_https_connector_with_connector(http.clone())?;
+            let to_proxy = tls::connector(&without_user(config), http.clone())?;
             Dialer::through(proxy.clone(), http, to_proxy)
         }
     };
-    let https = with_certificate(config).rustls_https_connector_with_connector(dialer)?;
+    let https = tls::connector(config, dialer)?;
     let mut client = Client::builder(TokioExecutor::new());
     client.pool_idle_timeout(IDLE_TIMEOUT).pool_max_idle_per_host(MAX_IDLE);
     Ok(client.build(https))
-}
-
-/// Of the user only what belongs to the connection: with the rest kube would run a plugin here.
-fn with_certificate(config: &Config) -> Config {
-    let mut config = config.clone();
-    config.auth_info = AuthInfo {
-        client_certificate: config.auth_info.client_certificate.take(),
-        client_certificate_data: config.auth_info.client_certificate_data.take(),
-        client_key: config.auth_info.client_key.take(),
-        client_key_data: config.auth_info.client_key_data.take(),
-        ..AuthInfo::default()
-    };
-    config
 }
 
 /// For TLS to the proxy, which must not see the user's certificate.

@@ -10,7 +10,6 @@ use http::{HeaderValue, Request, Uri, header};
 use http_body_util::BodyExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::client::Body;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::Value;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tracing::{Instrument, Span, instrument::WithSubscriber};
@@ -26,8 +25,8 @@ use crate::{
         files,
         http::{self as http_client, HttpClient},
         proxy::Proxy,
+        tls,
     },
-    error_chain::root_cause,
     shared_map::SharedMap,
     text::printable,
 };
@@ -201,7 +200,7 @@ impl Oidc {
     ) -> Result<(http::StatusCode, Value), Error> {
         let request = request.map_err(|_| self.failed("it is not a URL"))?;
         let lost = |error: &dyn std::fmt::Display| self.failed(&error.to_string());
-        let answer = http.request(request).await.map_err(|error| lost(&root_cause(&error)))?;
+        let answer = http.request(request).await.map_err(|error| lost(&tls::cause(&error)))?;
         let code = answer.status();
         let body = http_body_util::Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
         let body = body.map_err(|error| lost(&error))?.to_bytes();
@@ -230,9 +229,7 @@ impl Oidc {
             ("", file) => files::read(Path::new(file)).await.map_err(|_| bad())?,
             (data, _) => BASE64_STANDARD.decode(data).map_err(|_| bad())?,
         };
-        let certificates = CertificateDer::pem_slice_iter(&pem);
-        let certificates = certificates.map(|certificate| certificate.map(|der| der.to_vec()));
-        certificates.collect::<Result<_, _>>().map(Some).map_err(|_| bad())
+        Ok(Some(tls::certificates(&pem)))
     }
 
     fn setting(&self, name: &str) -> &str {

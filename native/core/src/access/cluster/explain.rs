@@ -3,7 +3,7 @@
 use std::{error::Error as StdError, io};
 
 use kube::core::Status;
-use rustls::{AlertDescription, CertificateError};
+use rustls::AlertDescription;
 
 use super::{Action, Cluster, Error, certificate};
 use crate::{
@@ -48,17 +48,19 @@ impl Cluster {
         }
     }
 
+    /// Whether the kubeconfig has a client certificate. A plugin's is not known here.
+    fn has_certificate(&self) -> bool {
+        let certificate = self.config.kube.auth_info.client_certificate_data.as_ref();
+        certificate.is_some_and(|certificate| !certificate.is_empty())
+    }
+
     fn explain_transport(&self, error: &(dyn StdError + 'static)) -> Error {
         let server = self.server();
         match find_cause(error) {
-            Cause::Tls(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
-                Error::UnknownAuthority { server }
-            }
             Cause::Tls(rustls::Error::AlertReceived(AlertDescription::CertificateExpired)) => {
                 self.explain_unauthorized()
             }
-            Cause::Tls(error) => certificate::validity_error(&server, error)
-                .unwrap_or_else(|| Error::Tls { server, problem: certificate::problem(error) }),
+            Cause::Tls(error) => certificate::explain(server, error, self.has_certificate()),
             Cause::Login(error) => Error::Login(error.clone()),
             Cause::Proxy(error) => Error::Proxy(error.clone()),
             Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => self.timed_out(),

@@ -40,7 +40,7 @@ pub(super) struct Connections {
 impl Connections {
     pub fn new(config: &ClientConfig) -> Result<Self, kubeconfig::Error> {
         let plain = http_client::client(&config.kube, config.proxy.as_ref())
-            .map_err(|error| super::unusable_config(&error, &config.context))?;
+            .map_err(|error| super::unusable_tls(error, &config.context))?;
         Ok(Self {
             config: config.kube.clone(),
             proxy: config.proxy.clone(),
@@ -58,7 +58,7 @@ impl Connections {
             _ => {
                 let config = with_identity(&self.config, identity);
                 let http = http_client::client(&config, self.proxy.as_ref())
-                    .map_err(|error| super::unusable_config(&error, &self.context))?;
+                    .map_err(|error| super::unusable_tls(error, &self.context))?;
                 *identified = Some((credentials.generation, http.clone()));
                 Ok(http)
             }

@@ -5,7 +5,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::Uri;
 use kube::config::AuthInfo;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::{
@@ -15,7 +14,7 @@ use super::{
     server::Server,
     user::{self, ExecCluster},
 };
-use crate::access::{files as any_files, proxy::Proxy};
+use crate::access::{files as any_files, proxy::Proxy, tls};
 
 /// A context, or the service account in its place.
 pub(super) struct Found {
@@ -110,13 +109,7 @@ fn trust(kube: &mut kube::Config, cluster: &Cluster, pem: Option<&[u8]>) -> Resu
         );
     }
     if let Some(pem) = pem {
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem)
-            .filter_map(|certificate| Some(certificate.ok()?.to_vec()))
-            .collect();
-        if certificates.is_empty() {
-            return Err("its certificate-authority has no PEM certificate".into());
-        }
-        kube.root_cert = Some(certificates);
+        kube.root_cert = Some(tls::certificates(pem));
     }
     kube.accept_invalid_certs = cluster.insecure;
     kube.tls_server_name = filled(&cluster.tls_server_name);

@@ -4,10 +4,9 @@
 use std::{net::Ipv6Addr, path::Path};
 
 use http::Uri;
-use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 use super::{Error, LoginMethod, Source, config::Found};
-use crate::access::{environment::Environment, files};
+use crate::access::{environment::Environment, files, tls};
 
 /// Takes the place of a context's name.
 pub(crate) const CONTEXT: &str = "in-cluster";
@@ -39,10 +38,10 @@ async fn service_account(server: Uri, directory: &Path) -> Result<Found, Error> 
     };
     let (authority, token) = (directory.join("ca.crt"), directory.join("token"));
     let pem = files::read(&authority).await.map_err(|error| bad(error.to_string()))?;
-    let certificates = CertificateDer::pem_slice_iter(&pem)
-        .map(|certificate| certificate.map(|der| der.to_vec()))
-        .collect::<Result<_, _>>()
-        .map_err(|error| bad(error.to_string()))?;
+    let certificates = tls::certificates(&pem);
+    if certificates.is_empty() {
+        return Err(bad("it has no PEM block CERTIFICATE".into()));
+    }
     let mut config = kube::Config::new(server);
     config.root_cert = Some(certificates);
     // The kubelet replaces both files from time to time, so they are read again.

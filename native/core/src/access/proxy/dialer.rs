@@ -13,7 +13,7 @@ use tower::{BoxError, Service};
 use tracing::Instrument;
 
 use super::{Proxy, ProxyProtocol, socks, stream::Stream, tunnel};
-use crate::error_chain::root_cause;
+use crate::access::tls;
 
 /// A connector for hyper.
 #[derive(Clone)]
@@ -72,7 +72,7 @@ async fn through(
     server: Uri,
 ) -> Result<Stream, BoxError> {
     let stream = to_proxy.call(proxy.uri()?).await;
-    let stream = stream.map_err(|error| proxy.unreachable(root_cause(error.as_ref())))?;
+    let stream = stream.map_err(|error| proxy.unreachable(tls::cause(error.as_ref())))?;
     let host = server.host().unwrap_or_default();
     let default = if server.scheme_str() == Some("http") { 80 } else { 443 };
     let port = server.port_u16().unwrap_or(default);
