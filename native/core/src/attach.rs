@@ -16,7 +16,7 @@ use crate::{
         target::{self, Target},
         watch,
     },
-    port_forward::PortForward,
+    port_forward::{PortForward, Tls},
 };
 
 mod progress;
@@ -25,7 +25,7 @@ mod request;
 
 pub use progress::{Progress, Step};
 pub use rediscovery::Rediscovery;
-pub use request::{AttachRequest, CookieFrom};
+pub use request::{AttachRequest, CookieFrom, TlsFiles};
 
 /// A pod with a port-forward connection, and the node in it.
 pub struct AttachedPod {
@@ -65,7 +65,11 @@ pub async fn attach(
     request: &AttachRequest,
     progress: &Progress,
 ) -> Result<AttachedPod, Error> {
-    let attach = Attach { cluster, request, progress, expected_name: OnceLock::new() };
+    let tls = match &request.tls {
+        Some(files) => Some(files.read().await?),
+        None => None,
+    };
+    let attach = Attach { cluster, request, progress, tls, expected_name: OnceLock::new() };
     let (target, given) = request.parse_target()?;
     if request.wait {
         return Box::pin(attach.when_running(&target, &given)).await;
@@ -102,6 +106,7 @@ struct Attach<'a> {
     cluster: &'a Cluster,
     request: &'a AttachRequest,
     progress: &'a Progress,
+    tls: Option<Tls>,
     /// The node's name from the pod's spec. `inspect_pod` sets it for `discover_node`.
     expected_name: OnceLock<String>,
 }
@@ -145,6 +150,7 @@ impl Attach<'_> {
         let first_port = port.unwrap_or(node::epmd::PORT);
         let connect = PortForward::connect(self.cluster, pod, first_port, *protocol);
         let (connection, description) = connect.await?;
+        let connection = connection.with_tls(self.tls.clone());
         self.progress.report("link", description);
         if self.request.wait {
             // `Rediscovery` finds the node, and sends nothing to a port that refuses: see `knock`.
@@ -161,7 +167,7 @@ impl Attach<'_> {
     async fn connect_again(&self, pod: &str) -> Result<PortForward, Error> {
         let AttachRequest { protocol, .. } = self.request;
         let connect = PortForward::connect(self.cluster, pod, node::epmd::PORT, *protocol).await?;
-        Ok(connect.0)
+        Ok(connect.0.with_tls(self.tls.clone()))
     }
 
     /// Attaches with the results of `inspect_pod` and `discover_node`.

@@ -7,10 +7,7 @@ use super::{
     error::Error,
     probe::TIMEOUT,
 };
-use crate::{
-    port_forward::PortForward,
-    streaming::{Refused, Stream},
-};
+use crate::{port_forward::PortForward, streaming::Stream};
 
 /// More names than an epmd has.
 const MAX_NAMES: usize = 64;
@@ -60,7 +57,9 @@ impl EpmdQuery {
     async fn read(&mut self) -> Result<bool, Error> {
         match timeout_at(self.deadline, self.stream.read()).await.ok() {
             None => Err(Error::EpmdTimedOut),
-            Some(Err(Refused(message))) => Err(Error::NoEpmd { message, ports: vec![] }),
+            Some(Err(refused)) => {
+                Err(Error::NoEpmd { message: refused.to_string(), ports: vec![] })
+            }
             Some(Ok(None)) => Ok(false),
             Some(Ok(Some(bytes))) => {
                 self.names.feed(&bytes);

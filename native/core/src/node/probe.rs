@@ -59,7 +59,7 @@ async fn handshake(
     let node = || entry.name.clone();
     let span = tracing::debug_span!("handshake", port = entry.port, name = Empty, flags = Empty);
     let mut stream = connection
-        .open(entry.port, send_name)
+        .open_node(entry.port, send_name)
         .await
         .map_err(|reason| Error::PortForwardClosed { reason })?;
     let deadline = Instant::now() + TIMEOUT;
@@ -68,8 +68,11 @@ async fn handshake(
         match timeout_at(deadline, stream.read()).await.ok() {
             None => return Err(Error::HandshakeTimedOut { node: node() }),
             Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
-            Some(Err(Refused(message))) => {
+            Some(Err(Refused::Runtime(message))) => {
                 return Err(Error::PortRefused { node: node(), port: entry.port, message });
+            }
+            Some(Err(Refused::Tls(problem))) => {
+                return Err(Error::TlsFailed { node: node(), port: entry.port, problem });
             }
             Some(Ok(Some(bytes))) => reader.feed(&bytes),
         }
@@ -79,6 +82,14 @@ async fn handshake(
         if let Some(challenge) = reader.challenge()? {
             span.record("name", challenge.name.as_str());
             span.record("flags", display(format_args!("{:#x}", challenge.flags)));
+            if let (Some(tls), Some((_, host))) = (connection.tls(), challenge.name.split_once('@'))
+            {
+                tls.confirm(host).map_err(|problem| Error::TlsFailed {
+                    node: challenge.name.clone(),
+                    port: entry.port,
+                    problem,
+                })?;
+            }
             return Ok(challenge);
         }
     }
