@@ -19,7 +19,17 @@ defmodule K8sConnect.Error do
 
   # What a command line can repeat.
   @repeatable [:kubeconfig, :context, :namespace, :selector, :container, :node, :port] ++
-                [:cookie_file, :cookie_from, :protocol, :route, :sudo, :visible] ++
+                [
+                  :cookie_file,
+                  :cookie_from,
+                  :tls_ca,
+                  :tls_cert,
+                  :tls_key,
+                  :protocol,
+                  :route,
+                  :sudo,
+                  :visible
+                ] ++
                 [:timeout, :connect_timeout, :remsh]
   @no_request %{call: :connect, target: nil, options: []}
 

@@ -13,6 +13,7 @@ defmodule K8sConnect.Options do
   @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
+             [:tls_ca, :tls_cert, :tls_key] ++
              [:owner, :connect_timeout, :reconnect, :log, :progress, :protocol] ++
              [:route, :sudo, :visible] ++
              [:yes, :confirm, :verbose]
@@ -90,6 +91,7 @@ defmodule K8sConnect.Options do
            trust: options[:route] != :exec,
            verbose: options[:verbose] || false,
            protocol: options[:protocol] || :auto,
+           tls: tls(options),
            # Of a reconnect: the pod that it must be, and what owned the one before.
            wait: false,
            uid: nil,
@@ -133,6 +135,7 @@ defmodule K8sConnect.Options do
          :ok <- check_options(options, @connect),
          :ok <- check_target(target, options),
          :ok <- check_route(options),
+         :ok <- check_tls(options),
          do: {:ok, {target, options}}
   end
 
@@ -290,6 +293,21 @@ defmodule K8sConnect.Options do
     if only_kernel,
       do: failed(:kernel_only, %{option: only_kernel, route: options[:route]}),
       else: :ok
+  end
+
+  # The authority, and the certificate with its key
+  defp tls(options) do
+    identity = if options[:tls_cert], do: {options[:tls_cert], options[:tls_key]}
+    if options[:tls_ca], do: {options[:tls_ca], identity}
+  end
+
+  defp check_tls(options) do
+    needs = [tls_cert: :tls_key, tls_key: :tls_cert, tls_cert: :tls_ca]
+
+    case Enum.find(needs, fn {given, needed} -> options[given] && !options[needed] end) do
+      nil -> :ok
+      {given, needed} -> failed(:tls_incomplete, %{given: given, needed: needed})
+    end
   end
 
   defp check_target(nil, options) do

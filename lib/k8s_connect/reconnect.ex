@@ -142,7 +142,16 @@ defmodule K8sConnect.Reconnect do
       ]
 
   defp final?(:node, kind, _details),
-    do: kind in [:tls_only, :unsupported_otp, :several_nodes, :invalid_name, :unknown_node]
+    do:
+      kind in [
+        :tls_only,
+        :tls_failed,
+        :unusable_tls_files,
+        :unsupported_otp,
+        :several_nodes,
+        :invalid_name,
+        :unknown_node
+      ]
 
   defp final?(:cookie, _kind, _details), do: true
   defp final?(:endpoint, kind, _details), do: kind in [:target_is_server]

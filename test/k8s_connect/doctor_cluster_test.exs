@@ -251,7 +251,7 @@ defmodule K8sConnect.DoctorClusterTest do
   test "distribution over TLS only" do
     await(fn -> check(examine("tls-only"), :node, "epmd").fact =~ "has app" end)
     report = examine("tls-only")
-    assert_failed(report, :node, "node", "speaks TLS on port 5555")
+    assert_failed(report, :node, "node", "is over TLS (port 5555")
     assert_well_before(report, :node)
 
     assert {:error, %{stage: :node, reason: {:tls_only, details}}} =

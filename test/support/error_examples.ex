@@ -37,6 +37,7 @@ defmodule K8sConnect.ErrorExamples do
         no_cookie_file: %{file: "cookie.txt", problem: "no such file or directory"},
         invalid_cookie_file: %{file: "cookie.txt", size: 0},
         kernel_only: %{option: :sudo, route: :vm},
+        tls_incomplete: %{given: :tls_cert, needed: :tls_key},
         usage: %{problem: "unknown option --frob"}
       ],
       native: [
@@ -215,6 +216,13 @@ defmodule K8sConnect.ErrorExamples do
         handshake_timed_out: Map.put(@pod, :node, "app"),
         handshake_closed: Map.put(@pod, :node, "app"),
         tls_only: Map.merge(@pod, %{node: "app", port: 5555}),
+        tls_failed:
+          Map.merge(@pod, %{
+            node: "app",
+            port: 5555,
+            problem: "its certificate is for other-0, not for app-0"
+          }),
+        unusable_tls_files: %{problem: "ca.crt: No such file or directory"},
         invalid_handshake: Map.merge(@pod, %{expected: "a status", actual: "HTTP/1.1 400"}),
         rejected: Map.put(@pod, :status, "not_allowed"),
         unsupported_otp: @pod,

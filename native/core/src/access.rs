@@ -3,7 +3,7 @@
 pub mod auth;
 pub mod cluster;
 pub mod environment;
-mod files;
+pub(crate) mod files;
 mod http;
 pub mod kubeconfig;
 pub mod proxy;

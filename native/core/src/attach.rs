@@ -19,7 +19,7 @@ use crate::{
         target::{self, Target},
         watch,
     },
-    port_forward::PortForward,
+    port_forward::{PortForward, Tls},
 };
 
 mod known;
@@ -29,7 +29,7 @@ mod request;
 
 pub use progress::{Progress, Step};
 pub use rediscovery::Rediscovery;
-pub use request::{AttachRequest, CookieFrom};
+pub use request::{AttachRequest, CookieFrom, TlsFiles};
 
 /// A pod with a port-forward connection, and the node in it.
 pub struct AttachedPod {
@@ -69,8 +69,12 @@ pub async fn attach(
     request: &AttachRequest,
     progress: &Progress,
 ) -> Result<AttachedPod, Error> {
+    let tls = match &request.tls {
+        Some(files) => Some(files.read().await?),
+        None => None,
+    };
     let (sender, receiver) = hints::channel();
-    let attach = Attach { cluster, request, progress, sender, receiver };
+    let attach = Attach { cluster, request, progress, tls, sender, receiver };
     let (target, given) = request.parse_target()?;
     if request.wait {
         return Box::pin(attach.when_running(&target, &given)).await;
@@ -107,6 +111,7 @@ struct Attach<'a> {
     cluster: &'a Cluster,
     request: &'a AttachRequest,
     progress: &'a Progress,
+    tls: Option<Tls>,
     /// What is known about the node. `inspect_pod` sends it to `discover_node`.
     sender: HintSender,
     receiver: HintReceiver,
@@ -162,6 +167,7 @@ impl Attach<'_> {
         let first_port = port.unwrap_or(node::epmd::PORT);
         let connect = PortForward::connect(self.cluster, pod, first_port, *protocol);
         let (connection, description) = connect.await?;
+        let connection = connection.with_tls(self.tls.clone());
         self.progress.report("link", description);
         if self.request.wait {
             // `Rediscovery` finds the node, and sends nothing to a port that refuses: see `knock`.
@@ -177,7 +183,7 @@ impl Attach<'_> {
     async fn connect_again(&self, pod: &str) -> Result<PortForward, Error> {
         let AttachRequest { protocol, .. } = self.request;
         let connect = PortForward::connect(self.cluster, pod, node::epmd::PORT, *protocol).await?;
-        Ok(connect.0)
+        Ok(connect.0.with_tls(self.tls.clone()))
     }
 
     /// Attaches with the results of `inspect_pod` and `discover_node`.
@@ -217,6 +223,14 @@ impl Attach<'_> {
             Ok(node) => node,
             Err(error) => return Err(self.unless_replaced(&pod, error).await),
         };
+        // If the name is of the spec, the next connection compares the certificate with it.
+        if let (Some(tls), Some((_, host))) = (&self.tls, node.name.split_once('@')) {
+            tls.confirm(host).map_err(|problem| {
+                let error =
+                    node::Error::TlsFailed { node: node.name.clone(), port: node.port, problem };
+                Error::at_node(&name, self.cluster.namespace(), error)
+            })?;
+        }
         if node.probed {
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
             known::put(uid, self.request.node.as_deref(), &node);

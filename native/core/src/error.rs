@@ -50,6 +50,12 @@ pub enum Error {
         /// The close reason.
         reason: String,
     },
+    /// The certificates for a node whose distribution is over TLS cannot be used.
+    #[error("cannot use TLS: {problem}")]
+    UnusableTlsFiles {
+        /// The file and the cause.
+        problem: String,
+    },
     /// The local socket for the BEAM could not be created.
     #[error("no socket in {directory}: {problem}")]
     NoSocket {
@@ -130,7 +136,9 @@ impl Error {
             Self::Cluster(_) => "cluster",
             Self::Target(_) | Self::NoContainer { .. } => "target",
             Self::ExecFailed { .. } => "cookie",
-            Self::Node { .. } | Self::PortForwardClosed { .. } => "node",
+            Self::Node { .. } | Self::PortForwardClosed { .. } | Self::UnusableTlsFiles { .. } => {
+                "node"
+            }
             Self::NoSocket { .. } | Self::NoListener { .. } | Self::TargetIsServer { .. } => {
                 "endpoint"
             }

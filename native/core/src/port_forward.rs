@@ -20,15 +20,19 @@ use crate::{
 
 mod per_stream;
 mod subresource;
+pub mod tls;
 
 use per_stream::PerStream;
 use subresource::{CHANNELS, EITHER, TUNNEL, port_forward};
+pub use tls::Tls;
 
 /// A port-forward connection to a pod. It closes when the last handle and the last stream are dropped, or when
 /// one of its connections breaks. Then every stream ends, and [`PortForward::closed`] returns the reason.
 #[derive(Clone)]
 pub struct PortForward {
     transport: Transport,
+    /// For connections to the node.
+    tls: Option<Tls>,
     close_reason: CloseReason,
     data_refused: Arc<AtomicBool>,
 }
@@ -76,6 +80,7 @@ impl PortForward {
         let connection = Connection::new(connection, form, close_reason.clone());
         Self {
             transport: Transport::Shared(connection),
+            tls: None,
             close_reason,
             data_refused: Arc::default(),
         }
@@ -83,7 +88,35 @@ impl PortForward {
 
     fn per_stream(connections: PerStream) -> Self {
         let transport = Transport::PerStream(Arc::new(connections));
-        Self { transport, close_reason: CloseReason::new(), data_refused: Arc::default() }
+        Self {
+            transport,
+            tls: None,
+            close_reason: CloseReason::new(),
+            data_refused: Arc::default(),
+        }
+    }
+
+    /// The same connection, with TLS to the node.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+        Self { tls, ..self }
+    }
+
+    /// The TLS client for the node.
+    #[must_use]
+    pub fn tls(&self) -> Option<&Tls> {
+        self.tls.as_ref()
+    }
+
+    /// Opens a connection to the node, with TLS if the node uses it: see [`PortForward::open`].
+    ///
+    /// # Errors
+    /// As [`PortForward::open`].
+    pub async fn open_node(&self, port: u16, first: Bytes) -> Result<Stream, String> {
+        match &self.tls {
+            None => self.open(port, first).await,
+            Some(tls) => tls.start(self.open(port, Bytes::new()).await?, first),
+        }
     }
 
     /// Opens a TCP connection to a port on the loopback of the pod. `first` is sent as early as possible, with
@@ -141,13 +174,14 @@ pub struct Connector {
     cluster: Arc<Cluster>,
     pod: Arc<str>,
     protocol: Protocol,
+    tls: Option<Tls>,
 }
 
 impl Connector {
     /// For a pod in the cluster's namespace.
     #[must_use]
-    pub fn new(cluster: Arc<Cluster>, pod: &str, protocol: Protocol) -> Self {
-        Self { cluster, pod: pod.into(), protocol }
+    pub fn new(cluster: Arc<Cluster>, pod: &str, protocol: Protocol, tls: Option<Tls>) -> Self {
+        Self { cluster, pod: pod.into(), protocol, tls }
     }
 
     /// One more port-forward connection. `port` is the first one to be opened.
@@ -157,7 +191,7 @@ impl Connector {
     pub async fn connect(&self, port: u16) -> Result<PortForward, cluster::Error> {
         let connect = PortForward::connect(&self.cluster, &self.pod, port, self.protocol);
         let (connection, _description) = connect.await?;
-        Ok(connection)
+        Ok(connection.with_tls(self.tls.clone()))
     }
 }
 

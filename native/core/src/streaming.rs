@@ -12,6 +12,7 @@ mod registry;
 pub mod spdy;
 mod stream;
 mod suspend;
+pub(crate) mod tls;
 mod upgrade;
 pub mod websocket;
 

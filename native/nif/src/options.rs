@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use k8s_connect_core::{
     access::kubeconfig::{Selection, Source},
-    attach::{self, AttachRequest},
+    attach::{self, AttachRequest, TlsFiles},
     streaming,
 };
 use rustler::{NifMap, NifUnitEnum};
@@ -99,6 +99,8 @@ pub struct AttachOptions {
     /// Whether to trace the protocols.
     pub verbose: bool,
     protocol: Protocol,
+    /// The authority, and the certificate with its key.
+    tls: Option<(String, Option<(String, String)>)>,
     wait: bool,
     uid: Option<String>,
     controller: Option<(String, String)>,
@@ -116,10 +118,15 @@ impl From<AttachOptions> for AttachRequest {
             trust,
             protocol,
             verbose: _,
+            tls,
             wait,
             uid,
             controller,
         } = options;
+        let tls = tls.map(|(authority, identity)| TlsFiles {
+            authority: authority.into(),
+            identity: identity.map(|(certificate, key)| (certificate.into(), key.into())),
+        });
         let (cookie, protocol) = (cookie.into(), protocol.into());
         Self {
             target,
@@ -130,6 +137,7 @@ impl From<AttachOptions> for AttachRequest {
             cookie,
             trust,
             protocol,
+            tls,
             wait,
             uid,
             controller,

@@ -137,7 +137,12 @@ pub async fn reattach(session: ResourceArc<Session>) -> Result<String, Error> {
 impl Session {
     /// Opens more port-forward connections to the pod; `None` after closing.
     pub fn connector(&self) -> Option<Connector> {
-        Some(Connector::new(self.cluster()?, &self.pod, self.protocol))
+        Some(Connector::new(
+            self.cluster()?,
+            &self.pod,
+            self.protocol,
+            self.connection.tls().cloned(),
+        ))
     }
 
     /// The node, as it was discovered last.
@@ -157,7 +162,7 @@ pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<St
         .map_err(|error| Error::NoSocket { directory, problem: error.to_string() })?;
     let stream = session
         .connection
-        .open(session.node().port, bytes::Bytes::new())
+        .open_node(session.node().port, bytes::Bytes::new())
         .await
         .map_err(|reason| Error::PortForwardClosed { reason })?;
     let path = socket.path().to_string_lossy().into_owned();

@@ -76,8 +76,28 @@ defmodule K8sConnect.Error.Catalogue.Node do
   end
 
   def entry(:tls_only, %{node: node, port: port} = details) do
-    {"unsupported: node #{inspect(node)} in #{pod(details)} speaks TLS on port #{port} (-proto_dist inet_tls)",
-     shell(details)}
+    {"could not connect: the distribution of node #{inspect(node)} in #{pod(details)} is over TLS (port #{port}, -proto_dist inet_tls)",
+     {"Pass the authority of its certificate, and a certificate with its key if the node verifies its peers",
+      {:mix, "k8s.connect", [tls_ca: "ca.crt", tls_cert: "tls.crt", tls_key: "tls.key"]}}}
+  end
+
+  def entry(:tls_failed, %{node: node, port: port, problem: problem} = details) do
+    {lead, command} = logs(details)
+
+    {"could not connect: the TLS handshake with node #{inspect(node)} in #{pod(details)} failed (port #{port}): #{bare(problem)}",
+     {"The node verifies the certificate of its peer; its log has an alert", lead, command}}
+  end
+
+  def entry(:unusable_tls_files, %{problem: problem}) do
+    {[
+       "could not use the files of ",
+       {:option, :tls_ca},
+       ", ",
+       {:option, :tls_cert},
+       " and ",
+       {:option, :tls_key},
+       ": #{bare(problem)}"
+     ], nil}
   end
 
   def entry(:handshake_closed, %{node: node} = details) do

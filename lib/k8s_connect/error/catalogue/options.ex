@@ -63,6 +63,9 @@ defmodule K8sConnect.Error.Catalogue.Options do
      "Remove one of them"}
   end
 
+  def entry(:tls_incomplete, %{given: given, needed: needed}),
+    do: {[{:option, given}, " needs ", {:option, needed}, ", too"], nil}
+
   def entry(:kernel_only, %{option: option, route: route}) do
     {[
        {:option, option, true},

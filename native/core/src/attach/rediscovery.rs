@@ -14,7 +14,6 @@ use crate::{
     node_name::local_part,
     pod::{container, target},
     port_forward::PortForward,
-    streaming::Refused,
 };
 
 /// The delay between two discoveries. Each discovery passes through the API server and the kubelet. The delay
@@ -205,7 +204,7 @@ impl From<node::Error> for Unreachable {
 async fn knock(connection: &PortForward, port: u16, patience: Duration) -> Result<(), String> {
     let mut stream = connection.open(port, Bytes::new()).await?;
     match timeout(patience, stream.read()).await {
-        Ok(Err(Refused(message))) => Err(message),
+        Ok(Err(refused)) => Err(refused.to_string()),
         Ok(Ok(None)) => Err("the connection was closed".into()),
         Ok(Ok(Some(_))) | Err(_) => Ok(()),
     }

@@ -1,7 +1,12 @@
 //! What to attach to.
 
+use std::path::PathBuf;
+
 use crate::{
+    Error,
+    access::files,
     pod::target::{self, Target},
+    port_forward::tls::{self, Tls},
     streaming::Protocol,
 };
 
@@ -25,12 +30,46 @@ pub struct AttachRequest {
     pub trust: bool,
     /// The protocol of the connection to the pod.
     pub protocol: Protocol,
+    /// Files for a node whose distribution is over TLS.
+    pub tls: Option<TlsFiles>,
     /// Whether to wait for a running pod, and for its node.
     pub wait: bool,
     /// The uid of the only pod that will do.
     pub uid: Option<String>,
     /// The kind and the name of the controller of the pod before.
     pub controller: Option<(String, String)>,
+}
+
+/// PEM files on this machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The authorities of the node's certificate.
+    pub authority: PathBuf,
+    /// Our certificate and its key, for a node that asks for one.
+    pub identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// [`Error::UnusableTlsFiles`]
+    pub async fn read(&self) -> Result<Tls, Error> {
+        let pem = async |path: &PathBuf| {
+            let contents = files::read(path).await;
+            contents.map_err(|error| unusable(format!("{}: {error}", path.display())))
+        };
+        let authority = pem(&self.authority).await?;
+        let identity = match &self.identity {
+            Some((certificate, key)) => Some((pem(certificate).await?, pem(key).await?)),
+            None => None,
+        };
+        Tls::new(&tls::Files { authority, identity }).map_err(unusable)
+    }
+}
+
+fn unusable(problem: String) -> Error {
+    Error::UnusableTlsFiles { problem }
 }
 
 /// Where to look for the cookie.

@@ -203,7 +203,7 @@ async fn forward(client: TcpStream, upstream: Upstream, visible: bool) {
         },
         _ => connection,
     };
-    let Ok(stream) = connection.open(port, Bytes::new()).await else { return };
+    let Ok(stream) = connection.open_node(port, Bytes::new()).await else { return };
     // The stream keeps the connection open; so would this handle.
     drop(connection);
     let filters = if visible { Filters::none() } else { Filters::hidden() };

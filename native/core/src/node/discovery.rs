@@ -98,7 +98,11 @@ pub async fn at_known_port(
     for port in &ports {
         match at_port(connection, *port).await {
             Ok(node) if is_requested(&node) => return Ok(node),
-            Err(error @ (Error::PortForwardClosed { .. } | Error::TlsOnly { .. })) => {
+            Err(
+                error @ (Error::PortForwardClosed { .. }
+                | Error::TlsOnly { .. }
+                | Error::TlsFailed { .. }),
+            ) => {
                 return Err(error);
             }
             _ => {}

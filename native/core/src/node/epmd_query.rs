@@ -9,10 +9,7 @@ use super::{
     error::Error,
     probe::TIMEOUT,
 };
-use crate::{
-    port_forward::PortForward,
-    streaming::{Refused, Stream},
-};
+use crate::{port_forward::PortForward, streaming::Stream};
 
 /// For an answer of epmd after the node itself has answered.
 const ANSWER_PATIENCE: Duration = Duration::from_millis(100);
@@ -105,9 +102,9 @@ impl EpmdQuery {
     async fn read(&mut self) -> Result<bool, Error> {
         match timeout_at(self.deadline, self.stream.read()).await.ok() {
             None => Err(Error::EpmdTimedOut),
-            Some(Err(Refused(message))) => {
+            Some(Err(refused)) => {
                 self.connection.note_refused_data();
-                Err(Error::NoEpmd { message, ports: vec![] })
+                Err(Error::NoEpmd { message: refused.to_string(), ports: vec![] })
             }
             Some(Ok(None)) => Ok(false),
             Some(Ok(Some(bytes))) => {

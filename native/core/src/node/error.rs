@@ -107,6 +107,16 @@ pub enum Error {
         /// Its port.
         port: u16,
     },
+    /// The TLS handshake with the node failed.
+    #[error("TLS with {node} on port {port}: {problem}")]
+    TlsFailed {
+        /// The node's name in epmd.
+        node: String,
+        /// Its port.
+        port: u16,
+        /// The cause.
+        problem: String,
+    },
     /// The node rejects the connection before the challenge.
     #[error("the node says {status}")]
     Rejected {
@@ -147,6 +157,7 @@ impl Error {
             | Self::SeveralNodes { .. }
             | Self::InvalidHandshake { .. }
             | Self::TlsOnly { .. }
+            | Self::TlsFailed { .. }
             | Self::Rejected { .. }
             | Self::UnsupportedOtp
             | Self::InvalidName { .. }

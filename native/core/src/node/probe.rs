@@ -62,7 +62,7 @@ async fn handshake(
     let node = || entry.name.clone();
     let span = tracing::debug_span!("handshake", port = entry.port, name = Empty, flags = Empty);
     let mut stream = connection
-        .open(entry.port, send_name)
+        .open_node(entry.port, send_name)
         .await
         .map_err(|reason| Error::PortForwardClosed { reason })?;
     let deadline = Instant::now() + TIMEOUT;
@@ -71,9 +71,12 @@ async fn handshake(
         match timeout_at(deadline, stream.read()).await.ok() {
             None => return Err(Error::HandshakeTimedOut { node: node() }),
             Some(Ok(None)) => return Err(Error::HandshakeClosed { node: node() }),
-            Some(Err(Refused(message))) => {
+            Some(Err(Refused::Runtime(message))) => {
                 connection.note_refused_data();
                 return Err(Error::PortRefused { node: node(), port: entry.port, message });
+            }
+            Some(Err(Refused::Tls(problem))) => {
+                return Err(Error::TlsFailed { node: node(), port: entry.port, problem });
             }
             Some(Ok(Some(bytes))) => reader.feed(&bytes),
         }

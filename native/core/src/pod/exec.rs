@@ -55,7 +55,7 @@ pub async fn output(
                 }
                 Ok(Some(_)) => return Err(Error::Failed("it printed too much".into())),
                 // The status comes after all output, in any number of pieces.
-                Err(Refused(piece)) if status.len() + piece.len() <= MAX_OUTPUT => {
+                Err(Refused::Runtime(piece)) if status.len() + piece.len() <= MAX_OUTPUT => {
                     status += &piece;
                     if is_success(&status) {
                         return Ok(());
@@ -64,7 +64,7 @@ pub async fn output(
                 Ok(None) if status.is_empty() => {
                     return Err(Error::Failed("it ended without a status".into()));
                 }
-                Err(Refused(_)) | Ok(None) => return Err(Error::Failed(message(&status))),
+                Err(_) | Ok(None) => return Err(Error::Failed(message(&status))),
             }
         }
     };

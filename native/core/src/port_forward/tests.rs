@@ -36,7 +36,7 @@ async fn the_reason_of_a_refusal_counts_before_and_after_the_end_of_the_data() {
         if reason_first {
             peer.send(3, true, b"").await;
         }
-        assert_eq!(stream.read().await, Err(Refused("dial tcp4: refused".into())));
+        assert_eq!(stream.read().await, Err(Refused::Runtime("dial tcp4: refused".into())));
     }
 }
 
@@ -48,7 +48,7 @@ async fn a_refused_port_is_the_failure_of_its_stream_only() {
     peer.expect_open(1, 1, b"").await;
     peer.expect_open(5, 2, b"").await;
     peer.send(1, true, b"connection refused").await;
-    assert_eq!(refused.read().await, Err(Refused("connection refused".into())));
+    assert_eq!(refused.read().await, Err(Refused::Runtime("connection refused".into())));
     peer.send(7, false, b"fine").await;
     assert_eq!(other.read().await, Ok(Some(Bytes::from_static(b"fine"))));
 }
@@ -316,7 +316,7 @@ async fn in_channels_a_refusal_has_its_reason() {
         end.write_all(&message(0x82, bytes)).await.unwrap();
     }
     end.write_all(&message(0x88, b"")).await.unwrap();
-    assert_eq!(stream.read().await, Err(Refused("connection refused".into())));
+    assert_eq!(stream.read().await, Err(Refused::Runtime("connection refused".into())));
     assert_eq!(close_reason.get(), None);
 }
 
@@ -332,7 +332,7 @@ async fn in_channels_a_refusal_that_came_with_the_upgrade_has_its_reason() {
         let (first, close_reason) = (Bytes::from_static(b"first"), CloseReason::new());
         let mut stream =
             Connection::single(ours, frame::Channels::FORWARD, close_reason.clone(), first);
-        assert_eq!(stream.read().await, Err(Refused("connection refused".into())));
+        assert_eq!(stream.read().await, Err(Refused::Runtime("connection refused".into())));
         assert_eq!(close_reason.get(), None);
     }
 }
@@ -382,5 +382,5 @@ async fn in_channels_of_a_command_its_output_and_its_status() {
         end.write_all(&message(0x82, bytes)).await.unwrap();
     }
     assert_eq!(stream.read().await, Ok(Some(Bytes::from_static(b"out"))));
-    assert_eq!(stream.read().await, Err(Refused("{}".into())));
+    assert_eq!(stream.read().await, Err(Refused::Runtime("{}".into())));
 }

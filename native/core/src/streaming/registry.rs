@@ -16,6 +16,7 @@ const STREAM_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) enum Event {
     Data(Bytes),
     Refused(String),
+    TlsFailed(String),
     DataEnd,
     ErrorEnd,
 }

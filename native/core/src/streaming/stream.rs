@@ -18,10 +18,16 @@ const ERROR_TIMEOUT: Duration = Duration::from_secs(1);
 /// Of the reason of a refusal.
 const MAX_REASON: usize = 1000;
 
-/// The pod refused the connection, or broke it. The connection to the API server is not affected.
+/// Why a stream cannot be used. The connection to the API server is not affected.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct Refused(pub String);
+pub enum Refused {
+    /// The pod refused the connection, or broke it, in the words of the container runtime.
+    #[error("{0}")]
+    Runtime(String),
+    /// The TLS handshake failed.
+    #[error("{0}")]
+    Tls(String),
+}
 
 /// What a stream needs of its connection.
 pub(super) struct Handle {
@@ -32,26 +38,49 @@ pub(super) struct Handle {
 
 /// A connection to a port of the pod, or the output of a command. Dropping it ends it at once.
 pub struct Stream {
-    handle: Handle,
-    pair: Pair,
+    commands: mpsc::Sender<Command>,
     incoming: mpsc::Receiver<Event>,
     error_ended: bool,
+    pair: Pair,
+    /// `None` with TLS: the task that encrypts owns the encrypted stream.
+    _registered: Option<Registered>,
+}
+
+/// Ends the stream when it is dropped.
+struct Registered {
+    registry: Arc<Registry>,
+    controls: mpsc::UnboundedSender<ControlFrame>,
+    pair: Pair,
 }
 
 impl Stream {
     pub(super) fn new(handle: Handle, pair: Pair, incoming: mpsc::Receiver<Event>) -> Self {
-        Self { handle, pair, incoming, error_ended: false }
+        let Handle { registry, commands, controls } = handle;
+        let registered = Some(Registered { registry, controls, pair });
+        Self { commands, incoming, error_ended: false, pair, _registered: registered }
+    }
+
+    /// A stream of plain data, whose other end is the task that encrypts it.
+    pub(super) fn decrypted(
+        commands: mpsc::Sender<Command>,
+        incoming: mpsc::Receiver<Event>,
+    ) -> Self {
+        let pair = Pair { error: 0, data: 0 };
+        Self { commands, incoming, error_ended: true, pair, _registered: None }
     }
 
     /// The next bytes, `None` at the end. The end may come in the middle of what the caller expects.
     ///
     /// # Errors
-    /// [`Refused`] with the message of the container runtime.
+    /// [`Refused`]
     pub async fn read(&mut self) -> Result<Option<Bytes>, Refused> {
         loop {
             match self.incoming.recv().await {
                 Some(Event::Data(bytes)) => return Ok(Some(bytes)),
                 Some(Event::Refused(text)) => return Err(refused(&text)),
+                Some(Event::TlsFailed(text)) => {
+                    return Err(Refused::Tls(printable(&text, MAX_REASON)));
+                }
                 Some(Event::ErrorEnd) => self.error_ended = true,
                 Some(Event::DataEnd) => return self.reason_after_end().await,
                 None => return Ok(None),
@@ -81,7 +110,7 @@ impl Stream {
     /// The sending direction, to be used at the same time as the reading one.
     #[must_use]
     pub fn writer(&self) -> StreamWriter {
-        StreamWriter { commands: self.handle.commands.clone(), data: self.pair.data }
+        StreamWriter { commands: self.commands.clone(), data: self.pair.data }
     }
 }
 
@@ -89,7 +118,7 @@ impl Stream {
 fn refused(text: &str) -> Refused {
     let ipv4 = text.rsplit_once("IPv4: ").map_or(text, |(_, rest)| rest);
     let short = ipv4.split(" IPv6").next().unwrap_or(ipv4).trim();
-    Refused(printable(short, MAX_REASON))
+    Refused::Runtime(printable(short, MAX_REASON))
 }
 
 /// Sends on a [`Stream`].
@@ -115,10 +144,10 @@ impl StreamWriter {
     }
 }
 
-impl Drop for Stream {
+impl Drop for Registered {
     fn drop(&mut self) {
-        self.handle.registry.remove(self.pair);
+        self.registry.remove(self.pair);
         // If the peer has already ended the stream, the reset is not needed and does no harm.
-        let _ = self.handle.controls.send(ControlFrame::Reset(self.pair.data));
+        let _ = self.controls.send(ControlFrame::Reset(self.pair.data));
     }
 }
