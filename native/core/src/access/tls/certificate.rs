@@ -9,6 +9,8 @@ use super::{
 };
 
 const SET: u8 = 0x31;
+/// A `GeneralName`.
+const URI: u8 = 0x86;
 /// `id-ce`, the names of most extensions but for their last number.
 const STANDARD_EXTENSION: &[u8] = &[0x55, 0x1d];
 const AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x01];
@@ -214,7 +216,7 @@ impl<'a> Extensions<'a> {
     fn add(&mut self, oid: &[u8], critical: bool, value: &'a [u8]) -> Option<bool> {
         let mut reader = Reader::new(value);
         if oid == AUTHORITY_INFO_ACCESS {
-            return (!critical && sequences(value)).then_some(true);
+            return (!critical && is_authority_information(value)).then_some(true);
         }
         let Some(&[number]) = oid.strip_prefix(STANDARD_EXTENSION) else { return Some(false) };
         match number {
@@ -256,7 +258,7 @@ impl<'a> Extensions<'a> {
                 Some(known)
             }
             // cRLDistributionPoints
-            31 => sequences(value).then_some(true),
+            31 => are_distribution_points(value).then_some(true),
             // certificatePolicies
             32 => {
                 self.policies = policies(value)?;
@@ -265,7 +267,7 @@ impl<'a> Extensions<'a> {
             // policyMappings
             33 => {
                 self.maps_policies = !reader.nested(SEQUENCE)?.is_empty();
-                sequences(value).then_some(true)
+                are_mappings(value).then_some(true)
             }
             // authorityKeyIdentifier
             35 => {
@@ -287,7 +289,10 @@ impl<'a> Extensions<'a> {
             }
             // inhibitAnyPolicy
             54 => {
-                self.inhibits_any_policy = Some(reader.small()?);
+                // One below zero limits nothing.
+                let number = reader.element(INTEGER)?;
+                Reader::new(number).integer().filter(|bytes| bytes.len() <= 8)?;
+                self.inhibits_any_policy = Reader::new(number).small();
                 Some(true)
             }
             _ => Some(false),
@@ -295,15 +300,40 @@ impl<'a> Extensions<'a> {
     }
 }
 
-/// Whether it is a sequence of sequences.
-fn sequences(value: &[u8]) -> bool {
+/// Whether it is a sequence of sequences, and all of these are well-formed.
+fn all(value: &[u8], is_valid: impl Fn(Reader) -> Option<()>) -> bool {
     let Some(mut list) = Reader::new(value).nested(SEQUENCE) else { return false };
     while !list.is_empty() {
-        if list.read(SEQUENCE).is_none() {
+        if list.nested(SEQUENCE).and_then(&is_valid).is_none() {
             return false;
         }
     }
     true
+}
+
+fn are_mappings(value: &[u8]) -> bool {
+    all(value, |mut mapping| {
+        mapping.read(OBJECT_IDENTIFIER)?;
+        mapping.read(OBJECT_IDENTIFIER).map(|_| ())
+    })
+}
+
+fn is_authority_information(value: &[u8]) -> bool {
+    all(value, |mut description| {
+        description.oid()?;
+        description.optional(URI).map(|_| ())
+    })
+}
+
+fn are_distribution_points(value: &[u8]) -> bool {
+    all(value, |mut point| {
+        let Some(name) = point.optional(0xa0)? else { return Some(()) };
+        let mut full_name = Reader::new(name).nested(0xa0)?;
+        while full_name.peek(URI) {
+            full_name.read(URI)?;
+        }
+        Some(())
+    })
 }
 
 /// `None` also where one is there twice.

@@ -299,7 +299,7 @@ fn wrong_name(leaf: &Certificate, server: &ServerName) -> Refusal {
         (count, _) => {
             let mut names = all[..count.min(NAMES_IN_MESSAGE)].join(", ");
             if count > NAMES_IN_MESSAGE {
-                names += &format!(" and {} more", count - NAMES_IN_MESSAGE);
+                names = format!("{names} and {} more", count - NAMES_IN_MESSAGE);
             }
             Refusal::WrongName { expected, names }
         }

@@ -177,7 +177,8 @@ pub(super) fn dotted(oid: &[u8]) -> String {
     let root = (first / 40).min(2);
     let mut text = format!("{root}.{}", first - root * 40);
     for arc in arcs {
-        text += &format!(".{arc}");
+        text.push('.');
+        text += &arc.to_string();
     }
     text
 }

@@ -54,7 +54,7 @@ pub(super) fn load(der: &[u8], public: &PublicKey) -> Result<Arc<dyn SigningKey>
         (PrivateKey::Ed25519(seed), PublicKey::Ed25519(public)) => {
             Ed25519KeyPair::from_seed_and_public_key(seed, public).map_err(|_| MISMATCH)?;
             let algorithm = der::value(OBJECT_IDENTIFIER, &[ED25519]);
-            load_by_ring(pkcs8(&algorithm, &der::value(OCTET_STRING, &[seed])))
+            load_by_ring(&pkcs8(&algorithm, &der::value(OCTET_STRING, &[seed])))
         }
         _ => Err(MISMATCH),
     }
@@ -64,7 +64,7 @@ fn parse(der: &[u8]) -> Result<PrivateKey<'_>, &'static str> {
     if rsa_numbers(der).is_some() {
         return Ok(PrivateKey::Rsa(der));
     }
-    if let Some((oid, parameters, key)) = pkcs8_parts(der) {
+    if let Some(Pkcs8 { oid, parameters, key }) = pkcs8_parts(der) {
         return match oid {
             RSA => rsa_numbers(key).map(|_| PrivateKey::Rsa(key)).ok_or("invalid client key"),
             EC_PUBLIC_KEY => {
@@ -81,14 +81,19 @@ fn parse(der: &[u8]) -> Result<PrivateKey<'_>, &'static str> {
     ec(der, None)
 }
 
-/// The algorithm of PKCS#8, its parameters, and the key.
-fn pkcs8_parts(der: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+struct Pkcs8<'a> {
+    oid: &'a [u8],
+    parameters: Option<&'a [u8]>,
+    key: &'a [u8],
+}
+
+fn pkcs8_parts(der: &[u8]) -> Option<Pkcs8<'_>> {
     let mut fields = Reader::new(der).nested(SEQUENCE)?;
     fields.small()?;
     let mut algorithm = fields.nested(SEQUENCE)?;
     let oid = algorithm.oid()?;
     let parameters = if algorithm.is_empty() { None } else { Some(algorithm.any()?.2) };
-    Some((oid, parameters, fields.read(OCTET_STRING)?))
+    Some(Pkcs8 { oid, parameters, key: fields.read(OCTET_STRING)? })
 }
 
 /// SEC1, whose curve may be missing where PKCS#8 names it. OpenSSL once left out leading zeros, and others
@@ -133,7 +138,7 @@ fn load_ec(curve: Curve, key: &[u8], point: &[u8]) -> Result<Arc<dyn SigningKey>
         der::value(OBJECT_IDENTIFIER, &[EC_PUBLIC_KEY]),
         der::value(OBJECT_IDENTIFIER, &[curve.oid()]),
     ];
-    load_by_ring(pkcs8(&algorithm.concat(), &sec1))
+    load_by_ring(&pkcs8(&algorithm.concat(), &sec1))
 }
 
 fn pkcs8(algorithm: &[u8], key: &[u8]) -> PrivateKeyDer<'static> {
@@ -145,8 +150,8 @@ fn pkcs8(algorithm: &[u8], key: &[u8]) -> PrivateKeyDer<'static> {
     PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(der::value(SEQUENCE, &[&parts.concat()])))
 }
 
-fn load_by_ring(key: PrivateKeyDer) -> Result<Arc<dyn SigningKey>, &'static str> {
-    any_supported_type(&key).map_err(|_| MISMATCH)
+fn load_by_ring(key: &PrivateKeyDer) -> Result<Arc<dyn SigningKey>, &'static str> {
+    any_supported_type(key).map_err(|_| MISMATCH)
 }
 
 /// Modulus, public and private exponent, and the primes.

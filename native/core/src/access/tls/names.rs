@@ -87,7 +87,7 @@ fn latin1(value: &[u8]) -> String {
 
 fn bmp(value: &[u8]) -> Option<String> {
     let value = value.strip_suffix(&[0, 0]).unwrap_or(value);
-    if value.len() % 2 != 0 {
+    if !value.len().is_multiple_of(2) {
         return None;
     }
     let points = value.chunks(2).map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));

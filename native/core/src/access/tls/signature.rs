@@ -277,7 +277,7 @@ impl<'a> PublicKey<'a> {
             return Err(Failure::Unsupported);
         };
         let bits = self.rsa_bits().unwrap_or_default();
-        if bits < MIN_RSA_BITS || bits > MAX_AUTHORITY_RSA_BITS {
+        if !(MIN_RSA_BITS..=MAX_AUTHORITY_RSA_BITS).contains(&bits) {
             return Err(Failure::RsaSize { bits, max: MAX_AUTHORITY_RSA_BITS });
         }
         // Odd, and less than 32 bits, as Go demands.

@@ -22,7 +22,7 @@ use super::{
 };
 
 /// How old the authorities of a file may be. The kubelet replaces those of a service account.
-const RELOAD_INTERVAL: Duration = Duration::from_secs(60);
+const RELOAD_INTERVAL: Duration = Duration::from_mins(1);
 
 /// What Go offers, in its order. Nothing with SHA-1.
 const SCHEMES: [SignatureScheme; 10] = [
