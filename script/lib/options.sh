@@ -17,7 +17,7 @@ up_options() {
     esac
     shift 2
   done
-  [ "$ip_family $nodes" != "ipv6 2" ] && [ "$ip_family $nodes" != "dual 2" ] || usage_error "--ip-family $ip_family needs a cluster with one node"
+  [ "$ip_family" = ipv4 ] || [ "$nodes" = 1 ] || usage_error "--ip-family $ip_family needs a cluster with one node"
 }
 
 # Prints the Kubernetes version of the running cluster.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use rustls::{ClientConfig, crypto::ring, pki_types::ServerName};
+use rustls::{ClientConfig, client::Resumption, crypto::ring, pki_types::ServerName};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 
@@ -70,10 +70,13 @@ fn client_config(config: &kube::Config) -> Result<ClientConfig, Error> {
         .map_err(|error| Error::Cluster(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier(config)?));
-    Ok(match identity(config)? {
+    let mut client = match identity(config)? {
         Some(identity) => builder.with_client_cert_resolver(Arc::new(identity)),
         None => builder.with_no_client_auth(),
-    })
+    };
+    // A resumed session would not verify the certificate again. client-go resumes none, either.
+    client.resumption = Resumption::disabled();
+    Ok(client)
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Error> {

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        WebPkiServerVerifier,
+        Resumption, WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
@@ -70,6 +70,8 @@ impl Tls {
             }
         };
         config.enable_sni = false;
+        // A resumed session would not verify the certificate again, for the host that is known by then.
+        config.resumption = Resumption::disabled();
         Ok(Self { config: Arc::new(config), verifier })
     }
 

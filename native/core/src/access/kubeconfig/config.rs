@@ -109,7 +109,11 @@ fn trust(kube: &mut kube::Config, cluster: &Cluster, pem: Option<&[u8]>) -> Resu
         );
     }
     if let Some(pem) = pem {
-        kube.root_cert = Some(tls::certificates(pem));
+        let certificates = tls::certificates(pem);
+        if certificates.is_empty() {
+            return Err("its certificate-authority has no PEM block CERTIFICATE".into());
+        }
+        kube.root_cert = Some(certificates);
     }
     kube.accept_invalid_certs = cluster.insecure;
     kube.tls_server_name = filled(&cluster.tls_server_name);

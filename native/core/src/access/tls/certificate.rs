@@ -1,5 +1,7 @@
 //! X.509 certificates as Go parses them: versions 1 to 3, and what is malformed is refused as a whole.
 
+use std::collections::HashSet;
+
 use super::{
     constraints::NameConstraints,
     der::{self, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, Reader, SEQUENCE},
@@ -17,6 +19,8 @@ const AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01,
 const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 /// `anyExtendedKeyUsage`.
 const ANY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+/// `anyPolicy`, with its tag and length.
+const ANY_POLICY: &[u8] = &[0x06, 0x04, 0x55, 0x1d, 0x20, 0x00];
 /// `id-kp-serverAuth`.
 const SERVER_USAGE: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 /// The bit `keyCertSign` of the first byte.
@@ -58,6 +62,8 @@ pub(super) struct Extensions<'a> {
     pub authority_key: &'a [u8],
     pub policies: Vec<&'a [u8]>,
     pub maps_policies: bool,
+    /// Whether a mapping is from or to `anyPolicy`.
+    pub maps_any_policy: bool,
     /// Below so many authorities policies are demanded.
     pub requires_policy: Option<u64>,
     /// Below so many authorities any policy is none.
@@ -193,16 +199,16 @@ fn extensions<'a>(fields: &mut Reader<'a>) -> Result<Extensions<'a>, &'static st
         fields.optional(tag).ok_or(MALFORMED)?;
     }
     let Some(list) = fields.optional(0xa3).ok_or(MALFORMED)? else { return Ok(extensions) };
-    let (mut list, mut seen) = (Reader::new(list).nested(SEQUENCE).ok_or(MALFORMED)?, Vec::new());
+    let (mut list, mut seen) =
+        (Reader::new(list).nested(SEQUENCE).ok_or(MALFORMED)?, HashSet::new());
     while !list.is_empty() {
         let mut extension = list.nested(SEQUENCE).ok_or(MALFORMED)?;
         let oid = extension.oid().ok_or(MALFORMED)?;
         let critical = extension.boolean().ok_or(MALFORMED)?;
         let value = extension.read(OCTET_STRING).ok_or(MALFORMED)?;
-        if seen.contains(&oid) {
+        if !seen.insert(oid) {
             return Err("it has the same extension twice");
         }
-        seen.push(oid);
         let known = extensions.add(oid, critical, value).ok_or(MALFORMED)?;
         if critical && !known {
             extensions.unknown_critical = extensions.unknown_critical.or(Some(oid));
@@ -267,6 +273,8 @@ impl<'a> Extensions<'a> {
             // policyMappings
             33 => {
                 self.maps_policies = !reader.nested(SEQUENCE)?.is_empty();
+                self.maps_any_policy =
+                    value.windows(ANY_POLICY.len()).any(|part| part == ANY_POLICY);
                 are_mappings(value).then_some(true)
             }
             // authorityKeyIdentifier
@@ -339,9 +347,10 @@ fn are_distribution_points(value: &[u8]) -> bool {
 /// `None` also where one is there twice.
 fn policies(value: &[u8]) -> Option<Vec<&[u8]>> {
     let (mut list, mut policies) = (Reader::new(value).nested(SEQUENCE)?, Vec::new());
+    let mut seen = HashSet::new();
     while !list.is_empty() {
         let oid = list.nested(SEQUENCE)?.read(OBJECT_IDENTIFIER)?;
-        policies.push(Some(oid).filter(|oid| !oid.is_empty() && !policies.contains(oid))?);
+        policies.push(Some(oid).filter(|oid| !oid.is_empty() && seen.insert(*oid))?);
     }
     Some(policies)
 }

@@ -18,6 +18,8 @@ use super::{
 
 /// As in Go: more candidates than any real chain has.
 const MAX_CANDIDATES: usize = 100;
+/// Of names with name constraints, in one chain. A real one has a few thousand.
+const MAX_COMPARISONS: usize = 250_000;
 /// For a message about a certificate of many names.
 const NAMES_IN_MESSAGE: usize = 4;
 
@@ -269,9 +271,15 @@ fn check_chain(chain: &[&Certificate]) -> Result<(), Refusal> {
 fn refused_name(chain: &[&Certificate]) -> Option<String> {
     chain.iter().enumerate().find_map(|(index, certificate)| {
         let names = certificate.extensions.names.as_ref()?;
-        chain[index + 1..]
-            .iter()
-            .find_map(|authority| authority.extensions.name_constraints.as_ref()?.refused(names))
+        let constraints = chain[index + 1..].iter();
+        let constraints =
+            constraints.filter_map(|authority| authority.extensions.name_constraints.as_ref());
+        constraints.into_iter().find_map(|constraints| {
+            if constraints.cost(names) > MAX_COMPARISONS {
+                return Some("too many names and constraints".into());
+            }
+            constraints.refused(names)
+        })
     })
 }
 

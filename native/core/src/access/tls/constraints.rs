@@ -41,6 +41,18 @@ impl<'a> NameConstraints<'a> {
         Some((Self { permitted, excluded }, all_permitted && all_excluded))
     }
 
+    /// How many comparisons [`NameConstraints::refused`] makes at most.
+    pub fn cost(&self, names: &AlternativeNames) -> usize {
+        let AlternativeNames { dns, addresses, emails, uris, .. } = names;
+        let pairs = |count: usize, constraints: fn(&Subtrees) -> usize| {
+            count.saturating_mul(constraints(&self.permitted) + constraints(&self.excluded))
+        };
+        pairs(dns.len(), |subtrees| subtrees.dns.len())
+            .saturating_add(pairs(addresses.len(), |subtrees| subtrees.networks.len()))
+            .saturating_add(pairs(emails.len(), |subtrees| subtrees.emails.len()))
+            .saturating_add(pairs(uris.len(), |subtrees| subtrees.uris.len()))
+    }
+
     /// The first of the names that is not allowed.
     pub fn refused(&self, names: &AlternativeNames) -> Option<String> {
         for address in &names.addresses {
@@ -48,7 +60,9 @@ impl<'a> NameConstraints<'a> {
                 subtrees.networks.iter().any(|(base, mask)| contains(base, mask, *address))
             };
             let limited = !self.permitted.networks.is_empty();
-            if (limited && !is_in(&self.permitted)) || is_in(&self.excluded) {
+            let mapped = matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some());
+            // Go compares such an address as IPv4 with the permitted networks, of which none is then of its length.
+            if (limited && (mapped || !is_in(&self.permitted))) || is_in(&self.excluded) {
                 return Some(address.to_string());
             }
         }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use rustls::pki_types::ServerName;
 
 use super::der::{Reader, SEQUENCE};
+use crate::text::printable;
 
 /// Names come from the other side, so a message has this much of them.
 const MAX_TEXT: usize = 80;
@@ -101,8 +102,7 @@ pub(super) fn ascii(value: &[u8]) -> Option<&str> {
 
 /// Without control characters, and cut after [`MAX_TEXT`].
 pub(super) fn short(text: &str) -> String {
-    let mut short: String =
-        text.chars().filter(|letter| !letter.is_control()).take(MAX_TEXT).collect();
+    let mut short = printable(text, MAX_TEXT);
     if text.chars().count() > MAX_TEXT {
         short.push('…');
     }
@@ -198,11 +198,11 @@ fn is_uri_host(host: &str) -> bool {
 
 /// The host and the port of a URI.
 pub(super) fn uri_host(uri: &str) -> Option<&str> {
-    let rest = match uri.split_once("//") {
-        Some((scheme, rest)) if scheme.is_empty() || scheme.ends_with(':') => rest,
-        _ => return None,
+    let without_scheme = match uri.split_once(':') {
+        Some((scheme, rest)) if is_scheme(scheme) => rest,
+        _ => uri,
     };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let authority = without_scheme.strip_prefix("//")?.split(['/', '?', '#']).next()?;
     Some(authority.rsplit('@').next().unwrap_or_default())
 }
 

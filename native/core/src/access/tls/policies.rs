@@ -21,6 +21,9 @@ pub(super) fn are_valid(chain: &[&Certificate]) -> bool {
         let any_counts = may_be_any > 0 || (index > 0 && is_self_issued);
         valid = common(&valid, &extensions.policies, any_counts);
         if index > 0 {
+            if extensions.maps_any_policy {
+                return false;
+            }
             mapped |= extensions.maps_policies;
             if !is_self_issued {
                 may_be_missing = may_be_missing.saturating_sub(1);
