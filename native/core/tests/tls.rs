@@ -1,4 +1,4 @@
-//! Connects as Go does: to each server of `test/cluster/internal/tlscases`, by the same kubeconfig as Go's own
+//! Connects as Go does: to each server of `test/tls`, by the same kubeconfig as Go's own
 //! client, with the same verdict. The program is built by `script/test`, which sets `K8S_CONNECT_TLS_CASES`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]

@@ -1,8 +1,8 @@
-// Command tlscases serves TLS on loopback ports, one for each case, and reports for each a kubeconfig and whether Go's
+// Command tls serves TLS on loopback ports, one for each case, and reports for each a kubeconfig and whether Go's
 // own client connects with it. It prints one JSON object in a line for each case, and serves until its input ends. A
 // test connects by the same kubeconfigs and compares.
 //
-// TLSCASES_MUTATIONS=COUNT:SEED adds as many certificates with one byte changed before they are signed.
+// K8S_CONNECT_TLS_MUTATIONS=COUNT:SEED adds as many certificates with one byte changed before they are signed.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 )
 
 func main() {
-	cases := append(allCases(), mutations(os.Getenv("TLSCASES_MUTATIONS"))...)
+	cases := append(allCases(), mutations(os.Getenv("K8S_CONNECT_TLS_MUTATIONS"))...)
 	reports := make([]report, len(cases))
 	var tried sync.WaitGroup
 	for i := range cases {
@@ -133,6 +133,6 @@ func (c testCase) kubeconfig(server string) string {
 
 func check(err error) {
 	if err != nil {
-		log.Fatal("tlscases: ", err)
+		log.Fatal("tls: ", err)
 	}
 }
