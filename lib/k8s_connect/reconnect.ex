@@ -146,7 +146,6 @@ defmodule K8sConnect.Reconnect do
       kind in [
         :tls_only,
         :tls_failed,
-        :unusable_tls_files,
         :unsupported_otp,
         :several_nodes,
         :invalid_name,

@@ -89,6 +89,11 @@ defmodule K8sConnect.FailuresTest do
 
   defp failure(:options, :kernel_only, _), do: Options.check("app-0", route: :vm, sudo: true)
 
+  defp failure(:options, :tls_incomplete, _), do: Options.check("app-0", tls_cert: "tls.crt")
+
+  defp failure(:options, :unusable_tls_files, directory),
+    do: K8sConnect.connect("tls-only", tls_ca: Path.join(directory, "ca.crt"))
+
   defp failure(:options, :usage, _) do
     {:error, error, :text} = Mix.K8sConnect.Options.parse(["app-0", "--frob"])
     {:error, error}
@@ -204,6 +209,17 @@ defmodule K8sConnect.FailuresTest do
   # Its distribution flags are fewer than any OTP requires.
   defp failure(:connect, :missing_flags, _), do: K8sConnect.connect("strange", port: 7005)
   defp failure(:node, :tls_only, _), do: K8sConnect.connect("tls-only")
+
+  # Its certificate is of no authority.
+  defp failure(:node, :tls_failed, directory) do
+    [_all, data] =
+      Regex.run(~r/certificate-authority-data: (\S+)/, File.read!(Path.expand("~/.kube/config")))
+
+    file = Path.join(directory, "ca.crt")
+    File.write!(file, Base.decode64!(data))
+    K8sConnect.connect("tls-only", tls_ca: file)
+  end
+
   defp failure(:node, :invalid_handshake, _), do: K8sConnect.connect("junk-node")
   defp failure(:node, :rejected, _), do: K8sConnect.connect("choosy")
 

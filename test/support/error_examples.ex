@@ -38,6 +38,7 @@ defmodule K8sConnect.ErrorExamples do
         invalid_cookie_file: %{file: "cookie.txt", size: 0},
         kernel_only: %{option: :sudo, route: :vm},
         tls_incomplete: %{given: :tls_cert, needed: :tls_key},
+        unusable_tls_files: %{problem: "ca.crt: No such file or directory"},
         usage: %{problem: "unknown option --frob"}
       ],
       native: [
@@ -222,7 +223,6 @@ defmodule K8sConnect.ErrorExamples do
             port: 5555,
             problem: "its certificate is for other-0, not for app-0"
           }),
-        unusable_tls_files: %{problem: "ca.crt: No such file or directory"},
         invalid_handshake: Map.merge(@pod, %{expected: "a status", actual: "HTTP/1.1 400"}),
         rejected: Map.put(@pod, :status, "not_allowed"),
         unsupported_otp: @pod,

@@ -136,13 +136,12 @@ impl Error {
             Self::Cluster(_) => "cluster",
             Self::Target(_) | Self::NoContainer { .. } => "target",
             Self::ExecFailed { .. } => "cookie",
-            Self::Node { .. } | Self::PortForwardClosed { .. } | Self::UnusableTlsFiles { .. } => {
-                "node"
-            }
+            Self::Node { .. } | Self::PortForwardClosed { .. } => "node",
             Self::NoSocket { .. } | Self::NoListener { .. } | Self::TargetIsServer { .. } => {
                 "endpoint"
             }
             Self::NoRunner { .. } => "exec",
+            Self::UnusableTlsFiles { .. } => "options",
         }
     }
 

@@ -88,18 +88,6 @@ defmodule K8sConnect.Error.Catalogue.Node do
      {"The node verifies the certificate of its peer; its log has an alert", lead, command}}
   end
 
-  def entry(:unusable_tls_files, %{problem: problem}) do
-    {[
-       "could not use the files of ",
-       {:option, :tls_ca},
-       ", ",
-       {:option, :tls_cert},
-       " and ",
-       {:option, :tls_key},
-       ": #{bare(problem)}"
-     ], nil}
-  end
-
   def entry(:handshake_closed, %{node: node} = details) do
     {lead, command} = logs(details)
 

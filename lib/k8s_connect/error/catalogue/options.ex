@@ -66,6 +66,18 @@ defmodule K8sConnect.Error.Catalogue.Options do
   def entry(:tls_incomplete, %{given: given, needed: needed}),
     do: {[{:option, given}, " needs ", {:option, needed}, ", too"], nil}
 
+  def entry(:unusable_tls_files, %{problem: problem}) do
+    {[
+       "could not use the files of ",
+       {:option, :tls_ca},
+       ", ",
+       {:option, :tls_cert},
+       " and ",
+       {:option, :tls_key},
+       ": #{bare(problem)}"
+     ], nil}
+  end
+
   def entry(:kernel_only, %{option: option, route: route}) do
     {[
        {:option, option, true},
