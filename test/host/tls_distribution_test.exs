@@ -90,6 +90,20 @@ defmodule K8sConnect.TLSDistributionTest do
           host: "tls_failed .*: its certificate is for .*other-0.other.*, not for astray-0.astray"
         ],
         do: assert(output =~ ~r/^result #{what} #{expected}/m, output)
+
+    output = doctor(hd(targets), tmp_dir)
+    assert output =~ ~r/✓ listener +port 5555 of the pod's loopback address, with TLS/
+    assert output =~ ~r/✓ connection +connected to app@tls25-0/
+    for route <- ["vm", "kernel"], do: assert(output =~ ~r/✓ #{route} +(connected|works)/, output)
+  end
+
+  defp doctor(target, files) do
+    [name, _number] = String.split(target, "-0")
+    file = &Path.join([files, name, &1])
+    words = ~w(laptop --helper mix k8s.doctor #{target} --tls-ca #{file.("ca.crt")})
+    words = words ++ ~w(--tls-cert #{file.("tls.crt")} --tls-key #{file.("tls.key")})
+    {output, _code} = cluster(@name, words, [{"MIX_ENV", "dev"}])
+    output
   end
 
   # With a certificate for the pod of `host`.

@@ -69,10 +69,7 @@ pub async fn attach(
     request: &AttachRequest,
     progress: &Progress,
 ) -> Result<AttachedPod, Error> {
-    let tls = match &request.tls {
-        Some(files) => Some(files.read().await?),
-        None => None,
-    };
+    let tls = request.tls().await?;
     let (sender, receiver) = hints::channel();
     let attach = Attach { cluster, request, progress, tls, sender, receiver };
     let (target, given) = request.parse_target()?;
@@ -223,14 +220,8 @@ impl Attach<'_> {
             Ok(node) => node,
             Err(error) => return Err(self.unless_replaced(&pod, error).await),
         };
-        // If the name is of the spec, the next connection compares the certificate with it.
-        if let (Some(tls), Some((_, host))) = (&self.tls, node.name.split_once('@')) {
-            tls.confirm(host).map_err(|problem| {
-                let error =
-                    node::Error::TlsFailed { node: node.name.clone(), port: node.port, problem };
-                Error::at_node(&name, self.cluster.namespace(), error)
-            })?;
-        }
+        node::confirm(&connection, &node)
+            .map_err(|error| Error::at_node(&name, self.cluster.namespace(), error))?;
         if node.probed {
             let uid = pod.metadata.uid.as_deref().unwrap_or_default();
             known::put(uid, self.request.node.as_deref(), &node);

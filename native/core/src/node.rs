@@ -10,7 +10,7 @@ pub mod name;
 pub mod port;
 mod probe;
 
-pub use discovery::{Node, at_known_port, at_port, discover, registered_names};
+pub use discovery::{Node, at_known_port, at_port, confirm, discover, registered_names};
 pub use error::Error;
 pub use hints::{HintReceiver, Hints};
 pub use probe::rejection;

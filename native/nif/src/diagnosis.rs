@@ -217,8 +217,8 @@ fn diagnose_port_forward(
 ) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
         let start = std::time::Instant::now();
-        let protocol = AttachRequest::from(target).protocol;
-        let (connection, protocol) = diagnosis::connect(&pod.cluster, &pod.facts, protocol).await?;
+        let request = AttachRequest::from(target);
+        let (connection, protocol) = diagnosis::connect(&pod.cluster, &pod.facts, &request).await?;
         let took_us = micros(start.elapsed());
         let port_forward = ResourceArc::new(ConnectionResource { pod, connection });
         Ok(Connected { port_forward, protocol, took_us })

@@ -50,11 +50,7 @@ pub struct TlsFiles {
 }
 
 impl TlsFiles {
-    /// Reads the files.
-    ///
-    /// # Errors
-    /// [`Error::UnusableTlsFiles`]
-    pub async fn read(&self) -> Result<Tls, Error> {
+    async fn read(&self) -> Result<Tls, Error> {
         let pem = async |path: &PathBuf| {
             let contents = files::read(path).await;
             contents.map_err(|error| unusable(format!("{}: {error}", path.display())))
@@ -85,6 +81,17 @@ pub enum CookieFrom {
 }
 
 impl AttachRequest {
+    /// The TLS client for the node, if its files are given.
+    ///
+    /// # Errors
+    /// [`Error::UnusableTlsFiles`]
+    pub async fn tls(&self) -> Result<Option<Tls>, Error> {
+        match &self.tls {
+            Some(files) => files.read().await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The target, and the target as the user typed it.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use crate::{
     node::{self, HintReceiver, Hints, Node, epmd::Entry, port},
     pod::{container, target},
     port_forward::PortForward,
-    streaming::Protocol,
 };
 
 use super::pod::PodFacts;
@@ -28,15 +27,19 @@ pub struct FoundNode {
 /// Opens a port-forward connection, and describes it.
 ///
 /// # Errors
-/// [`Error::Target`] where the pod does not run, [`Error::Cluster`] where the API server refuses.
+/// [`Error::Target`] where the pod does not run, [`Error::Cluster`] where the API server refuses,
+/// [`Error::UnusableTlsFiles`].
 pub async fn connect(
     cluster: &Cluster,
     facts: &PodFacts,
-    protocol: Protocol,
+    request: &AttachRequest,
 ) -> Result<(PortForward, String), Error> {
     target::check_running(&facts.pod)?;
+    let tls = request.tls().await?;
     let pod = target::name_of(&facts.pod);
-    Ok(PortForward::connect(cluster, &pod, node::epmd::PORT, protocol).await?)
+    let connect = PortForward::connect(cluster, &pod, node::epmd::PORT, request.protocol);
+    let (connection, description) = connect.await?;
+    Ok((connection.with_tls(tls), description))
 }
 
 /// All names in epmd.
@@ -70,6 +73,7 @@ pub async fn find(
         None => by_epmd_or_spec(connection, request.node.as_deref(), &ports).await,
     };
     let (node, source) = found.map_err(|error| at_node(cluster, facts, error))?;
+    node::confirm(connection, &node).map_err(|error| at_node(cluster, facts, error))?;
     Ok(FoundNode {
         name: node.name,
         port: node.port,

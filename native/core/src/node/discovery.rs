@@ -51,6 +51,22 @@ pub async fn discover(
     })
 }
 
+/// Compares the host in the name of a node with the certificate that the node has shown. If it has shown none yet, the
+/// next connection compares it. Does nothing without TLS.
+///
+/// # Errors
+/// [`Error::TlsFailed`]
+pub fn confirm(connection: &PortForward, node: &Node) -> Result<(), Error> {
+    let (Some(tls), Some((_, host))) = (connection.tls(), node.name.split_once('@')) else {
+        return Ok(());
+    };
+    tls.confirm(host).map_err(|problem| Error::TlsFailed {
+        node: node.name.clone(),
+        port: node.port,
+        problem,
+    })
+}
+
 /// The node on a port, without epmd. Needs one round trip.
 ///
 /// # Errors
