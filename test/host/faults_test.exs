@@ -17,7 +17,6 @@ defmodule K8sConnect.FaultsTest do
   @rpc ["mix", "k8s.connect", "app-0", "--route", "vm", "--rpc", "node()"]
   @elixir ~w(elixir -pa _build/dev/lib/k8s_connect/ebin test/host/programs/caller.exs)
   @callers for route <- ~w(vm kernel), calls <- ["0", "4"], do: {route, calls}
-  # Data that nobody takes keeps the pings from being sent: the limit for the data counts.
   @uploaders for route <- ~w(vm kernel), do: {route, "upload"}
 
   setup_all do
@@ -70,8 +69,8 @@ defmodule K8sConnect.FaultsTest do
         row(unquote(fault), route, calls, lost, up, start, report)
         assert report["wrong"] == 0
 
-        # A call ends with the connection that it was made on. It is noticed after 18 s by the pings, and after 40 s
-        # while data is being sent.
+        # A call ends with the connection that it was made on. The pings miss it after 18 s, or, if they wait behind
+        # data, the data after 40 s.
         assert report["longest"] < if(calls == "upload", do: 50_000, else: 25_000)
         if calls != "0", do: assert(report["right"] > 0)
       end

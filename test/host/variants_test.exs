@@ -86,7 +86,10 @@ defmodule K8sConnect.VariantsTest do
 
   test "all variants are here" do
     files = Path.wildcard(path("test/cluster/manifests/variants/*.yaml"))
-    assert Enum.map(files, &Path.basename(&1, ".yaml")) == Enum.sort(Map.keys(@expected))
+    # These have tests of their own.
+    elsewhere = ["ipv6", "tls"]
+    expected = Enum.sort(Map.keys(@expected) ++ elsewhere)
+    assert Enum.sort(for file <- files, do: Path.basename(file, ".yaml")) == expected
   end
 
   test "each variant connects on both routes, or says why it cannot" do

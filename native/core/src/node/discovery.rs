@@ -214,7 +214,7 @@ async fn check_only(
     let mut available = vec![entry.name.clone()];
     // Nodes that do not answer do not count. Those that there was no time for do.
     let deadline = Instant::now() + 2 * TIMEOUT;
-    for other in epmd.rest().filter(|other| other.name != entry.name) {
+    for other in epmd.may_be_alive().filter(|other| other.name != entry.name) {
         if !matches!(timeout_at(deadline, probe(connection, other)).await, Ok(Err(_))) {
             available.push(other.name.clone());
         }
@@ -250,6 +250,7 @@ async fn first_alive(
             _ if requested.is_none() && epmd.is_transient(&entry.name) => {}
             Ok(challenge) => return Ok((entry, challenge.name, true)),
             Err(error @ Error::PortRefused { .. }) => {
+                epmd.mark_refused(&entry);
                 refused.get_or_insert(error);
             }
             Err(error) => return Err(error),

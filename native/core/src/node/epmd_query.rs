@@ -26,6 +26,8 @@ pub(super) struct EpmdQuery {
     names: Names,
     entries: Vec<Entry>,
     used: Vec<String>,
+    /// Names whose ports refuse connections.
+    refused: Vec<String>,
 }
 
 impl EpmdQuery {
@@ -43,6 +45,7 @@ impl EpmdQuery {
             names: Names::default(),
             entries: Vec::new(),
             used: Vec::new(),
+            refused: Vec::new(),
         })
     }
 
@@ -133,9 +136,15 @@ impl EpmdQuery {
         self.parse()
     }
 
-    /// The nodes that were not used.
-    pub fn rest(&self) -> impl Iterator<Item = &Entry> {
-        self.unused().filter(|entry| !self.is_transient(&entry.name))
+    /// Remembers that the port of this name refuses connections.
+    pub fn mark_refused(&mut self, entry: &Entry) {
+        self.refused.push(entry.name.clone());
+    }
+
+    /// The nodes that may be alive. One of them may have been asked without waiting for its answer.
+    pub fn may_be_alive(&self) -> impl Iterator<Item = &Entry> {
+        let refused = |entry: &Entry| self.refused.contains(&entry.name);
+        self.entries.iter().filter(move |entry| !refused(entry) && !self.is_transient(&entry.name))
     }
 
     /// All nodes, and this one even where it is a transient CLI node, or not registered.

@@ -72,6 +72,10 @@ async fn a_transient_node_that_was_requested_is_among_the_names() {
 /// Answers the handshake on the next stream.
 async fn answer_probe(peer: &mut Peer, stream: u32, port: u16, name: &str) {
     peer.expect_open(stream, port, &handshake::send_name()).await;
+    send_challenge(peer, stream, name).await;
+}
+
+async fn send_challenge(peer: &mut Peer, stream: u32, name: &str) {
     let mut answer = b"\0\x03sok\0".to_vec();
     answer.push(u8::try_from(19 + name.len()).unwrap());
     answer.push(b'N');
@@ -295,6 +299,28 @@ async fn two_nodes_are_two_even_if_the_spec_has_the_port_of_one() {
         peer.send(3, false, b"name second at port 7\n").await;
         peer.expect(&crate::port_forward::peer::reset(7)).await;
         answer_probe(&mut peer, 9, 7, "second@b.com").await;
+    };
+    let (node, ()) = tokio::join!(discover(&connection, None, &hints), pod);
+    assert!(
+        matches!(node, Err(Error::SeveralNodes { available }) if available == ["app", "second"])
+    );
+}
+
+#[tokio::test]
+async fn a_node_that_epmd_has_named_is_not_forgotten_when_a_hinted_one_answers_first() {
+    let (connection, mut peer) = pair();
+    let hints = HintReceiver::known(on_ports(&[5555], false));
+    let pod = async {
+        peer.expect_open(1, epmd::PORT, &epmd::NAMES).await;
+        peer.expect_open(5, 5555, &handshake::send_name()).await;
+        peer.send(3, false, b"\0\0\x11\x11name second at port 7\nname app at port 5555\n").await;
+        // The last to register is the first in the answer.
+        peer.expect_open(9, 7, &handshake::send_name()).await;
+        send_challenge(&mut peer, 5, "app@b.com").await;
+        for stream in [7, 11] {
+            peer.expect(&crate::port_forward::peer::reset(stream)).await;
+        }
+        answer_probe(&mut peer, 13, 7, "second@b.com").await;
     };
     let (node, ()) = tokio::join!(discover(&connection, None, &hints), pod);
     assert!(
