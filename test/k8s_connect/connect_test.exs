@@ -1,6 +1,6 @@
 # What a connection must do, whatever is spoken on the way to the pod.
 for {name, protocol, cycles, bytes} <- [
-      {K8sConnect.ConnectTest, :auto, 400, 100_000_000},
+      {K8sConnect.ConnectTest, :auto, 1000, 100_000_000},
       {K8sConnect.ConnectByWebSocketTest, :websocket, 200, 10_000_000},
       {K8sConnect.ConnectByV4Test, :v4, 200, 10_000_000}
     ] do
