@@ -148,7 +148,7 @@ defmodule K8sConnect.Distribution do
         {:ok, modules}
       ) do
     module = modules |> List.flatten() |> List.to_string()
-    # One option, or several of which the last counts.
+    # If the option was given more than once, OTP used the last module.
     module = if String.ends_with?(module, Atom.to_string(child)), do: child, else: module
     {:error, {:epmd_module, %{module: to_string(module)}}}
   end

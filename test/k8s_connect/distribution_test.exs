@@ -52,7 +52,7 @@ defmodule K8sConnect.DistributionTest do
     assert problem =~ "Failed to create cookie file"
   end
 
-  test "an -epmd_module that is not there is the reason", %{tmp_dir: home} do
+  test "a missing -epmd_module is the reason", %{tmp_dir: home} do
     assert {:epmd_module, %{module: "gone"}} = start(home, "-epmd_module gone")
   end
 

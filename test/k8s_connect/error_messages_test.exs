@@ -218,7 +218,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:route, :cookie_file, %{home: "/h", problem: "must be accessible by owner only"},
      ["/h/.erlang.cookie", "owner only", "chmod 600 /h/.erlang.cookie"]},
     {:route, :cookie_file, %{home: "/h", problem: "Failed to create cookie file"},
-     ["/h/.erlang.cookie", "-setcookie"]},
+     ["/h/.erlang.cookie", "KUBECONFIG=", "mktemp -d"]},
     {:route, :epmd_module, %{module: "m"}, ["-epmd_module m", "grep epmd_module"]},
     {:node, :no_epmd, %{pod: "p", namespace: "n", message: "refused.", ports: []},
      ["4369", "(refused). Is", "port: 9100", "kubectl logs"]},

@@ -41,7 +41,8 @@ defmodule Mix.Tasks.K8s.Doctor do
       token, a key or a password. Names of namespaces, pods, nodes, groups, images and Secrets stay, and so do
       IP addresses of pods: read it before you post it.
     * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
-      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--route`, `--sudo`, `--visible`, `--protocol`, `--yes` - as for `mix k8s.connect`
+      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--route`, `--sudo`, `--visible`, `--protocol`,
+      `--yes` - as for `mix k8s.connect`
 
   ## Exit codes
 

@@ -73,7 +73,7 @@ async fn connect(folder: &Path, kubeconfig: &str) -> Result<(), String> {
     let cluster = Cluster::new(config, Duration::from_secs(20)).map_err(kubeconfig)?;
     match diagnosis::server(&cluster).await {
         Ok(_) => Ok(()),
-        // The server's own words would be about HTTP.
+        // TLS has succeeded: the test server answers every request. Another status is a fault of the test.
         Err(error @ cluster::Error::Refused { .. }) => panic!("{error}"),
         Err(error) => Err(error.to_string()),
     }

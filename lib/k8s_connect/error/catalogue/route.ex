@@ -66,9 +66,9 @@ defmodule K8sConnect.Error.Catalogue.Route do
      if(problem =~ "owner only",
        do: {"Make it yours alone with", {:sh, ["chmod", "600", file]}},
        else:
-         {"OTP needs no such file if the VM has a cookie of its own",
-          "Set one, and run the command again",
-          {:raw, "export ERL_FLAGS=\"-setcookie $(openssl rand -hex 16)\""}}
+         {"The kubeconfig stays the same",
+          "Use a home directory that you can write to, and run the command again",
+          {:raw, "export KUBECONFIG=\"${KUBECONFIG:-$HOME/.kube/config}\" HOME=\"$(mktemp -d)\""}}
      )}
   end
 

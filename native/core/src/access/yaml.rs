@@ -1,5 +1,5 @@
 //! YAML and JSON as client-go reads them: go-yaml 2 (YAML 1.1, the first document of a text), then a
-//! conversion to JSON, then Go's JSON decoder, which takes null for "not there" and rejects other types.
+//! conversion to JSON, then Go's JSON decoder, which takes null for a missing field and rejects other types.
 //!
 //! No error has text of the input: there may be a token in it.
 

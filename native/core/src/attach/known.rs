@@ -1,5 +1,5 @@
 //! The nodes that this VM has connected to: a second connect to the same pod needs neither epmd nor a probe. If such a
-//! node is not there any more, the caller repeats the connect without it.
+//! node is gone, the caller connects again without this knowledge.
 
 use std::{
     collections::VecDeque,

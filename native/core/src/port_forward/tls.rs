@@ -20,7 +20,10 @@ use rustls::{
     server::ParsedCertificate,
 };
 
-use crate::streaming::{Stream, tls};
+use crate::{
+    streaming::{Stream, tls},
+    text::printable,
+};
 
 mod framing;
 
@@ -28,6 +31,8 @@ use framing::Framing;
 
 /// Sent to nobody: without a name in the certificate request, the node chooses its only certificate.
 const NO_NAME: &str = "k8s-connect.invalid";
+/// Of the reason why a certificate is refused.
+const MAX_REASON: usize = 300;
 
 /// The files of the user, in PEM.
 #[derive(Debug, Clone, Default)]
@@ -97,7 +102,9 @@ impl Tls {
             .map_err(|_| format!("{host} is no host that a certificate can be for"))?;
         let mut state = self.verifier.lock();
         if let Some(certificate) = &state.certificate {
-            check_name(certificate, &name).map_err(|error| tls::describe(&error))?;
+            // The certificate comes from the pod, and may have thousands of names.
+            let reason = |error| printable(&tls::describe(&error), MAX_REASON);
+            check_name(certificate, &name).map_err(reason)?;
         }
         state.host = Some(name);
         Ok(())

@@ -19,7 +19,7 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(
 static NULL: Node = Node { at: Position { line: 1, column: 1 }, value: Value::Null };
 static EMPTY: BTreeMap<String, Node> = BTreeMap::new();
 
-/// The fields of an object. One that is not there is null.
+/// The fields of an object. A missing field is null.
 #[derive(Clone, Copy)]
 pub(crate) struct Fields<'a>(&'a BTreeMap<String, Node>);
 

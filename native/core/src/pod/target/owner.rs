@@ -209,7 +209,7 @@ impl Ancestors {
                     }
                 }
             }
-            // What is not there by now is not asked for again.
+            // A missing owner is not requested again.
             let above = level.iter().flat_map(|reference| {
                 self.owners.entry(reference.uid.clone()).or_default().clone()
             });
