@@ -26,7 +26,7 @@ app() {
   kubernetes=$(running_kubernetes)
   artifacts
   case $variant in
-    erlang | distroless | rabbitmq) image_of "$variant" ;;
+    erlang | distroless | ejabberd-debian | rabbitmq) image_of "$variant" ;;
     # These have the environment, volumes and ports of a product's chart or operator.
     couchdb | ejabberd | emqx | gleam | rabbitmq-chart | rabbitmq-operator | vernemq) image_of erlang ;;
     *) app_of "$otp" ;;

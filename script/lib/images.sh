@@ -1,16 +1,17 @@
 # shellcheck shell=bash
 # Images for variants of the app that are not Elixir releases: an Erlang release, an Erlang release in a
-# distroless image (no shell), and Debian's RabbitMQ.
+# distroless image (no shell), and Debian's RabbitMQ and ejabberd.
 #
 # shellcheck source=script/lib/toolchains.sh
 source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
 
 rabbitmq_packages=rabbitmq-server,dash,coreutils,sed,grep,hostname
+ejabberd_packages=ejabberd,bash,dash,coreutils,sed,grep
 
 # Builds the image of a variant. Sets app_image and app_archive.
 image_of() {
   local variant=$1 key
-  key=$(printf '%s' "$variant" "$rootfs_packages" "$rabbitmq_packages" "$(hash_of script/lib/images.sh test/fixtures/plain)" "$(declare -f build_rootfs)" \
+  key=$(printf '%s' "$variant" "$rootfs_packages" "$rabbitmq_packages" "$ejabberd_packages" "$(hash_of script/lib/images.sh test/fixtures/plain)" "$(declare -f build_rootfs)" \
     "$system_suite" "$(otp_and_elixir)" | sha256sum | cut -c1-16)
   app_image=registry.test/$variant:$key
   cached app "$key" "image: $variant" "build_${variant}_image"
@@ -47,5 +48,11 @@ build_plain() {
 build_rabbitmq_image() {
   rootfs_packages=$rabbitmq_packages build_rootfs "$system_suite"
   "$binary" image "$app_image" image.tar "/usr/lib/rabbitmq/bin/rabbitmq-server" rootfs.tar
+  rm rootfs.tar
+}
+
+build_ejabberd-debian_image() {
+  rootfs_packages=$ejabberd_packages build_rootfs "$system_suite"
+  "$binary" image "$app_image" image.tar "/usr/sbin/ejabberdctl foreground" rootfs.tar
   rm rootfs.tar
 }

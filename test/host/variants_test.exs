@@ -30,7 +30,7 @@ defmodule K8sConnect.VariantsTest do
   false = Node.alive?()
   """
 
-  # variant => the node's name and where its cookie is from, or the failure's kind.
+  # variant => the node's name and where its cookie is from, or the failure's kind; or these for each route.
   @expected %{
     "any-port" => {~r/^app@10\.244/, "Secret any-port-cookie, key cookie"},
     "config-map" => {~r/^app@10\.244/, "ConfigMap config-map-cookie, key cookie"},
@@ -40,6 +40,10 @@ defmodule K8sConnect.VariantsTest do
     "dns" => {~r/^app@dns-0\.dns\.default\.svc\.cluster\.local$/, "Secret dns-cookie"},
     "ejabberd" =>
       {~r/^ejabberd@ejabberd-0\.ejabberd-headless/, "Secret ejabberd-cookie, key cookie"},
+    "ejabberd-debian" => %{
+      vm: {~r/^ejabberd@localhost$/, "Secret ejabberd-debian-cookie, key .erlang.cookie (a file"},
+      kernel: {:route, :host_elsewhere}
+    },
     "emqx" => {~r/^emqx@emqx-0\.emqx-headless/, "Secret emqx-cookie, key cookie"},
     "env-from" => {~r/^app@10\.244/, "Secret env-from-cookie, key RELEASE_COOKIE"},
     "epmd-port" => {~r/^app@10\.244/, "Secret epmd-port-cookie"},
@@ -103,6 +107,7 @@ defmodule K8sConnect.VariantsTest do
           do: {{target, route}, result}
 
     for {variant, expected} <- @expected, route <- [:vm, :kernel] do
+      expected = if is_map(expected), do: expected[route], else: expected
       result = results[{target(variant), route}]
       assert fits?(result, expected), "#{variant}, #{route}: #{inspect(result)}\n#{output}"
     end
@@ -118,6 +123,7 @@ defmodule K8sConnect.VariantsTest do
     {"VerneMQ, chart", "vernemq"},
     {"CouchDB, older chart", "couchdb"},
     {"ejabberd, chart", "ejabberd"},
+    {"ejabberd, Debian's package", "ejabberd-debian"},
     {"Gleam shipment", "gleam"}
   ]
 

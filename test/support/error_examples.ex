@@ -285,7 +285,7 @@ defmodule K8sConnect.ErrorExamples do
         always_hidden: %{},
         name_kind: %{node: :"app@10.244.1.8", me: :me@laptop},
         address_family: %{node: :"app@fd00::8"},
-        host_elsewhere: %{node: :"app@app.shop.svc", host: "app.shop.svc", ip: "10.244.1.8"},
+        host_elsewhere: %{node: :ejabberd@localhost, host: "localhost", ip: "10.244.1.8"},
         blocked: %{address: "10.244.1.8:4369", problem: "timed out"},
         unknown_net_kernel: %{otp: "40"},
         no_distribution: %{name: "rem-me-x1@127.0.0.1", problem: "not allowed"},

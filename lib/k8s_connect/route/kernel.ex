@@ -115,11 +115,26 @@ defmodule K8sConnect.Route.Kernel do
 
   # Whether the host is a name. It is not resolved, because outside the cluster it has no address, or another one.
   defp check_host(node, address) do
-    case :inet.parse_strict_address(to_charlist(host(node))) do
-      {:ok, ^address} -> {:ok, false}
-      {:ok, _other} -> failed(:host_elsewhere, %{node: node, host: host(node), ip: text(address)})
-      {:error, :einval} -> {:ok, true}
+    host = host(node)
+    elsewhere = %{node: node, host: host, ip: text(address)}
+
+    case :inet.parse_strict_address(to_charlist(host)) do
+      {:ok, ^address} ->
+        {:ok, false}
+
+      {:ok, _other} ->
+        failed(:host_elsewhere, elsewhere)
+
+      {:error, :einval} ->
+        if here?(host), do: failed(:host_elsewhere, elsewhere), else: {:ok, true}
     end
+  end
+
+  # If a name of this machine resolved to the pod, the VM's other connections would go there, too.
+  defp here?(host) do
+    {:ok, own} = :inet.gethostname()
+    host = String.downcase(host)
+    host == String.downcase(to_string(own)) or "localhost" in String.split(host, ".")
   end
 
   # The helper's programs do not redirect this BEAM if it is in another cgroup or has a capability. An epmd request

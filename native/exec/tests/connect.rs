@@ -270,6 +270,7 @@ fn killed_callers_stop_no_other() {
         let mut kills = 0_u32;
         while Instant::now() < until {
             let children: Vec<_> = (0..4).map(|_| connecting_child()).collect();
+            // Nothing is awaited: each kill has its own moment.
             thread::sleep(Duration::from_micros(u64::from(kills * 37 % 3000)));
             for child in children {
                 kill(child, Signal::SIGKILL).unwrap();

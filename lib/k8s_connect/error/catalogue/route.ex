@@ -5,7 +5,6 @@ defmodule K8sConnect.Error.Catalogue.Route do
   import K8sConnect.Error.Catalogue.Phrases
 
   alias K8sConnect.Error.Catalogue
-  alias K8sConnect.Shellwords
 
   @vm {"Use the vm route", {:mix, "k8s.connect", [route: :vm]}}
 
@@ -32,11 +31,8 @@ defmodule K8sConnect.Error.Catalogue.Route do
   end
 
   def entry(:host_elsewhere, %{node: node, host: host, ip: ip}) do
-    line = Shellwords.escape("#{ip} #{host}")
-
-    {"could not connect to #{node} over the kernel route: #{host} does not resolve to the pod's IP #{ip} on this machine",
-     {["Use ", {:option, :route, :vm}], "Or add the host to /etc/hosts",
-      {:raw, "echo #{line} | sudo tee -a /etc/hosts"}}}
+    {"could not connect to #{node} over the kernel route: #{host} does not lead to the pod, whose IP is #{ip}",
+     @vm}
   end
 
   def entry(:blocked, %{address: address, problem: problem}) do

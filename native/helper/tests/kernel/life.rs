@@ -178,6 +178,7 @@ fn kills(environment: &Environment) {
             assert!(helper.read().is_some_and(|first| first.get("ready").is_some()));
             assert_eq!(attached(environment), 2);
         } else {
+            // Nothing is awaited: each kill has its own moment.
             thread::sleep(moments.next(span));
         }
         were_attached += usize::from(attached(environment) > 0);
