@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -80,17 +81,18 @@ func (n *node) startContainerd() error {
 	if err != nil {
 		return err
 	}
-	return n.start(daemon{"containerd", path, []string{"containerd", "--config", n.path("conf/containerd.toml")}})
+	return n.start(daemon{name: "containerd", path: path, argv: []string{"containerd", "--config", n.path("conf/containerd.toml")}})
 }
 
 func (n *node) startKubernetes(program string, args ...string) error {
-	return n.start(daemon{program, "/proc/self/exe", append([]string{program}, args...)})
+	return n.start(daemon{name: program, path: "/proc/self/exe", argv: append([]string{program}, args...)})
 }
 
-// A daemon is a program of the node and its command line.
+// A daemon is a program of the node, its command line, and when it was started.
 type daemon struct {
 	name, path string
 	argv       []string
+	started    time.Time
 }
 
 // start writes the PID to run/NAME and appends the output to log/NAME.log.
@@ -104,6 +106,7 @@ func (n *node) start(d daemon) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", d.name, err)
 	}
+	d.started = time.Now()
 	n.daemons[process.Pid] = d
 	return os.WriteFile(n.path("run/"+d.name), []byte(strconv.Itoa(process.Pid)), 0o644)
 }
