@@ -75,13 +75,13 @@ impl Rediscovery {
                 next_check = Instant::now() + POD_CHECK_INTERVAL;
                 patience = MAX_PATIENCE.min(MIN_PATIENCE + 2 * asked.elapsed());
             }
+            // Of a program on the kernel route
+            if connection.has_lost_worker() {
+                return Err(unusable(connection));
+            }
             let discovered = match self.discover(connection, patience).await {
-                Err(Unreachable::AfterSending(_)) => {
-                    // The port refused only after `knock` stopped waiting, so this connection is no longer usable.
-                    connection.close();
-                    let reason = "a port refused what was sent to it".into();
-                    return Err(Error::PortForwardClosed { reason });
-                }
+                // The port refused only after `knock` stopped waiting.
+                Err(Unreachable::AfterSending(_)) => return Err(unusable(connection)),
                 Err(Unreachable::Error(error)) => Err(error),
                 Ok(node) => Ok(node),
             };
@@ -195,6 +195,12 @@ impl From<node::Error> for Unreachable {
     fn from(error: node::Error) -> Self {
         Self::Error(error)
     }
+}
+
+/// Closes a connection that has lost a worker: see [`PortForward::has_lost_worker`].
+fn unusable(connection: &PortForward) -> Error {
+    connection.close();
+    Error::PortForwardClosed { reason: "a port refused what was sent to it".into() }
 }
 
 /// Connects to a port without sending anything. Returns `Err` if the port refuses within `patience`, otherwise `Ok`.

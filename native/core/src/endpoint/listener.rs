@@ -193,22 +193,29 @@ struct Upstream {
 
 /// The port that stands for the node.
 async fn forward(client: TcpStream, upstream: Upstream, visible: bool) {
-    let Upstream { connection, connector, first, port } = upstream;
+    let Upstream { connection: shared, connector, first, port } = upstream;
     let first = first.try_acquire();
-    let connection = match connector {
+    let own = match connector {
         Some(connector) if first.is_err() => match connector.connect(port).await {
-            Ok(connection) => connection,
+            Ok(connection) => Some(connection),
             // The program sees its connection closed.
             Err(_) => return,
         },
-        _ => connection,
+        _ => None,
     };
-    let Ok(stream) = connection.open_node(port, Bytes::new()).await else { return };
+    let is_shared = own.is_none();
+    let Ok(stream) = own.as_ref().unwrap_or(&shared).open_node(port, Bytes::new()).await else {
+        return;
+    };
     // The stream keeps the connection open; so would this handle.
-    drop(connection);
+    drop(own);
     let filters = if visible { Filters::none() } else { Filters::hidden() };
     let (reader, writer) = client.into_split();
-    pump(reader, writer, stream, filters).await;
+    let refused = pump(reader, writer, stream, filters).await;
+    // The program has sent its part of the handshake.
+    if refused && is_shared {
+        shared.note_refused_data();
+    }
 }
 
 /// The port that stands for epmd: one request and its answer.

@@ -112,6 +112,19 @@ async fn a_node_that_starts_is_probed_again_and_its_pod_read_every_2_s() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_has_lost_a_worker_is_closed() {
+    let (cluster, mut server) = api_server();
+    let (connection, _peer) = pair();
+    let rediscovery = rediscovery();
+    connection.note_refused_data();
+    let pod = pod("one");
+    let (node, ()) =
+        tokio::join!(rediscovery.run(&cluster, &connection), answer_pod(&mut server, &pod));
+    assert!(matches!(node.unwrap_err(), Error::PortForwardClosed { .. }));
+    assert!(connection.close_reason().is_some());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pod_that_was_replaced_is_the_failure() {
     let error = failure(Ok(pod("two"))).await;
     assert!(matches!(error, Error::Target(target::Error::Replaced { .. })), "{error:?}");

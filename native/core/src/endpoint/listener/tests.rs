@@ -110,6 +110,23 @@ async fn the_pods_end_is_the_clients_after_all_that_came_before() {
 }
 
 #[tokio::test]
+async fn a_shared_connection_is_unusable_after_a_refusal() {
+    let (connection, mut peer) = pair();
+    let listener = Listener::new(route(connection.clone(), true)).unwrap();
+    let client = connect(&listener, NODE).await;
+    peer.expect_open(1, 9100, b"").await;
+    assert!(!connection.has_lost_worker());
+    peer.send(1, true, b"connection refused").await;
+    assert_eq!(rest(client).await, b"");
+    let noted = async {
+        while !connection.has_lost_worker() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), noted).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_port_that_the_pod_refuses_is_the_failure_of_its_connection_only() {
     let (listener, mut peer) = listener(false);
     let refused = connect(&listener, NODE).await;

@@ -40,11 +40,8 @@ fn the_owners_of_pods_are_named_as_kubectl_does() {
         pod("app", "apps/v1", "StatefulSet"),
         pod("old", "v1", "ReplicationController"),
     ];
-    let expected = [
-        "rabbitmqcluster.rabbitmq.com/mq",
-        "replicationcontroller/old",
-        "statefulset.apps/app",
-    ];
+    let expected =
+        ["rabbitmqcluster.rabbitmq.com/mq", "replicationcontroller/old", "statefulset.apps/app"];
     assert_eq!(owners_of(&pods), expected);
 }
 
@@ -72,10 +69,7 @@ async fn without_a_pod_the_owners_of_the_others_are_named() {
     let expected = ["statefulset.apps/app"];
     for (target, fail_owners) in [("deploy/app", None), ("mq.example.com/app", Some(404))] {
         let error = error(target, fail_owners).await;
-        assert!(
-            matches!(&error, Error::NoPods { owners, .. } if *owners == expected),
-            "{error:?}"
-        );
+        assert!(matches!(&error, Error::NoPods { owners, .. } if *owners == expected), "{error:?}");
     }
 }
 
@@ -93,8 +87,7 @@ async fn owners_that_may_not_be_listed_are_named() {
 fn a_pod_has_an_address_or_none() {
     let ip = |status: serde_json::Value| {
         ip_of(
-            &serde_json::from_value(serde_json::json!({"metadata": {}, "status": status}))
-                .unwrap(),
+            &serde_json::from_value(serde_json::json!({"metadata": {}, "status": status})).unwrap(),
         )
     };
     let pod = |ip| serde_json::json!({"podIP": ip});
