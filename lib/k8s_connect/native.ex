@@ -34,6 +34,14 @@ defmodule K8sConnect.Native do
   def library, do: with(:ok <- load(), do: {:ok, library_path() <> ".so"})
 
   @doc """
+  Whether the routes that need Linux can be used. `K8S_CONNECT_PORTABLE` makes Linux behave like other systems, for
+  tests.
+  """
+  @spec linux?() :: boolean()
+  def linux?,
+    do: :os.type() == {:unix, :linux} and System.get_env("K8S_CONNECT_PORTABLE") == nil
+
+  @doc """
   Adds the environment to the options of the API server. Each call passes it, because a NIF does not see
   `System.put_env/2`, and because no process should keep its secrets.
   """
@@ -55,8 +63,8 @@ defmodule K8sConnect.Native do
   @spec watch(reference(), map(), map()) :: :ok
   def watch(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec dial(reference(), session(), String.t()) :: :ok
-  def dial(_reference, _session, _directory), do: :erlang.nif_error(:nif_not_loaded)
+  @spec dial(reference(), session(), String.t(), boolean()) :: :ok
+  def dial(_reference, _session, _directory, _linux), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec rejection(reference(), session(), String.t()) :: :ok
   def rejection(_reference, _session, _name), do: :erlang.nif_error(:nif_not_loaded)

@@ -9,7 +9,7 @@ defmodule K8sConnect.Route do
 
   use GenServer
 
-  alias K8sConnect.{Connection, Distribution, Error, Route}
+  alias K8sConnect.{Connection, Distribution, Error, Native, Route}
   alias K8sConnect.Helper.Program
   alias K8sConnect.Route.Behaviour
 
@@ -34,11 +34,17 @@ defmodule K8sConnect.Route do
   def choose(%{route: :exec}), do: {[:exec], "exec, for one command"}
 
   def choose(%{route: :auto}) do
-    if Program.installed?(),
-      do: {[:kernel, :vm], "kernel, because #{Program.path()} is installed"},
-      else:
+    cond do
+      not Native.linux?() ->
+        {[:vm], "vm, the only one on this system"}
+
+      Program.installed?() ->
+        {[:kernel, :vm], "kernel, because #{Program.path()} is installed"}
+
+      true ->
         {[:vm],
          "vm, because no helper is installed (mix help k8s.helper; for other programs: --exec)"}
+    end
   end
 
   @spec start_link(keyword()) :: GenServer.on_start()

@@ -1,8 +1,10 @@
 # What a connection must do, whatever is spoken on the way to the pod.
-for {name, protocol, cycles, bytes} <- [
-      {K8sConnect.ConnectTest, :auto, 1000, 100_000_000},
-      {K8sConnect.ConnectByWebSocketTest, :websocket, 200, 10_000_000},
-      {K8sConnect.ConnectByV4Test, :v4, 200, 10_000_000}
+for {name, protocol, cycles, bytes, portable} <- [
+      {K8sConnect.ConnectTest, :auto, 1000, 100_000_000, false},
+      {K8sConnect.ConnectByWebSocketTest, :websocket, 200, 10_000_000, false},
+      {K8sConnect.ConnectByV4Test, :v4, 200, 10_000_000, false},
+      # As on macOS
+      {K8sConnect.ConnectPortablyTest, :auto, 50, 10_000_000, true}
     ] do
   defmodule name do
     # From the laptop, as `dev`, in this very BEAM.
@@ -17,11 +19,14 @@ for {name, protocol, cycles, bytes} <- [
     @protocol protocol
     @cycles cycles
     @bytes bytes
+    @portable portable
 
     setup do
       Application.put_env(:k8s_connect, :protocol, @protocol)
+      if @portable, do: System.put_env("K8S_CONNECT_PORTABLE", "1")
 
       on_exit(fn ->
+        System.delete_env("K8S_CONNECT_PORTABLE")
         Application.delete_env(:k8s_connect, :protocol)
         for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
       end)
@@ -268,14 +273,12 @@ for {name, protocol, cycles, bytes} <- [
 
     describe "nothing is left" do
       test "no listening socket and no file, while connected and after" do
-        directory = System.tmp_dir!()
-        before = File.ls!(directory) |> Enum.filter(&(&1 =~ "k8s_connect-#{System.pid()}"))
         listening = sockets("0A")
         connect()
         assert sockets("0A") == listening
 
-        assert File.ls!(directory) |> Enum.filter(&(&1 =~ "k8s_connect-#{System.pid()}")) ==
-                 before
+        for directory <- [System.tmp_dir!(), System.get_env("XDG_RUNTIME_DIR", "/tmp")],
+            do: assert(Path.wildcard("#{directory}/k8s_connect-#{System.pid()}-*") == [])
       end
 
       test "after each of our processes is killed" do
@@ -354,6 +357,14 @@ for {name, protocol, cycles, bytes} <- [
     end
 
     describe "failures" do
+      if portable do
+        test "the other routes need Linux" do
+          assert {:route, {:linux_only, _}} = failure("app-0", route: :kernel)
+          assert {:exec, {:linux_only, _}} = failure("app-0", route: :exec)
+          assert connect("app-0", route: :auto).route == :vm
+        end
+      end
+
       test "of the target" do
         assert {:target, {:no_such_pod, %{pod: "no-such-pod"}}} = failure("no-such-pod")
         assert {:target, {:no_pods, %{target: "sts/none"}}} = failure("sts/none")

@@ -17,6 +17,7 @@ defmodule K8sConnect.Failures do
   @exec "test/mix/exec_test.exs"
   @runner "native/exec/tests/life.rs"
 
+  @connect "test/k8s_connect/connect_test.exs"
   @keep "test/k8s_connect/keep_test.exs"
   @logins "test/k8s_connect/login_test.exs"
   @plugins "test/k8s_connect/plugin_test.exs"
@@ -95,6 +96,8 @@ defmodule K8sConnect.Failures do
       {:connect, :not_up} => {@keep, ":not_up"},
       {:route, :name_kind} => {@kernel, ":name_kind"},
       {:route, :address_family} => {"test/host/ip_families_test.exs", ":address_family"},
+      {:route, :linux_only} => {@connect, ":linux_only"},
+      {:exec, :linux_only} => {@connect, ":linux_only"},
       {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
       {:route, :blocked} => {@helper, "the connection does not arrive"},
       {:options, :unreadable_configuration} => {@command, "could not read config/runtime.exs"},
@@ -137,9 +140,7 @@ defmodule K8sConnect.Failures do
         route: :always_hidden
       ],
       "another operating system, or a broken machine" => [
-        route: :linux_only,
         helper: :no_bpf,
-        exec: :linux_only,
         exec: :not_redirected,
         exec: :system,
         exec: :no_runner,

@@ -46,7 +46,7 @@ defmodule K8sConnect.Route.Exec do
   def connect(_node, _options), do: true
 
   defp check_system do
-    if :os.type() == {:unix, :linux},
+    if Native.linux?(),
       do: :ok,
       else: {:error, Error.new(:exec, {:linux_only, %{}})}
   end

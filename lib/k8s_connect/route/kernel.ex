@@ -96,7 +96,7 @@ defmodule K8sConnect.Route.Kernel do
   defp ipv6?(host), do: String.contains?(host, ":")
 
   defp check_system do
-    if :os.type() == {:unix, :linux}, do: :ok, else: failed(:linux_only, %{})
+    if Native.linux?(), do: :ok, else: failed(:linux_only, %{})
   end
 
   defp address(%{ip: ip, pod: pod, namespace: namespace}) do

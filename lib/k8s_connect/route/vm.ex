@@ -23,7 +23,7 @@ defmodule K8sConnect.Route.VM do
   # Creates the socket here, because `net_kernel` would not report why it failed. It accepts one connection.
   @impl true
   def prepare(_connection, owner, session, %{visible: false}) do
-    with {:ok, path} <- Native.call(:dial, [session, socket_directory()]),
+    with {:ok, path} <- Native.call(:dial, [session, socket_directory(), Native.linux?()]),
          do: {:ok, %{owner: owner, session: session, path: path, listener: nil}}
   end
 

@@ -19,6 +19,7 @@ use nix::{
 };
 
 /// Descriptors that other threads may open between our check and the spawn.
+#[cfg(not(target_os = "macos"))]
 const HEADROOM: RawFd = 64;
 
 /// Held by the program that uses the terminal.
@@ -79,13 +80,11 @@ impl Spawn<'_> {
             actions.add_dup2(descriptor.as_raw_fd(), next)?;
             next += 1;
         }
-        // The pipes of the BEAM's ports are not close-on-exec. Closing a closed descriptor is no error here.
-        for descriptor in next..=(highest()? + HEADROOM).min(last()?) {
-            actions.add_close(descriptor)?;
-        }
+        close_others(&mut actions, next)?;
         let mut attributes = PosixSpawnAttr::init()?;
-        let mut flags =
-            PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK;
+        let mut flags = PosixSpawnFlags::POSIX_SPAWN_SETSIGDEF
+            | PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK
+            | CLOSE_OTHERS;
         if self.own_session {
             flags |= own_session();
         }
@@ -108,10 +107,31 @@ fn own_session() -> PosixSpawnFlags {
     PosixSpawnFlags::from_bits_retain(nix::libc::POSIX_SPAWN_SETSID.into())
 }
 
-/// Only a process group.
-#[cfg(not(target_os = "linux"))]
+/// The same flag since macOS 10.15 (`POSIX_SPAWN_SETSID` in its `spawn.h`).
+#[cfg(target_os = "macos")]
 fn own_session() -> PosixSpawnFlags {
-    PosixSpawnFlags::POSIX_SPAWN_SETPGROUP
+    PosixSpawnFlags::from_bits_retain(0x0400)
+}
+
+/// macOS closes all descriptors without an action (`POSIX_SPAWN_CLOEXEC_DEFAULT` in its `spawn.h`). Closing a closed
+/// descriptor is an error there.
+#[cfg(target_os = "macos")]
+const CLOSE_OTHERS: PosixSpawnFlags = PosixSpawnFlags::from_bits_retain(0x4000);
+#[cfg(not(target_os = "macos"))]
+const CLOSE_OTHERS: PosixSpawnFlags = PosixSpawnFlags::empty();
+
+#[cfg(target_os = "macos")]
+fn close_others(_actions: &mut PosixSpawnFileActions, _next: RawFd) -> io::Result<()> {
+    Ok(())
+}
+
+/// The pipes of the BEAM's ports are not close-on-exec. Closing a closed descriptor is no error here.
+#[cfg(not(target_os = "macos"))]
+fn close_others(actions: &mut PosixSpawnFileActions, next: RawFd) -> io::Result<()> {
+    for descriptor in next..=(highest()? + HEADROOM).min(last()?) {
+        actions.add_close(descriptor)?;
+    }
+    Ok(())
 }
 
 fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
@@ -119,15 +139,16 @@ fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
 }
 
 /// The last possible descriptor, and so the last that an action may name.
+#[cfg(not(target_os = "macos"))]
 fn last() -> io::Result<RawFd> {
     let (soft, _hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(RawFd::try_from(soft).unwrap_or(RawFd::MAX) - 1)
 }
 
 /// The highest open descriptor.
+#[cfg(not(target_os = "macos"))]
 fn highest() -> io::Result<RawFd> {
-    let folder = if cfg!(target_os = "linux") { "/proc/self/fd" } else { "/dev/fd" };
-    let names =
-        fs::read_dir(folder)?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let names = fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter_map(|name| name.parse().ok()).max().unwrap_or(2))
 }

@@ -105,15 +105,17 @@ fn watch(
     reply::spawn_with(&caller, work)
 }
 
-/// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node.
+/// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node. `linux`: whether its file is
+/// unlinked before.
 #[rustler::nif]
 fn dial(
     env: Env,
     reference: Reference,
     session: ResourceArc<Session>,
     directory: String,
+    linux: bool,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::dial(session, directory))
+    reply::spawn(env, reference, session::dial(session, directory, linux))
 }
 
 /// `{reference, {:ok, flags | nil}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.

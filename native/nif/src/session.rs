@@ -157,8 +157,12 @@ impl Session {
 }
 
 /// Opens a stream to the node, and returns the path of a local socket for it.
-pub async fn dial(session: ResourceArc<Session>, directory: String) -> Result<String, Error> {
-    let socket = OneShot::new(&PathBuf::from(&directory))
+pub async fn dial(
+    session: ResourceArc<Session>,
+    directory: String,
+    linux: bool,
+) -> Result<String, Error> {
+    let socket = OneShot::new(&PathBuf::from(&directory), linux)
         .map_err(|error| Error::NoSocket { directory, problem: error.to_string() })?;
     let stream = session
         .connection
