@@ -73,7 +73,8 @@ defmodule K8sConnect do
     * `:cookie_from` - `:spec`, the default, reads the cookie from the pod's spec. `:exec` reads it from the running
       node, with a command in its container. `:exec` needs the verbs `get` and `create` on `pods/exec`.
     * `:tls_ca`, `:tls_cert`, `:tls_key` - files in PEM, for a node whose distribution is over TLS: the authority of its
-      certificate, and a certificate with its key, if the node asks for one.
+      certificate, and a certificate with its key, if the node asks for one. By default those to which the pod's spec
+      leads: from `-ssl_dist_optfile` through ConfigMaps and mounts to Secrets.
     * `:reconnect` - whether to reconnect after a loss: `true`, the default, without a limit; `false`; or
       `[max_attempts: number, deadline: milliseconds]`, both counted from each loss. A connection of the route
       `:exec` never reconnects. See the [guide](keeping-a-connection.md).

@@ -1,12 +1,13 @@
 defmodule K8sConnect.TLSDistributionTest do
-  # Nodes whose distribution is over TLS, with certificates on both sides, of each OTP and on both routes.
+  # Nodes whose distribution is over TLS, with certificates on both sides, of each OTP and on both routes: with files of
+  # this machine, and with what the pod's spec leads to.
   use ExUnit.Case, async: false
 
   import K8sConnect.Ground
   import K8sConnect.Tmp
 
   @moduletag :host
-  @moduletag timeout: 300_000
+  @moduletag timeout: 600_000
 
   @name "secure"
   @releases ~w(25 27 newest)
@@ -41,7 +42,7 @@ defmodule K8sConnect.TLSDistributionTest do
   [name, _number] = String.split(target, "-0")
 
   for {what, options} <- [
-        none: [],
+        forbidden: [],
         authority: with_files.(name, tls_ca: file.("other", "ca.crt")),
         certificate: with_files.(name, tls_cert: file.("other", "tls.crt"), tls_key: file.("other", "tls.key")),
         no_certificate: [tls_ca: file.(name, "ca.crt")],
@@ -53,6 +54,37 @@ defmodule K8sConnect.TLSDistributionTest do
 
   {:error, error} = K8sConnect.connect("astray-0", with_files.("astray", route: :vm))
   IO.puts("result host \#{elem(error.reason, 0)} \#{Exception.message(error)}")
+  """
+
+  # Without any option. The node halts, and then its pod is replaced.
+  @followed """
+  [directory, target | targets] = System.argv()
+
+  for target <- [target | targets], route <- [:vm, :kernel] do
+    {:ok, connection} = K8sConnect.connect(target, route: route)
+    true = :erpc.call(connection.node, :erlang, :node, []) == connection.node
+    IO.puts("result \#{target} \#{route} \#{connection.node}")
+    :ok = K8sConnect.disconnect(connection)
+  end
+
+  {:ok, connection} = K8sConnect.connect(target, log: false)
+  reference = K8sConnect.subscribe(connection)
+  await = fn await, is_it? ->
+    receive do
+      {:k8s_connect, ^reference, {:up, connection}} ->
+        if is_it?.(connection), do: connection, else: await.(await, is_it?)
+
+      {:k8s_connect, ^reference, {:down, error}} ->
+        raise error
+    end
+  end
+
+  true = :erpc.cast(connection.node, :erlang, :halt, [1]) == :ok
+  again = await.(await, &(&1.uid == connection.uid))
+  IO.puts("result restarted \#{:erpc.call(again.node, :erlang, :node, [])}")
+  File.touch!(Path.join(directory, "restarted"))
+  again = await.(await, &(&1.uid != connection.uid))
+  IO.puts("result replaced \#{:erpc.call(again.node, :erlang, :node, [])}")
   """
 
   setup :tmp_dir
@@ -82,7 +114,7 @@ defmodule K8sConnect.TLSDistributionTest do
         do: assert(output =~ ~r/^result #{target} #{route} app@#{target}\./m, output)
 
     for {what, expected} <- [
-          none: "tls_only could not connect: the distribution of node",
+          forbidden: "forbidden permission denied: could not get configmaps",
           authority: "tls_failed .*: its certificate is signed by an unknown authority",
           certificate: "tls_failed .*: it rejects our certificate",
           no_certificate: "tls_failed .*: it may require a certificate of its peer",
@@ -91,31 +123,120 @@ defmodule K8sConnect.TLSDistributionTest do
         ],
         do: assert(output =~ ~r/^result #{what} #{expected}/m, output)
 
-    output = doctor(hd(targets), tmp_dir)
+    output = doctor(hd(targets), files(hd(targets), tmp_dir))
     assert output =~ ~r/✓ listener +port 5555 of the pod's loopback address, with TLS/
     assert output =~ ~r/✓ connection +connected to app@tls25-0/
     for route <- ["vm", "kernel"], do: assert(output =~ ~r/✓ #{route} +(connected|works)/, output)
   end
 
-  defp doctor(target, files) do
+  test "follows the pod's spec to the certificates, without any option", %{tmp_dir: tmp_dir} do
+    File.chmod!(tmp_dir, 0o777)
+    apps = for release <- @releases, do: {"tls#{String.slice(release, 0, 3)}", release, "tls"}
+    apps = apps ++ [{"operator", "27", "tls-operator"}]
+
+    for {name, release, variant} <- apps do
+      if variant == "tls-operator", do: server_conf(name)
+      deploy(name, release, tmp_dir, name, variant)
+    end
+
+    # What each of the two Secrets and ConfigMaps is read for.
+    for {app, map} <- [{"tls25", "tls25-tls-options"}, {"operator", "operator-server-conf"}] do
+      output = mix(~w[k8s.connect #{app}-0 --no-wait --rpc node()])
+      assert output =~ "permission denied: could not get configmaps", output
+      assert output =~ ~s(configmaps "#{map}" is forbidden), output
+    end
+
+    assert doctor("tls25-0") =~
+             ~r/resources: \[configmaps\], resourceNames: \[tls25-tls-options\], verbs: \[get\]}  # missing: get/
+
+    names = for {name, _release, _variant} <- apps, do: name
+    maps = for name <- names, map <- ~w(tls-options server-conf), do: "#{name}-#{map}"
+    allow("maps", "configmaps", maps)
+
+    for app <- ["tls25", "operator"] do
+      output = mix(~w[k8s.connect #{app}-0 --no-wait --rpc node()])
+      assert output =~ "permission denied: could not get secrets", output
+
+      missing =
+        ~r/resources: \[secrets\], resourceNames: \[#{app}-nodes-tls\], verbs: \[get\]}  # missing: get/
+
+      assert doctor("#{app}-0") =~ missing
+    end
+
+    allow("certificates", "secrets", for(name <- names, do: "#{name}-nodes-tls"))
+    targets = for name <- Enum.reverse(names), do: "#{name}-0"
+    program = start(@name, ~w(--helper mix run -e) ++ [@followed, tmp_dir | targets])
+    await(fn -> File.exists?(Path.join(tmp_dir, "restarted")) or exited?(program) end, 240)
+    cluster!(@name, ~w(kubectl delete pod operator-0 --wait=false))
+    {output, status} = ended(program, 120_000)
+    assert status == 0, output
+
+    for target <- targets,
+        route <- ["vm", "kernel"],
+        do: assert(output =~ ~r/^result #{target} #{route} app@#{target}\./m, output)
+
+    for what <- ["restarted", "replaced"],
+        do: assert(output =~ ~r/^result #{what} app@operator-0\./m, output)
+
+    output = doctor("operator-0")
+
+    assert output =~
+             ~r/✓ listener .* with TLS: certificates from Secret operator-nodes-tls \(-ssl_dist_optfile/
+
+    assert output =~ ~r/✓ connection +connected to app@operator-0/
+    refute output =~ "# missing"
+    # Options win over the spec.
+    output = mix(~w[k8s.connect tls25-0 --no-wait --tls-ca /nowhere/ca.crt --rpc node()])
+    assert output =~ "/nowhere/ca.crt: No such file", output
+  end
+
+  # A program that has failed is reported by the assertions on its output.
+  defp exited?(port), do: Port.info(port) == nil
+
+  defp mix(words) do
+    {output, _code} = cluster(@name, ["laptop", "mix" | words], [{"MIX_ENV", "dev"}])
+    output
+  end
+
+  defp allow(name, resource, names) do
+    named = for object <- names, do: "--resource-name=#{object}"
+    cluster!(@name, ~w(kubectl create role #{name} --verb=get --resource=#{resource}) ++ named)
+    cluster!(@name, ~w(kubectl create rolebinding #{name} --role=#{name} --user=dev))
+  end
+
+  # As the operator writes it from `envConfig`.
+  defp server_conf(name) do
+    flags = "-proto_dist inet_tls -ssl_dist_optfile /etc/rabbitmq/inter-node-tls.config"
+    conf = ~s(--from-literal=rabbitmq-env.conf=SERVER_ADDITIONAL_ERL_ARGS="#{flags}")
+    cluster!(@name, ~w(kubectl create configmap #{name}-server-conf) ++ [conf])
+  end
+
+  defp files(target, directory) do
     [name, _number] = String.split(target, "-0")
-    file = &Path.join([files, name, &1])
-    words = ~w(laptop --helper mix k8s.doctor #{target} --tls-ca #{file.("ca.crt")})
-    words = words ++ ~w(--tls-cert #{file.("tls.crt")} --tls-key #{file.("tls.key")})
+    file = &Path.join([directory, name, &1])
+    ~w(--tls-ca #{file.("ca.crt")} --tls-cert #{file.("tls.crt")} --tls-key #{file.("tls.key")})
+  end
+
+  defp doctor(target, options \\ []) do
+    words = ~w(laptop --helper mix k8s.doctor #{target}) ++ options
     {output, _code} = cluster(@name, words, [{"MIX_ENV", "dev"}])
     output
   end
 
   # With a certificate for the pod of `host`.
-  defp deploy(name, release, directory, host) do
+  defp deploy(name, release, directory, host, variant \\ "tls") do
     own = Path.join(directory, name)
     certificates("#{host}-0.#{host}.default.svc.cluster.local", own)
     files = for file <- ~w(ca.crt tls.crt tls.key), do: "--from-file=#{file}=#{own}/node/#{file}"
     cluster!(@name, ~w(kubectl create secret generic #{name}-nodes-tls) ++ files)
-    options = "--from-literal=inter_node_tls.config=#{@options}"
+    options = String.replace(@options, @config, mounted(variant))
+    options = "--from-literal=inter_node_tls.config=#{options}"
     cluster!(@name, ~w(kubectl create configmap #{name}-tls-options) ++ [options])
-    cluster!(@name, ~w(app #{name} --variant tls --otp #{release}))
+    cluster!(@name, ~w(app #{name} --variant #{variant} --otp #{release}))
   end
+
+  defp mounted("tls"), do: @config
+  defp mounted("tls-operator"), do: "/etc/rabbitmq/certs"
 
   # Files of the node in `directory`/node, and of its peers in `directory`.
   defp certificates(host, directory) do

@@ -216,7 +216,13 @@ defmodule K8sConnect.ErrorExamples do
         port_refused: Map.merge(@pod, %{node: "app", port: 5555, message: "connection refused"}),
         handshake_timed_out: Map.put(@pod, :node, "app"),
         handshake_closed: Map.put(@pod, :node, "app"),
-        tls_only: Map.merge(@pod, %{node: "app", port: 5555}),
+        tls_only:
+          Map.merge(@pod, %{
+            node: "app",
+            port: 5555,
+            problem:
+              "the file /app/tls.config is in no Secret and no ConfigMap that container app mounts"
+          }),
         tls_failed:
           Map.merge(@pod, %{
             node: "app",

@@ -79,8 +79,8 @@ defmodule K8sConnect.Doctor.Node do
       else: ""
   end
 
-  defp listener(%{node: node, attach: attach}) do
-    tls = if attach.tls, do: "with TLS", else: "without TLS"
+  defp listener(%{node: node}) do
+    tls = if node.tls, do: "with TLS: #{node.tls}", else: "without TLS"
     ok("port #{node.port} of the pod's loopback address, #{tls}", "the handshake")
   end
 end

@@ -82,7 +82,7 @@ defmodule K8sConnect.Doctor.Permissions do
       right("watch", "pods", :helps, "waiting for a pod"),
       right("get", "pods/portforward", :helps, @websocket),
       right("create", "pods/portforward", :needed, @create)
-    ] ++ cookie(context)
+    ] ++ cookie(context) ++ certificates(context)
   end
 
   # A Role may name single pods, so the query names the pod.
@@ -109,15 +109,23 @@ defmodule K8sConnect.Doctor.Permissions do
     ]
   end
 
-  defp cookie(%{attach: %{cookie: :spec}, read: {:ok, pod}}) do
-    for {kind, name} <- pod.refers_to,
-        do: %{
-          right("get", kind, :helps, "reading the cookie, to which the pod's spec refers")
-          | name: name
-        }
-  end
+  defp cookie(%{attach: %{cookie: :spec}, read: {:ok, pod}}),
+    do: objects(pod.refers_to, "reading the cookie, to which the pod's spec refers")
 
   defp cookie(_context), do: []
+
+  # The same object can have the cookie.
+  defp certificates(%{attach: %{cookie: cookie}, read: {:ok, pod}}) do
+    known = if cookie == :spec, do: pod.refers_to, else: []
+    why = "reading the certificates of the distribution, to which the pod's spec refers"
+    objects(pod.tls_objects -- known, why)
+  end
+
+  defp certificates(_context), do: []
+
+  defp objects(objects, why) do
+    for {kind, name} <- objects, do: %{right("get", kind, :helps, why) | name: name}
+  end
 
   defp right(verb, resource, need, why),
     do: %{verb: verb, resource: resource, name: nil, need: need, why: why}

@@ -95,7 +95,8 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--cookie-from exec` - reads the cookie from the running node, with a command in its container.
       Needs `- {apiGroups: [""], resources: [pods/exec], verbs: [get, create]}` in the Role
     * `--tls-ca FILE`, `--tls-cert FILE`, `--tls-key FILE` - for a node whose distribution is over TLS: the authority
-      of its certificate, and a certificate with its key, if the node asks for one. In PEM
+      of its certificate, and a certificate with its key, if the node asks for one. In PEM. By default those to
+      which the pod's spec leads: from `-ssl_dist_optfile` through ConfigMaps and mounts to Secrets
     * `--protocol NAME` - the protocol of the port-forward connection: `spdy`; `websocket`, which is SPDY
       over a WebSocket if the server supports it; `v4`, a WebSocket (v4.channel.k8s.io) for each stream; or
       `auto`, the default. `auto` uses SPDY. It falls back to a WebSocket if a proxy or gateway rejects SPDY,

@@ -17,15 +17,16 @@ use crate::{
         container,
         cookie::{self, Cookie, process},
         target::{self, Target},
-        watch,
+        tls_files, watch,
     },
-    port_forward::{PortForward, Tls},
+    port_forward::{NodeTls, PortForward},
 };
 
 mod known;
 mod progress;
 mod rediscovery;
 mod request;
+pub(crate) mod tls;
 
 pub use progress::{Progress, Step};
 pub use rediscovery::Rediscovery;
@@ -69,7 +70,7 @@ pub async fn attach(
     request: &AttachRequest,
     progress: &Progress,
 ) -> Result<AttachedPod, Error> {
-    let tls = request.tls().await?;
+    let tls = NodeTls::new(request.tls().await?);
     let (sender, receiver) = hints::channel();
     let attach = Attach { cluster, request, progress, tls, sender, receiver };
     let (target, given) = request.parse_target()?;
@@ -108,7 +109,7 @@ struct Attach<'a> {
     cluster: &'a Cluster,
     request: &'a AttachRequest,
     progress: &'a Progress,
-    tls: Option<Tls>,
+    tls: NodeTls,
     /// What is known about the node. `inspect_pod` sends it to `discover_node`.
     sender: HintSender,
     receiver: HintReceiver,
@@ -134,13 +135,31 @@ impl Attach<'_> {
         target::check_running(&pod)?;
         self.progress.report("pod", format!("{} is running", target::name_of(&pod)));
         let container = container_of(&pod, self.request.container.as_deref())?;
+        if self.request.tls.is_none() && tls_files::is_expected(&pod, container) {
+            self.tls.expect();
+        }
         self.sender.send(self.hints(&pod, container));
-        let cookie = match self.request.cookie {
-            CookieFrom::Spec => cookie::find(self.cluster, &pod, container).await?,
-            CookieFrom::Nowhere | CookieFrom::Process => None,
+        let cookie = async {
+            match self.request.cookie {
+                CookieFrom::Spec => cookie::find(self.cluster, &pod, container).await,
+                CookieFrom::Nowhere | CookieFrom::Process => Ok(None),
+            }
         };
-        let cookie = cookie.map(|cookie| self.report_cookie(cookie));
+        let (cookie, ()) = tokio::join!(cookie, self.read_tls(&pod, container));
+        let cookie = cookie?.map(|cookie| self.report_cookie(cookie));
         Ok((pod, cookie))
+    }
+
+    /// Reads the certificates if the spec says that the distribution is over TLS, before the first connection to the
+    /// node. A failure counts only if the node then accepts nothing but TLS: see `over_tls`.
+    async fn read_tls(&self, pod: &Pod, container: &Container) {
+        if self.request.tls.is_none() && tls_files::is_expected(pod, container) {
+            let found = Box::pin(tls::of_spec(self.cluster, pod, container)).await.ok();
+            self.tls.set(found.map(|(tls, source)| {
+                self.report_tls(source);
+                tls
+            }));
+        }
     }
 
     /// From an earlier connect, or from the spec. With `trust` the name is used without asking the node.
@@ -217,6 +236,12 @@ impl Attach<'_> {
             }),
         };
         let node = match node {
+            Err(Error::Node { error: error @ node::Error::TlsOnly { .. }, .. }) => {
+                Box::pin(self.over_tls(&pod, &connection, &rediscovery, error)).await
+            }
+            node => node,
+        };
+        let node = match node {
             Ok(node) => node,
             Err(error) => return Err(self.unless_replaced(&pod, error).await),
         };
@@ -245,6 +270,29 @@ impl Attach<'_> {
             node,
             cookie,
         })
+    }
+
+    /// Discovers a node again that has accepted only TLS.
+    async fn over_tls(
+        &self,
+        pod: &Pod,
+        connection: &PortForward,
+        rediscovery: &Rediscovery,
+        error: node::Error,
+    ) -> Result<Node, Error> {
+        let (name, namespace) = (target::name_of(pod), self.cluster.namespace());
+        // Its certificates may have been read after the first connection to it.
+        if connection.tls().is_none() {
+            let container = container_of(pod, self.request.container.as_deref())?;
+            let source = tls::set(self.cluster, pod, container, &self.tls, error).await;
+            self.report_tls(source.map_err(|error| error.at(&name, namespace))?);
+        }
+        let node = rediscovery.once(connection).await;
+        node.map_err(|error| Error::at_node(&name, namespace, error))
+    }
+
+    fn report_tls(&self, source: String) {
+        self.progress.report("tls", source);
     }
 
     async fn cookie_of_process(

@@ -2,7 +2,7 @@
 //!
 //! - [`access`]: kubeconfig, proxy, credentials, and the client for the API server;
 //! - [`streaming`]: streams to a pod over an upgraded connection (SPDY or WebSocket);
-//! - [`pod`]: the target pod, its container, and the cookie;
+//! - [`pod`]: the target pod, its container, its cookie, and the certificates of its distribution;
 //! - [`port_forward`]: TCP connections to ports of a pod;
 //! - [`node`]: epmd and the distribution handshake of the Erlang node in the pod;
 //! - [`endpoint`]: the local sockets that the BEAM connects to;

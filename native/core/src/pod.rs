@@ -1,4 +1,4 @@
-//! Pods: the target pod, its container, and the cookie of the node in it.
+//! Pods: the target pod, its container, and the cookie and the certificates of the node in it.
 
 use k8s_openapi::api::core::v1 as k8s;
 use kube::{Api, api::ListParams};
@@ -8,8 +8,11 @@ use crate::access::cluster::{Action, Cluster, Error};
 pub mod container;
 pub mod cookie;
 pub mod exec;
+mod object;
 pub(crate) mod settings;
 pub mod target;
+pub mod tls_files;
+mod volume;
 pub mod watch;
 
 use container::has_evidence;

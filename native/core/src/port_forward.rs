@@ -24,7 +24,7 @@ pub mod tls;
 
 use per_stream::PerStream;
 use subresource::{CHANNELS, EITHER, TUNNEL, port_forward};
-pub use tls::Tls;
+pub use tls::{NodeTls, Tls};
 
 /// A port-forward connection to a pod. It closes when the last handle and the last stream are dropped, or when
 /// one of its connections breaks. Then every stream ends, and [`PortForward::closed`] returns the reason.
@@ -32,7 +32,7 @@ pub use tls::Tls;
 pub struct PortForward {
     transport: Transport,
     /// For connections to the node.
-    tls: Option<Tls>,
+    tls: NodeTls,
     close_reason: CloseReason,
     data_refused: Arc<AtomicBool>,
 }
@@ -80,7 +80,7 @@ impl PortForward {
         let connection = Connection::new(connection, form, close_reason.clone());
         Self {
             transport: Transport::Shared(connection),
-            tls: None,
+            tls: NodeTls::default(),
             close_reason,
             data_refused: Arc::default(),
         }
@@ -90,7 +90,7 @@ impl PortForward {
         let transport = Transport::PerStream(Arc::new(connections));
         Self {
             transport,
-            tls: None,
+            tls: NodeTls::default(),
             close_reason: CloseReason::new(),
             data_refused: Arc::default(),
         }
@@ -98,14 +98,20 @@ impl PortForward {
 
     /// The same connection, with TLS to the node.
     #[must_use]
-    pub fn with_tls(self, tls: Option<Tls>) -> Self {
+    pub fn with_tls(self, tls: NodeTls) -> Self {
         Self { tls, ..self }
     }
 
     /// The TLS client for the node.
     #[must_use]
-    pub fn tls(&self) -> Option<&Tls> {
-        self.tls.as_ref()
+    pub fn tls(&self) -> Option<Tls> {
+        self.tls.get()
+    }
+
+    /// Where the TLS client for the node is set.
+    #[must_use]
+    pub(crate) fn node_tls(&self) -> &NodeTls {
+        &self.tls
     }
 
     /// Opens a connection to the node, with TLS if the node uses it: see [`PortForward::open`].
@@ -113,7 +119,7 @@ impl PortForward {
     /// # Errors
     /// As [`PortForward::open`].
     pub async fn open_node(&self, port: u16, first: Bytes) -> Result<Stream, String> {
-        match &self.tls {
+        match self.tls.wait().await {
             None => self.open(port, first).await,
             Some(tls) => tls.start(self.open(port, Bytes::new()).await?, first),
         }
@@ -191,7 +197,7 @@ impl Connector {
     pub async fn connect(&self, port: u16) -> Result<PortForward, cluster::Error> {
         let connect = PortForward::connect(&self.cluster, &self.pod, port, self.protocol);
         let (connection, _description) = connect.await?;
-        Ok(connection.with_tls(self.tls.clone()))
+        Ok(connection.with_tls(NodeTls::new(self.tls.clone())))
     }
 }
 

@@ -89,6 +89,7 @@ struct Pod {
     restarts: i32,
     ended: Option<(i64, String)>,
     refers_to: Vec<(String, String)>,
+    tls_objects: Vec<(String, String)>,
 }
 
 #[derive(NifMap)]
@@ -104,6 +105,7 @@ struct Found {
     port: u16,
     source: String,
     expected: Option<String>,
+    tls: Option<String>,
 }
 
 /// `{reference, {:ok, access}}`
@@ -187,7 +189,9 @@ fn diagnose_pod(
 
 fn pod(cluster: Arc<Cluster>, facts: PodFacts) -> Pod {
     let metadata = &facts.pod.metadata;
-    let refers_to = facts.cookie_objects.iter().map(|(kind, name)| ((*kind).into(), name.clone()));
+    let objects = |objects: &[(&str, String)]| {
+        objects.iter().map(|(kind, name)| ((*kind).to_owned(), name.clone())).collect()
+    };
     Pod {
         name: target::name_of(&facts.pod),
         uid: metadata.uid.clone().unwrap_or_default(),
@@ -202,7 +206,8 @@ fn pod(cluster: Arc<Cluster>, facts: PodFacts) -> Pod {
         ready: facts.ready,
         restarts: facts.restarts,
         ended: facts.ended.clone(),
-        refers_to: refers_to.collect(),
+        refers_to: objects(&facts.cookie_objects),
+        tls_objects: objects(&facts.tls_objects),
         diagnosis: ResourceArc::new(PodResource { cluster, facts }),
     }
 }
@@ -260,6 +265,7 @@ fn diagnose_node(
             port: found.port,
             source: found.source,
             expected: found.expected,
+            tls: found.tls,
         })
     })
 }

@@ -137,12 +137,7 @@ pub async fn reattach(session: ResourceArc<Session>) -> Result<String, Error> {
 impl Session {
     /// Opens more port-forward connections to the pod; `None` after closing.
     pub fn connector(&self) -> Option<Connector> {
-        Some(Connector::new(
-            self.cluster()?,
-            &self.pod,
-            self.protocol,
-            self.connection.tls().cloned(),
-        ))
+        Some(Connector::new(self.cluster()?, &self.pod, self.protocol, self.connection.tls()))
     }
 
     /// The node, as it was discovered last.

@@ -77,7 +77,7 @@ defmodule K8sConnect.Error.Catalogue.Node do
 
   def entry(:tls_only, %{node: node, port: port} = details) do
     {"could not connect: the distribution of node #{inspect(node)} in #{pod(details)} is over TLS (port #{port}, -proto_dist inet_tls)",
-     {"Pass the authority of its certificate, and a certificate with its key if the node verifies its peers",
+     {"#{no_certificates(details)}Pass the authority of its certificate, and a certificate with its key if the node verifies its peers",
       {:mix, "k8s.connect", [tls_ca: "ca.crt", tls_cert: "tls.crt", tls_key: "tls.key"]}}}
   end
 
@@ -118,6 +118,11 @@ defmodule K8sConnect.Error.Catalogue.Node do
     {"lost the port-forward connection to the pod: #{bare(reason)}",
      {"Try again", "If it fails again, check the pod with", {:kubectl, ["get", "pods"]}}}
   end
+
+  defp no_certificates(%{problem: problem}),
+    do: "The spec does not lead to its certificates: #{bare(problem)}. "
+
+  defp no_certificates(_details), do: ""
 
   defp tried([]), do: ""
   defp tried(ports), do: ", and there is no node on port #{Enum.join(ports, ", ")} of its spec"

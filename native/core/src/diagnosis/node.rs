@@ -1,12 +1,14 @@
 //! The port-forward connection to a pod, and the node behind it, step by step.
 
+use k8s_openapi::api::core::v1::{Container, Pod};
+
 use crate::{
     Error,
     access::cluster::Cluster,
-    attach::AttachRequest,
+    attach::{AttachRequest, container_of, tls},
     node::{self, HintReceiver, Hints, Node, epmd::Entry, port},
-    pod::{container, target},
-    port_forward::PortForward,
+    pod::{target, tls_files},
+    port_forward::{NodeTls, PortForward},
 };
 
 use super::pod::PodFacts;
@@ -22,6 +24,8 @@ pub struct FoundNode {
     pub source: String,
     /// The name in the pod's spec.
     pub expected: Option<String>,
+    /// Where the certificates were found, if its distribution is over TLS.
+    pub tls: Option<String>,
 }
 
 /// Opens a port-forward connection, and describes it.
@@ -35,7 +39,7 @@ pub async fn connect(
     request: &AttachRequest,
 ) -> Result<(PortForward, String), Error> {
     target::check_running(&facts.pod)?;
-    let tls = request.tls().await?;
+    let tls = NodeTls::new(request.tls().await?);
     let pod = target::name_of(&facts.pod);
     let connect = PortForward::connect(cluster, &pod, node::epmd::PORT, request.protocol);
     let (connection, description) = connect.await?;
@@ -66,20 +70,46 @@ pub async fn find(
     request: &AttachRequest,
 ) -> Result<FoundNode, Error> {
     let pod = &facts.pod;
-    let container = container::choose(pod, Some(&facts.container));
-    let ports = container.map(|container| port::sources(pod, container)).unwrap_or_default();
-    let found = match request.port {
-        Some(port) => node::at_port(connection, port).await.map(|node| (node, "--port".into())),
-        None => by_epmd_or_spec(connection, request.node.as_deref(), &ports).await,
-    };
+    let container = container_of(pod, Some(&facts.container))?;
+    let mut tls = request.tls.as_ref().map(|_| "the given files".to_owned());
+    if tls.is_none() && tls_files::is_expected(pod, container) {
+        // A failure counts only if the node accepts nothing but TLS.
+        let found = tls::of_spec(cluster, pod, container).await.ok();
+        tls = found.map(|(client, source)| {
+            connection.node_tls().set(Some(client));
+            source
+        });
+    }
+    let mut found = on(connection, request, pod, container).await;
+    if let Err(error @ node::Error::TlsOnly { .. }) = found {
+        let source = tls::set(cluster, pod, container, connection.node_tls(), error).await;
+        let at = |error: tls::TlsError| error.at(&target::name_of(pod), cluster.namespace());
+        tls = Some(source.map_err(at)?);
+        found = on(connection, request, pod, container).await;
+    }
     let (node, source) = found.map_err(|error| at_node(cluster, facts, error))?;
     node::confirm(connection, &node).map_err(|error| at_node(cluster, facts, error))?;
     Ok(FoundNode {
         name: node.name,
         port: node.port,
         source,
-        expected: container.and_then(|container| node::name::expected(pod, container)),
+        expected: node::name::expected(pod, container),
+        tls,
     })
+}
+
+/// The node, and the source of its port.
+async fn on(
+    connection: &PortForward,
+    request: &AttachRequest,
+    pod: &Pod,
+    container: &Container,
+) -> Result<(Node, String), node::Error> {
+    if let Some(port) = request.port {
+        return Ok((node::at_port(connection, port).await?, "--port".into()));
+    }
+    let ports = port::sources(pod, container);
+    by_epmd_or_spec(connection, request.node.as_deref(), &ports).await
 }
 
 async fn by_epmd_or_spec(

@@ -11,6 +11,7 @@ use crate::{
     pod::{
         container, cookie,
         target::{self, Target},
+        tls_files,
     },
 };
 
@@ -37,6 +38,8 @@ pub struct PodFacts {
     pub ended: Option<(i64, String)>,
     /// The objects in its spec that may have the cookie: `secrets` or `configmaps`, and the name.
     pub cookie_objects: Vec<(&'static str, String)>,
+    /// The objects that lead to the certificates of its distribution, if it is over TLS.
+    pub tls_objects: Vec<(&'static str, String)>,
 }
 
 /// Finds the pod of the target. It need not be running.
@@ -48,7 +51,14 @@ pub async fn pod(cluster: &Cluster, request: &AttachRequest) -> Result<PodFacts,
     let choice = target::choose(cluster, &target, &given).await?;
     let requested = request.container.as_deref();
     let container = container_of(&choice.pod, requested)?;
+    let tls_objects = if request.tls.is_none() {
+        // It is no reason to know nothing about the pod.
+        tls_files::objects(cluster, &choice.pod, container).await.unwrap_or_default()
+    } else {
+        vec![]
+    };
     Ok(PodFacts {
+        tls_objects,
         named: matches!(target, Target::Pod(_)),
         others: choice.others,
         selection_reason: container::selection_reason(&choice.pod, requested),
@@ -71,6 +81,7 @@ fn facts(pod: &Pod, container: &Container) -> PodFacts {
         restarts: status.map_or(0, |status| status.restart_count),
         ended: status.and_then(last_termination),
         cookie_objects: cookie::objects(pod, container),
+        tls_objects: vec![],
     }
 }
 

@@ -106,6 +106,9 @@ pub enum Error {
         node: String,
         /// Its port.
         port: u16,
+        /// Why the pod's spec does not lead to its certificates, if that was tried.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
     },
     /// The TLS handshake with the node failed.
     #[error("TLS with {node} on port {port}: {problem}")]

@@ -81,7 +81,7 @@ async fn handshake(
             Some(Ok(Some(bytes))) => reader.feed(&bytes),
         }
         if reader.speaks_tls() {
-            return Err(Error::TlsOnly { node: node(), port: entry.port });
+            return Err(Error::TlsOnly { node: node(), port: entry.port, problem: None });
         }
         if let Some(challenge) = reader.challenge()? {
             span.record("name", challenge.name.as_str());

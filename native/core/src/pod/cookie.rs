@@ -1,20 +1,19 @@
 //! The Erlang cookie: from the environment, or a file of a volume, that the pod's spec gives to the
 //! container of the node; or, on request, from the running node.
 
-use std::{collections::HashMap, fmt};
+use std::fmt;
 
-use k8s_openapi::api::core::v1::{ConfigMap, Container, Pod, Secret};
-use kube::Api;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::{
-    access::cluster::{Action, Cluster, Error},
-    pod::settings,
+    access::cluster::{Cluster, Error},
+    pod::{object::Objects, settings},
 };
 
 pub mod process;
 mod sources;
 
-use sources::{File, Import, Object, Part, Setting, Source, Sources};
+use sources::{File, Import, Part, Setting, Source, Sources};
 
 /// The cookie in the image of a product, by what the image's name contains.
 const DEFAULTS: [(&str, &str); 3] =
@@ -69,7 +68,7 @@ pub async fn find(
     container: &Container,
 ) -> Result<Option<Cookie>, Error> {
     let sources = Sources::of(pod, container);
-    let mut reader = Reader { cluster, sources: &sources, read: HashMap::new(), refusal: None };
+    let mut reader = Reader { objects: Objects::new(cluster), sources: &sources };
     for source in &sources.list {
         let cookie = match source {
             Source::Setting(setting) => reader.setting(setting).await?,
@@ -80,7 +79,7 @@ pub async fn find(
             return Ok(cookie);
         }
     }
-    match reader.refusal {
+    match reader.objects.refusal {
         Some(error) => Err(error),
         None => Ok(image_default(container)),
     }
@@ -93,13 +92,10 @@ pub fn objects(pod: &Pod, container: &Container) -> Vec<(&'static str, String)> 
     objects.into_iter().map(|object| (object.kind.resource(), object.name)).collect()
 }
 
-/// Reads the objects of the sources, each once.
+/// Reads the sources.
 struct Reader<'a> {
-    cluster: &'a Cluster,
+    objects: Objects<'a>,
     sources: &'a Sources,
-    read: HashMap<Object, Data>,
-    /// The first object that the user may not read.
-    refusal: Option<Error>,
 }
 
 impl Reader<'_> {
@@ -108,7 +104,7 @@ impl Reader<'_> {
         for part in &setting.parts {
             let part = match part {
                 Part::Text(text) => Some(text.clone().into_bytes()),
-                Part::Key { object, key, .. } => self.key(object, key).await?,
+                Part::Key { object, key, .. } => self.objects.key(object, key).await?,
                 Part::Imported(name) => self.variable(name).await?,
             };
             match part {
@@ -129,7 +125,7 @@ impl Reader<'_> {
     async fn imported(&mut self, worst: usize) -> Result<Option<Cookie>, Error> {
         let mut best: Option<(usize, Cookie)> = None;
         for Import { object, prefix } in &self.sources.imports {
-            for (key, value) in self.object(object).await?.into_iter().flatten() {
+            for (key, value) in self.objects.get(object).await?.into_iter().flatten() {
                 let variable = format!("{prefix}{key}");
                 let Some(rank) = settings::rank(&variable).filter(|rank| *rank <= worst) else {
                     continue;
@@ -152,7 +148,7 @@ impl Reader<'_> {
     async fn variable(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
         for Import { object, prefix } in &self.sources.imports {
             let Some(key) = name.strip_prefix(prefix.as_str()) else { continue };
-            if let Some(value) = self.key(object, key).await? {
+            if let Some(value) = self.objects.key(object, key).await? {
                 return Ok(Some(value));
             }
         }
@@ -161,31 +157,11 @@ impl Reader<'_> {
 
     async fn file(&mut self, file: &File) -> Result<Option<Cookie>, Error> {
         for key in &file.keys {
-            if let Some(value) = self.key(&file.object, key).await? {
+            if let Some(value) = self.objects.key(&file.object, key).await? {
                 return Ok(Cookie::new(first_line(value), file.describe(key)));
             }
         }
         Ok(None)
-    }
-
-    async fn key(&mut self, object: &Object, key: &str) -> Result<Option<Vec<u8>>, Error> {
-        Ok(self.object(object).await?.and_then(|mut data| data.remove(key)))
-    }
-
-    /// `None` where there is no such object, or where the user may not read it.
-    async fn object(&mut self, object: &Object) -> Result<Data, Error> {
-        if let Some(data) = self.read.get(object) {
-            return Ok(data.clone());
-        }
-        let data = match read(self.cluster, object).await {
-            Err(error @ Error::Forbidden { .. }) => {
-                self.refusal.get_or_insert(error);
-                None
-            }
-            data => data?,
-        };
-        self.read.insert(object.clone(), data.clone());
-        Ok(data)
     }
 }
 
@@ -204,30 +180,6 @@ fn first_line(mut value: Vec<u8>) -> Vec<u8> {
         value.pop();
     }
     value
-}
-
-type Data = Option<std::collections::BTreeMap<String, Vec<u8>>>;
-
-/// `None` where there is no such object.
-async fn read(cluster: &Cluster, object: &Object) -> Result<Data, Error> {
-    let action = Action { verb: "get", resource: object.kind.resource() };
-    let (client, namespace) = (cluster.client.clone(), cluster.namespace());
-    match object.kind {
-        sources::Kind::Secret => {
-            let api: Api<Secret> = Api::namespaced(client, namespace);
-            let secret = cluster.request(action, api.get_opt(&object.name)).await?;
-            let data = secret.and_then(|secret| secret.data);
-            Ok(data.map(|data| data.into_iter().map(|(key, value)| (key, value.0)).collect()))
-        }
-        sources::Kind::ConfigMap => {
-            let api: Api<ConfigMap> = Api::namespaced(client, namespace);
-            let map = cluster.request(action, api.get_opt(&object.name)).await?;
-            let data = map.and_then(|map| map.data);
-            Ok(data.map(|data| {
-                data.into_iter().map(|(key, value)| (key, value.into_bytes())).collect()
-            }))
-        }
-    }
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::ParsedCertificate,
 };
+use tokio::sync::watch;
 
 use crate::{
     streaming::{Stream, tls},
@@ -117,17 +118,70 @@ impl fmt::Debug for Tls {
     }
 }
 
+/// Whether connections to the node are encrypted. That can be known later than the port-forward connection is open.
+#[derive(Clone)]
+pub struct NodeTls(Arc<watch::Sender<State>>);
+
+enum State {
+    Known(Option<Tls>),
+    /// The files are being read.
+    Pending,
+}
+
+impl NodeTls {
+    /// With a client, or without TLS.
+    #[must_use]
+    pub fn new(tls: Option<Tls>) -> Self {
+        Self(Arc::new(watch::Sender::new(State::Known(tls))))
+    }
+
+    /// New connections wait for [`NodeTls::set`].
+    pub fn expect(&self) {
+        self.0.send_replace(State::Pending);
+    }
+
+    /// For new connections.
+    pub fn set(&self, tls: Option<Tls>) {
+        self.0.send_replace(State::Known(tls));
+    }
+
+    /// The client, if it is known.
+    #[must_use]
+    pub fn get(&self) -> Option<Tls> {
+        match &*self.0.borrow() {
+            State::Known(tls) => tls.clone(),
+            State::Pending => None,
+        }
+    }
+
+    /// The client, as soon as it is known.
+    pub(super) async fn wait(&self) -> Option<Tls> {
+        let mut receiver = self.0.subscribe();
+        let known = receiver.wait_for(|state| matches!(state, State::Known(_))).await;
+        match known.ok().as_deref() {
+            Some(State::Known(tls)) => tls.clone(),
+            _ => None,
+        }
+    }
+}
+
+impl Default for NodeTls {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
 /// Verifies the certificate of a node, and the host as soon as it is known.
 #[derive(Debug)]
 struct NodeVerifier {
     roots: Arc<RootCertStore>,
     signatures: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
-    state: Mutex<State>,
+    state: Mutex<Peer>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct Peer {
     certificate: Option<CertificateDer<'static>>,
     host: Option<ServerName<'static>>,
 }
@@ -147,7 +201,7 @@ impl NodeVerifier {
         Ok(Self { roots, signatures, provider, state })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Peer> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

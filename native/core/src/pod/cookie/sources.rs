@@ -3,7 +3,10 @@
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use crate::pod::settings::{self, ANY, WELL_KNOWN};
+use crate::pod::{
+    object::Object,
+    settings::{self, ANY, WELL_KNOWN},
+};
 
 mod files;
 mod value;
@@ -13,51 +16,6 @@ pub(super) use value::{Part, Setting};
 
 /// Options before a cookie: of `erl`, and of `elixir` and `iex`.
 const OPTIONS: [&str; 2] = ["-setcookie", "--cookie"];
-
-/// The kind of an object with data.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
-    Secret,
-    ConfigMap,
-}
-
-impl Kind {
-    /// As a Role names it.
-    pub fn resource(self) -> &'static str {
-        match self {
-            Self::Secret => "secrets",
-            Self::ConfigMap => "configmaps",
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Secret => "Secret",
-            Self::ConfigMap => "ConfigMap",
-        }
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(super) struct Object {
-    pub kind: Kind,
-    pub name: String,
-}
-
-impl Object {
-    fn secret(name: &str) -> Self {
-        Self { kind: Kind::Secret, name: name.into() }
-    }
-
-    fn config_map(name: &str) -> Self {
-        Self { kind: Kind::ConfigMap, name: name.into() }
-    }
-
-    /// The object and its key, for people. `becomes`: the variable or the file that it becomes.
-    pub fn describe(&self, key: &str, becomes: &str) -> String {
-        format!("{} {}, key {key} ({becomes})", self.kind.name(), self.name)
-    }
-}
 
 /// `envFrom`: each key becomes a variable.
 #[derive(Debug, PartialEq, Eq)]
@@ -165,7 +123,7 @@ fn imports(container: &Container) -> Vec<Import> {
             (None, Some(from)) => Object::config_map(&from.name),
             (None, None) => return None,
         };
-        Some(Import { object, prefix: from.prefix.clone().unwrap_or_default() })
+        Some(Import { object: object?, prefix: from.prefix.clone().unwrap_or_default() })
     });
     imports.collect()
 }

@@ -1,9 +1,13 @@
 //! Cookie files in volumes of Secrets and `ConfigMaps`.
 
-use k8s_openapi::api::core::v1::{Container, KeyToPath, Pod, Volume, VolumeMount};
+use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::Object;
-use crate::pod::{container, settings::is_cookie};
+use crate::pod::{
+    container,
+    object::Object,
+    settings::is_cookie,
+    volume::{mount_of, sources, volume},
+};
 
 /// The file that the VM reads in its home.
 const COOKIE_FILE: &str = ".erlang.cookie";
@@ -23,24 +27,6 @@ impl File {
     /// Where the cookie is from, for people.
     pub fn describe(&self, key: &str) -> String {
         self.object.describe(key, &self.becomes)
-    }
-}
-
-/// An object of a volume, and the keys that become files, if it names them.
-struct VolumeSource<'a> {
-    object: Object,
-    items: Option<&'a [KeyToPath]>,
-    optional: bool,
-}
-
-impl VolumeSource<'_> {
-    /// The key that is the file of this path in the volume.
-    fn key_of(&self, path: &str) -> Option<String> {
-        match self.items {
-            Some(items) => items.iter().find(|item| item.path == path).map(|item| item.key.clone()),
-            // The files have the names of the keys, which have no folders.
-            None => (!path.contains('/')).then(|| path.to_owned()),
-        }
     }
 }
 
@@ -121,53 +107,4 @@ pub(super) fn of_init_containers(pod: &Pod) -> Vec<File> {
 
 fn is_named_cookie(object: &Object) -> bool {
     object.name.contains("cookie")
-}
-
-fn volume<'a>(pod: &'a Pod, mount: &VolumeMount) -> Option<&'a Volume> {
-    pod.spec.as_ref()?.volumes.iter().flatten().find(|volume| volume.name == mount.name)
-}
-
-/// The mount that has this path, and the path in its volume.
-fn mount_of<'a>(container: &'a Container, path: &str) -> Option<(&'a VolumeMount, String)> {
-    let inside = container.volume_mounts.iter().flatten().filter_map(|mount| {
-        let rest = path.strip_prefix(mount.mount_path.trim_end_matches('/'))?;
-        (rest.is_empty() || rest.starts_with('/')).then(|| (mount, rest.trim_start_matches('/')))
-    });
-    let (mount, rest) = inside.min_by_key(|(_, rest)| rest.len())?;
-    let parts = [mount.sub_path.as_deref().unwrap_or_default(), rest];
-    let inner: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    Some((mount, inner.join("/")))
-}
-
-/// The Secrets and `ConfigMaps` of a volume. Of a projected one the last that has a file wins.
-fn sources(volume: &Volume) -> Vec<VolumeSource<'_>> {
-    fn source(
-        object: Object,
-        items: Option<&Vec<KeyToPath>>,
-        optional: Option<bool>,
-    ) -> VolumeSource<'_> {
-        let items = items.map(Vec::as_slice);
-        VolumeSource { object, items, optional: optional.unwrap_or(false) }
-    }
-    if let Some(from) = &volume.secret {
-        let object = from.secret_name.as_deref().map(Object::secret);
-        return object
-            .map(|object| source(object, from.items.as_ref(), from.optional))
-            .into_iter()
-            .collect();
-    }
-    if let Some(from) = &volume.config_map {
-        return vec![source(Object::config_map(&from.name), from.items.as_ref(), from.optional)];
-    }
-    let projected = volume.projected.iter().flat_map(|from| from.sources.iter().flatten()).rev();
-    let projected = projected.filter_map(|from| match (&from.secret, &from.config_map) {
-        (Some(from), _) => {
-            Some(source(Object::secret(&from.name), from.items.as_ref(), from.optional))
-        }
-        (None, Some(from)) => {
-            Some(source(Object::config_map(&from.name), from.items.as_ref(), from.optional))
-        }
-        (None, None) => None,
-    });
-    projected.collect()
 }

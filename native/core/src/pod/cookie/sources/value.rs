@@ -3,9 +3,9 @@
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
 
-use super::Object;
 use crate::pod::{
     container::from_field,
+    object::Object,
     settings::{self, Piece, rank},
 };
 
@@ -165,5 +165,5 @@ fn key_of(var: &EnvVar) -> Option<Part> {
         (None, Some(from)) => (Object::config_map(&from.name), &from.key, from.optional),
         (None, None) => return None,
     };
-    Some(Part::Key { object, key: key.clone(), optional: optional.unwrap_or(false) })
+    Some(Part::Key { object: object?, key: key.clone(), optional: optional.unwrap_or(false) })
 }
