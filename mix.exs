@@ -2,6 +2,8 @@ defmodule K8sConnect.MixProject do
   use Mix.Project
 
   @version "0.1.0"
+  # A placeholder until the repository is public.
+  @source_url "https://github.com/k8s-connect/k8s_connect"
 
   def project do
     [
@@ -12,7 +14,11 @@ defmodule K8sConnect.MixProject do
       # A compiler that the project itself defines can only be found after `:elixir`.
       compilers: Mix.compilers() ++ [:k8s_connect],
       elixirc_paths: elixirc_paths(Mix.env()),
+      # Only the Mix compiler uses them, and starts them itself.
+      xref: [exclude: [:crypto, :httpc, :inets, :public_key, :ssl]],
       deps: deps(),
+      # The directory of the archives that script/release makes. `mix compile` downloads from it.
+      artifacts_url: "#{@source_url}/releases/download/v#{@version}",
       package: package()
     ]
   end
@@ -32,8 +38,10 @@ defmodule K8sConnect.MixProject do
     [
       licenses: ["Apache-2.0"],
       links: %{},
-      files: ~w(lib native/Cargo.* native/{core,exec,helper,sock_diag,nif,wire}/{Cargo.toml,src}
-                native/nif/build.rs mix.exs guides README.md SECURITY.md CHANGELOG.md LICENSE)
+      files:
+        ~w(lib native/Cargo.* native/.cargo/config.toml native/{core,exec,helper,sock_diag,nif,wire}/{Cargo.toml,src}
+                native/nif/build.rs mix.exs guides README.md SECURITY.md CHANGELOG.md LICENSE
+                checksum-*.exs)
     ]
   end
 end

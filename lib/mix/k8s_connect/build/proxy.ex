@@ -1,0 +1,53 @@
+defmodule Mix.K8sConnect.Build.Proxy do
+  @moduledoc false
+  # The proxy for a URL, from the environment, by the rules of curl.
+
+  @type t :: %{
+          host: String.t(),
+          port: :inet.port_number(),
+          auth: {String.t(), String.t()} | nil
+        }
+
+  @doc """
+  The proxy for a URL, or nil for a direct connection.
+  """
+  @spec find(URI.t(), %{String.t() => String.t()}) :: t() | nil
+  def find(%URI{scheme: scheme, host: host}, environment) do
+    value = variable(environment, "#{String.upcase(scheme)}_PROXY")
+
+    if value && not exempt?(host, variable(environment, "NO_PROXY") || ""),
+      do: parse(value),
+      else: nil
+  end
+
+  # An empty variable is an unset one.
+  defp variable(environment, name) do
+    Enum.find_value([String.downcase(name), name], fn name ->
+      value = String.trim(environment[name] || "")
+      if value == "", do: nil, else: value
+    end)
+  end
+
+  defp exempt?(host, list) do
+    list |> String.split([",", " "], trim: true) |> Enum.any?(&matches?(host, &1))
+  end
+
+  defp matches?(_host, "*"), do: true
+
+  defp matches?(host, entry) do
+    domain = entry |> String.trim_leading("*") |> String.trim_leading(".")
+    host == domain or String.ends_with?(host, "." <> domain)
+  end
+
+  defp parse(value) do
+    uri = URI.parse(if value =~ "://", do: value, else: "http://" <> value)
+    %{host: uri.host, port: uri.port, auth: auth(uri.userinfo)}
+  end
+
+  defp auth(nil), do: nil
+
+  defp auth(userinfo) do
+    [user | password] = userinfo |> String.split(":", parts: 2) |> Enum.map(&URI.decode/1)
+    {user, Enum.join(password)}
+  end
+end
