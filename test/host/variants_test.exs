@@ -91,7 +91,7 @@ defmodule K8sConnect.VariantsTest do
   test "all variants are here" do
     files = Path.wildcard(path("test/cluster/manifests/variants/*.yaml"))
     # These have tests of their own.
-    elsewhere = ["ipv6", "tls"]
+    elsewhere = ["ipv6", "tls", "tls-operator"]
     expected = Enum.sort(Map.keys(@expected) ++ elsewhere)
     assert Enum.sort(for file <- files, do: Path.basename(file, ".yaml")) == expected
   end
