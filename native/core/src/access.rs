@@ -7,5 +7,5 @@ pub(crate) mod files;
 mod http;
 pub mod kubeconfig;
 pub mod proxy;
-mod tls;
+pub(crate) mod tls;
 mod yaml;

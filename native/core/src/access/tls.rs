@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
-use rustls::{ClientConfig, client::Resumption, crypto::ring, pki_types::ServerName};
+use rustls::{
+    ClientConfig,
+    client::Resumption,
+    crypto::{CryptoProvider, ring},
+    pki_types::ServerName,
+};
 use secrecy::ExposeSecret;
 use thiserror::Error;
 
@@ -17,6 +22,7 @@ mod identity;
 mod key;
 mod key_exchange;
 mod names;
+mod peer;
 mod pem;
 mod policies;
 mod problem;
@@ -28,9 +34,11 @@ mod verifier;
 use certificate::Certificate;
 use chain::Authorities;
 use identity::Identity;
+pub(crate) use peer::{Trust, client_identity, signatures, verify_name};
 pub(crate) use pem::certificates;
 pub(crate) use problem::{cause, problem, refusal};
 pub(crate) use refusal::{Refusal, time};
+pub(crate) use verifier::refused;
 use verifier::{ReloadedFile, Verifier};
 
 /// Why TLS cannot be set up from a kubeconfig.
@@ -63,9 +71,7 @@ pub(crate) fn connector<H>(config: &kube::Config, over: H) -> Result<HttpsConnec
 }
 
 fn client_config(config: &kube::Config) -> Result<ClientConfig, Error> {
-    let mut provider = ring::default_provider();
-    provider.kx_groups.push(&key_exchange::P521);
-    let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+    let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Cluster(error.to_string()))?
         .dangerous()
@@ -77,6 +83,13 @@ fn client_config(config: &kube::Config) -> Result<ClientConfig, Error> {
     // A resumed session would not verify the certificate again. client-go resumes none, either.
     client.resumption = Resumption::disabled();
     Ok(client)
+}
+
+/// ring, and a curve that ring lacks.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    let mut provider = ring::default_provider();
+    provider.kx_groups.push(&key_exchange::P521);
+    Arc::new(provider)
 }
 
 fn server_name(name: &str) -> Result<ServerName<'static>, Error> {

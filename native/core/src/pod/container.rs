@@ -113,36 +113,81 @@ fn is_variable_of_erlang(name: &str) -> bool {
 /// spec has them.
 pub(crate) fn arguments(pod: &Pod, container: &Container) -> Vec<String> {
     let texts = settings::option_texts(container).flat_map(|text| text.words);
-    // A reference that the spec does not determine stays, so that no other word takes its place.
-    texts.map(|word| expand(pod, container, &word).unwrap_or(word)).collect()
+    expand_all(pod, container, texts)
+}
+
+/// The words; the shell or the kubelet replaces their references. A reference that the spec does not determine stays, so
+/// that no other word takes its place.
+pub(crate) fn expand_all(
+    pod: &Pod,
+    container: &Container,
+    words: impl Iterator<Item = String>,
+) -> Vec<String> {
+    let vars = container.env.as_deref().unwrap_or_default();
+    let mut budget = Budget::default();
+    let expand =
+        |word: String| join(pod, vars, settings::pieces(&word, true), &mut budget).unwrap_or(word);
+    words.map(expand).collect()
 }
 
 /// The value of a variable, where the spec alone determines it. As the kubelet expands it: the last one of a
 /// name counts, and may refer to those before it.
 pub(crate) fn value_of(pod: &Pod, container: &Container, name: &str) -> Option<String> {
     let vars = container.env.as_deref().unwrap_or_default();
-    value_before(pod, vars, name)
+    value_before(pod, vars, name, &mut Budget::default())
 }
 
-/// A word of the command line; the shell or the kubelet replaces its references.
-pub(crate) fn expand(pod: &Pod, container: &Container, word: &str) -> Option<String> {
-    let vars = container.env.as_deref().unwrap_or_default();
-    join(pod, vars, settings::pieces(word, true))
+/// How much the references of a spec may expand to. Variables that refer to each other double with each one, and a
+/// variable of a process has at most 128 KiB.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    references: usize,
+    bytes: usize,
+    /// Of references within references, which are calls within calls.
+    depth: usize,
 }
 
-fn value_before(pod: &Pod, vars: &[EnvVar], name: &str) -> Option<String> {
-    let at = vars.iter().rposition(|var| var.name == name)?;
-    match &vars[at].value {
-        Some(value) => join(pod, &vars[..at], settings::pieces(value, false)),
-        None => from_field(pod, &vars[at]),
+impl Default for Budget {
+    fn default() -> Self {
+        Self { references: 1000, bytes: 256 * 1024, depth: 32 }
     }
 }
 
+impl Budget {
+    /// `None` if it is used up.
+    pub fn reference(&mut self) -> Option<()> {
+        self.references = self.references.checked_sub(1)?;
+        Some(())
+    }
+
+    /// `None` if it is used up.
+    pub fn text(&mut self, text: &str) -> Option<()> {
+        self.bytes = self.bytes.checked_sub(text.len())?;
+        Some(())
+    }
+}
+
+fn value_before(pod: &Pod, vars: &[EnvVar], name: &str, budget: &mut Budget) -> Option<String> {
+    budget.reference()?;
+    let at = vars.iter().rposition(|var| var.name == name)?;
+    let value = match &vars[at].value {
+        Some(value) => {
+            budget.depth = budget.depth.checked_sub(1)?;
+            let value = join(pod, &vars[..at], settings::pieces(value, false), budget);
+            budget.depth += 1;
+            value?
+        }
+        None => from_field(pod, &vars[at])?,
+    };
+    budget.text(&value)?;
+    Some(value)
+}
+
 /// `None` where the spec does not determine one of the references.
-fn join(pod: &Pod, before: &[EnvVar], pieces: Vec<Piece>) -> Option<String> {
+fn join(pod: &Pod, before: &[EnvVar], pieces: Vec<Piece>, budget: &mut Budget) -> Option<String> {
     let texts = pieces.into_iter().map(|piece| match piece {
         Piece::Text(text) => Some(text),
-        Piece::Reference(name) => value_before(pod, before, &name),
+        Piece::Reference(name) => value_before(pod, before, &name, budget),
     });
     texts.collect()
 }
@@ -194,6 +239,30 @@ mod tests {
         for name in ["RABBITMQ_HOST", "RABBITMQ_URL", "EMQX_HOST", "NODE_ENV", "COOKIES"] {
             assert_eq!(with(name), Evidence::None, "{name}");
         }
+    }
+
+    #[test]
+    fn variables_that_double_each_other_end() {
+        let reference = |number: usize| format!("$(V{number})$(V{number})");
+        let vars = (1..100)
+            .map(|number| json!({"name": format!("V{number}"), "value": reference(number - 1)}));
+        let mut env = vec![json!({"name": "V0", "value": "x"})];
+        env.extend(vars);
+        // As deep as a text is long
+        let chain = (1..5000).map(
+            |number| json!({"name": format!("C{number}"), "value": format!("$(C{})", number - 1)}),
+        );
+        env.push(json!({"name": "C0", "value": "x"}));
+        env.extend(chain);
+        let container = json!({"name": "x", "env": env, "args": ["$(C4999)", "a$(V1)", reference(99), "b$(V1)"]});
+        let pod: Pod =
+            serde_json::from_value(json!({"spec": {"containers": [container]}})).unwrap();
+        let container = &pod.spec.as_ref().unwrap().containers[0];
+        assert_eq!(value_of(&pod, container, "V3").as_deref(), Some("xxxxxxxx"));
+        assert_eq!(value_of(&pod, container, "V99"), None);
+        assert_eq!(value_of(&pod, container, "C4999"), None);
+        assert_eq!(value_of(&pod, container, "C30").as_deref(), Some("x"));
+        assert_eq!(arguments(&pod, container), ["$(C4999)", "axx", &reference(99), "bxx"]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::access::cluster::{Action, Cluster, Error};
 /// The longest name of an object.
 const MAX_NAME: usize = 253;
 /// How many objects are read for one question. A spec can name thousands.
-const MAX_OBJECTS: usize = 64;
+pub(super) const MAX_OBJECTS: usize = 64;
 
 /// The kind of an object with data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -175,8 +175,7 @@ impl<'a> Reader<'a> {
         let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
         let words = lines.flat_map(|line| line.split([' ', '\t', '"', '\'', '=', ';']));
         let words = words.filter(|word| !word.is_empty() && *word != "\\");
-        let expand = |word: &str| container::expand(self.pod, self.container, word);
-        words.map(|word| expand(word).unwrap_or_else(|| word.into())).collect()
+        container::expand_all(self.pod, self.container, words.map(Into::into))
     }
 
     /// The file of this path in the container.
@@ -222,7 +221,7 @@ fn key_of_option_variable(var: &EnvVar) -> Option<(Object, String)> {
 /// Mounted files with the usual names. A Secret that does not list them is not read for that.
 fn argument_files(pod: &Pod, container: &Container) -> Vec<(Object, String)> {
     let mut keys = Vec::new();
-    for mount in container.volume_mounts.iter().flatten() {
+    for mount in volume::mounts(container) {
         let sources = volume::volume(pod, mount).map(volume::sources).unwrap_or_default();
         for source in sources {
             let file = mount.mount_path.rsplit('/').next().unwrap_or_default();

@@ -22,6 +22,14 @@ impl VolumeSource<'_> {
     }
 }
 
+/// More mounts than any container has. A spec can have thousands of mounts, and as many volumes.
+const MAX_MOUNTS: usize = 500;
+
+/// The mounts of a container.
+pub(super) fn mounts(container: &Container) -> impl Iterator<Item = &VolumeMount> {
+    container.volume_mounts.iter().flatten().take(MAX_MOUNTS)
+}
+
 /// The volume of a mount.
 pub(super) fn volume<'a>(pod: &'a Pod, mount: &VolumeMount) -> Option<&'a Volume> {
     pod.spec.as_ref()?.volumes.iter().flatten().find(|volume| volume.name == mount.name)
@@ -32,7 +40,7 @@ pub(super) fn mount_of<'a>(
     container: &'a Container,
     path: &str,
 ) -> Option<(&'a VolumeMount, String)> {
-    let inside = container.volume_mounts.iter().flatten().filter_map(|mount| {
+    let inside = mounts(container).filter_map(|mount| {
         let rest = path.strip_prefix(mount.mount_path.trim_end_matches('/'))?;
         (rest.is_empty() || rest.starts_with('/')).then(|| (mount, rest.trim_start_matches('/')))
     });

@@ -11,19 +11,19 @@ use bytes::Bytes;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
     client::{
-        Resumption, WebPkiServerVerifier,
+        Resumption,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-        verify_server_cert_signed_by_trust_anchor, verify_server_name,
+        verify_server_cert_signed_by_trust_anchor,
     },
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
 use tokio::sync::watch;
 
 use crate::{
+    access::tls::{self as access, Trust},
     streaming::{Stream, tls},
-    text::printable,
 };
 
 mod framing;
@@ -32,8 +32,6 @@ use framing::Framing;
 
 /// Sent to nobody: without a name in the certificate request, the node chooses its only certificate.
 const NO_NAME: &str = "k8s-connect.invalid";
-/// Of the reason why a certificate is refused.
-const MAX_REASON: usize = 300;
 
 /// The files of the user, in PEM.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +55,7 @@ impl Tls {
     /// # Errors
     /// Which file cannot be used, and why.
     pub fn new(files: &Files) -> Result<Self, String> {
-        let provider = Arc::new(ring::default_provider());
+        let provider = access::provider();
         let verifier = Arc::new(NodeVerifier::new(&files.authority, &provider)?);
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -67,12 +65,7 @@ impl Tls {
         let mut config = match &files.identity {
             None => builder.with_no_client_auth(),
             Some((certificate, key)) => {
-                let chain = certificates("the certificate", certificate)?;
-                let key = PrivateKeyDer::from_pem_slice(key)
-                    .map_err(|_| "the key has no PEM block of a private key")?;
-                builder
-                    .with_client_auth_cert(chain, key)
-                    .map_err(|error| format!("the certificate and its key: {error}"))?
+                builder.with_client_cert_resolver(access::client_identity(certificate, key)?)
             }
         };
         config.enable_sni = false;
@@ -103,9 +96,8 @@ impl Tls {
             .map_err(|_| format!("{host} is no host that a certificate can be for"))?;
         let mut state = self.verifier.lock();
         if let Some(certificate) = &state.certificate {
-            // The certificate comes from the pod, and may have thousands of names.
-            let reason = |error| printable(&tls::describe(&error), MAX_REASON);
-            check_name(certificate, &name).map_err(reason)?;
+            let reason = |refusal| tls::describe(&access::refused(refusal));
+            access::verify_name(certificate, &name).map_err(reason)?;
         }
         state.host = Some(name);
         Ok(())
@@ -174,8 +166,10 @@ impl Default for NodeTls {
 /// Verifies the certificate of a node, and the host as soon as it is known.
 #[derive(Debug)]
 struct NodeVerifier {
-    roots: Arc<RootCertStore>,
-    signatures: Arc<WebPkiServerVerifier>,
+    trust: Trust,
+    /// The same authorities as OTP sees them.
+    anchors: RootCertStore,
+    signatures: Arc<dyn ServerCertVerifier>,
     provider: Arc<CryptoProvider>,
     state: Mutex<Peer>,
 }
@@ -188,21 +182,38 @@ struct Peer {
 
 impl NodeVerifier {
     fn new(authority: &[u8], provider: &Arc<CryptoProvider>) -> Result<Self, String> {
-        let mut roots = RootCertStore::empty();
-        for certificate in certificates("the authority", authority)? {
-            roots.add(certificate).map_err(|error| format!("the authority: {error}"))?;
-        }
-        let roots = Arc::new(roots);
-        let signatures =
-            WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
-                .build()
-                .map_err(|error| format!("the authority: {error}"))?;
-        let (provider, state) = (provider.clone(), Mutex::default());
-        Ok(Self { roots, signatures, provider, state })
+        let trust = Trust::new(authority)?;
+        let mut anchors = RootCertStore::empty();
+        let certificates = access::certificates(authority).into_iter().map(CertificateDer::from);
+        anchors.add_parsable_certificates(certificates);
+        let (signatures, provider) = (access::signatures(), provider.clone());
+        Ok(Self { trust, anchors, signatures, provider, state: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Peer> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether a chain leads to an authority by the rules of Go, or else by those of OTP, which takes nothing from an
+    /// authority but its name and its key.
+    fn verify_chain(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<(), rustls::Error> {
+        let Err(refusal) = self.trust.verify(end_entity, intermediates, now) else { return Ok(()) };
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let by_anchor = ParsedCertificate::try_from(end_entity).and_then(|certificate| {
+            verify_server_cert_signed_by_trust_anchor(
+                &certificate,
+                &self.anchors,
+                intermediates,
+                now,
+                algorithms,
+            )
+        });
+        by_anchor.map_err(|_| access::refused(refusal))
     }
 }
 
@@ -215,18 +226,10 @@ impl ServerCertVerifier for NodeVerifier {
         _ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let certificate = ParsedCertificate::try_from(end_entity)?;
-        let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(
-            &certificate,
-            &self.roots,
-            intermediates,
-            now,
-            algorithms,
-        )?;
+        self.verify_chain(end_entity, intermediates, now)?;
         let mut state = self.lock();
         if let Some(host) = &state.host {
-            verify_server_name(&certificate, host)?;
+            access::verify_name(end_entity, host).map_err(access::refused)?;
         }
         state.certificate = Some(end_entity.clone().into_owned());
         Ok(ServerCertVerified::assertion())
@@ -255,17 +258,5 @@ impl ServerCertVerifier for NodeVerifier {
     }
 }
 
-fn check_name(
-    certificate: &CertificateDer<'_>,
-    name: &ServerName<'_>,
-) -> Result<(), rustls::Error> {
-    verify_server_name(&ParsedCertificate::try_from(certificate)?, name)
-}
-
-fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match found {
-        Ok(found) if !found.is_empty() => Ok(found),
-        _ => Err(format!("{what} has no PEM block CERTIFICATE")),
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -6,9 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use rustls::{
-    AlertDescription, CertificateError, ClientConfig, ClientConnection, pki_types::ServerName,
-};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, pki_types::ServerName};
 use tokio::sync::mpsc;
 
 use super::{
@@ -16,9 +14,15 @@ use super::{
     registry::Event,
     stream::{Refused, Stream},
 };
+use crate::{
+    access::tls::{Refusal, refusal},
+    text::printable,
+};
 
 /// Chunks in each direction between the caller and the task.
 const QUEUE: usize = 16;
+/// Of the reason why a handshake failed.
+const MAX_REASON: usize = 300;
 
 /// What to do with the plain data of each direction.
 pub(crate) struct Filters {
@@ -57,7 +61,12 @@ async fn run(
 ) {
     let writer = stream.writer();
     loop {
-        if !flush(&mut tls, &writer).await {
+        // A pod that reads nothing must not keep the stream open.
+        let flushed = tokio::select! {
+            () = events.closed() => false,
+            flushed = flush(&mut tls, &writer) => flushed,
+        };
+        if !flushed {
             return;
         }
         let received = tokio::select! {
@@ -112,38 +121,21 @@ async fn flush(tls: &mut ClientConnection, writer: &super::StreamWriter) -> bool
     true
 }
 
-/// Why the handshake failed, in a few words: rustls also writes what no person reads, such as object identifiers.
+/// Why the handshake failed, in a few words: rustls also writes what no person reads, such as object identifiers. The
+/// certificate is the pod's, and may have thousands of names.
 pub(crate) fn describe(error: &rustls::Error) -> String {
-    let text = match error {
-        rustls::Error::InvalidCertificate(error) => return describe_certificate(error),
-        rustls::Error::AlertReceived(alert) => return describe_alert(*alert),
-        other => other.to_string(),
+    let text = match (refusal(error), error) {
+        (Some(Refusal::WrongName { expected, names }), _) => {
+            format!("its certificate is for {names}, not for {expected}")
+        }
+        (Some(refusal), _) => refusal.to_string(),
+        (None, rustls::Error::AlertReceived(alert)) => describe_alert(*alert),
+        (None, error) => {
+            let text = error.to_string();
+            format!("TLS: {}", text.split(['{', '[']).next().unwrap_or_default().trim())
+        }
     };
-    format!("TLS: {}", text.split(['{', '[']).next().unwrap_or_default().trim())
-}
-
-fn describe_certificate(error: &CertificateError) -> String {
-    match error {
-        // Another authority may have the same name.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            "its certificate is signed by an unknown authority".into()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired".into()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet".into()
-        }
-        CertificateError::NotValidForNameContext { expected, presented } => {
-            let presented = presented.join(" and ");
-            format!("its certificate is for {presented}, not for {}", expected.to_str())
-        }
-        other => {
-            let kind = format!("{other:?}");
-            let kind = kind.split([' ', '(', '{']).next().unwrap_or_default();
-            format!("its certificate is invalid: {kind}")
-        }
-    }
+    printable(&text, MAX_REASON)
 }
 
 fn describe_alert(alert: AlertDescription) -> String {

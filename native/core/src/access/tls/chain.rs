@@ -89,12 +89,13 @@ pub(super) fn parse<'a>(
     }
 }
 
-/// Verifies that the first certificate is the server's, and that a chain leads from it to an authority.
+/// Verifies that the first certificate is the server's, and that a chain leads from it to an authority. Without a name
+/// the caller verifies that.
 pub(super) fn verify(
     authorities: &Authorities,
     leaf: &Certificate,
     intermediates: &[Certificate],
-    server: &ServerName,
+    server: Option<&ServerName>,
     now: i64,
 ) -> Result<(), Refusal> {
     if let Some(oid) = leaf.extensions.unknown_critical {
@@ -103,11 +104,11 @@ pub(super) fn verify(
     if now < leaf.not_before {
         return Err(Refusal::NotYetValid { not_before: leaf.not_before, now });
     }
-    if now > leaf.not_after {
+    if is_over(leaf, now) {
         return Err(Refusal::Expired { not_after: leaf.not_after, now });
     }
-    if !leaf.extensions.names.as_ref().is_some_and(|names| names::matches(names, server)) {
-        return Err(wrong_name(leaf, server));
+    if let Some(server) = server {
+        verify_name(leaf, server)?;
     }
     // Whoever trusts the server's own certificate needs no authority.
     if authorities.has(leaf) {
@@ -121,6 +122,21 @@ pub(super) fn verify(
         return Err(Refusal::TooManyChains);
     }
     Err(search.hint.unwrap_or_else(|| Refusal::UnknownAuthority { issuer: name_text(leaf.issuer) }))
+}
+
+/// Whether the certificate is for the server of this name.
+pub(super) fn verify_name(leaf: &Certificate, server: &ServerName) -> Result<(), Refusal> {
+    if leaf.extensions.names.as_ref().is_some_and(|names| names::matches(names, server)) {
+        Ok(())
+    } else {
+        Err(wrong_name(leaf, server))
+    }
+}
+
+/// A certificate ends with the beginning of its last second. Go compares nanoseconds, and rustls tells whole seconds,
+/// so that `now` can be almost a second later.
+fn is_over(certificate: &Certificate, now: i64) -> bool {
+    now >= certificate.not_after
 }
 
 /// The search for a chain, depth first.
@@ -224,7 +240,7 @@ fn check_issuer(
         let (authority, not_before) = (authority(), candidate.not_before);
         return Err(Some(Refusal::AuthorityNotYetValid { authority, not_before }));
     }
-    if now > candidate.not_after {
+    if is_over(candidate, now) {
         let (authority, not_after) = (authority(), candidate.not_after);
         return Err(Some(Refusal::AuthorityExpired { authority, not_after }));
     }

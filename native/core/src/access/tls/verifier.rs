@@ -64,8 +64,8 @@ impl Verifier {
         match self {
             Self::Everybody => Ok(()),
             Self::Nobody(problem) => Err(Refusal::NoAuthorities(problem.clone())),
-            Self::Authorities(trusted) => chain::verify(trusted, &leaf, &others, server, now),
-            Self::File(file) => chain::verify(&file.current(), &leaf, &others, server, now),
+            Self::Authorities(trusted) => chain::verify(trusted, &leaf, &others, Some(server), now),
+            Self::File(file) => chain::verify(&file.current(), &leaf, &others, Some(server), now),
         }
     }
 }
@@ -81,9 +81,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         self.verify(end_entity, intermediates, server_name, now)
             .map(|()| ServerCertVerified::assertion())
-            .map_err(|refusal| {
-                Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
-            })
+            .map_err(refused)
     }
 
     /// Up to TLS 1.2 any curve goes with any hash.
@@ -119,15 +117,20 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
+/// The refusal of a certificate, for rustls.
+pub(crate) fn refused(refusal: Refusal) -> Error {
+    Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(refusal))))
+}
+
 fn verify_handshake(
     message: &[u8],
     certificate: &CertificateDer,
     signed: &DigitallySignedStruct,
     goes_with: impl Fn(Algorithm, PublicKey) -> bool,
 ) -> Result<HandshakeSignatureValid, Error> {
-    let refused = |error| Err(Error::InvalidCertificate(error));
+    let invalid = |error| Err(Error::InvalidCertificate(error));
     let Ok(certificate) = Certificate::parse(certificate) else {
-        return refused(CertificateError::BadEncoding);
+        return invalid(CertificateError::BadEncoding);
     };
     let algorithm = Algorithm::from_scheme(signed.scheme);
     if !goes_with(algorithm, certificate.key) {
@@ -137,12 +140,12 @@ fn verify_handshake(
         Ok(()) => Ok(HandshakeSignatureValid::assertion()),
         Err(Failure::RsaSize { bits, max }) => {
             let refusal = Refusal::RsaSize { certificate: certificate.subject_text(), bits, max };
-            refused(CertificateError::Other(OtherError(Arc::new(refusal))))
+            Err(refused(refusal))
         }
         Err(Failure::Unsupported | Failure::Insecure(_)) => {
             Err(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme.into())
         }
-        Err(Failure::Invalid) => refused(CertificateError::BadSignature),
+        Err(Failure::Invalid) => invalid(CertificateError::BadSignature),
     }
 }
 

@@ -4,7 +4,7 @@
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::pod::{
-    object::Object,
+    object::{MAX_OBJECTS, Object},
     settings::{self, ANY, WELL_KNOWN},
 };
 
@@ -75,7 +75,10 @@ impl Sources {
     /// The objects that may be read, in this order.
     pub fn objects(&self) -> Vec<Object> {
         let mut objects: Vec<Object> = Vec::new();
-        let imports = || self.imports.iter().map(|import| import.object.clone()).collect();
+        let imports = || {
+            let imports = self.imports.iter().take(MAX_OBJECTS);
+            imports.map(|import| import.object.clone()).collect()
+        };
         for source in &self.list {
             let more: Vec<Object> = match source {
                 Source::Setting(setting) if setting.has_imports() => imports(),
@@ -84,7 +87,7 @@ impl Sources {
                 Source::File(file) => vec![file.object.clone()],
             };
             for object in more {
-                if !objects.contains(&object) {
+                if objects.len() < MAX_OBJECTS && !objects.contains(&object) {
                     objects.push(object);
                 }
             }

@@ -6,11 +6,14 @@ use crate::pod::{
     container,
     object::Object,
     settings::is_cookie,
-    volume::{mount_of, sources, volume},
+    volume::{mount_of, mounts, sources, volume},
 };
 
 /// The file that the VM reads in its home.
 const COOKIE_FILE: &str = ".erlang.cookie";
+
+/// More init containers than any pod has.
+const MAX_INIT_CONTAINERS: usize = 20;
 
 /// A key of an object that is a file with the cookie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +63,7 @@ pub(super) fn named(pod: &Pod, container: &Container) -> Vec<File> {
 /// that does not list it, and whose name does not contain `cookie`, is skipped.
 pub(super) fn mounted(pod: &Pod, container: &Container) -> Vec<File> {
     let becomes = format!("a file of container {}", container.name);
-    let files = container.volume_mounts.iter().flatten().filter_map(|mount| {
+    let files = mounts(container).filter_map(|mount| {
         let file = mount.mount_path.rsplit('/').next();
         let path = match &mount.sub_path {
             Some(path) if file == Some(COOKIE_FILE) => path.as_str(),
@@ -82,10 +85,10 @@ pub(super) fn mounted(pod: &Pod, container: &Container) -> Vec<File> {
 /// Objects that only an init container mounts: it copies the cookie to where the node reads it.
 pub(super) fn of_init_containers(pod: &Pod) -> Vec<File> {
     let containers = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
-    let files = containers.flat_map(|container| {
+    let files = containers.take(MAX_INIT_CONTAINERS).flat_map(|container| {
         let becomes = format!("a file of init container {}", container.name);
-        let mounts = container.volume_mounts.iter().flatten();
-        let sources = mounts.filter_map(|mount| Some(sources(volume(pod, mount)?))).flatten();
+        let sources =
+            mounts(container).filter_map(|mount| Some(sources(volume(pod, mount)?))).flatten();
         sources.filter_map(move |source| {
             let keys = match source.items {
                 Some(items) => {

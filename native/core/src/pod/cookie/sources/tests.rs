@@ -278,3 +278,17 @@ fn an_init_container_may_copy_the_cookie() {
     let expected = ["Secret all, key erl (a file of init container init)"];
     assert_eq!(files(&sources_with(&container, &renamed)), expected);
 }
+
+#[test]
+fn a_spec_that_expands_without_end_has_no_cookie() {
+    let many = |name: &str| format!("$({name})").repeat(200);
+    let names = ["A", "B", "C", "D", "E", "F"];
+    let mut variables = vec![value("A", "x")];
+    variables.extend(names.windows(2).map(|pair| value(pair[1], &many(pair[0]))));
+    variables.push(value("RELEASE_COOKIE", &many("F")));
+    assert!(sources(&env(&variables)).list.is_empty());
+    let imports = (0..5000).map(|number| json!({"secretRef": {"name": format!("s{number}")}}));
+    let imports: Vec<_> = imports.collect();
+    let container = json!({"name": "app", "env": [value("MY_COOKIE", "$(X)")], "envFrom": imports});
+    assert_eq!(names_of(&sources(&container)).len(), 64);
+}

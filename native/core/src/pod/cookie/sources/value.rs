@@ -1,10 +1,12 @@
 //! The values of variables and options, as far as the spec has them, and the keys of Secrets and `ConfigMaps` that
 //! have the rest.
 
+use std::collections::HashSet;
+
 use k8s_openapi::api::core::v1::{Container, EnvVar, Pod};
 
 use crate::pod::{
-    container::from_field,
+    container::{Budget, from_field},
     object::Object,
     settings::{self, Piece, rank},
 };
@@ -67,11 +69,15 @@ impl Setting {
 /// The variables with a cookie and their ranks, the best first.
 pub(super) fn variables(pod: &Pod, container: &Container) -> Vec<(usize, Setting)> {
     let vars = container.env.as_deref().unwrap_or_default();
+    let mut budget = Budget::default();
+    let mut later = HashSet::new();
     let ranked = vars.iter().enumerate().rev().filter_map(|(at, var)| {
+        let rank = rank(&var.name)?;
         // As the kubelet has it, the last variable of a name wins.
-        let is_last = vars[at + 1..].iter().all(|other| other.name != var.name);
-        let rank = rank(&var.name).filter(|_| is_last)?;
-        let parts = of_variable(pod, container, at, MAX_DEPTH)?;
+        if !later.insert(&var.name) {
+            return None;
+        }
+        let parts = of_variable(pod, container, at, MAX_DEPTH, &mut budget)?;
         let becomes = format!("{} of container {}", var.name, container.name);
         Some((rank, Setting { parts, becomes, has_options: false }))
     });
@@ -97,7 +103,7 @@ pub(super) fn setting(
         return None;
     }
     let vars = container.env.as_deref().unwrap_or_default();
-    let parts = resolve(pod, container, vars.len(), &pieces, MAX_DEPTH)?;
+    let parts = resolve(pod, container, vars.len(), &pieces, MAX_DEPTH, &mut Budget::default())?;
     Some(Setting { parts, becomes, has_options: false })
 }
 
@@ -111,10 +117,18 @@ pub(super) fn option_variables(container: &Container) -> impl Iterator<Item = Se
 }
 
 /// `None` where the spec does not determine it.
-fn of_variable(pod: &Pod, container: &Container, at: usize, depth: usize) -> Option<Vec<Part>> {
+fn of_variable(
+    pod: &Pod,
+    container: &Container,
+    at: usize,
+    depth: usize,
+    budget: &mut Budget,
+) -> Option<Vec<Part>> {
     let var = container.env.as_ref()?.get(at)?;
     match &var.value {
-        Some(value) => resolve(pod, container, at, &settings::pieces(value, false), depth - 1),
+        Some(value) => {
+            resolve(pod, container, at, &settings::pieces(value, false), depth - 1, budget)
+        }
         None => match from_field(pod, var) {
             Some(text) => Some(vec![Part::Text(text)]),
             None => Some(vec![key_of(var)?]),
@@ -129,6 +143,7 @@ fn resolve(
     end: usize,
     pieces: &[Piece],
     depth: usize,
+    budget: &mut Budget,
 ) -> Option<Vec<Part>> {
     if depth == 0 {
         return None;
@@ -138,9 +153,10 @@ fn resolve(
         let more = match piece {
             Piece::Text(text) => vec![Part::Text(text.clone())],
             Piece::Reference(name) => {
+                budget.reference()?;
                 let vars = &container.env.as_deref().unwrap_or_default()[..end];
                 match vars.iter().rposition(|var| var.name == *name) {
-                    Some(at) => of_variable(pod, container, at, depth)?,
+                    Some(at) => of_variable(pod, container, at, depth, budget)?,
                     None if container.env_from.iter().flatten().next().is_some() => {
                         vec![Part::Imported(name.clone())]
                     }
@@ -150,7 +166,10 @@ fn resolve(
         };
         for part in more {
             match (parts.last_mut(), part) {
-                (Some(Part::Text(before)), Part::Text(text)) => before.push_str(&text),
+                (Some(Part::Text(before)), Part::Text(text)) => {
+                    budget.text(&text)?;
+                    before.push_str(&text);
+                }
                 (_, part) => parts.push(part),
             }
         }
