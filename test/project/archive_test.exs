@@ -4,7 +4,7 @@ defmodule K8sConnect.ArchiveTest do
 
   import K8sConnect.{Project, Tmp}
 
-  alias K8sConnect.Package
+  alias Mix.K8sConnect.Package
 
   @moduletag :project
   @moduletag timeout: 300_000
