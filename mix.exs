@@ -8,6 +8,8 @@ defmodule K8sConnect.MixProject do
   def project do
     [
       app: :k8s_connect,
+      name: "k8s_connect",
+      source_url: @source_url,
       version: @version,
       elixir: "~> 1.14",
       description: "Connects the BEAM in front of you to the Erlang node in a Kubernetes pod",
@@ -19,7 +21,8 @@ defmodule K8sConnect.MixProject do
       deps: deps(),
       # The directory of the archives that script/release makes. `mix compile` downloads from it.
       artifacts_url: "#{@source_url}/releases/download/v#{@version}",
-      package: package()
+      package: package(),
+      docs: docs()
     ]
   end
 
@@ -28,8 +31,8 @@ defmodule K8sConnect.MixProject do
 
   # No Hex dependency, not even an optional or a `:dev` one: each of them would make
   # `mix compile` fetch from Hex first, and the project must compile where Hex is out of reach.
-  # Outside libraries live on the Rust side, in native/Cargo.toml.
-  defp deps, do: []
+  # Outside libraries live on the Rust side, in native/Cargo.toml. Only `K8S_CONNECT_DOCS=1 mix docs` needs one.
+  defp deps, do: if(System.get_env("K8S_CONNECT_DOCS"), do: [{:ex_doc, "~> 0.40"}], else: [])
 
   defp elixirc_paths(:test), do: ["lib", "test/support"]
   defp elixirc_paths(_env), do: ["lib"]
@@ -37,11 +40,46 @@ defmodule K8sConnect.MixProject do
   defp package do
     [
       licenses: ["Apache-2.0"],
-      links: %{},
+      links: %{
+        "GitHub" => @source_url,
+        "Changelog" => "#{@source_url}/blob/v#{@version}/CHANGELOG.md"
+      },
       files:
         ~w(lib native/Cargo.* native/.cargo/config.toml native/{core,exec,helper,sock_diag,nif,wire}/{Cargo.toml,src}
-                native/nif/build.rs mix.exs guides README.md SECURITY.md CHANGELOG.md LICENSE
-                checksum-*.exs)
+                native/nif/build.rs mix.exs .formatter.exs guides usage-rules.md README.md SECURITY.md CHANGELOG.md
+                LICENSE checksum-*.exs)
+    ]
+  end
+
+  # test/package_test.exs compares these lists with the files and modules.
+  defp docs do
+    [
+      main: "readme",
+      source_ref: "v#{@version}",
+      assets: %{"guides/images" => "guides/images"},
+      extras: [
+        "README.md",
+        "guides/cheatsheet.cheatmd",
+        "guides/keeping-a-connection.md",
+        "guides/nodes.md",
+        "guides/logins-and-gateways.md",
+        "guides/configuration.md",
+        "guides/exec.md",
+        "guides/kernel-route.md",
+        "guides/livebook.livemd",
+        "guides/troubleshooting.md",
+        "guides/performance.md",
+        "guides/versions.md",
+        "SECURITY.md",
+        "CHANGELOG.md",
+        "LICENSE"
+      ],
+      groups_for_extras: [Guides: ~r/^guides/, About: ~r/^[A-Z]+(\.md)?$/],
+      groups_for_modules: [
+        Connecting: [K8sConnect, K8sConnect.Connection, K8sConnect.Pod, K8sConnect.Pod.Container],
+        "When it fails": [K8sConnect.Error, K8sConnect.Doctor],
+        Tasks: ~r/^Mix\.Tasks\./
+      ]
     ]
   end
 end

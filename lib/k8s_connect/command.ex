@@ -54,15 +54,13 @@ defmodule K8sConnect.Command do
   defp start(redirects, command) do
     Native.call(:exec, [
       %{
-        runner: runner(),
+        runner: Native.program("k8s_connect_exec"),
         redirects: redirects,
         command: command,
         environment: System.get_env()
       }
     ])
   end
-
-  defp runner, do: Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_exec"])
 
   defp await(%{command: command, input: input}, monitors, name) do
     ended = make_ref()

@@ -6,6 +6,8 @@ defmodule K8sConnect.Native do
   # There is no `@on_load`: an embedded release loads every module at boot, and an application with this
   # dependency must boot without the native library. The first call loads the library.
 
+  import Bitwise
+
   alias K8sConnect.Error
 
   @typedoc "A port-forward connection to a pod. It closes when the process that attached it exits."
@@ -40,6 +42,20 @@ defmodule K8sConnect.Native do
   @spec linux?() :: boolean()
   def linux?,
     do: :os.type() == {:unix, :linux} and System.get_env("K8S_CONNECT_PORTABLE") == nil
+
+  @doc """
+  The path of a program of this build. `mix archive.install` does not keep the permission to execute it.
+  """
+  @spec program(String.t()) :: Path.t()
+  def program(name) do
+    path = Path.join([:code.priv_dir(:k8s_connect), "native", name])
+
+    # If that fails, so does the start of the program, with an error of its own.
+    with {:ok, %{mode: mode}} when (mode &&& 0o100) == 0 <- File.stat(path),
+         do: File.chmod(path, mode ||| 0o755)
+
+    path
+  end
 
   @doc """
   Adds the environment to the options of the API server. Each call passes it, because a NIF does not see

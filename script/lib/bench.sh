@@ -7,15 +7,22 @@ source "$(dirname "${BASH_SOURCE[0]}")/artifacts.sh"
 # shellcheck source=script/lib/coprocess.sh
 source "$(dirname "${BASH_SOURCE[0]}")/coprocess.sh"
 
-bench_forward=$project/native/target/release/bench_forward
-# shellcheck disable=SC2034 # script/bench uses it
-bench_report=$project/native/target/release/bench_report
 app_ports=4369,5555
 raw_port=6000
 # kubectl tunnels SPDY in a WebSocket by default; spdy is kubectl without the WebSocket.
 forwards=(kubectl spdy kube_rs)
 # Set by script/bench.
-: "${profile:=}" "${work:=}" "${cluster:=}" "${rounds:=}" "${ms:=}" "${pods:=}"
+: "${quick:=}" "${profile:=}" "${work:=}" "${cluster:=}" "${rounds:=}" "${ms:=}" "${pods:=}"
+
+# Sets the profile of cargo, for the library and for the programs of the benchmarks. A smoke test does not wait for
+# link-time optimization.
+# shellcheck disable=SC2034 # script/bench uses bench_report
+choose_build() {
+  export K8S_CONNECT_PROFILE=release
+  [ -z "$quick" ] || K8S_CONNECT_PROFILE=dev-release
+  bench_forward=$project/native/target/$K8S_CONNECT_PROFILE/bench_forward
+  bench_report=$project/native/target/$K8S_CONNECT_PROFILE/bench_report
+}
 
 # Benchmarks
 
@@ -289,7 +296,7 @@ prepare_plain() {
 in_pod() { script/cluster kubectl exec app-0 -- /app/bin/app rpc "$@"; }
 
 # Shares the target directory of native, which has most of the dependencies.
-build_bench() { in_directory bench cargo build --quiet --release --locked --target-dir "$project/native/target"; }
+build_bench() { in_directory bench cargo build --quiet --profile "$K8S_CONNECT_PROFILE" --locked --target-dir "$project/native/target"; }
 
 # Prints the machine, the commit and all versions, one key and value per line.
 describe() {

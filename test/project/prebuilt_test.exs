@@ -4,7 +4,8 @@ defmodule K8sConnect.PrebuiltTest do
 
   import K8sConnect.{Project, Tmp}
 
-  alias K8sConnect.{Package, PlainServer}
+  alias K8sConnect.PlainServer
+  alias Mix.K8sConnect.Package
 
   @moduletag :project
   @moduletag timeout: 300_000

@@ -8,7 +8,7 @@ defmodule K8sConnect.ScriptsTest do
 
   setup :tmp_dir
 
-  @scripts ~w(script/bootstrap script/cluster script/demo script/test script/vm)
+  @scripts ~w(script/bootstrap script/cluster script/demo script/release script/test script/vm)
 
   for script <- @scripts do
     test "#{script} --help tells its usage" do

@@ -1,4 +1,4 @@
-defmodule K8sConnect.Package do
+defmodule Mix.K8sConnect.Package do
   @moduledoc """
   The package as a user gets it, and a release of it on a local server.
   """

@@ -38,7 +38,7 @@ defmodule K8sConnect.Helper.Program do
   The helper of this build.
   """
   @spec built() :: String.t()
-  def built, do: Path.join([:code.priv_dir(:k8s_connect), "native", "k8s_connect_helper"])
+  def built, do: Native.program("k8s_connect_helper")
 
   @doc """
   Starts the helper, with sudo if `sudo` is true, and waits for its first frame: then its programs are

@@ -155,10 +155,12 @@ defmodule Mix.Tasks.K8s.Connect do
   use Mix.Task
 
   alias K8sConnect.Error
-  alias Mix.K8sConnect.{All, Console, Options, Project, Shell}
+  alias Mix.K8sConnect.{All, Archive, Console, Options, Project, Shell}
 
   @impl true
-  def run(arguments) do
+  def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
+
+  defp execute(arguments) do
     # `mix do` may run this task again.
     Mix.Task.reenable("k8s.connect")
     {_result, _parsed, format} = parsed = Options.parse(arguments)

@@ -33,13 +33,15 @@ defmodule Mix.Tasks.K8s.Helper do
 
   use Mix.Task
 
-  alias Mix.K8sConnect.{Console, Install}
+  alias Mix.K8sConnect.{Archive, Console, Install}
 
   @switches [yes: :boolean, sudo: :boolean]
   @usage "usage: mix k8s.helper install | status | uninstall. See: mix help k8s.helper"
 
   @impl true
-  def run(arguments) do
+  def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
+
+  defp execute(arguments) do
     Mix.Task.run("loadpaths")
 
     case OptionParser.parse(arguments, strict: @switches) do

@@ -8,7 +8,8 @@ defmodule K8sConnect.Error.Catalogue.Native do
   @spec entry(atom(), map()) :: Catalogue.entry()
   def entry(:not_loaded, %{path: path, problem: problem}) do
     {"could not load the native library #{path}: #{bare(problem)}",
-     {"Rebuild it with", {:mix, "deps.compile", ["k8s_connect", "--force"]}}}
+     {"Compile it for this machine with",
+      {:sh, ~w(env K8S_CONNECT_BUILD=1 mix deps.compile k8s_connect --force)}}}
   end
 
   def entry(:task_crashed, %{}),

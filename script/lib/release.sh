@@ -1,0 +1,73 @@
+# shellcheck shell=bash
+# The toolchain of script/release, and where its results can be loaded.
+#
+# shellcheck source=script/lib/toolchains.sh
+source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
+
+ziglang_version=0.17.1 zigbuild_version=0.24.1
+release_packages=rustc,cargo,rust-src,gcc,libc6-dev,ca-certificates
+# What a BEAM of another architecture needs to load the library.
+emulated_packages=erlang-base,erlang-crypto,erlang-ssl,erlang-inets,erlang-public-key,erlang-asn1,erlang-tools,erlang-runtime-tools,elixir,libc-bin,base-files,libc6
+
+# Sets rust_root to a Debian with Rust for all targets and with zig, which links them.
+release_toolchain() {
+  local key
+  key=$(printf '%s' "$release_packages" "$ziglang_version" "$zigbuild_version" "$(declare -f build_release_toolchain)" | sha256sum | cut -c1-16)
+  cached release "$key" "toolchain of releases" build_release_toolchain
+  rust_root=$cache/release/$key/root
+}
+
+# From Debian unstable: Debian has the standard library of arm64 compiled, and that of other targets as source.
+build_release_toolchain() {
+  # shellcheck disable=SC2016 # expanded by mmdebstrap's shell
+  mmdebstrap --mode=root --variant=apt --architectures=amd64,arm64 --aptopt='Acquire::Check-Valid-Until "false"' \
+    --include="$release_packages" "${without_docs[@]}" \
+    --customize-hook='cd "$1/tmp" && APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get download libstd-rust-dev:arm64 && dpkg -x libstd-rust-dev_*_arm64.deb "$1" && rm ./*.deb' \
+    sid root
+  python3 -m pip install --quiet --target root/opt "ziglang==$ziglang_version" "cargo-zigbuild==$zigbuild_version"
+  mkdir -p root/build/{native,target} root/cargo
+  touch root/etc/{resolv.conf,hosts}
+}
+
+# Sets emulated_root to an arm64 Debian with OTP 25, and qemu to the emulator.
+emulated_system() {
+  local key
+  key=$(printf '%s' "$emulated_packages" "$(declare -f build_emulated_system)" | sha256sum | cut -c1-16)
+  cached emulated "$key" "arm64 system with OTP 25" build_emulated_system
+  emulated_root=$cache/emulated/$key/root
+  qemu=$cache/emulated/$key/qemu/usr/bin/qemu-aarch64-static
+}
+
+build_emulated_system() {
+  local program
+  mmdebstrap --mode=root --variant=extract --architectures=arm64 --aptopt='Acquire::Check-Valid-Until "false"' \
+    --include="$emulated_packages" "${without_docs[@]}" bookworm root
+  apt-get download qemu-user-static
+  dpkg -x qemu-user-static_*.deb qemu
+  rm ./*.deb
+  # The VM starts these, and there is no binfmt_misc.
+  mkdir bin
+  for program in erl_child_setup inet_gethost; do
+    # shellcheck disable=SC2016 # expanded by the written script
+    printf '#!/bin/sh\nhere=${0%%/bin/*}\nexec "$here"/qemu/usr/bin/qemu-aarch64-static -L "$here/root" "$here"/root/usr/lib/erlang/erts-*/bin/%s "$@"\n' \
+      "$program" > "bin/$program"
+    chmod +x "bin/$program"
+  done
+}
+
+# elixir_on TARGET ARGUMENT...: runs Elixir on a VM of this target, or fails with 77 if this machine cannot.
+elixir_on() {
+  local target=$1 erlang elixir
+  shift
+  case $target in
+    x86_64-unknown-linux-gnu) elixir "$@" ;;
+    aarch64-unknown-linux-gnu)
+      erlang=$emulated_root/usr/lib/erlang elixir=$emulated_root/usr/lib/elixir/lib
+      # Without -JPperf, OTP 25 crashes in this emulator.
+      BINDIR=${emulated_root%/root}/bin ROOTDIR=$erlang EMU=beam PROGNAME=erl "$qemu" -L "$emulated_root" \
+        "$erlang"/erts-*/bin/beam.smp -JPperf true -- -root "$erlang" -bindir "${emulated_root%/root}/bin" -progname erl -- \
+        -home "$HOME" -- -noshell -elixir_root "$elixir" -pa "$elixir/elixir/ebin" -pa "$elixir/logger/ebin" -s elixir start_cli -extra "$@"
+      ;;
+    *) return 77 ;;
+  esac
+}
