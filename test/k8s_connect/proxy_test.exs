@@ -120,6 +120,14 @@ defmodule K8sConnect.ProxyTest do
                failure(Kubeconfig.write(tmp_dir, [url]))
 
       assert problem =~ "certificate"
+
+      # The name is the proxy's, too.
+      name = "tls-server-name: kubernetes"
+
+      assert {:cluster, {:proxy_unreachable, %{problem: problem}}} =
+               failure(Kubeconfig.write(tmp_dir, [url, trusts, name]))
+
+      assert problem =~ "not for kubernetes"
     end
 
     test "by HTTPS_PROXY, unless NO_PROXY has the server", %{tmp_dir: tmp_dir} do

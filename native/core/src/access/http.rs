@@ -52,10 +52,10 @@ pub(crate) fn client(config: &Config, proxy: Option<&Proxy>) -> Result<HttpClien
     Ok(client.build(https))
 }
 
-/// For TLS to the proxy, which must not see the user's certificate.
+/// For TLS to the proxy, which must not see the user's certificate. As in Go, `tls-server-name` is the name in the
+/// certificate of the proxy, too.
 fn without_user(config: &Config) -> Config {
     let mut config = config.clone();
     config.auth_info = AuthInfo::default();
-    config.tls_server_name = None;
     config
 }

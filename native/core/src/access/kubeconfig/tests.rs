@@ -207,6 +207,17 @@ fn the_fingerprint_covers_user_proxy_and_plugin_environment() {
         resolved(&source, None).unwrap().fingerprint.unwrap()
     };
     assert_eq!(of("a", &[]), of("a", &[("X", "1")]));
+    // A connection that another authority has let in is not used again.
+    let insecure = MINE.replace("127.0.0.1", "10.0.0.1");
+    let with_authority = |ca: &str| {
+        let data = BASE64_STANDARD.encode(ca);
+        let text =
+            insecure.replace("server:", &format!("certificate-authority-data: {data}, server:"));
+        let files = Files::new(&[("a", &text)]);
+        resolved(&files.file("a"), None).unwrap().fingerprint.unwrap()
+    };
+    assert_eq!(with_authority(CA), with_authority(CA));
+    assert_ne!(with_authority(CA), with_authority(&[CA, CA].concat()));
     assert_ne!(of("a", &[]), of("a", &[("HTTPS_PROXY", "proxy:1")]));
     assert_ne!(of("a", &[("HTTPS_PROXY", "p:1")]), of("a", &[("HTTPS_PROXY", "me:x@p:1")]));
     assert_eq!(of("plugin", &[("X", "1")]), of("plugin", &[("X", "1")]));

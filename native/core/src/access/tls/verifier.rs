@@ -246,6 +246,22 @@ VR0PAQH/BAQDAgIEMAUGAytlcANBACFKzz46R8zowRN1dA5eMdtnddTkm3mzvfWZ
     }
 
     #[test]
+    fn a_certificate_ends_with_its_last_second() {
+        let der = CertificateDer::from(pem::certificates(ONE.as_bytes()).remove(0));
+        let own = Certificate::parse(&der).unwrap();
+        let trust = super::super::Trust::new(ONE.as_bytes()).unwrap();
+        let at = |seconds: i64| {
+            let time = Duration::from_secs(u64::try_from(seconds).unwrap());
+            trust.verify(&der, &[], UnixTime::since_unix_epoch(time))
+        };
+        assert_eq!(at(own.not_before), Ok(()));
+        assert_eq!(at(own.not_after - 1), Ok(()));
+        // Go has nanoseconds, and is almost always past it by now.
+        assert!(matches!(at(own.not_after), Err(Refusal::Expired { .. })));
+        assert!(matches!(at(own.not_before - 1), Err(Refusal::NotYetValid { .. })));
+    }
+
+    #[test]
     fn a_certificate_with_any_byte_changed_is_not_another_authority() {
         let der = &pem::certificates(ONE.as_bytes())[0];
         let known = authorities(ONE);
