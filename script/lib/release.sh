@@ -7,13 +7,14 @@ source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
 ziglang_version=0.17.1 zigbuild_version=0.24.1
 release_packages=rustc,cargo,rust-src,gcc,libc6-dev,ca-certificates
 # What a BEAM of another architecture needs to load the library.
-emulated_packages=erlang-base,erlang-crypto,erlang-ssl,erlang-inets,erlang-public-key,erlang-asn1,erlang-tools,erlang-runtime-tools,elixir,libc-bin,base-files,libc6
+emulated_packages="erlang-base,erlang-crypto,erlang-ssl,erlang-inets,erlang-public-key,erlang-asn1,erlang-tools,erlang-runtime-tools,elixir,libc-bin,base-files,libc6"
 
 # Sets rust_root to a Debian with Rust for all targets and with zig, which links them.
 release_toolchain() {
   local key
   key=$(printf '%s' "$release_packages" "$ziglang_version" "$zigbuild_version" "$(declare -f build_release_toolchain)" | sha256sum | cut -c1-16)
   cached release "$key" "toolchain of releases" build_release_toolchain
+  # shellcheck disable=SC2034 # script/release uses it
   rust_root=$cache/release/$key/root
 }
 
