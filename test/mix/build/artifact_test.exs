@@ -85,7 +85,11 @@ defmodule Mix.K8sConnect.Build.ArtifactTest do
   end
 
   test "the proxy of a URL" do
-    proxy = fn url, environment -> Proxy.find(URI.parse(url), environment) end
+    proxy = fn url, environment ->
+      {:ok, proxy} = Proxy.find(URI.parse(url), environment)
+      proxy
+    end
+
     https = %{"HTTPS_PROXY" => "http://proxy:3128"}
     assert proxy.("https://a.example/", https) == %{host: "proxy", port: 3128, auth: nil}
     assert proxy.("http://a.example/", https) == nil

@@ -115,6 +115,34 @@ defmodule Mix.K8sConnect.Build.DownloadTest do
     assert length(Agent.get(seen, & &1)) == 1
   end
 
+  test "a proxy that is not an HTTP proxy, whose password is not shown" do
+    for proxy <- ["socks5://me:secret@localhost:1", "https://me:secret@localhost:1", "http://"] do
+      assert Download.get("https://example.invalid/", %{"HTTPS_PROXY" => proxy}) ==
+               {:error, {:network, "unsupported: HTTPS_PROXY is not an http:// proxy"}}
+    end
+  end
+
+  test "the login of a mirror is used, and not shown" do
+    {:ok, seen} = Agent.start_link(fn -> nil end)
+
+    port =
+      PlainServer.start(fn head, _body ->
+        Agent.update(seen, fn _ -> head end)
+        {"200 OK", [], "here"}
+      end)
+
+    url = "http://me:secret@localhost:#{port}/v1/file"
+    assert Download.get(url, %{}) == {:ok, "here"}
+    assert Agent.get(seen, & &1) =~ ~r/authorization: Basic #{Base.encode64("me:secret")}/i
+    assert Download.without_login(url) == "http://localhost:#{port}/v1/file"
+  end
+
+  test "something that is not a URL" do
+    for url <- ["mirror/file", "file:///etc/passwd", "http://", "ftp://localhost/file"] do
+      assert Download.get(url, %{}) == {:error, {:status, "not an http:// or https:// URL"}}
+    end
+  end
+
   test "a proxy that does not connect" do
     port = PlainServer.start(fn _head, _body -> {"403 Forbidden", [], ""} end)
 

@@ -3,7 +3,7 @@ defmodule Mix.K8sConnect.Build.Artifact do
   # The prebuilt native files of a release: one archive for each target. Names and checksum file are those of
   # rustler_precompiled, which packagers know. A source tree has no checksum file, so it never downloads.
 
-  alias Mix.K8sConnect.Build.{Archive, Fetch, Target}
+  alias Mix.K8sConnect.Build.{Archive, Download, Fetch, Target}
 
   @enforce_keys [:file, :sha256, :url, :cached]
   defstruct @enforce_keys
@@ -67,7 +67,8 @@ defmodule Mix.K8sConnect.Build.Artifact do
           {:ok, files}
 
         {:error, reason} ->
-          {:error, "could not unpack #{artifact.url}: #{reason}. #{@compile_it}"}
+          {:error,
+           "could not unpack #{Download.without_login(artifact.url)}: #{reason}. #{@compile_it}"}
       end
     end
   end

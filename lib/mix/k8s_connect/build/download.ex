@@ -25,6 +25,12 @@ defmodule Mix.K8sConnect.Build.Download do
     end
   end
 
+  @doc """
+  A URL for messages, without the user name and the password that it may contain.
+  """
+  @spec without_login(String.t()) :: String.t()
+  def without_login(url), do: to_string(%{URI.parse(url) | userinfo: nil, authority: nil})
+
   # Mix removes the paths of applications that the project does not list, since Elixir 1.15.
   defp start do
     for application <- [:ssl, :inets],
@@ -45,12 +51,23 @@ defmodule Mix.K8sConnect.Build.Download do
     do: {:error, {:status, "more than #{@most_redirects} redirects"}}
 
   defp follow(url, {environment, idle_ms} = context, left) do
-    uri = URI.parse(url)
-
-    with {:ok, tls} <- Tls.options(uri, environment),
-         {:ok, reference} <- request(url, tls, Proxy.find(uri, environment)),
+    with {:ok, uri} <- parse(url),
+         {:ok, tls} <- Tls.options(uri, environment),
+         {:ok, proxy} <- Proxy.find(uri, environment),
+         {:ok, reference} <- request(url, tls, proxy),
          {:redirect, location} <- answer(reference, idle_ms) do
       url |> URI.merge(location) |> to_string() |> follow(context, left - 1)
+    end
+  end
+
+  defp parse(url) do
+    case URI.parse(url) do
+      %URI{scheme: scheme, host: host} = uri
+      when scheme in ["http", "https"] and host not in [nil, ""] ->
+        {:ok, uri}
+
+      _other ->
+        {:error, {:status, "not an http:// or https:// URL"}}
     end
   end
 

@@ -20,7 +20,7 @@ defmodule Mix.K8sConnect.Build.Fetch do
   end
 
   defp download(artifact) do
-    Mix.shell().info("Downloading #{artifact.url}")
+    Mix.shell().info("Downloading #{Download.without_login(artifact.url)}")
 
     with {:ok, archive} <- get(artifact),
          :ok <- verify(archive, artifact) do
@@ -35,7 +35,8 @@ defmodule Mix.K8sConnect.Build.Fetch do
         {:ok, archive}
 
       {:error, {kind, reason}} ->
-        {:error, "could not download #{artifact.url}: #{reason}. #{next(kind, artifact)}"}
+        {:error,
+         "could not download #{Download.without_login(artifact.url)}: #{reason}. #{next(kind, artifact)}"}
     end
   end
 
@@ -63,14 +64,14 @@ defmodule Mix.K8sConnect.Build.Fetch do
 
   # gzip's first two bytes
   defp mismatch(<<0x1F, 0x8B, _rest::binary>> = archive, artifact, sha256) do
-    "checksum mismatch: #{artifact.url} (#{byte_size(archive)} bytes) has SHA-256 #{sha256}, and the package " <>
+    "checksum mismatch: #{Download.without_login(artifact.url)} (#{byte_size(archive)} bytes) has SHA-256 #{sha256}, and the package " <>
       "expects #{artifact.sha256}. It is incomplete or was changed, and is not used. #{@compile_it}"
   end
 
   defp mismatch(body, artifact, _sha256) do
     first = body |> String.split("\n", parts: 2) |> hd() |> beginning(60)
 
-    "could not use #{artifact.url}: the answer is not an archive, it starts with #{inspect(first)}. " <>
+    "could not use #{Download.without_login(artifact.url)}: the answer is not an archive, it starts with #{inspect(first)}. " <>
       "A proxy may ask for a login: open the URL in a browser, and copy the file to #{artifact.cached}"
   end
 

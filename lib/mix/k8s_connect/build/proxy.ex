@@ -9,15 +9,17 @@ defmodule Mix.K8sConnect.Build.Proxy do
         }
 
   @doc """
-  The proxy for a URL, or nil for a direct connection.
+  The proxy for a URL, or nil for a direct connection. OTP's client cannot use other proxies than HTTP proxies.
   """
-  @spec find(URI.t(), %{String.t() => String.t()}) :: t() | nil
+  @spec find(URI.t(), %{String.t() => String.t()}) ::
+          {:ok, t() | nil} | {:error, {:network, String.t()}}
   def find(%URI{scheme: scheme, host: host}, environment) do
-    value = variable(environment, "#{String.upcase(scheme)}_PROXY")
+    name = "#{String.upcase(scheme)}_PROXY"
+    value = variable(environment, name)
 
     if value && not exempt?(host, variable(environment, "NO_PROXY") || ""),
-      do: parse(value),
-      else: nil
+      do: parse(value, name),
+      else: {:ok, nil}
   end
 
   # An empty variable is an unset one.
@@ -39,9 +41,15 @@ defmodule Mix.K8sConnect.Build.Proxy do
     host == domain or String.ends_with?(host, "." <> domain)
   end
 
-  defp parse(value) do
-    uri = URI.parse(if value =~ "://", do: value, else: "http://" <> value)
-    %{host: uri.host, port: uri.port, auth: auth(uri.userinfo)}
+  # The value may contain a password, so it is not shown.
+  defp parse(value, name) do
+    case URI.parse(if value =~ "://", do: value, else: "http://" <> value) do
+      %URI{scheme: "http", host: host, port: port} = uri when host not in [nil, ""] ->
+        {:ok, %{host: host, port: port, auth: auth(uri.userinfo)}}
+
+      _other ->
+        {:error, {:network, "unsupported: #{name} is not an http:// proxy"}}
+    end
   end
 
   defp auth(nil), do: nil
