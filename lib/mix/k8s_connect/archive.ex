@@ -59,9 +59,13 @@ defmodule Mix.K8sConnect.Archive do
     _not_loaded = Application.unload(:k8s_connect)
     Code.delete_path(ebin)
 
-    for {module, file} <- :code.all_loaded(), is_list(file), Path.dirname(file) == ebin do
-      :code.purge(module)
-      :code.delete(module)
-    end
+    modules = for {module, file} <- :code.all_loaded(), is_list(file), do: {module, file}
+
+    Enum.each(modules, fn {module, file} ->
+      if Path.dirname(file) == ebin do
+        :code.purge(module)
+        :code.delete(module)
+      end
+    end)
   end
 end

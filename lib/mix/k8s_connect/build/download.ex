@@ -105,7 +105,7 @@ defmodule Mix.K8sConnect.Build.Download do
         {:error, {:status, "the file is larger than #{div(@most_bytes, 1_000_000)} MB"}}
 
       {:http, {^reference, :stream, part}} ->
-        answer(reference, idle_ms, [received | part], bytes + byte_size(part))
+        answer(reference, idle_ms, [received, part], bytes + byte_size(part))
 
       {:http, {^reference, :stream_end, _headers}} ->
         {:ok, IO.iodata_to_binary(received)}

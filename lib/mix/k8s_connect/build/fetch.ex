@@ -87,7 +87,7 @@ defmodule Mix.K8sConnect.Build.Fetch do
       :ok
     else
       {:error, reason} ->
-        File.rm(new)
+        _not_there = File.rm(new)
 
         Mix.shell().error(
           "warning: could not write #{path}: #{:file.format_error(reason)}. The next build downloads it again. " <>
