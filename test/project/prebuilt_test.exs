@@ -119,7 +119,7 @@ defmodule K8sConnect.PrebuiltTest do
     assert output =~ "open the URL in a browser, and copy the file to #{cached(context.tmp_dir)}"
   end
 
-  test "an archive that is not there", context do
+  test "a missing archive", context do
     assert {output, 1} = compile(context, serve("404 Not Found", ""))
     assert output =~ "could not download http://localhost:"
     assert output =~ ": HTTP status 404. If you have a mirror, set K8S_CONNECT_MIRROR."

@@ -181,6 +181,7 @@ defmodule Mix.K8sConnect.Console do
       {:ok, device} ->
         {:down, error} = Follow.run(connection, device, :text)
         Follow.print_end(error, device)
+        # The shell has variables, and outlives the connection. It ends the VM.
         Process.sleep(:infinity)
 
       {:error, error} ->

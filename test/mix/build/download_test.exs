@@ -48,7 +48,7 @@ defmodule Mix.K8sConnect.Build.DownloadTest do
     assert Download.get(url(port), %{}) == {:error, {:status, "more than 5 redirects"}}
   end
 
-  test "a file that is not there" do
+  test "a missing file" do
     assert Download.get(serve("404 Not Found", [], "none"), %{}) ==
              {:error, {:status, "HTTP status 404"}}
   end
@@ -95,7 +95,7 @@ defmodule Mix.K8sConnect.Build.DownloadTest do
     assert reason =~ "hostname_check_failed"
   end
 
-  test "a file of authorities that is not there" do
+  test "a missing file of certificate authorities" do
     assert Download.get("https://localhost:1/", %{"HEX_CACERTS_PATH" => "/none.pem"}) ==
              {:error, {:certificate, "no such file: /none.pem (HEX_CACERTS_PATH)"}}
   end
@@ -120,6 +120,16 @@ defmodule Mix.K8sConnect.Build.DownloadTest do
       assert Download.get("https://example.invalid/", %{"HTTPS_PROXY" => proxy}) ==
                {:error, {:network, "unsupported: HTTPS_PROXY is not an http:// proxy"}}
     end
+  end
+
+  test "a login with an invalid percent-encoding is used as it is" do
+    %{port: port, authority: authority} = TlsServer.start("here", "localhost")
+    {proxy, seen} = TlsServer.proxy()
+    proxy = "http://me:100%@localhost:#{proxy}"
+    environment = %{"HTTPS_PROXY" => proxy, "HEX_CACERTS_PATH" => authority}
+    assert Download.get("https://localhost:#{port}/file", environment) == {:ok, "here"}
+    assert [head] = Agent.get(seen, & &1)
+    assert head =~ Base.encode64("me:100%")
   end
 
   test "the login of a mirror is used, and not shown" do

@@ -55,7 +55,14 @@ defmodule Mix.K8sConnect.Build.Proxy do
   defp auth(nil), do: nil
 
   defp auth(userinfo) do
-    [user | password] = userinfo |> String.split(":", parts: 2) |> Enum.map(&URI.decode/1)
+    [user | password] = userinfo |> String.split(":", parts: 2) |> Enum.map(&decode/1)
     {user, Enum.join(password)}
+  end
+
+  # The exception of an invalid encoding would show the password.
+  defp decode(text) do
+    URI.decode(text)
+  rescue
+    ArgumentError -> text
   end
 end
