@@ -10,6 +10,7 @@ mod command;
 mod diagnosis;
 mod error;
 mod frames;
+mod guard;
 #[cfg(target_os = "linux")]
 mod listener;
 mod options;
@@ -33,6 +34,7 @@ use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::{
     caller::Caller,
+    guard::Guard,
     options::{ApiOptions, AttachOptions},
     pods::Pod,
     session::Session,
@@ -105,15 +107,17 @@ fn watch(
     reply::spawn_with(&caller, work)
 }
 
-/// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node.
+/// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node. Without a guard the pod is
+/// trusted.
 #[rustler::nif]
 fn dial(
     env: Env,
     reference: Reference,
     session: ResourceArc<Session>,
     directory: String,
+    guard: Option<ResourceArc<Guard>>,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::dial(session, directory))
+    reply::spawn(env, reference, session::dial(session, directory, guard))
 }
 
 /// `{reference, {:ok, flags | nil}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.
