@@ -104,10 +104,14 @@ defmodule K8sConnect.GuardTest do
     directory = Path.join(System.tmp_dir!(), "guard-#{System.unique_integer([:positive])}")
     File.mkdir_p!(directory)
     on_exit(fn -> File.rm_rf!(directory) end)
-    {:ok, file: Path.join(directory, "harm")}
+    {:ok, harm: Path.join(directory, "harm")}
   end
 
-  defp connect(options \\ []), do: K8sConnect.connect!("app-0", [log: false] ++ options)
+  # test/host/versions_test.exs runs this with each OTP on both sides.
+  defp connect(options \\ []) do
+    pod = System.get_env("K8S_CONNECT_POD", "app-0")
+    K8sConnect.connect!(pod, [log: false] ++ options)
+  end
 
   defp victim do
     pid = spawn(fn -> Process.sleep(:infinity) end)
@@ -162,7 +166,7 @@ defmodule K8sConnect.GuardTest do
       for attack <- @attacks do
         [name, kind, code | marks] = Tuple.to_list(attack)
 
-        test "#{name} is refused", %{file: file} do
+        test "#{name} is refused", %{harm: file} do
           connection = connect(route: unquote(route))
           before = refused(connection, unquote(kind))
           attack(connection.node, unquote(code), file)
@@ -177,7 +181,7 @@ defmodule K8sConnect.GuardTest do
         end
 
         if marks == [] do
-          test "#{name} works with trust", %{file: file} do
+          test "#{name} works with trust", %{harm: file} do
             connection = connect(route: unquote(route), trust: true)
             attack(connection.node, unquote(code), file)
             assert await(fn -> File.exists?(file) end)
@@ -255,8 +259,8 @@ defmodule K8sConnect.GuardTest do
     connection = connect()
     reference = K8sConnect.subscribe(connection)
 
-    for _ <- 1..3,
-        do: attack(connection.node, "Node.spawn(here, :os, :cmd, [~c\"x\"])", "/nowhere")
+    code = "for _ <- 1..3, do: :erlang.spawn_request(here, :os, :cmd, [~c\"x\"], [])"
+    attack(connection.node, code, "/nowhere")
 
     assert_receive {:k8s_connect, ^reference, {:refused, :spawn, "os:cmd/1"}}
     assert await(fn -> refused(connection, :spawn) == 3 end)
@@ -289,7 +293,8 @@ defmodule K8sConnect.GuardTest do
     } do
       {:ok, agent} = :erpc.call(node, Agent, :start, [Kernel, :self, []])
       assert Agent.get(agent, :erlang, :node, []) |> is_tuple() == false
-      assert :ok = GenServer.cast(agent, {:cast, {Kernel, :self, []}})
+      assert :ok = Agent.cast(agent, :erlang, :phash2, [])
+      assert {:ok, agent} = :erpc.call(node, Agent, :start, [Kernel, :self, []])
       request = :gen_server.send_request(agent, {:get, {:erlang, :phash2, []}})
       assert {:reply, _hash} = :gen_server.receive_response(request, 2000)
       assert {:state, _} = {:state, :sys.get_state(agent)}
@@ -387,10 +392,19 @@ defmodule K8sConnect.GuardTest do
     end
 
     test "observer_backend", %{connection: connection, node: node} do
+      load(node, :observer_backend)
       assert length(:erpc.call(node, :observer_backend, :sys_info, [])) > 10
       :erpc.call(node, :observer_backend, :procs_info, [self()])
       assert_receive {:procs_info, _pid, [_ | _]}, 3000
       clean(connection)
+    end
+
+    # A release has no runtime_tools. An older OTP may not load what this one has compiled.
+    defp load(node, module) do
+      with {:error, _not_there} <- :erpc.call(node, :code, :ensure_loaded, [module]) do
+        {^module, object, file} = :code.get_object_code(module)
+        assert {:module, ^module} = :erpc.call(node, :code, :load_binary, [module, file, object])
+      end
     end
 
     test "a trace of a process there, sent to this one", %{connection: connection, node: node} do
