@@ -1,0 +1,211 @@
+//! Requests of the I/O protocol: <https://www.erlang.org/doc/apps/stdlib/io_protocol.html>. A group leader calls the
+//! functions that some of them name, so only those pass that name none, or one that only formats or parses.
+
+use super::term::{Atom, Item, Token, item, term};
+
+/// Of requests in a request.
+const MAX_DEPTH: u8 = 8;
+/// Digits of a number in a format: 999 columns.
+const MAX_DIGITS: usize = 3;
+
+/// Reads terms one after the other.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    pub fn new(rest: &'a [u8]) -> Self {
+        Self { rest }
+    }
+
+    /// What was not read.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
+    /// The next item; its parts follow.
+    pub fn item(&mut self) -> Option<Token<'a>> {
+        let Item { token, size, data, .. } = item(self.rest).ok()?;
+        self.rest = self.rest.get(size + data as usize..)?;
+        Some(token)
+    }
+
+    /// The next term as a whole.
+    pub fn term(&mut self) -> Option<&'a [u8]> {
+        let term = term(self.rest).ok()?;
+        self.rest = &self.rest[term.len()..];
+        Some(term)
+    }
+
+    fn atom(&mut self) -> Option<Atom<'a>> {
+        match self.item()? {
+            Token::Atom(atom) => Some(atom),
+            _ => None,
+        }
+    }
+}
+
+/// What a request would do that it may not; `None` if it passes. `request` may end early: then what is not seen has to
+/// be harmless, whatever it is.
+pub(super) fn refusal(request: &[u8]) -> Option<String> {
+    judge(&mut Cursor::new(request), 0)
+}
+
+fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
+    let (name, arity) = match cursor.item() {
+        Some(Token::Atom(atom)) => (atom, 0),
+        Some(Token::Tuple(arity @ 1..)) => match cursor.atom() {
+            Some(atom) => (atom, arity),
+            None => return unknown(),
+        },
+        _ => return unknown(),
+    };
+    let allowed = match (name.text().as_str(), arity) {
+        ("getopts", 0) | ("get_geometry", 2) | ("put_chars", 2 | 3) => true,
+        ("put_chars", 4) => return called("put_chars", cursor, is_format),
+        ("put_chars", 5) => {
+            return cursor.term().map_or_else(unknown, |_| called("put_chars", cursor, is_format));
+        }
+        ("get_line", 2) => is_prompt(cursor),
+        ("get_line" | "get_password", 3) => cursor.term().is_some() && is_prompt(cursor),
+        ("get_chars", 3) => is_prompt(cursor),
+        ("get_chars", 4) => cursor.term().is_some() && is_prompt(cursor),
+        ("get_until", 5) if is_prompt(cursor) => return called("get_until", cursor, is_parser),
+        ("get_until", 6) if cursor.term().is_some() && is_prompt(cursor) => {
+            return called("get_until", cursor, is_parser);
+        }
+        ("setopts", 2) => are_options(cursor),
+        ("requests", 2) if depth < MAX_DEPTH => return each(cursor, depth),
+        _ => false,
+    };
+    (!allowed).then(|| name.text())
+}
+
+fn unknown() -> Option<String> {
+    Some("unknown".into())
+}
+
+/// The function that a request names, unless it may be called.
+fn called(
+    request: &str,
+    cursor: &mut Cursor,
+    allowed: impl Fn(&str, &str, &mut Cursor) -> bool,
+) -> Option<String> {
+    let (Some(module), Some(function)) = (cursor.atom(), cursor.atom()) else { return unknown() };
+    let (module, function) = (module.text(), function.text());
+    if allowed(&module, &function, cursor) {
+        return None;
+    }
+    Some(format!("{request} with {module}:{function}"))
+}
+
+/// `io:format` leaves the formatting to the group leader.
+fn is_format(module: &str, function: &str, arguments: &mut Cursor) -> bool {
+    match (module, function, arguments.item()) {
+        ("io_lib", "format" | "fwrite", Some(Token::List(2))) => {
+            arguments.term().is_some_and(is_small_format)
+        }
+        ("io_lib", "write", Some(Token::List(1))) => true,
+        // `io_lib:write(65)`: a list of a small integer is a string.
+        ("io_lib", "write", Some(Token::String)) => true,
+        _ => false,
+    }
+}
+
+/// Whether a format asks for no width that fills the memory: `~1000000000c`, `~*c`.
+fn is_small_format(format: &[u8]) -> bool {
+    let Ok(Item { token, size, .. }) = item(format) else { return false };
+    let text: Vec<u8> = match token {
+        Token::Atom(atom) => atom.text().into_bytes(),
+        Token::Binary if format[0] == 109 => format[size..].to_vec(),
+        Token::String => format[size..].to_vec(),
+        Token::Nil => vec![],
+        Token::List(_) => match characters(&format[size..]) {
+            Some(text) => text,
+            None => return false,
+        },
+        _ => return false,
+    };
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    text.split(|byte| *byte == b'~').skip(1).all(|directive| {
+        // Width, precision and padding: `~-12.3.0s`
+        let field = directive.iter().take_while(|byte| !byte.is_ascii_alphabetic()).count();
+        let field = &directive[..field];
+        !field.contains(&b'*') && (0..field.len()).all(|at| digits(&field[at..]) <= MAX_DIGITS)
+    })
+}
+
+/// The characters of a list of numbers; those that are not ASCII as 0.
+fn characters(list: &[u8]) -> Option<Vec<u8>> {
+    let (mut cursor, mut text) = (Cursor::new(list), Vec::new());
+    loop {
+        match cursor.item()? {
+            Token::Integer(number) => text.push(u8::try_from(number).unwrap_or(0)),
+            Token::Nil => return Some(text),
+            _ => return None,
+        }
+    }
+}
+
+/// Functions in the arguments are refused: `erl_scan:tokens` calls the one in `{reserved_word_fun, fun os:cmd/1}`.
+fn is_parser(module: &str, function: &str, arguments: &mut Cursor) -> bool {
+    let known = matches!((module, function), ("erl_scan", "tokens") | ("io_lib", "fread"));
+    known && arguments.term().is_some_and(has_no_function)
+}
+
+/// A prompt can be `{format, Format, Arguments}`, which the group leader formats.
+fn is_prompt(cursor: &mut Cursor) -> bool {
+    cursor.term().is_some_and(|prompt| {
+        !matches!(item(prompt), Ok(Item { token: Token::Tuple(_), .. })) && has_no_function(prompt)
+    })
+}
+
+fn has_no_function(term: &[u8]) -> bool {
+    let mut cursor = Cursor::new(term);
+    while !cursor.rest.is_empty() {
+        if matches!(cursor.item(), None | Some(Token::Fun)) {
+            return false;
+        }
+    }
+    true
+}
+
+fn are_options(cursor: &mut Cursor) -> bool {
+    let count = match cursor.item() {
+        Some(Token::Nil) => return true,
+        Some(Token::List(count)) => count,
+        _ => return false,
+    };
+    for _ in 0..count {
+        let name = match cursor.item() {
+            Some(Token::Atom(atom)) => Some(atom),
+            Some(Token::Tuple(2)) => cursor.atom().filter(|_| cursor.term().is_some()),
+            _ => None,
+        };
+        let harmless = ["binary", "list", "encoding", "echo", "onlcr"];
+        if !name.is_some_and(|name| harmless.iter().any(|text| name.is(text))) {
+            return false;
+        }
+    }
+    cursor.item() == Some(Token::Nil)
+}
+
+fn each(cursor: &mut Cursor, depth: u8) -> Option<String> {
+    let count = match cursor.item() {
+        Some(Token::Nil) => return None,
+        Some(Token::List(count)) => count,
+        _ => return unknown(),
+    };
+    for _ in 0..count {
+        let Some(request) = cursor.term() else { return unknown() };
+        let refused = judge(&mut Cursor::new(request), depth + 1);
+        if refused.is_some() {
+            return refused;
+        }
+    }
+    if cursor.item() == Some(Token::Nil) { None } else { unknown() }
+}
+
+#[cfg(test)]
+mod tests;
