@@ -131,6 +131,16 @@ defmodule K8sConnect.PrebuiltTest do
     assert output =~ "copy the file from another machine to #{cached(context.tmp_dir)}"
   end
 
+  test "a certificate that is not trusted, and one whose authority is given", context do
+    %{port: port, authority: authority} = K8sConnect.TlsServer.start(context.archive, "localhost")
+    mirror = {"K8S_CONNECT_MIRROR", "https://localhost:#{port}/v0"}
+    assert {output, 1} = compile(context, port, [mirror])
+    assert output =~ ~r"could not download https://localhost:\d+/\S+: TLS client: .*Unknown CA"
+    assert output =~ "Behind a proxy that inspects TLS, set HEX_CACERTS_PATH to a PEM file"
+    assert {output, 0} = compile(context, port, [mirror, {"HEX_CACERTS_PATH", authority}])
+    assert output =~ "Downloading https://localhost:"
+  end
+
   test "a cache that cannot be written", context do
     cache = [{"XDG_CACHE_HOME", "/dev/null"}]
     assert {output, 0} = compile(context, serve("200 OK", context.archive), cache)
