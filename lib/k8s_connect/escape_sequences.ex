@@ -11,22 +11,44 @@ defmodule K8sConnect.EscapeSequences do
   @control ~r/[\x00-\x06\x08\x0B\x0C\x0E-\x1F\x7F]|\xC2[\x80-\x9F]/
 
   @doc """
-  Removes the escape sequences and control characters from chardata. A term that is no chardata is returned as it is,
-  and so is a character that is not valid.
+  Removes the escape sequences and control characters from chardata. What has none is returned as it is, and so is a
+  term that is no chardata.
   """
-  @spec strip(term()) :: term()
-  def strip(text) when is_binary(text) or is_list(text) do
-    case :unicode.characters_to_binary(text) do
-      binary when is_binary(binary) -> if binary =~ @control, do: strip(binary, []), else: binary
-      # In latin1
-      {_kind, _valid, _rest} -> strip_latin1(text)
+  @spec strip(term(), :unicode | :latin1) :: term()
+  def strip(text, encoding \\ :unicode)
+
+  def strip(text, encoding) when is_binary(text) or is_list(text) do
+    case :unicode.characters_to_binary(text, encoding) do
+      binary when is_binary(binary) ->
+        # Characters, because they are the same in each encoding.
+        if binary =~ @control, do: binary |> remove([]) |> String.to_charlist(), else: text
+
+      {_kind, _valid, _rest} when encoding == :unicode ->
+        strip(text, :latin1)
+
+      {_kind, _valid, _rest} ->
+        []
     end
   rescue
     # No chardata
     ArgumentError -> text
   end
 
-  def strip(other), do: other
+  def strip(other, _encoding), do: other
+
+  # A group leader calls these for a pod, see `native/core/src/endpoint/guard/io_request.rs`.
+
+  @doc """
+  The text of a request to print it.
+  """
+  @spec text(term(), term()) :: term()
+  def text(encoding, text), do: strip(text, if(encoding == :latin1, do: :latin1, else: :unicode))
+
+  @doc """
+  The text of a term.
+  """
+  @spec write(term()) :: term()
+  def write(term), do: strip(:io_lib.write(term))
 
   @doc """
   Formats as `:io_lib.format/2`, and strips the text.
@@ -34,36 +56,26 @@ defmodule K8sConnect.EscapeSequences do
   @spec format(:io.format(), [term()]) :: term()
   def format(format, arguments), do: strip(:io_lib.format(format, arguments))
 
-  defp strip_latin1(text) do
-    case :unicode.characters_to_binary(text, :latin1) do
-      binary when is_binary(binary) ->
-        binary |> strip([]) |> :unicode.characters_to_binary(:utf8, :latin1)
-
-      {_kind, _valid, _rest} ->
-        ""
-    end
-  end
-
   # CSI, as two characters or as one; OSC, DCS, SOS, PM and APC, which end with ST or BEL.
-  defp strip(<<"\e[", rest::binary>>, kept), do: sequence(rest, rest, kept)
-  defp strip(<<"\u009B", rest::binary>>, kept), do: sequence(rest, rest, kept)
+  defp remove(<<"\e[", rest::binary>>, kept), do: sequence(rest, rest, kept)
+  defp remove(<<"\u009B", rest::binary>>, kept), do: sequence(rest, rest, kept)
 
-  defp strip(<<?\e, start, rest::binary>>, kept) when start in ~c"]PX^_",
-    do: rest |> after_string() |> strip(kept)
+  defp remove(<<?\e, start, rest::binary>>, kept) when start in ~c"]PX^_",
+    do: rest |> after_string() |> remove(kept)
 
-  defp strip(<<start::utf8, rest::binary>>, kept) when start in [0x90, 0x98, 0x9D, 0x9E, 0x9F],
-    do: rest |> after_string() |> strip(kept)
+  defp remove(<<start::utf8, rest::binary>>, kept) when start in [0x90, 0x98, 0x9D, 0x9E, 0x9F],
+    do: rest |> after_string() |> remove(kept)
 
   # Others have intermediate characters and a final one.
-  defp strip(<<?\e, rest::binary>>, kept), do: rest |> after_escape() |> strip(kept)
+  defp remove(<<?\e, rest::binary>>, kept), do: rest |> after_escape() |> remove(kept)
 
-  defp strip(<<char::utf8, rest::binary>>, kept)
+  defp remove(<<char::utf8, rest::binary>>, kept)
        when char in @text or char in 0x20..0x7E or char >= 0xA0,
-       do: strip(rest, [kept | <<char::utf8>>])
+       do: remove(rest, [kept | <<char::utf8>>])
 
-  defp strip(<<_control::utf8, rest::binary>>, kept), do: strip(rest, kept)
-  defp strip(<<_invalid, rest::binary>>, kept), do: strip(rest, kept)
-  defp strip(<<>>, kept), do: IO.iodata_to_binary(kept)
+  defp remove(<<_control::utf8, rest::binary>>, kept), do: remove(rest, kept)
+  defp remove(<<_invalid, rest::binary>>, kept), do: remove(rest, kept)
+  defp remove(<<>>, kept), do: IO.iodata_to_binary(kept)
 
   # Parameters, intermediate characters, and a final one, which is `m` for SGR.
   defp sequence(<<char, rest::binary>>, from, kept) when char in 0x20..0x3F,
@@ -73,15 +85,15 @@ defmodule K8sConnect.EscapeSequences do
     parameters = binary_part(from, 0, byte_size(from) - byte_size(rest) - 1)
 
     if parameters =~ ~r/\A[0-9;:]*\z/,
-      do: strip(rest, [kept, "\e[", parameters, "m"]),
-      else: strip(rest, kept)
+      do: remove(rest, [kept, "\e[", parameters, "m"]),
+      else: remove(rest, kept)
   end
 
   defp sequence(<<final, rest::binary>>, _from, kept) when final in 0x40..0x7E,
-    do: strip(rest, kept)
+    do: remove(rest, kept)
 
   # Not a sequence after all
-  defp sequence(rest, _from, kept), do: strip(rest, kept)
+  defp sequence(rest, _from, kept), do: remove(rest, kept)
 
   defp after_string(text) do
     case :binary.match(text, ["\a", "\e\\", "\u009C"]) do

@@ -1,7 +1,18 @@
 defmodule K8sConnect.EscapeSequencesTest do
   use ExUnit.Case, async: true
 
-  import K8sConnect.EscapeSequences
+  alias K8sConnect.EscapeSequences
+
+  import EscapeSequences, only: [format: 2, write: 1]
+
+  defp strip(text), do: text |> EscapeSequences.strip() |> binary()
+
+  defp binary(text) do
+    case is_list(text) and :unicode.characters_to_binary(text) do
+      binary when is_binary(binary) -> binary
+      _no_text -> text
+    end
+  end
 
   test "text and colours stay" do
     for text <- ["", "plain\tüber\r\n", "\e[1;31mred\e[0m", "\e[m", "\e[38:5:1mx", "日本 👍"],
@@ -39,13 +50,17 @@ defmodule K8sConnect.EscapeSequencesTest do
 
   test "chardata of any form is text" do
     assert strip([~c"a", ["\e]0;", [?x], "\a"], ?ü]) == "aü"
-    assert strip(<<"a", 0xFC, 0x9B, "2Jb">>) == <<"a", 0xFC, "b">>
+    assert strip(<<"a", 0xFC, 0x9B, "2Jb">>) == "aüb"
+    assert EscapeSequences.text(:latin1, [0xFC, <<0xFC>>]) == [0xFC, <<0xFC>>]
+    assert EscapeSequences.text(:latin1, [0xFC, <<0xFC>>, "\e[2J"]) == [0xFC, 0xFC]
+    assert EscapeSequences.text(:latin1, "ü\e[2J") == [0xC3, 0xBC]
     assert strip(:prompt) == :prompt
-    assert strip([:no_text]) == [:no_text]
+    assert EscapeSequences.strip([:no_text]) == [:no_text]
   end
 
   test "what is formatted is text" do
-    assert format(~c"~ts and ~c~n", ["\e]0;x\a", 27]) == " and \n"
-    assert format(~c"~p", [[27, :a]]) == "[27,a]"
+    assert format(~c"~ts and ~c~n", ["\e]0;x\a", 27]) == ~c" and \n"
+    assert binary(format(~c"~p", [[27, :a]])) == "[27,a]"
+    assert binary(write("\e")) == "<<27>>"
   end
 end

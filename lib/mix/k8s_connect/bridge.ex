@@ -82,20 +82,22 @@ defmodule Mix.K8sConnect.Bridge do
   defp remote({:put_chars, _module, _function, _arguments}, _node), do: :refused
 
   defp remote({:put_chars, encoding, text}, _node),
-    do: {:ok, {:put_chars, encoding, EscapeSequences.strip(text)}}
+    do: {:ok, {:put_chars, encoding, EscapeSequences.text(encoding, text)}}
 
   defp remote({:put_chars, text}, _node),
-    do: {:ok, {:put_chars, :latin1, EscapeSequences.strip(text)}}
+    do: {:ok, {:put_chars, :latin1, EscapeSequences.text(:latin1, text)}}
 
   defp remote({request, encoding, prompt}, _node) when request in [:get_line, :get_password],
-    do: {:ok, {request, encoding, EscapeSequences.strip(prompt)}}
+    do: {:ok, {request, encoding, EscapeSequences.text(encoding, prompt)}}
 
   defp remote({:get_chars, encoding, prompt, count}, _node),
-    do: {:ok, {:get_chars, encoding, EscapeSequences.strip(prompt), count}}
+    do: {:ok, {:get_chars, encoding, EscapeSequences.text(encoding, prompt), count}}
 
   defp remote({:get_until, encoding, prompt, module, function, arguments}, node) do
     arguments = [node, module, function, arguments]
-    {:ok, {:get_until, encoding, EscapeSequences.strip(prompt), __MODULE__, :parse, arguments}}
+
+    {:ok,
+     {:get_until, encoding, EscapeSequences.text(encoding, prompt), __MODULE__, :parse, arguments}}
   end
 
   defp remote({:get_until, prompt, module, function, arguments}, node),

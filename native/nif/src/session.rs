@@ -153,6 +153,9 @@ impl Session {
     }
 }
 
+/// The module of this BEAM that removes escape sequences from what the pod prints.
+const PRINTER: &str = "Elixir.K8sConnect.EscapeSequences";
+
 /// Opens a stream to the node, and returns the path of a local socket for it.
 pub async fn dial(
     session: ResourceArc<Session>,
@@ -169,7 +172,8 @@ pub async fn dial(
         .map_err(|reason| Error::PortForwardClosed { reason })?;
     let path = socket.path().to_string_lossy().into_owned();
     // The distribution module of this BEAM makes the connection hidden by itself.
-    let filtering = Filtering::new(guard.as_ref().map(|guard| &guard.0), guard.is_none());
+    let visible = guard.is_none();
+    let filtering = Filtering::new(guard.as_ref().map(|guard| &guard.0), visible, Some(PRINTER));
     tokio::spawn(socket.serve(stream, filtering));
     Ok(path)
 }

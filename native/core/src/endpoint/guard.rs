@@ -35,12 +35,15 @@ mod term;
 use capabilities::Capabilities;
 use control::{Control, Operation};
 use handshake::Handshake;
-use packets::{LENGTH, Output, Packets, Part};
+use io_request::Rewritten;
+use packets::{LENGTH, Output, Packets, Part, Piece};
 use policy::{Local, Verdict};
 use scan::Scan;
 pub use session::{Error, Event, Kind, Limits, Refusal, Session};
 use term::Token;
 
+/// The empty list, in the external format.
+const NIL: &[u8] = &[106];
 /// Answers that wait for the pod to read. More are dropped.
 const MAX_ANSWERS: usize = 256 * 1024;
 
@@ -58,9 +61,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that begins. `visible`: whether the nodes may be visible to each other.
+    /// A connection that begins. `visible`: whether the nodes may be visible to each other. `printer`: the Elixir module
+    /// of the local node that prints what the pod sends to a group leader.
     #[must_use]
-    pub fn new(session: Arc<Session>, visible: bool) -> Self {
+    pub fn new(session: Arc<Session>, visible: bool, printer: Option<&'static str>) -> Self {
         let peers = Peers { name: None, given: Capabilities::new(Instant::now()), answers: vec![] };
         let shared = Arc::new(Shared { session, peers: Mutex::new(peers) });
         let to_pod = ToPod {
@@ -74,6 +78,8 @@ impl Connection {
             handshake: Some(Handshake::from_pod(visible)),
             packets: Packets::default(),
             scan: None,
+            printer,
+            ends_list: false,
         };
         Self { to_pod, from_pod }
     }
@@ -236,6 +242,16 @@ pub struct FromPod {
     packets: Packets,
     /// `None` in a message that does not pass.
     scan: Option<Scan>,
+    printer: Option<&'static str>,
+    /// Whether the current message needs the end of a list after it.
+    ends_list: bool,
+}
+
+/// What becomes of the beginning of a message.
+enum Head {
+    Passes,
+    Becomes(Bytes),
+    Dropped,
 }
 
 impl FromPod {
@@ -251,8 +267,12 @@ impl FromPod {
             let passed = match part {
                 Part::Tick(piece) => Ok(Some(piece)),
                 Part::Head(piece) => {
-                    let passes = self.head(&piece.bytes(&input)[LENGTH..]);
-                    passes.map(|passes| passes.then_some(piece))
+                    let head = self.head(&piece.bytes(&input)[LENGTH..]);
+                    head.map(|head| match head {
+                        Head::Passes => Some(piece),
+                        Head::Becomes(bytes) => Some(Piece::Held(bytes)),
+                        Head::Dropped => None,
+                    })
                 }
                 Part::More(piece) => {
                     let read = self.read(piece.bytes(&input));
@@ -260,7 +280,12 @@ impl FromPod {
                 }
             };
             match passed {
-                Ok(Some(piece)) => run.push(piece, &input, output),
+                Ok(Some(piece)) => {
+                    run.push(piece, &input, output);
+                    if self.packets.left() == 0 && std::mem::take(&mut self.ends_list) {
+                        run.push(Piece::Held(Bytes::from_static(NIL)), &input, output);
+                    }
+                }
                 Ok(None) => {}
                 Err(error) => {
                     self.shared.session.fail(error);
@@ -272,26 +297,36 @@ impl FromPod {
         Ok(!shared.peers().answers.is_empty())
     }
 
-    /// Whether a message passes.
-    fn head(&mut self, message: &[u8]) -> Result<bool, Error> {
+    fn head(&mut self, message: &[u8]) -> Result<Head, Error> {
         let (left, limit) = (self.packets.left(), self.shared.session.limits.message);
         let size = message.len() + left;
         if size > limit {
             return Err(Error::MessageTooLarge { size, limit });
         }
         let control = Control::read(message, left == 0)?;
-        self.scan = if self.permits(&control) { Some(Scan::default()) } else { None };
+        let head = match self.judge(&control) {
+            None => Head::Dropped,
+            Some(None) => Head::Passes,
+            Some(Some(rewritten)) => {
+                self.ends_list = rewritten.ends_list;
+                Head::Becomes(rewrite(message, left, &rewritten))
+            }
+        };
+        self.scan = if matches!(head, Head::Dropped) { None } else { Some(Scan::default()) };
         self.read(&message[1..])?;
-        Ok(self.scan.is_some())
+        Ok(head)
     }
 
-    fn permits(&self, control: &Control) -> bool {
+    /// `None` if a message does not pass; otherwise the request that it gets.
+    fn judge(&self, control: &Control) -> Option<Option<Rewritten>> {
         let session = &self.shared.session;
         let mut peers = self.shared.peers();
         let Peers { name, given, answers } = &mut *peers;
-        let mut local = Local { name: name.as_deref(), given, session, now: Instant::now() };
+        let (name, printer) = (name.as_deref(), self.printer);
+        let mut local = Local { name, printer, given, session, now: Instant::now() };
         match local.judge(control) {
-            Verdict::Pass => return true,
+            Verdict::Pass => return Some(None),
+            Verdict::Rewrite(rewritten) => return Some(Some(rewritten)),
             Verdict::Ignore => {}
             Verdict::Refuse(refusal) => session.refuse(refusal),
             Verdict::Answer(answer, refusal) => {
@@ -303,7 +338,7 @@ impl FromPod {
                 }
             }
         }
-        false
+        None
     }
 
     /// Counts the atoms of a message that passes, and checks that OTP can decode it.
@@ -323,6 +358,17 @@ impl FromPod {
             Ok(())
         }
     }
+}
+
+/// The beginning of a packet with another request. The request is the last term of a message, of which `left` bytes
+/// have not arrived.
+fn rewrite(message: &[u8], left: usize, rewritten: &Rewritten) -> Bytes {
+    let Rewritten { head, replaced, length, ends_list } = rewritten;
+    let (before, request) = message.split_at(message.len() - length);
+    let after = &request[*replaced..];
+    let size = before.len() + head.len() + after.len() + left + usize::from(*ends_list);
+    let size = u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes();
+    Bytes::from([&size, before, head, after].concat())
 }
 
 #[cfg(test)]

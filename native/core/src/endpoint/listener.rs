@@ -89,7 +89,7 @@ impl Listener {
         let names: Arc<[epmd::Entry]> = names.into();
         let serve_epmd = move |client| serve_epmd(client, names.clone());
         let upstream = Upstream { connection, connector, first: Arc::new(Semaphore::new(1)), port };
-        let filtering = move || Filtering::new(guard.as_ref(), visible);
+        let filtering = move || Filtering::new(guard.as_ref(), visible, None);
         let forward = move |client| forward(client, upstream.clone(), filtering());
 
         let refused = Arc::new(AtomicU64::new(0));

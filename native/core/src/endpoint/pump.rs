@@ -24,13 +24,17 @@ pub enum Filtering {
 }
 
 impl Filtering {
-    /// For a new connection: of this session, or to a pod that is trusted. `visible`: whether the nodes may be
-    /// visible to each other.
+    /// For a new connection: of this session, or to a pod that is trusted. See [`guard::Connection::new`].
     #[must_use]
-    pub fn new(guard: Option<&Arc<guard::Session>>, visible: bool) -> Self {
+    pub fn new(
+        guard: Option<&Arc<guard::Session>>,
+        visible: bool,
+        printer: Option<&'static str>,
+    ) -> Self {
         match guard {
             Some(session) => {
-                Self::Guarded(Box::new(guard::Connection::new(session.clone(), visible)))
+                let connection = guard::Connection::new(session.clone(), visible, printer);
+                Self::Guarded(Box::new(connection))
             }
             None if visible => Self::Trusted(Filters::none()),
             None => Self::Trusted(Filters::hidden()),

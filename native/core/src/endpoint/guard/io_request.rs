@@ -1,7 +1,10 @@
 //! Requests of the I/O protocol: <https://www.erlang.org/doc/apps/stdlib/io_protocol.html>. A group leader calls the
 //! functions that some of them name, so only those pass that name none, or one that only formats or parses.
 
-use super::term::{Atom, Item, Token, item, term};
+use super::{
+    encode::atom,
+    term::{Atom, Item, Token, item, term},
+};
 
 /// Of requests in a request.
 const MAX_DEPTH: u8 = 8;
@@ -46,6 +49,47 @@ impl<'a> Cursor<'a> {
     }
 }
 
+/// A request of the group leader with the text that the terminal gets.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Rewritten {
+    /// The beginning of the request.
+    pub head: Vec<u8>,
+    /// Bytes of the old request that this replaces.
+    pub replaced: usize,
+    /// Bytes of the old request that have arrived.
+    pub length: usize,
+    /// Whether a list has to be ended after the request.
+    pub ends_list: bool,
+}
+
+/// The request to print text, changed so that the group leader calls a function of this Elixir module: `text(Encoding,
+/// Text)` or `format(Format, Arguments)` or `write(Term)`. `None` for other requests.
+pub(super) fn printed_by(module: &str, request: &[u8]) -> Option<Rewritten> {
+    let mut cursor = Cursor::new(request);
+    let Token::Tuple(arity) = cursor.item()? else { return None };
+    let name = cursor.atom().filter(|name| name.is("put_chars"))?;
+    let module = atom(module);
+    let encoding = match arity {
+        3 | 5 => Some(cursor.term()?),
+        _ => None,
+    };
+    let mut head = vec![104, 5 - u8::from(encoding.is_none())];
+    head.extend(atom(&name.text()));
+    head.extend(encoding.unwrap_or_default());
+    head.extend(module);
+    let ends_list = arity < 4;
+    if ends_list {
+        // The text is the second argument.
+        head.extend([&atom("text")[..], &[108, 0, 0, 0, 2]].concat());
+        head.extend(encoding.map_or_else(|| atom("latin1"), <[u8]>::to_vec));
+    } else {
+        let (_io_lib, function) = (cursor.atom()?, cursor.atom()?.text());
+        head.extend(atom(if function == "write" { "write" } else { "format" }));
+    }
+    let (length, rest) = (request.len(), cursor.rest().len());
+    Some(Rewritten { head, replaced: length - rest, length, ends_list })
+}
+
 /// What a request would do that it may not; `None` if it passes. `request` may end early: then what is not seen has to
 /// be harmless, whatever it is.
 pub(super) fn refusal(request: &[u8]) -> Option<String> {
@@ -62,7 +106,9 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
         _ => return unknown(),
     };
     let allowed = match (name.text().as_str(), arity) {
-        ("getopts", 0) | ("get_geometry", 2) | ("put_chars", 2 | 3) => true,
+        ("getopts", 0) | ("get_geometry", 2) => true,
+        ("put_chars", 2) => depth == 0 || is_plain(cursor),
+        ("put_chars", 3) => depth == 0 || cursor.term().is_some() && is_plain(cursor),
         ("put_chars", 4) => return called("put_chars", cursor, is_format),
         ("put_chars", 5) => {
             return cursor.term().map_or_else(unknown, |_| called("put_chars", cursor, is_format));
@@ -154,10 +200,47 @@ fn is_parser(module: &str, function: &str, arguments: &mut Cursor) -> bool {
     known && arguments.term().is_some_and(has_no_function)
 }
 
-/// A prompt can be `{format, Format, Arguments}`, which the group leader formats.
+/// A prompt can be `{format, Format, Arguments}`, which the group leader formats, and any other term, which it prints.
 fn is_prompt(cursor: &mut Cursor) -> bool {
-    cursor.term().is_some_and(|prompt| {
-        !matches!(item(prompt), Ok(Item { token: Token::Tuple(_), .. })) && has_no_function(prompt)
+    is_plain(cursor)
+}
+
+/// Whether a term is text without escape sequences other than colours.
+fn is_plain(cursor: &mut Cursor) -> bool {
+    let Some(text) = cursor.term() else { return false };
+    let mut rest = text;
+    while let Ok(Item { token, size, data, .. }) = item(rest) {
+        let (bytes, end) = (&rest[size..], size + data as usize);
+        let plain = match token {
+            Token::Atom(atom) => is_plain_utf8(atom.text().as_bytes()),
+            Token::Binary => is_plain_utf8(&bytes[..data as usize]),
+            Token::String => bytes[..data as usize].iter().all(|byte| !is_control((*byte).into())),
+            Token::Integer(char) => !is_control(char),
+            Token::Nil | Token::List(_) => true,
+            _ => false,
+        };
+        if !plain {
+            return false;
+        }
+        rest = &rest[end..];
+    }
+    rest.is_empty()
+}
+
+/// ESC, and the control characters that begin a sequence alone.
+fn is_control(char: i32) -> bool {
+    char == 0x1b || (0x80..0xa0).contains(&char)
+}
+
+fn is_plain_utf8(text: &[u8]) -> bool {
+    let is_colour = |rest: &[u8]| {
+        let parameters = rest.strip_prefix(b"[").unwrap_or_default();
+        parameters.iter().find(|byte| !matches!(byte, b'0'..=b'9' | b';' | b':')) == Some(&b'm')
+    };
+    (0..text.len()).all(|at| match text[at] {
+        0x1b => is_colour(&text[at + 1..]),
+        0xc2 => !text.get(at + 1).is_some_and(|byte| (0x80..0xa0).contains(byte)),
+        _ => true,
     })
 }
 

@@ -42,6 +42,7 @@ pub(super) enum Payload<'a> {
         /// Who gets the answer.
         from: &'a [u8],
         reply_as: &'a [u8],
+        request: &'a [u8],
         /// What it would do that it may not.
         refused: Option<String>,
     },
@@ -75,7 +76,8 @@ fn io_request(arity: u32, mut cursor: Cursor<'_>) -> Option<Payload<'_>> {
         return None;
     }
     let (from, reply_as) = (cursor.term()?, cursor.term()?);
-    Some(Payload::IoRequest { from, reply_as, refused: refusal(cursor.rest()) })
+    let request = cursor.rest();
+    Some(Payload::IoRequest { from, reply_as, request, refused: refusal(request) })
 }
 
 /// What `user_drv` sends to a group leader.

@@ -8,6 +8,7 @@ use super::{
     control::{Control, Operation, PASS_THROUGH},
     encode::{atom, integer, tuple},
     handshake::packet,
+    io_request::{Rewritten, printed_by},
     payload::{Payload, payload},
     session::{Kind, Refusal, Session},
     term::{Atom, Pid, Token, VERSION, item, term},
@@ -18,6 +19,8 @@ use bytes::Bytes;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Pass,
+    /// Passes with another I/O request at its end.
+    Rewrite(Rewritten),
     /// Dropped, without a word.
     Ignore,
     Refuse(Refusal),
@@ -28,6 +31,8 @@ pub(super) enum Verdict {
 /// The local node, as the pod knows it.
 pub(super) struct Local<'a> {
     pub name: Option<&'a str>,
+    /// The Elixir module that prints text.
+    pub printer: Option<&'a str>,
     pub given: &'a mut Capabilities,
     pub session: &'a Session,
     pub now: Instant,
@@ -99,13 +104,26 @@ impl Local<'_> {
         match self.role(pid) {
             None => refuse(Kind::Send, &format!("<{}.{}>", pid.id, pid.serial)),
             Some(Role::GroupLeader) => match message {
-                Payload::IoRequest { .. } if self.session.is_judge(&(*pid).into()) => Verdict::Pass,
-                Payload::IoRequest { .. } | Payload::Input => self.message(message),
+                Payload::IoRequest { from, .. }
+                    if self.session.is_judge(&(*pid).into()) && !self.is_local(from) =>
+                {
+                    Verdict::Pass
+                }
+                Payload::IoRequest { request, .. } => match self.message(message) {
+                    Verdict::Pass => self.printed(request),
+                    other => other,
+                },
+                Payload::Input => self.message(message),
                 Payload::Obeyed(tag) => refuse(Kind::GroupLeader, tag),
                 Payload::Message => refuse(Kind::GroupLeader, ""),
             },
             Some(Role::Process) => self.message(message),
         }
+    }
+
+    fn printed(&self, request: &[u8]) -> Verdict {
+        let rewritten = self.printer.and_then(|module| printed_by(module, request));
+        rewritten.map_or(Verdict::Pass, Verdict::Rewrite)
     }
 
     fn alias_send(&mut self, control: &Control) -> Verdict {
@@ -129,7 +147,7 @@ impl Local<'_> {
                 refuse(Kind::IoRequest, "for another process")
             }
             Payload::IoRequest { refused: None, .. } => Verdict::Pass,
-            Payload::IoRequest { from, reply_as, refused: Some(what) } => {
+            Payload::IoRequest { from, reply_as, refused: Some(what), .. } => {
                 let error = tuple(&[atom("error"), atom("request")]);
                 let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
                 let answer = message_to(from, &reply);

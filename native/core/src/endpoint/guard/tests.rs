@@ -41,7 +41,7 @@ impl Pair {
 
     pub fn with(limits: Limits) -> Self {
         let session = Arc::new(Session::new(limits));
-        let connection = Connection::new(session.clone(), false);
+        let connection = Connection::new(session.clone(), false, None);
         let mut pair = Self { session, connection };
         let flags = u64::MAX.to_be_bytes();
         let named = |before: &[u8], name: &str| {
@@ -292,6 +292,55 @@ fn a_group_leader_gets_io_requests_only() {
 }
 
 #[test]
+fn text_for_a_group_leader_goes_through_the_printer() {
+    let module = atom("Elixir.Printer");
+    let io =
+        |request: &[u8]| tuple(&[atom("io_request"), pid(POD, 9), atom("r"), request.to_vec()]);
+    let (unicode, text) = (atom("unicode"), binary(&[b'x'; 100_000]));
+    let format = list(&[string("~ts"), list(&[binary(b"a")])]);
+    let called = |before: &[Vec<u8>], function: &str, arguments: &[u8]| {
+        tuple(&[before, &[module.clone(), atom(function), arguments.to_vec()]].concat())
+    };
+    let put = atom("put_chars");
+    for (request, printed) in [
+        (
+            tuple(&[put.clone(), unicode.clone(), text.clone()]),
+            called(
+                &[put.clone(), unicode.clone()],
+                "text",
+                &list(&[unicode.clone(), text.clone()]),
+            ),
+        ),
+        (
+            tuple(&[put.clone(), text.clone()]),
+            called(&[put.clone()], "text", &list(&[atom("latin1"), text.clone()])),
+        ),
+        (
+            tuple(&[put.clone(), unicode.clone(), atom("io_lib"), atom("fwrite"), format.clone()]),
+            called(&[put.clone(), unicode.clone()], "format", &format),
+        ),
+        (
+            tuple(&[put.clone(), atom("io_lib"), atom("write"), list(&[text.clone()])]),
+            called(&[put.clone()], "write", &list(&[text])),
+        ),
+        (atom("getopts"), atom("getopts")),
+    ] {
+        let input = [packed(&send(pid(LAPTOP, 2)), Some(&io(&request))), vec![0; 4]].concat();
+        let expected = [packed(&send(pid(LAPTOP, 2)), Some(&io(&printed))), vec![0; 4]].concat();
+        for cut in
+            (0..200.min(input.len())).chain([input.len() / 2, input.len() - 5, input.len() - 4])
+        {
+            let mut pair = Pair::new();
+            pair.connection.from_pod.printer = Some("Elixir.Printer");
+            pair.call(1, 2);
+            let output =
+                [pair.from_pod(&input[..cut]).unwrap(), pair.from_pod(&input[cut..]).unwrap()];
+            assert!(output.concat() == expected, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn a_message_for_several_processes_passes_if_it_passes_for_each() {
     let mut pair = Pair::new();
     pair.call(1, 2);
@@ -365,7 +414,7 @@ fn the_session_fails_at_too_many_atoms() {
     assert_eq!(pair.from_pod(&last), Err(Closed));
     assert_eq!(pair.session.failure(), Some(Error::TooManyAtoms { limit: 4 }));
     // Another connection of the session has no more of them.
-    let mut again = Connection::new(pair.session.clone(), false);
+    let mut again = Connection::new(pair.session.clone(), false, None);
     std::mem::swap(&mut again, &mut pair.connection);
     assert_eq!(again.from_pod.pass(last.into(), &mut vec![]), Err(Closed));
 }
@@ -402,7 +451,7 @@ fn the_session_fails_at_what_no_otp_sends() {
 #[test]
 fn an_answer_that_is_no_handshake_is_not_the_sessions_failure() {
     let session = Arc::new(Session::new(Limits { atoms: 1, message: 1 }));
-    let mut connection = Connection::new(session.clone(), false);
+    let mut connection = Connection::new(session.clone(), false, None);
     let alert = Bytes::from_static(b"\x15\x03\x01\0\x02\x02\x0a");
     assert_eq!(connection.from_pod.pass(alert, &mut vec![]), Err(Closed));
     assert_eq!(session.failure(), None);

@@ -167,6 +167,33 @@ fn what_ends_early_is_refused_unless_its_rest_does_not_matter() {
 }
 
 #[test]
+fn a_prompt_has_no_escape_sequence_but_colours() {
+    let asks = |prompt: Vec<u8>| refusal(&tuple(&[atom("get_line"), atom("unicode"), prompt]));
+    for prompt in [&b"> "[..], b"\x1b[1;32m> \x1b[0m", "ü> ".as_bytes()] {
+        assert_eq!(asks(binary(prompt)), None);
+        assert_eq!(asks(list(&[binary(prompt), b"a\x3e".to_vec()])), None);
+    }
+    let title = &b"\x1b]0;title\x07"[..];
+    for prompt in [title, b"\x1b[2J", b"\x1b", b"\x1b[1", b"\xc2\x9d0;x\x07"] {
+        assert!(asks(binary(prompt)).is_some(), "{prompt:?}");
+        assert!(asks(list(&[list(&[binary(prompt)])])).is_some());
+    }
+    assert!(asks(string("\x1b[2J")).is_some());
+    assert!(asks(list(&[b"a\x1b".to_vec()])).is_some());
+    assert!(asks(list(&[b"a\x9b".to_vec()])).is_some());
+    assert!(asks(atom("\x1b[2J")).is_some());
+    assert_eq!(asks(atom("name")), None);
+    let print = |text: &[u8]| {
+        tuple(&[
+            atom("requests"),
+            list(&[tuple(&[atom("put_chars"), atom("unicode"), binary(text)])]),
+        ])
+    };
+    assert_eq!(refusal(&print(b"text")), None);
+    assert_eq!(refusal(&print(title)).as_deref(), Some("put_chars"));
+}
+
+#[test]
 fn requests_within_requests_have_a_limit() {
     let mut request = tuple(&[atom("put_chars"), atom("unicode"), binary(b"a")]);
     for _ in 0..MAX_DEPTH {
