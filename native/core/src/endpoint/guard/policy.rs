@@ -60,11 +60,7 @@ impl Local<'_> {
             },
             Operation::SpawnRequest => spawn_request(control),
             Operation::SendToName => send_to_name(control),
-            Operation::Link => {
-                let exit =
-                    signal(&[&integer(3), control.element(2), control.element(1), &atom("noproc")]);
-                Verdict::Answer(exit, Some(Refusal::new(Kind::Link, "")))
-            }
+            Operation::Link => self.link(control),
             Operation::ExitSignal => refuse(Kind::Exit, ""),
             Operation::GroupLeader => refuse(Kind::SetGroupLeader, ""),
             Operation::Other(code) => refuse(Kind::Other, &format!("operation {code}")),
@@ -168,6 +164,20 @@ impl Local<'_> {
         let exit = [control.element(2), control.element(1), control.element(3)];
         let exit = signal(&[&integer(21), exit[0], exit[1], exit[2], &atom("noproc")]);
         Verdict::Answer(exit, Some(Refusal::new(Kind::Monitor, &detail)))
+    }
+
+    fn link(&mut self, control: &Control) -> Verdict {
+        // IEx links its shell to the group leader, and ends if that has no process. Without the link the shell ends
+        // later, with the connection.
+        if let Some(Token::Pid(pid)) = control.token(2)
+            && self.role(&pid) == Some(Role::GroupLeader)
+        {
+            let is_judge = self.session.is_judge(&pid.into());
+            return if is_judge { Verdict::Pass } else { Verdict::Ignore };
+        }
+        let exit = [control.element(2), control.element(1)];
+        let exit = signal(&[&integer(3), exit[0], exit[1], &atom("noproc")]);
+        Verdict::Answer(exit, Some(Refusal::new(Kind::Link, "")))
     }
 
     fn role(&mut self, pid: &Pid) -> Option<Role> {

@@ -285,9 +285,14 @@ fn a_group_leader_gets_io_requests_only() {
         (3, 2)
     );
 
+    assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 2)], None));
+    assert_eq!((pair.session.count(Kind::Link), pair.answers()), (0, vec![]));
+
     let judge = [&[131], &pid(LAPTOP, 2)[..]].concat();
     assert!(pair.session.add_judge(&judge));
     assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&io(&call))), "it judges for itself");
+    assert!(pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 2)], None));
+    assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(POD, 2)], None));
     assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&atom("hello"))));
 }
 
