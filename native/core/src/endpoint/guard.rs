@@ -225,7 +225,7 @@ fn learn_from_control(message: &[u8], complete: bool, peers: &mut Peers, now: In
             let _ = process(1).map(|leader| peers.given.give_group_leader(leader, now));
         }
         Operation::Exit | Operation::MonitorExit => {
-            let _ = process(1).map(|ended| peers.given.forget_process(&ended));
+            let _ = process(1).map(|ended| peers.given.end_process(ended, now));
         }
         Operation::Demonitor => {
             let _ = alias(3).map(|alias| peers.given.forget_alias(&alias));

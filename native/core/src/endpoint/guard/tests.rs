@@ -254,6 +254,23 @@ fn signals_that_change_a_process_do_not_pass() {
 }
 
 #[test]
+fn a_sender_is_of_the_pod() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let (ours, to) = (pid(LAPTOP, 9), pid(LAPTOP, 1));
+    for control in [
+        vec![integer(3), ours.clone(), to.clone(), atom("boom")],
+        vec![integer(19), ours.clone(), to.clone(), reference(POD, 1)],
+        vec![integer(21), ours.clone(), to.clone(), reference(LAPTOP, 1), atom("x")],
+        vec![integer(31), reference(LAPTOP, 1), to.clone(), integer(1), ours.clone()],
+        vec![integer(35), integer(1), ours.clone(), to.clone()],
+    ] {
+        assert!(!pair.passes(&control, None), "{control:?}");
+    }
+    assert_eq!(pair.session.count(Kind::Other), 5);
+}
+
+#[test]
 fn a_group_leader_gets_io_requests_only() {
     let mut pair = Pair::new();
     pair.call(1, 2);
@@ -379,6 +396,11 @@ fn what_has_ended_is_forgotten() {
     ));
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&atom("hello"))));
     assert!(pair.passes(&send(pid(LAPTOP, 3)), Some(&atom("hello"))));
+    // What comes late is not counted.
+    let monitor = [integer(19), pid(POD, 9), pid(LAPTOP, 1), reference(POD, 2)];
+    assert!(!pair.passes(&monitor, None));
+    assert!(!pair.answers().is_empty());
+    assert_eq!(Kind::ALL.map(|kind| pair.session.count(kind)), [0; 11]);
 }
 
 #[test]
