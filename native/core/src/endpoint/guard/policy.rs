@@ -140,14 +140,13 @@ impl Local<'_> {
 
     fn message(&self, message: &Payload) -> Verdict {
         match message {
-            Payload::Message => Verdict::Pass,
             Payload::Obeyed(tag) => refuse(Kind::Message, tag),
             Payload::Input => refuse(Kind::GroupLeader, "keys"),
             // The local process would get an answer to what it has not asked.
             Payload::IoRequest { from, .. } if self.is_local(from) => {
                 refuse(Kind::IoRequest, "for another process")
             }
-            Payload::IoRequest { refused: None, .. } => Verdict::Pass,
+            Payload::Message | Payload::IoRequest { refused: None, .. } => Verdict::Pass,
             Payload::IoRequest { from, reply_as, refused: Some(what), .. } => {
                 let error = tuple(&[atom("error"), atom("request")]);
                 let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
