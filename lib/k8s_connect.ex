@@ -100,7 +100,7 @@ defmodule K8sConnect do
       By default both nodes see each other as hidden, because a visible node can make cluster nodes disconnect from
       each other.
     * `:trust` - whether the pod may do here what this VM can do there. By default it may answer, and send messages to
-      the processes that it was told of, but not start code here: see the [guide](security.md). It is needed for code
+      the processes that it was told of, but not start code here: see the [guide](trust.md). It is needed for code
       on the pod that calls functions or named processes of this VM, and implied by `:visible`.
     * `:max_atoms` - how many different atoms the pod may send; 100 000 by default. The connection ends when there are
       more, because the atom table of a VM is limited.

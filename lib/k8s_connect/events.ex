@@ -61,6 +61,7 @@ defmodule K8sConnect.Events do
 
   defp attempt(:spawn, function), do: "start a process here (#{function})"
   defp attempt(:send, to), do: "send to a process here that it was not told of (#{to})"
+  defp attempt(:name, "logger" <> _ = name), do: "log here (#{name})"
   defp attempt(:name, name), do: "send to #{name} here"
   defp attempt(:message, tag), do: "give an order to a process here ({#{tag}, ...})"
   defp attempt(:group_leader, ""), do: "send a message to a group leader here"

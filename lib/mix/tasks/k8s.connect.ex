@@ -52,6 +52,16 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--visible` - with the kernel route or `--exec`, other programs connect as visible nodes. By default they
       connect as hidden nodes, because a visible node can make `global` disconnect cluster nodes.
 
+  ## Trust
+
+  The pod can answer, and send messages to processes that it was told of. It cannot start code here, unless you
+  trust it. The first refusal of each kind is printed. See the guide "Trust".
+
+    * `--trust` - the pod can do in this VM what this VM can do there. For a protected context you have to type
+      its name, `--yes` is not enough. `--visible` implies it
+    * `--max-atoms NUMBER` - how many different atoms the pod can send; default 100000
+    * `--max-message BYTES` - the largest message from the pod; default 268435456
+
   ## Other programs, without privileges
 
       mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'

@@ -225,7 +225,7 @@ fn learn_from_control(message: &[u8], complete: bool, peers: &mut Peers, now: In
             let _ = process(1).map(|leader| peers.given.give_group_leader(leader, now));
         }
         Operation::Exit | Operation::MonitorExit => {
-            let _ = process(1).map(|ended| peers.given.forget_process(&ended));
+            let _ = process(1).map(|ended| peers.given.end_process(ended, now));
         }
         Operation::Demonitor => {
             let _ = alias(3).map(|alias| peers.given.forget_alias(&alias));
@@ -305,11 +305,20 @@ impl FromPod {
         }
         let control = Control::read(message, left == 0)?;
         let head = match self.judge(&control) {
-            None => Head::Dropped,
-            Some(None) => Head::Passes,
-            Some(Some(rewritten)) => {
+            Verdict::Pass => Head::Passes,
+            Verdict::Rewrite(rewritten) => {
                 self.ends_list = rewritten.ends_list;
                 Head::Becomes(rewrite(message, left, &rewritten))
+            }
+            Verdict::Ignore => Head::Dropped,
+            Verdict::Refuse(refusal) => {
+                self.shared.session.refuse(refusal);
+                Head::Dropped
+            }
+            Verdict::Answer(answer, refusal) => {
+                self.answer(answer);
+                let _ = refusal.map(|refusal| self.shared.session.refuse(refusal));
+                Head::Dropped
             }
         };
         self.scan = if matches!(head, Head::Dropped) { None } else { Some(Scan::default()) };
@@ -317,28 +326,20 @@ impl FromPod {
         Ok(head)
     }
 
-    /// `None` if a message does not pass; otherwise the request that it gets.
-    fn judge(&self, control: &Control) -> Option<Option<Rewritten>> {
+    fn judge(&self, control: &Control) -> Verdict {
         let session = &self.shared.session;
         let mut peers = self.shared.peers();
-        let Peers { name, given, answers } = &mut *peers;
+        let Peers { name, given, .. } = &mut *peers;
         let (name, printer) = (name.as_deref(), self.printer);
         let mut local = Local { name, printer, given, session, now: Instant::now() };
-        match local.judge(control) {
-            Verdict::Pass => return Some(None),
-            Verdict::Rewrite(rewritten) => return Some(Some(rewritten)),
-            Verdict::Ignore => {}
-            Verdict::Refuse(refusal) => session.refuse(refusal),
-            Verdict::Answer(answer, refusal) => {
-                if answers.iter().map(Bytes::len).sum::<usize>() + answer.len() <= MAX_ANSWERS {
-                    answers.push(answer);
-                }
-                if let Some(refusal) = refusal {
-                    session.refuse(refusal);
-                }
-            }
+        local.judge(control)
+    }
+
+    fn answer(&self, answer: Bytes) {
+        let answers = &mut self.shared.peers().answers;
+        if answers.iter().map(Bytes::len).sum::<usize>() + answer.len() <= MAX_ANSWERS {
+            answers.push(answer);
         }
-        None
     }
 
     /// Counts the atoms of a message that passes, and checks that OTP can decode it.

@@ -45,11 +45,14 @@ impl From<Reference<'_>> for Alias {
     }
 }
 
-/// Whether a process is the group leader of one in the pod.
+/// What a process is to the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
     Process,
+    /// Of a process in the pod.
     GroupLeader,
+    /// It was given out, and has ended.
+    Ended,
 }
 
 /// What was given out on one connection.
@@ -65,7 +68,7 @@ impl Capabilities {
     }
 
     pub fn give_process(&mut self, process: Process, now: Instant) {
-        // Once a group leader, always one.
+        // A group leader stays one, and what has ended stays ended.
         if self.processes.role(&process, now).is_none() {
             self.processes.put(process, Role::Process, now);
         }
@@ -87,8 +90,9 @@ impl Capabilities {
         self.aliases.role(alias, now).is_some()
     }
 
-    pub fn forget_process(&mut self, process: &Process) {
-        self.processes.remove(process);
+    /// Late messages to it are no surprise.
+    pub fn end_process(&mut self, process: Process, now: Instant) {
+        self.processes.put(process, Role::Ended, now);
     }
 
     pub fn forget_alias(&mut self, alias: &Alias) {
@@ -150,8 +154,8 @@ mod tests {
         given.give_group_leader(process(1), now);
         given.give_process(process(1), now);
         assert_eq!(given.process(&process(1), now), Some(Role::GroupLeader));
-        given.forget_process(&process(1));
-        assert_eq!(given.process(&process(1), now), None);
+        given.end_process(process(1), now);
+        assert_eq!(given.process(&process(1), now), Some(Role::Ended));
     }
 
     #[test]

@@ -86,7 +86,6 @@ impl Handshake {
             // Whether to go on, as there is a connection between the two already
             (Next::Reply, b's') => (Next::Reply, message),
             (Next::Reply, b'c') => (Next::Reply, with_high_flags(message)?),
-            (Next::Reply, b'r') => (Next::Done, message),
             (Next::Status, b's') => {
                 if let Some(named) = message.strip_prefix(b"snamed:") {
                     self.name = name(named, 0);
@@ -95,7 +94,7 @@ impl Handshake {
             }
             (Next::Challenge, b'N') => (Next::Acknowledgement, self.with_flags(message)?),
             (Next::Challenge, b'n') => (Next::Acknowledgement, self.with_old_flags(message)?),
-            (Next::Acknowledgement, b'a') => (Next::Done, message),
+            (Next::Reply, b'r') | (Next::Acknowledgement, b'a') => (Next::Done, message),
             _ => return None,
         };
         self.next = next;
@@ -155,6 +154,8 @@ mod tests {
     use super::*;
 
     const ALL: [u8; 8] = [0xff; 8];
+    /// The output, the rest, and the name.
+    type Passed = (Vec<u8>, Option<Vec<u8>>, Option<String>);
 
     fn message(parts: &[&[u8]]) -> Vec<u8> {
         let body = parts.concat();
@@ -165,11 +166,8 @@ mod tests {
         allowed(u64::MAX, visible).to_be_bytes()
     }
 
-    /// Cuts the input everywhere. The output, the rest, and the name.
-    fn pass(
-        new: fn(bool) -> Handshake,
-        input: &[u8],
-    ) -> Option<(Vec<u8>, Option<Vec<u8>>, Option<String>)> {
+    /// Cuts the input everywhere.
+    fn pass(new: fn(bool) -> Handshake, input: &[u8]) -> Option<Passed> {
         let cut = |at: usize| {
             let mut handshake = new(false);
             let first = handshake.pass(&Bytes::copy_from_slice(&input[..at]))?;

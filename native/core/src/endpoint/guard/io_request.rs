@@ -101,9 +101,9 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
         Some(Token::Atom(atom)) => (atom, 0),
         Some(Token::Tuple(arity @ 1..)) => match cursor.atom() {
             Some(atom) => (atom, arity),
-            None => return unknown(),
+            None => return Some(unknown()),
         },
-        _ => return unknown(),
+        _ => return Some(unknown()),
     };
     let allowed = match (name.text().as_str(), arity) {
         ("getopts", 0) | ("get_geometry", 2) => true,
@@ -111,12 +111,14 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
         ("put_chars", 3) => depth == 0 || cursor.term().is_some() && is_plain(cursor),
         ("put_chars", 4) => return called("put_chars", cursor, is_format),
         ("put_chars", 5) => {
-            return cursor.term().map_or_else(unknown, |_| called("put_chars", cursor, is_format));
+            return cursor
+                .term()
+                .map_or_else(|| Some(unknown()), |_| called("put_chars", cursor, is_format));
         }
-        ("get_line", 2) => is_prompt(cursor),
-        ("get_line" | "get_password", 3) => cursor.term().is_some() && is_prompt(cursor),
-        ("get_chars", 3) => is_prompt(cursor),
-        ("get_chars", 4) => cursor.term().is_some() && is_prompt(cursor),
+        ("get_line", 2) | ("get_chars", 3) => is_prompt(cursor),
+        ("get_line" | "get_password", 3) | ("get_chars", 4) => {
+            cursor.term().is_some() && is_prompt(cursor)
+        }
         ("get_until", 5) if is_prompt(cursor) => return called("get_until", cursor, is_parser),
         ("get_until", 6) if cursor.term().is_some() && is_prompt(cursor) => {
             return called("get_until", cursor, is_parser);
@@ -128,8 +130,8 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
     (!allowed).then(|| name.text())
 }
 
-fn unknown() -> Option<String> {
-    Some("unknown".into())
+fn unknown() -> String {
+    "unknown".into()
 }
 
 /// The function that a request names, unless it may be called.
@@ -138,7 +140,9 @@ fn called(
     cursor: &mut Cursor,
     allowed: impl Fn(&str, &str, &mut Cursor) -> bool,
 ) -> Option<String> {
-    let (Some(module), Some(function)) = (cursor.atom(), cursor.atom()) else { return unknown() };
+    let (Some(module), Some(function)) = (cursor.atom(), cursor.atom()) else {
+        return Some(unknown());
+    };
     let (module, function) = (module.text(), function.text());
     if allowed(&module, &function, cursor) {
         return None;
@@ -152,9 +156,8 @@ fn is_format(module: &str, function: &str, arguments: &mut Cursor) -> bool {
         ("io_lib", "format" | "fwrite", Some(Token::List(2))) => {
             arguments.term().is_some_and(is_small_format)
         }
-        ("io_lib", "write", Some(Token::List(1))) => true,
         // `io_lib:write(65)`: a list of a small integer is a string.
-        ("io_lib", "write", Some(Token::String)) => true,
+        ("io_lib", "write", Some(Token::List(1) | Token::String)) => true,
         _ => false,
     }
 }
@@ -278,16 +281,16 @@ fn each(cursor: &mut Cursor, depth: u8) -> Option<String> {
     let count = match cursor.item() {
         Some(Token::Nil) => return None,
         Some(Token::List(count)) => count,
-        _ => return unknown(),
+        _ => return Some(unknown()),
     };
     for _ in 0..count {
-        let Some(request) = cursor.term() else { return unknown() };
+        let Some(request) = cursor.term() else { return Some(unknown()) };
         let refused = judge(&mut Cursor::new(request), depth + 1);
         if refused.is_some() {
             return refused;
         }
     }
-    if cursor.item() == Some(Token::Nil) { None } else { unknown() }
+    if cursor.item() == Some(Token::Nil) { None } else { Some(unknown()) }
 }
 
 #[cfg(test)]

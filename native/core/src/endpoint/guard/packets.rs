@@ -135,6 +135,8 @@ impl Output {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::panic)]
+
     use super::*;
 
     fn packet(message: &[u8]) -> Vec<u8> {
@@ -146,7 +148,6 @@ mod tests {
         let (mut at, mut output, mut run, mut count) = (0, Vec::new(), Output::default(), 0);
         while let Some(part) = packets.next(input, &mut at) {
             match part {
-                Part::Tick(piece) => run.push(piece, input, &mut output),
                 Part::Head(piece) => {
                     count += 1;
                     *dropping = piece.bytes(input)[LENGTH] == b'x';
@@ -155,7 +156,7 @@ mod tests {
                     }
                 }
                 Part::More(piece) if *dropping => drop(piece),
-                Part::More(piece) => run.push(piece, input, &mut output),
+                Part::Tick(piece) | Part::More(piece) => run.push(piece, input, &mut output),
             }
         }
         run.flush(input, &mut output);

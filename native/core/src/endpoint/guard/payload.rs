@@ -51,11 +51,8 @@ pub(super) enum Payload<'a> {
 /// Reads a payload from its beginning.
 pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
     let mut cursor = Cursor::new(bytes.strip_prefix(&[VERSION]).unwrap_or_default());
-    let arity = match cursor.item() {
-        Some(Token::Tuple(arity @ 1..)) => arity,
-        // A large binary ends later.
-        _ => return Payload::Message,
-    };
+    // A large binary ends later, and is no item yet.
+    let Some(Token::Tuple(arity @ 1..)) = cursor.item() else { return Payload::Message };
     match cursor.item() {
         Some(Token::Atom(tag)) if tag.is("io_request") => {
             io_request(arity, cursor).unwrap_or_else(|| Payload::Obeyed("io_request".into()))

@@ -41,6 +41,9 @@ pub(super) struct Local<'a> {
 impl Local<'_> {
     /// What happens to a message from the pod.
     pub fn judge(&mut self, control: &Control) -> Verdict {
+        if self.is_forged(control) {
+            return refuse(Kind::Other, "a process of another node as the sender");
+        }
         match control.operation {
             Operation::Send => self.send(control),
             Operation::AliasSend => self.alias_send(control),
@@ -60,11 +63,7 @@ impl Local<'_> {
             },
             Operation::SpawnRequest => spawn_request(control),
             Operation::SendToName => send_to_name(control),
-            Operation::Link => {
-                let exit =
-                    signal(&[&integer(3), control.element(2), control.element(1), &atom("noproc")]);
-                Verdict::Answer(exit, Some(Refusal::new(Kind::Link, "")))
-            }
+            Operation::Link => self.link(control),
             Operation::ExitSignal => refuse(Kind::Exit, ""),
             Operation::GroupLeader => refuse(Kind::SetGroupLeader, ""),
             Operation::Other(code) => refuse(Kind::Other, &format!("operation {code}")),
@@ -118,6 +117,7 @@ impl Local<'_> {
                 Payload::Message => refuse(Kind::GroupLeader, ""),
             },
             Some(Role::Process) => self.message(message),
+            Some(Role::Ended) => Verdict::Ignore,
         }
     }
 
@@ -133,20 +133,20 @@ impl Local<'_> {
             {
                 self.message(&payload(control.payload.unwrap_or_default()))
             }
-            _ => refuse(Kind::Send, "alias"),
+            // The answer to a call that has timed out, as a rule; the VM has forgotten the alias, too.
+            _ => Verdict::Ignore,
         }
     }
 
     fn message(&self, message: &Payload) -> Verdict {
         match message {
-            Payload::Message => Verdict::Pass,
             Payload::Obeyed(tag) => refuse(Kind::Message, tag),
             Payload::Input => refuse(Kind::GroupLeader, "keys"),
             // The local process would get an answer to what it has not asked.
             Payload::IoRequest { from, .. } if self.is_local(from) => {
                 refuse(Kind::IoRequest, "for another process")
             }
-            Payload::IoRequest { refused: None, .. } => Verdict::Pass,
+            Payload::Message | Payload::IoRequest { refused: None, .. } => Verdict::Pass,
             Payload::IoRequest { from, reply_as, refused: Some(what), .. } => {
                 let error = tuple(&[atom("error"), atom("request")]);
                 let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
@@ -158,16 +158,46 @@ impl Local<'_> {
 
     fn monitor(&mut self, control: &Control) -> Verdict {
         let detail = match control.token(2) {
-            Some(Token::Pid(pid)) if self.role(&pid).is_some() => return Verdict::Pass,
-            Some(Token::Pid(pid)) => format!("<{}.{}>", pid.id, pid.serial),
+            Some(Token::Pid(pid)) => match self.role(&pid) {
+                Some(Role::Process | Role::GroupLeader) => return Verdict::Pass,
+                Some(Role::Ended) => return Verdict::Answer(no_process(control), None),
+                None => format!("<{}.{}>", pid.id, pid.serial),
+            },
             // `net_adm:ping` disconnects if this has no process, and its next message gets an answer.
             Some(Token::Atom(name)) if name.is("net_kernel") => return Verdict::Ignore,
             Some(Token::Atom(name)) => name.text(),
             _ => return refuse(Kind::Monitor, ""),
         };
-        let exit = [control.element(2), control.element(1), control.element(3)];
-        let exit = signal(&[&integer(21), exit[0], exit[1], exit[2], &atom("noproc")]);
-        Verdict::Answer(exit, Some(Refusal::new(Kind::Monitor, &detail)))
+        Verdict::Answer(no_process(control), Some(Refusal::new(Kind::Monitor, &detail)))
+    }
+
+    fn link(&mut self, control: &Control) -> Verdict {
+        // IEx links its shell to the group leader, and ends if that has no process. Without the link the shell ends
+        // later, with the connection.
+        if let Some(Token::Pid(pid)) = control.token(2)
+            && self.role(&pid) == Some(Role::GroupLeader)
+        {
+            let is_judge = self.session.is_judge(&pid.into());
+            return if is_judge { Verdict::Pass } else { Verdict::Ignore };
+        }
+        let exit = [control.element(2), control.element(1)];
+        let exit = signal(&[&integer(3), exit[0], exit[1], &atom("noproc")]);
+        Verdict::Answer(exit, Some(Refusal::new(Kind::Link, "")))
+    }
+
+    /// Whether a process of this node is said to be one of the pod.
+    fn is_forged(&self, control: &Control) -> bool {
+        let sender = match control.operation {
+            Operation::Exit
+            | Operation::Monitor
+            | Operation::Demonitor
+            | Operation::MonitorExit
+            | Operation::Link => 1,
+            Operation::Unlink => 2,
+            Operation::SpawnReply => 4,
+            _ => return false,
+        };
+        matches!(control.token(sender), Some(Token::Pid(pid)) if self.is_own(&pid.node))
     }
 
     fn role(&mut self, pid: &Pid) -> Option<Role> {
@@ -188,6 +218,12 @@ impl Local<'_> {
 
 fn refuse(kind: Kind, detail: &str) -> Verdict {
     Verdict::Refuse(Refusal::new(kind, detail))
+}
+
+/// The answer to a monitor of a process that there is not.
+fn no_process(control: &Control) -> Bytes {
+    let exit = [control.element(2), control.element(1), control.element(3)];
+    signal(&[&integer(21), exit[0], exit[1], exit[2], &atom("noproc")])
 }
 
 /// `erpc` in the pod gets `notsup`.

@@ -1,4 +1,4 @@
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::cloned_ref_to_slice_refs, clippy::unwrap_used)]
 
 use super::{encode::*, handshake::packet, *};
 
@@ -48,19 +48,19 @@ impl Pair {
             let length = u16::try_from(name.len()).unwrap().to_be_bytes();
             short(&[b"N", &flags, before, &length, name.as_bytes()])
         };
-        pair.to_pod(&[named(&[0; 4], LAPTOP), short(&[b"r", &[0; 20]])].concat());
+        pair.outgoing(&[named(&[0; 4], LAPTOP), short(&[b"r", &[0; 20]])].concat());
         let answer = [short(&[b"sok"]), named(&[0; 8], POD), short(&[b"a", &[0; 16]])].concat();
-        pair.from_pod(&answer).unwrap();
+        pair.incoming(&answer).unwrap();
         pair
     }
 
-    pub fn to_pod(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub fn outgoing(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut output = Vec::new();
         self.connection.to_pod.pass(Bytes::copy_from_slice(bytes), &mut output).unwrap();
         output.concat()
     }
 
-    pub fn from_pod(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Closed> {
+    pub fn incoming(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Closed> {
         let mut output = Vec::new();
         self.connection.from_pod.pass(Bytes::copy_from_slice(bytes), &mut output)?;
         Ok(output.concat())
@@ -81,13 +81,13 @@ impl Pair {
             list(&[atom("monitor")]),
         ];
         let call = packed(&control, Some(&list(&[atom("x")])));
-        assert_eq!(self.to_pod(&call), call);
+        assert_eq!(self.outgoing(&call), call);
     }
 
     /// Whether a message passes unchanged.
     pub fn passes(&mut self, control: &[Vec<u8>], payload: Option<&[u8]>) -> bool {
         let message = packed(control, payload);
-        let output = self.from_pod(&message).unwrap();
+        let output = self.incoming(&message).unwrap();
         assert!(output.is_empty() || output == message);
         !output.is_empty()
     }
@@ -109,7 +109,7 @@ fn a_message_passes_to_what_was_given_out_only() {
     assert_eq!(pair.session.count(Kind::Send), 3);
     // In a message, however deep
     let sent = tuple(&[atom("x"), list(&[tuple(&[pid(LAPTOP, 3), pid(POD, 4)])])]);
-    pair.to_pod(&packed(&send(pid(POD, 1)), Some(&sent)));
+    pair.outgoing(&packed(&send(pid(POD, 1)), Some(&sent)));
     assert!(pair.passes(&send(pid(LAPTOP, 3)), Some(&hello)));
     assert!(!pair.passes(&send(pid(LAPTOP, 4)), Some(&hello)));
 }
@@ -124,8 +124,8 @@ fn messages_pass_however_they_are_cut() {
     for cut in 0..=input.len() {
         let mut pair = Pair::new();
         pair.call(1, 2);
-        let first = pair.from_pod(&input[..cut]).unwrap();
-        let second = pair.from_pod(&input[cut..]).unwrap();
+        let first = pair.incoming(&input[..cut]).unwrap();
+        let second = pair.incoming(&input[cut..]).unwrap();
         assert_eq!([first, second].concat(), expected, "cut at {cut}");
         assert_eq!(pair.session.count(Kind::Send), 2);
     }
@@ -135,17 +135,19 @@ fn messages_pass_however_they_are_cut() {
 fn a_large_message_passes_in_pieces() {
     let mut pair = Pair::new();
     pair.call(1, 2);
-    let large =
-        packed(&send(pid(LAPTOP, 1)), Some(&tuple(&[atom("a"), binary(&[7; 500_000]), atom("b")])));
+    let large = packed(
+        &send(pid(LAPTOP, 1)),
+        Some(&tuple(&[atom("a"), binary(&vec![7; 500_000]), atom("b")])),
+    );
     let mut output = Vec::new();
     for (at, piece) in large.chunks(30_000).enumerate() {
-        let passed = pair.from_pod(piece).unwrap();
+        let passed = pair.incoming(piece).unwrap();
         assert_eq!(passed.is_empty(), at < 2, "the head is held until it is judged");
         output.extend(passed);
     }
     assert!(output == large);
-    assert!(pair.to_pod(&large[..200_000]).len() == 200_000);
-    assert!(pair.to_pod(&large[200_000..]) == large[200_000..]);
+    assert!(pair.outgoing(&large[..200_000]).len() == 200_000);
+    assert!(pair.outgoing(&large[200_000..]) == large[200_000..]);
 }
 
 #[test]
@@ -254,6 +256,23 @@ fn signals_that_change_a_process_do_not_pass() {
 }
 
 #[test]
+fn a_sender_is_of_the_pod() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let (ours, to) = (pid(LAPTOP, 9), pid(LAPTOP, 1));
+    for control in [
+        vec![integer(3), ours.clone(), to.clone(), atom("boom")],
+        vec![integer(19), ours.clone(), to.clone(), reference(POD, 1)],
+        vec![integer(21), ours.clone(), to.clone(), reference(LAPTOP, 1), atom("x")],
+        vec![integer(31), reference(LAPTOP, 1), to.clone(), integer(1), ours.clone()],
+        vec![integer(35), integer(1), ours.clone(), to.clone()],
+    ] {
+        assert!(!pair.passes(&control, None), "{control:?}");
+    }
+    assert_eq!(pair.session.count(Kind::Other), 5);
+}
+
+#[test]
 fn a_group_leader_gets_io_requests_only() {
     let mut pair = Pair::new();
     pair.call(1, 2);
@@ -285,9 +304,14 @@ fn a_group_leader_gets_io_requests_only() {
         (3, 2)
     );
 
+    assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 2)], None));
+    assert_eq!((pair.session.count(Kind::Link), pair.answers()), (0, vec![]));
+
     let judge = [&[131], &pid(LAPTOP, 2)[..]].concat();
     assert!(pair.session.add_judge(&judge));
     assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&io(&call))), "it judges for itself");
+    assert!(pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 2)], None));
+    assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(POD, 2)], None));
     assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&atom("hello"))));
 }
 
@@ -296,7 +320,7 @@ fn text_for_a_group_leader_goes_through_the_printer() {
     let module = atom("Elixir.Printer");
     let io =
         |request: &[u8]| tuple(&[atom("io_request"), pid(POD, 9), atom("r"), request.to_vec()]);
-    let (unicode, text) = (atom("unicode"), binary(&[b'x'; 100_000]));
+    let (unicode, text) = (atom("unicode"), binary(&vec![b'x'; 100_000]));
     let format = list(&[string("~ts"), list(&[binary(b"a")])]);
     let called = |before: &[Vec<u8>], function: &str, arguments: &[u8]| {
         tuple(&[before, &[module.clone(), atom(function), arguments.to_vec()]].concat())
@@ -334,7 +358,7 @@ fn text_for_a_group_leader_goes_through_the_printer() {
             pair.connection.from_pod.printer = Some("Elixir.Printer");
             pair.call(1, 2);
             let output =
-                [pair.from_pod(&input[..cut]).unwrap(), pair.from_pod(&input[cut..]).unwrap()];
+                [pair.incoming(&input[..cut]).unwrap(), pair.incoming(&input[cut..]).unwrap()];
             assert!(output.concat() == expected, "cut at {cut}");
         }
     }
@@ -364,26 +388,31 @@ fn what_has_ended_is_forgotten() {
     let mut pair = Pair::new();
     pair.call(1, 2);
     pair.call(3, 2);
-    pair.to_pod(&packed(&[integer(20), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 1)], None));
+    pair.outgoing(&packed(&[integer(20), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 1)], None));
     let reply = |id| [integer(33), pid(POD, 9), reference(LAPTOP, id)];
     assert!(!pair.passes(&reply(1), Some(&atom("late"))));
     assert!(pair.passes(&reply(3), Some(&atom("answer"))));
-    pair.to_pod(&packed(
+    pair.outgoing(&packed(
         &[integer(21), pid(LAPTOP, 1), pid(POD, 9), reference(POD, 1), atom("normal")],
         None,
     ));
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&atom("hello"))));
     assert!(pair.passes(&send(pid(LAPTOP, 3)), Some(&atom("hello"))));
+    // What comes late is not counted.
+    let monitor = [integer(19), pid(POD, 9), pid(LAPTOP, 1), reference(POD, 2)];
+    assert!(!pair.passes(&monitor, None));
+    assert!(!pair.answers().is_empty());
+    assert_eq!(Kind::ALL.map(|kind| pair.session.count(kind)), [0; 11]);
 }
 
 #[test]
 fn answers_wait_for_the_end_of_a_message() {
     let mut pair = Pair::new();
-    let large = packed(&send(pid(POD, 1)), Some(&binary(&[7; 200_000])));
-    let mut sent = pair.to_pod(&large[..100_000]);
+    let large = packed(&send(pid(POD, 1)), Some(&binary(&vec![7; 200_000])));
+    let mut sent = pair.outgoing(&large[..100_000]);
     assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 5)], None));
     assert_eq!(pair.answers(), b"");
-    sent.extend(pair.to_pod(&large[100_000..]));
+    sent.extend(pair.outgoing(&large[100_000..]));
     let exit = packed(&[integer(3), pid(LAPTOP, 5), pid(POD, 9), atom("noproc")], None);
     assert!(sent == [large, exit].concat());
     assert_eq!(pair.answers(), b"");
@@ -411,7 +440,7 @@ fn the_session_fails_at_too_many_atoms() {
     assert!(!pair.passes(&send(pid(LAPTOP, 9)), Some(&many(&["c", "d", "e"]))));
     assert_eq!(pair.session.failure(), None);
     let last = packed(&send(pid(LAPTOP, 1)), Some(&many(&["a", "b", "f"])));
-    assert_eq!(pair.from_pod(&last), Err(Closed));
+    assert_eq!(pair.incoming(&last), Err(Closed));
     assert_eq!(pair.session.failure(), Some(Error::TooManyAtoms { limit: 4 }));
     // Another connection of the session has no more of them.
     let mut again = Connection::new(pair.session.clone(), false, None);
@@ -425,7 +454,7 @@ fn the_session_fails_at_a_message_that_is_too_large() {
     pair.call(1, 2);
     assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&binary(&[1; 800]))));
     let large = packed(&send(pid(LAPTOP, 1)), Some(&binary(&[1; 1000])));
-    assert_eq!(pair.from_pod(&large), Err(Closed));
+    assert_eq!(pair.incoming(&large), Err(Closed));
     let size = large.len() - 4;
     assert_eq!(pair.session.failure(), Some(Error::MessageTooLarge { size, limit: 1000 }));
 }
@@ -443,7 +472,7 @@ fn the_session_fails_at_what_no_otp_sends() {
     ] {
         let mut pair = Pair::new();
         pair.call(1, 2);
-        assert_eq!(pair.from_pod(&bytes), Err(Closed));
+        assert_eq!(pair.incoming(&bytes), Err(Closed));
         assert_eq!(pair.session.failure(), Some(Error::MalformedMessage { problem }));
     }
 }

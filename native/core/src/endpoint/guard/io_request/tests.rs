@@ -1,4 +1,4 @@
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::cloned_ref_to_slice_refs, clippy::unwrap_used)]
 
 use super::{super::encode::*, *};
 

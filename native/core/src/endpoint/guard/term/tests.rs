@@ -1,4 +1,6 @@
-#![allow(clippy::panic, clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
 
 use super::*;
 
@@ -105,4 +107,93 @@ fn a_term_ends_with_its_last_part() {
     }
     assert!(matches!(term(b"h\x01\x00"), Err(Stop::Malformed(_))));
     assert_eq!(term(b"m\xff\xff\xff\xffx"), Err(Stop::Incomplete));
+}
+
+/// `test/terms/generate.exs` writes the file.
+#[test]
+#[ignore = "needs terms of an OTP"]
+fn terms_have_the_size_and_the_names_that_otp_finds() {
+    let file = std::env::var("K8S_CONNECT_TERMS").expect("K8S_CONNECT_TERMS names a file");
+    let bytes = std::fs::read(file).unwrap();
+    let mut cases = Cases(&bytes);
+    let (mut decoded_intact, mut decoded_broken, mut refused) = (0, 0, 0);
+    while let Some(case) = cases.next() {
+        let Case { intact, bytes, decoded, used, names } = case;
+        if !decoded {
+            assert!(!intact, "OTP has written it");
+            // Whatever it is, reading it ends.
+            let _ = term(&bytes[1..]);
+            continue;
+        }
+        match term(&bytes[1..]) {
+            Ok(read) => {
+                assert_eq!(read.len() + 1, used, "{bytes:?}");
+                let seen = seen(read);
+                assert!(names.is_subset(&seen), "{names:?}, but seen {seen:?} in {bytes:?}");
+                if intact { decoded_intact += 1 } else { decoded_broken += 1 }
+            }
+            // The guard may refuse more than OTP, but nothing that OTP writes.
+            Err(stop) => {
+                assert!(!intact, "{stop:?}: {bytes:?}");
+                refused += 1;
+            }
+        }
+    }
+    println!(
+        "{decoded_intact} terms, {decoded_broken} changed ones, {refused} refused that OTP decodes"
+    );
+    assert!(decoded_intact > 1000 && decoded_broken > 1000);
+}
+
+struct Case<'a> {
+    intact: bool,
+    bytes: &'a [u8],
+    decoded: bool,
+    used: usize,
+    names: BTreeSet<String>,
+}
+
+struct Cases<'a>(&'a [u8]);
+
+impl<'a> Cases<'a> {
+    fn next(&mut self) -> Option<Case<'a>> {
+        let intact = *self.0.first()? == 1;
+        self.take(1);
+        let length = self.number(4);
+        let bytes = self.take(length);
+        let decoded = self.take(1) == [1];
+        let used = self.number(4);
+        let names = (0..self.number(2))
+            .map(|_| {
+                let length = self.number(2);
+                String::from_utf8(self.take(length).to_vec()).unwrap()
+            })
+            .collect();
+        Some(Case { intact, bytes, decoded, used, names })
+    }
+
+    fn take(&mut self, length: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(length);
+        self.0 = rest;
+        taken
+    }
+
+    fn number(&mut self, bytes: usize) -> usize {
+        self.take(bytes).iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+    }
+}
+
+fn seen(term: &[u8]) -> BTreeSet<String> {
+    let (mut at, mut seen) = (0, BTreeSet::new());
+    while at < term.len() {
+        let item = item(&term[at..]).unwrap();
+        match item.token {
+            Token::Atom(atom) | Token::Port(atom) => seen.insert(atom.text()),
+            Token::Pid(pid) => seen.insert(pid.node.text()),
+            Token::Reference(reference) => seen.insert(reference.node.text()),
+            _ => false,
+        };
+        at += item.size + item.data as usize;
+    }
+    seen
 }
