@@ -111,4 +111,6 @@ impl Shared {
 }
 
 #[cfg(test)]
+mod mutation_tests;
+#[cfg(test)]
 mod tests;
