@@ -265,7 +265,7 @@ for {name, route, tag} <- [
       code = "for _ <- 1..3, do: :erlang.spawn_request(here, :os, :cmd, [~c\"x\"], [])"
       attack(connection.node, code, "/nowhere")
 
-      assert_receive {:k8s_connect, ^reference, {:refused, :spawn, "os:cmd/1"}}
+      assert_receive {:k8s_connect, ^reference, {:refused, :spawn, "os:cmd/1"}}, 5000
       assert await(fn -> refused(connection, :spawn) == 3 end)
       refute_received {:k8s_connect, ^reference, {:refused, _kind, _detail}}
     end
@@ -451,8 +451,9 @@ for {name, route, tag} <- [
 
       test "names and groups there", %{connection: connection, node: node} do
         pid = Node.spawn(node, Process, :sleep, [:infinity])
-        assert :yes = :erpc.call(node, :global, :register_name, [:guarded, pid])
-        assert :erpc.call(node, :global, :whereis_name, [:guarded]) == pid
+        name = {:guarded, make_ref()}
+        assert :yes = :erpc.call(node, :global, :register_name, [name, pid])
+        assert :erpc.call(node, :global, :whereis_name, [name]) == pid
         {:ok, scope} = :erpc.call(node, :pg, :start, [:guarded])
         assert :ok = :erpc.call(node, :pg, :join, [:guarded, :group, pid])
         assert :erpc.call(node, :pg, :get_members, [:guarded, :group]) == [pid]
