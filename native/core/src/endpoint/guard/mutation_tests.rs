@@ -121,6 +121,10 @@ fn check(mut output: &[u8]) {
             other => panic!("{other:?}"),
         };
         assert!(ALLOWED.contains(operation), "{message:?}");
+        // The reason of an exit may be any term.
+        if ![2, 12, 22, 23, 33, 34].contains(operation) {
+            continue;
+        }
         for forbidden in [&b"h\x03w\x09$gen_call"[..], b"h\x03w\x06system", b"w\x02osw\x03cmd"] {
             let payload = [&[131], forbidden].concat();
             assert!(!message.windows(payload.len()).any(|part| part == payload), "{message:?}");
