@@ -71,7 +71,7 @@ defmodule K8sConnect.EscapeSequences do
 
   defp remove(<<char::utf8, rest::binary>>, kept)
        when char in @text or char in 0x20..0x7E or char >= 0xA0,
-       do: remove(rest, [kept | <<char::utf8>>])
+       do: remove(rest, [kept, <<char::utf8>>])
 
   defp remove(<<_control::utf8, rest::binary>>, kept), do: remove(rest, kept)
   defp remove(<<_invalid, rest::binary>>, kept), do: remove(rest, kept)

@@ -40,7 +40,7 @@ fn messages() -> Vec<Vec<u8>> {
         atom("unicode"),
         atom("io_lib"),
         atom("format"),
-        list(&[string("~p"), list(&[to.clone()])]),
+        list(&[string("~p"), list(std::slice::from_ref(&to))]),
     ];
     let call = [atom("put_chars"), atom("unicode"), atom("os"), atom("cmd"), list(&[string("id")])];
     let order = |tag| tuple(&[atom(tag), tuple(&[from.clone(), theirs.clone()]), atom("x")]);
@@ -94,7 +94,8 @@ fn mutate(message: &mut Vec<u8>, random: &mut Random) {
             1 => message[at] ^= 1 << random.next(8),
             2 => drop(message.remove(at)),
             3 => {
-                message.insert(at, [0, 97, 104, 105, 106, 107, 108, 109, 112, 119][random.next(10)])
+                message
+                    .insert(at, [0, 97, 104, 105, 106, 107, 108, 109, 112, 119][random.next(10)]);
             }
             _ => message[at] = [1, 2, 22, 29, 33, 88, 90, 97, 104, 119][random.next(10)],
         }
@@ -116,8 +117,8 @@ fn check(mut output: &[u8]) {
         output = &rest[message.len()..];
         let operation = match message {
             [] => continue,
-            [112, 131, 104, _, 97, operation, ..] => operation,
-            [112, 131, 105, _, _, _, _, 97, operation, ..] => operation,
+            [112, 131, 104, _, 97, operation, ..]
+            | [112, 131, 105, _, _, _, _, 97, operation, ..] => operation,
             other => panic!("{other:?}"),
         };
         assert!(ALLOWED.contains(operation), "{message:?}");
