@@ -454,11 +454,12 @@ for {name, route, tag} <- [
         name = {:guarded, make_ref()}
         assert :yes = :erpc.call(node, :global, :register_name, [name, pid])
         assert :erpc.call(node, :global, :whereis_name, [name]) == pid
-        {:ok, scope} = :erpc.call(node, :pg, :start, [:guarded])
-        assert :ok = :erpc.call(node, :pg, :join, [:guarded, :group, pid])
-        assert :erpc.call(node, :pg, :get_members, [:guarded, :group]) == [pid]
-        Process.exit(pid, :kill)
-        Process.exit(scope, :kill)
+        assert {:ok, scope} = :erpc.call(node, :pg, :start, [:guarded_scope])
+        assert :ok = :erpc.call(node, :pg, :join, [:guarded_scope, :group, pid])
+        assert :erpc.call(node, :pg, :get_members, [:guarded_scope, :group]) == [pid]
+        # Not by a signal, which the disconnect may overtake.
+        assert :ok = :erpc.call(node, :gen_server, :stop, [scope])
+        assert true = :erpc.call(node, Process, :exit, [pid, :kill])
         clean(connection)
       end
 
