@@ -161,8 +161,8 @@ impl FromPod {
     }
 }
 
-/// The beginning of a packet with another request. The request is the last term of a message, of which `left` bytes
-/// have not arrived.
+/// The beginning of a packet with another request. The request is the last term of a message. `left` bytes of the
+/// message have not arrived.
 fn rewrite(message: &[u8], left: usize, rewritten: &Rewritten) -> Bytes {
     let Rewritten { head, replaced, length, ends_list } = rewritten;
     let (before, request) = message.split_at(message.len() - length);
