@@ -119,6 +119,9 @@ fn learn_from_control(message: &[u8], complete: bool, peers: &mut Peers, now: In
         Operation::Exit | Operation::MonitorExit => {
             let _ = process(1).map(|ended| peers.given.end_process(ended, now));
         }
+        Operation::Monitor => {
+            let _ = alias(3).map(|alias| peers.given.give_monitor(alias, now));
+        }
         Operation::Demonitor => {
             let _ = alias(3).map(|alias| peers.given.forget_alias(&alias));
         }
