@@ -265,7 +265,7 @@ for {name, route, tag} <- [
       code = "for _ <- 1..3, do: :erlang.spawn_request(here, :os, :cmd, [~c\"x\"], [])"
       attack(connection.node, code, "/nowhere")
 
-      assert_receive {:k8s_connect, ^reference, {:refused, :spawn, "os:cmd/1"}}
+      assert_receive {:k8s_connect, ^reference, {:refused, :spawn, "os:cmd/1"}}, 5000
       assert await(fn -> refused(connection, :spawn) == 3 end)
       refute_received {:k8s_connect, ^reference, {:refused, _kind, _detail}}
     end
@@ -451,13 +451,15 @@ for {name, route, tag} <- [
 
       test "names and groups there", %{connection: connection, node: node} do
         pid = Node.spawn(node, Process, :sleep, [:infinity])
-        assert :yes = :erpc.call(node, :global, :register_name, [:guarded, pid])
-        assert :erpc.call(node, :global, :whereis_name, [:guarded]) == pid
-        {:ok, scope} = :erpc.call(node, :pg, :start, [:guarded])
-        assert :ok = :erpc.call(node, :pg, :join, [:guarded, :group, pid])
-        assert :erpc.call(node, :pg, :get_members, [:guarded, :group]) == [pid]
-        Process.exit(pid, :kill)
-        Process.exit(scope, :kill)
+        name = {:guarded, make_ref()}
+        assert :yes = :erpc.call(node, :global, :register_name, [name, pid])
+        assert :erpc.call(node, :global, :whereis_name, [name]) == pid
+        assert {:ok, scope} = :erpc.call(node, :pg, :start, [:guarded_scope])
+        assert :ok = :erpc.call(node, :pg, :join, [:guarded_scope, :group, pid])
+        assert :erpc.call(node, :pg, :get_members, [:guarded_scope, :group]) == [pid]
+        # Not by a signal, which the disconnect may overtake.
+        assert :ok = :erpc.call(node, :gen_server, :stop, [scope])
+        assert true = :erpc.call(node, Process, :exit, [pid, :kill])
         clean(connection)
       end
 

@@ -154,7 +154,7 @@ defmodule Mix.Tasks.K8s.Connect do
     * `{"connection": …}` when it is connected
     * `{"result": "…"}` with `--rpc`
     * `{"pods": […]}` without TARGET
-    * `{"event": "reconnecting", …}` and `{"event": "up", …}` with `--hold`
+    * `{"event": "reconnecting", …}`, `{"event": "up", …}` and `{"event": "refused", …}` with `--hold`
     * `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}` on failure
 
   The task does not compile or start your project, so it also works in a project that does not compile.

@@ -42,6 +42,7 @@ fn main() {
             assert!(passed.is_ok(), "the message is refused");
             copied += output.drain(..).map(|bytes| write(&bytes)).sum::<usize>();
         }
+        assert_eq!(copied, large.iter().map(Bytes::len).sum::<usize>(), "all of it passes");
         copied
     });
     let megabytes = f64::from(u32::try_from(MEGABYTES).unwrap_or(1));
@@ -115,8 +116,8 @@ fn atom(text: &[u8]) -> Vec<u8> {
     [&[119, u8::try_from(text.len()).unwrap_or(0)], text].concat()
 }
 
-fn pid(node: &[u8]) -> Vec<u8> {
-    [&b"X"[..], &atom(node), &[0, 0, 0, 100], &[0; 4], &[0, 0, 0, 7]].concat()
+fn pid(node: &[u8], id: u8) -> Vec<u8> {
+    [&b"X"[..], &atom(node), &[0, 0, 0, id], &[0; 4], &[0, 0, 0, 7]].concat()
 }
 
 fn reference(node: &[u8]) -> Vec<u8> {
@@ -127,8 +128,15 @@ fn reference(node: &[u8]) -> Vec<u8> {
 fn call() -> Bytes {
     let mfa = [b"h\x03".to_vec(), atom(b"erpc"), atom(b"execute_call"), b"a\x04".to_vec()].concat();
     let options = [b"l\0\0\0\x01".to_vec(), atom(b"monitor"), b"j".to_vec()].concat();
-    let control =
-        [b"p\x83h\x06a\x1d".to_vec(), reference(LAPTOP), pid(LAPTOP), pid(LAPTOP), mfa, options];
+    let control = [
+        b"p\x83h\x06a\x1d".to_vec(),
+        reference(LAPTOP),
+        pid(LAPTOP, 1),
+        // The group leader
+        pid(LAPTOP, 2),
+        mfa,
+        options,
+    ];
     let arguments = [
         b"\x83l\0\0\0\x04".to_vec(),
         reference(LAPTOP),
@@ -141,7 +149,7 @@ fn call() -> Bytes {
 
 /// `{Ref, return, Pod}`
 fn reply() -> Bytes {
-    let control = [b"p\x83h\x04a\x1c".to_vec(), pid(POD), pid(LAPTOP), reference(LAPTOP)];
+    let control = [b"p\x83h\x04a\x1c".to_vec(), pid(POD, 9), pid(LAPTOP, 1), reference(LAPTOP)];
     let payload = [b"\x83h\x03".to_vec(), reference(LAPTOP), atom(b"return"), atom(POD)];
     framed32(&[control.concat(), payload.concat()].concat()).into()
 }
@@ -149,7 +157,7 @@ fn reply() -> Bytes {
 /// A message with a large binary, in pieces as they arrive.
 fn large() -> Vec<Bytes> {
     let size = MEGABYTES * 1_000_000;
-    let control = [b"p\x83h\x03a\x16".to_vec(), pid(POD), pid(LAPTOP)].concat();
+    let control = [b"p\x83h\x03a\x16".to_vec(), pid(POD, 9), pid(LAPTOP, 1)].concat();
     let length = u32::try_from(size).unwrap_or(0).to_be_bytes();
     let message = [&control[..], b"\x83m", &length, &vec![7; size]].concat();
     let packet = Bytes::from(framed32(&message));

@@ -57,6 +57,10 @@ fn check(mut output: &[u8]) {
             _ => panic!("the form of {message:?}"),
         };
         assert!(ALLOWED.contains(&operation), "{message:?}");
+        // The reason of an exit may be any term.
+        if ![2, 12, 22, 23, 33, 34].contains(&operation) {
+            continue;
+        }
         for order in
             [&b"\x83h\x03w\x09$gen_call"[..], b"\x83h\x03w\x06system", b"\x83h\x02w\x09$gen_cast"]
         {

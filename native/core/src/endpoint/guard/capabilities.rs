@@ -3,7 +3,8 @@
 //! Each call gives out a reference, so what was not seen for a long time is forgotten: an entry is moved from the old to
 //! the young generation when it is seen or used; a full or aged young generation becomes the old one. So at least the
 //! [`GENERATION`] entries seen last are known, and what is not seen for one to two times [`MAX_AGE`] is not. A
-//! message to what was forgotten is refused: the caller of a late answer sees a timeout.
+//! message to what was forgotten does not pass: the caller of a late answer sees a timeout. The references of monitors
+//! have generations of their own, because the alias of a pending call is one: other calls must not displace it.
 
 use std::{
     collections::HashMap,
@@ -60,11 +61,16 @@ pub(super) enum Role {
 pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
     aliases: Generations<Alias, ()>,
+    monitors: Generations<Alias, ()>,
 }
 
 impl Capabilities {
     pub fn new(now: Instant) -> Self {
-        Self { processes: Generations::new(now), aliases: Generations::new(now) }
+        Self {
+            processes: Generations::new(now),
+            aliases: Generations::new(now),
+            monitors: Generations::new(now),
+        }
     }
 
     pub fn give_process(&mut self, process: Process, now: Instant) {
@@ -82,12 +88,17 @@ impl Capabilities {
         self.aliases.put(alias, (), now);
     }
 
+    /// Until it fires or is removed.
+    pub fn give_monitor(&mut self, alias: Alias, now: Instant) {
+        self.monitors.put(alias, (), now);
+    }
+
     pub fn process(&mut self, process: &Process, now: Instant) -> Option<Role> {
         self.processes.role(process, now)
     }
 
     pub fn has_alias(&mut self, alias: &Alias, now: Instant) -> bool {
-        self.aliases.role(alias, now).is_some()
+        self.monitors.role(alias, now).is_some() || self.aliases.role(alias, now).is_some()
     }
 
     /// Late messages to it are no surprise.
@@ -96,6 +107,7 @@ impl Capabilities {
     }
 
     pub fn forget_alias(&mut self, alias: &Alias) {
+        self.monitors.remove(alias);
         self.aliases.remove(alias);
     }
 }
@@ -172,6 +184,22 @@ mod tests {
         }
         assert_eq!(given.process(&process(1), now), None);
         assert!(given.process(&process(last - 1), now).is_some());
+    }
+
+    #[test]
+    fn the_alias_of_a_pending_call_stays_however_many_references_follow() {
+        let now = Instant::now();
+        let mut given = Capabilities::new(now);
+        let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
+        given.give_alias(alias(0), now);
+        given.give_monitor(alias(0), now);
+        given.give_alias(alias(1), now);
+        for id in 2..u32::try_from(3 * GENERATION).unwrap_or(0) {
+            given.give_alias(alias(id), now);
+        }
+        assert!(given.has_alias(&alias(0), now) && !given.has_alias(&alias(1), now));
+        given.forget_alias(&alias(0));
+        assert!(!given.has_alias(&alias(0), now));
     }
 
     #[test]

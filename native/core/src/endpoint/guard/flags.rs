@@ -3,7 +3,7 @@
 //!
 //! A flag announces messages. The guard clears the flags of messages that it cannot judge alone: atom caches and
 //! fragments need a state between messages. It also clears each flag that it does not know, so that a later OTP does
-//! not use a message of which the guard knows nothing.
+//! not send messages that the guard does not know.
 
 /// The node is visible to `global`.
 const PUBLISHED: u64 = 1;

@@ -185,7 +185,7 @@ fn is_small_format(format: &[u8]) -> bool {
     })
 }
 
-/// The characters of a list of numbers; those that are not ASCII as 0.
+/// The characters of a list of numbers, with 0 for each that is not ASCII.
 fn characters(list: &[u8]) -> Option<Vec<u8>> {
     let (mut cursor, mut text) = (Cursor::new(list), Vec::new());
     loop {

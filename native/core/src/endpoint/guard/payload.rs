@@ -1,5 +1,5 @@
-//! What a message to a process says. OTP's processes obey messages with certain tags, and a process of OTP can be among
-//! those that were given out: a group leader always is.
+//! What a message to a process says. OTP's processes obey messages with certain tags. The pod may have been told of a
+//! process of OTP, and always is of a group leader.
 
 use super::{
     io_request::{Cursor, refusal},

@@ -10,7 +10,8 @@ use super::{
     handshake::packet,
     io_request::{Rewritten, printed_by},
     payload::{Payload, payload},
-    session::{Kind, Refusal, Session},
+    refusal::{Kind, Refusal},
+    session::Session,
     term::{Atom, Pid, Token, VERSION, item, term},
 };
 use bytes::Bytes;

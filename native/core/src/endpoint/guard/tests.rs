@@ -1,6 +1,6 @@
 #![allow(clippy::cloned_ref_to_slice_refs, clippy::unwrap_used)]
 
-use super::{encode::*, handshake::packet, *};
+use super::{encode::*, from_pod::MAX_ANSWERS, handshake::packet, *};
 
 pub(super) const LAPTOP: &str = "laptop@127.0.0.1";
 pub(super) const POD: &str = "app@10.0.0.1";
