@@ -42,6 +42,7 @@ defmodule K8sConnect do
           {:up, Connection.t()}
           | {:reconnecting, reason :: Error.t(), attempt :: pos_integer(),
              delay :: non_neg_integer()}
+          | {:refused, kind :: atom(), detail :: String.t()}
           | {:down, Error.t() | nil}
 
   @doc """
@@ -98,6 +99,12 @@ defmodule K8sConnect do
     * `:visible` - whether other programs on the kernel route may connect as visible nodes. Implies the kernel route.
       By default both nodes see each other as hidden, because a visible node can make cluster nodes disconnect from
       each other.
+    * `:trust` - whether the pod may do here what this VM can do there. By default it may answer, and send messages to
+      the processes that it was told of, but not start code here: see the [guide](trust.md). It is needed for code
+      on the pod that calls functions or named processes of this VM, and implied by `:visible`.
+    * `:max_atoms` - how many different atoms the pod may send; 100 000 by default. The connection ends when there are
+      more, because the atom table of a VM is limited.
+    * `:max_message` - the most bytes of one message from the pod; 256 MiB by default.
     * `:progress` - a function that is called in the calling process with `{:step, name, detail, milliseconds}` for
       each step. The first step names the context, the namespace, the target and the route.
     * `:verbose` - whether `:progress` is also called for each protocol step, when the step ends, with
@@ -113,7 +120,7 @@ defmodule K8sConnect do
       config :k8s_connect, protect: ["prod*"]
 
   This protects each context whose name matches. `connect/2` connects to a protected context only after `:yes` or
-  `:confirm` confirms it.
+  `:confirm` confirms it. With `:trust` only `:confirm` does.
 
   ## Errors
 
@@ -164,7 +171,8 @@ defmodule K8sConnect do
     {_routes, why} = Route.choose(options.route)
     %{target: target, labels: labels} = options.target
     where = Enum.join([place.context, place.namespace, target || labels], " / ")
-    {:step, "connecting", "#{where} / route #{why}", 0}
+    trust = if options.trust, do: " / trusted: the pod can run code here"
+    {:step, "connecting", "#{where} / route #{why}#{trust}", 0}
   end
 
   @doc """
@@ -328,6 +336,8 @@ defmodule K8sConnect do
     * `:attempts` - the number of attempts since the loss.
     * `:reconnects` - how often the connection was lost and restored.
     * `:error` - the error of the loss or of the last failed attempt; `nil` when the connection is up.
+    * `:trust` - whether the pod is trusted, see `connect/2`.
+    * `:refused` - what the pod tried and may not do here, as a map from kind to number: `%{spawn: 2}`.
 
   For a group of `connect_all/2`, `:state` is `:all`, `:connections` has the connections, `:pods` is the number of
   pods, and `:failed` has the errors of the pods that could not be connected, by pod name.

@@ -127,6 +127,8 @@ defmodule K8sConnect.Doctor do
       attach: %{checked.target | target: target, labels: labels, trust: false},
       route: checked.route,
       yes: checked.yes,
+      # The doctor connects with the guard.
+      trust: false,
       confirm: checked.confirm
     }
 

@@ -28,7 +28,10 @@ defmodule K8sConnect.Error do
                   :protocol,
                   :route,
                   :sudo,
-                  :visible
+                  :visible,
+                  :trust,
+                  :max_atoms,
+                  :max_message
                 ] ++
                 [:timeout, :connect_timeout, :remsh]
   @no_request %{call: :connect, target: nil, options: []}

@@ -42,6 +42,38 @@ defmodule K8sConnect.Events do
   end
 
   @doc """
+  The pod tried something for the first time that it may not do here.
+  """
+  @spec refused(audience(), Connection.t() | nil, atom(), String.t(), String.t()) :: :ok
+  def refused(audience, connection, kind, detail, target) do
+    telemetry(:refused, %{connection: connection, kind: kind, detail: detail, target: target})
+    who = if connection, do: connection.node, else: target
+    text = "#{refusal(who, kind, detail)}. The option :trust would allow it"
+    log(audience, :warning, text, connection)
+    publish(audience, {:refused, kind, detail})
+  end
+
+  @doc """
+  What was refused, in a few words.
+  """
+  @spec refusal(node() | String.t(), atom(), String.t()) :: String.t()
+  def refusal(who, kind, detail), do: "refused: #{who} tried to #{attempt(kind, detail)}"
+
+  defp attempt(:spawn, function), do: "start a process here (#{function})"
+  defp attempt(:send, to), do: "send to a process here that it was not told of (#{to})"
+  defp attempt(:name, "logger" <> _ = name), do: "log here (#{name})"
+  defp attempt(:name, name), do: "send to #{name} here"
+  defp attempt(:message, tag), do: "give an order to a process here ({#{tag}, ...})"
+  defp attempt(:group_leader, ""), do: "send a message to a group leader here"
+  defp attempt(:group_leader, tag), do: "send a message to a group leader here (#{tag})"
+  defp attempt(:io_request, request), do: "have a group leader here run #{request}"
+  defp attempt(:monitor, what), do: "monitor a process here (#{what})"
+  defp attempt(:link, _detail), do: "link itself to a process here"
+  defp attempt(:exit, _detail), do: "end a process here"
+  defp attempt(:set_group_leader, _detail), do: "change the group leader of a process here"
+  defp attempt(:other, detail), do: "send what only a trusted node may send (#{detail})"
+
+  @doc """
   Attempt number `attempt` begins in `delay` milliseconds.
   """
   @spec reconnecting(audience(), Error.t(), pos_integer(), non_neg_integer()) :: :ok

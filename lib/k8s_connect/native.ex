@@ -79,8 +79,29 @@ defmodule K8sConnect.Native do
   @spec watch(reference(), map(), map()) :: :ok
   def watch(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec dial(reference(), session(), String.t(), boolean()) :: :ok
-  def dial(_reference, _session, _directory, _linux), do: :erlang.nif_error(:nif_not_loaded)
+  @typedoc """
+  What the connections of one session share that do not trust the pod. Without a guard the pod is trusted.
+  """
+  @type guard :: reference()
+
+  @spec guard(atoms :: pos_integer(), message :: pos_integer()) :: guard()
+  def guard(_atoms, _message), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec guard_events(reference(), guard()) :: :ok
+  def guard_events(_reference, _guard), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec guard_counts(guard()) :: [{kind :: atom(), pos_integer()}]
+  def guard_counts(_guard), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec guard_failure(guard()) :: :ok | {:error, {atom(), {atom(), map()}}}
+  def guard_failure(_guard), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec guard_judge(guard(), pid :: binary()) :: boolean()
+  def guard_judge(_guard, _pid), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec dial(reference(), session(), String.t(), linux :: boolean(), guard() | nil) :: :ok
+  def dial(_reference, _session, _directory, _linux, _guard),
+    do: :erlang.nif_error(:nif_not_loaded)
 
   @spec rejection(reference(), session(), String.t()) :: :ok
   def rejection(_reference, _session, _name), do: :erlang.nif_error(:nif_not_loaded)
@@ -94,8 +115,9 @@ defmodule K8sConnect.Native do
   @typedoc "Two loopback ports that forward to a pod. They close when their owner exits."
   @type listener :: reference()
 
-  @spec listen(reference(), session(), owner :: pid(), visible :: boolean()) :: :ok
-  def listen(_reference, _session, _owner, _visible), do: :erlang.nif_error(:nif_not_loaded)
+  @spec listen(reference(), session(), owner :: pid(), visible :: boolean(), guard() | nil) :: :ok
+  def listen(_reference, _session, _owner, _visible, _guard),
+    do: :erlang.nif_error(:nif_not_loaded)
 
   @spec unlisten(listener()) :: :ok
   def unlisten(_listener), do: :erlang.nif_error(:nif_not_loaded)

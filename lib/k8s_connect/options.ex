@@ -15,11 +15,14 @@ defmodule K8sConnect.Options do
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:tls_ca, :tls_cert, :tls_key] ++
              [:owner, :connect_timeout, :reconnect, :log, :progress, :protocol] ++
-             [:route, :sudo, :visible] ++
+             [:route, :sudo, :visible, :trust, :max_atoms, :max_message] ++
              [:yes, :confirm, :verbose]
   # Keys of the configuration that are no options; `:service_account` and `:stable_after` are for tests.
   @configuration [:targets, :protect, :net_kernel, :service_account, :stable_after]
-  @booleans [:interactive, :log, :sudo, :visible, :yes, :verbose]
+  @booleans [:interactive, :log, :sudo, :visible, :trust, :yes, :verbose]
+  # Of what a pod may send. The atom table of a VM has room for 1,048,576.
+  @max_atoms 100_000
+  @max_message 256 * 1024 * 1024
   @routes [:auto, :vm, :kernel, :exec]
   @protocols [:auto, :spdy, :websocket, :v4]
 
@@ -44,6 +47,8 @@ defmodule K8sConnect.Options do
           log: boolean(),
           reconnect: K8sConnect.Reconnect.policy(),
           route: K8sConnect.Route.Behaviour.options(),
+          trust: boolean(),
+          limits: %{atoms: pos_integer(), message: pos_integer()},
           progress: (tuple() -> term()),
           yes: boolean(),
           confirmed: boolean(),
@@ -105,6 +110,12 @@ defmodule K8sConnect.Options do
          log: options[:log] != false,
          reconnect: reconnect(options),
          route: route(options),
+         # Visible nodes of a cluster call each other.
+         trust: options[:trust] || options[:visible] || false,
+         limits: %{
+           atoms: options[:max_atoms] || @max_atoms,
+           message: options[:max_message] || @max_message
+         },
          progress: options[:progress] || fn _step -> :ok end,
          yes: options[:yes] || false,
          confirmed: false,
@@ -353,6 +364,8 @@ defmodule K8sConnect.Options do
   end
 
   defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
+  defp valid?(:max_atoms, value), do: is_integer(value) and value in 1..1_000_000
+  defp valid?(:max_message, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
   defp valid?(:connect_timeout, value), do: value == :infinity or valid?(:timeout, value)
   defp valid?(:reconnect, value) when is_boolean(value), do: true
 
@@ -380,6 +393,8 @@ defmodule K8sConnect.Options do
   defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
 
   defp expected(:timeout), do: "a positive number of milliseconds"
+  defp expected(:max_atoms), do: "a number from 1 to 1000000"
+  defp expected(:max_message), do: "a positive number of bytes, less than 4 GiB"
   defp expected(:connect_timeout), do: "a positive number of milliseconds or :infinity"
   defp expected(:reconnect), do: "true, false or [max_attempts: number, deadline: milliseconds]"
   defp expected(:owner), do: "a local pid"

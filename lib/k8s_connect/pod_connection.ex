@@ -15,6 +15,7 @@ defmodule K8sConnect.PodConnection do
   #   * `{:controller, {kind, name} | nil}`, the controller of the pod
   #   * `{:up, connection}`, each time the node is connected
   #   * `{:lost, error}`, when the node is down and this process tries to reconnect
+  #   * `{:refused, kind, detail}`, when the guard has refused something of this kind for the first time
   #
   # The exit reason of this process is `{:pod_connection, result}`.
 
@@ -40,6 +41,8 @@ defmodule K8sConnect.PodConnection do
           wait: boolean(),
           # Why the attempt before has failed.
           error: Error.t() | nil,
+          # `nil` if the pod is trusted.
+          guard: Native.guard() | nil,
           start: integer()
         }
 
@@ -58,6 +61,7 @@ defmodule K8sConnect.PodConnection do
     :job,
     :native,
     :closed,
+    :guarded,
     :connection,
     :cookie,
     :route_monitor,
@@ -97,7 +101,8 @@ defmodule K8sConnect.PodConnection do
 
     with {:ok, options} <- Protection.confirm(job.options),
          job = %{job | options: options},
-         {:ok, state} <- connect(%__MODULE__{job: job, route_monitor: monitor}, true),
+         state = %__MODULE__{job: job, route_monitor: monitor, guarded: watch_guard(job.guard)},
+         {:ok, state} <- connect(state, true),
          do: up(state)
   end
 
@@ -170,6 +175,14 @@ defmodule K8sConnect.PodConnection do
     closed
   end
 
+  defp watch_guard(nil), do: nil
+
+  defp watch_guard(guard) do
+    guarded = make_ref()
+    :ok = Native.guard_events(guarded, guard)
+    guarded
+  end
+
   defp connection(found, %{options: options, session: session}) do
     %Connection{
       # The native library has checked that this is a valid node name.
@@ -239,7 +252,9 @@ defmodule K8sConnect.PodConnection do
   defp attach_route([route | others], connection, cookie, %{job: job} = state) do
     connection = %{connection | route: route}
 
-    case Route.attach(connection, self(), state.native, cookie, job.options.route) do
+    options = Map.put(job.options.route, :guard, job.guard)
+
+    case Route.attach(connection, self(), state.native, cookie, options) do
       :ok ->
         {:ok, connection}
 
@@ -313,23 +328,52 @@ defmodule K8sConnect.PodConnection do
   defp to(%{route: :exec, node: node, pod: pod}), do: "to pod #{pod}; its node is #{node}"
   defp to(%{node: node}), do: "to #{node}"
 
-  defp hold(%{closed: closed, route_monitor: monitor, tick: tick} = state) do
+  defp hold(%{closed: closed, guarded: guarded, route_monitor: monitor, tick: tick} = state) do
     %{node: node, route: route} = state.connection
 
     receive do
-      {:nodedown, ^node, info} -> node_down(info[:nodedown_reason], state)
-      {^closed, {:ok, reason}} -> {:error, port_forward_closed(reason)}
-      {:redirects_lost, _key, error} when route == :kernel -> {:error, error}
-      {:DOWN, ^monitor, :process, _route, _reason} -> {:error, lost(node, :route_restarted)}
-      {:tick, ^tick, interval} -> hold(%{state | tick: Tick.now(node, interval)})
-      _other -> hold(state)
+      {^guarded, {:refused, kind, detail}} ->
+        notify(state.job, {:refused, kind, detail})
+        hold(state)
+
+      {^guarded, {:error, {stage, reason}}} ->
+        {:error, guarded(stage, reason, node)}
+
+      {:nodedown, ^node, info} ->
+        node_down(info[:nodedown_reason], state)
+
+      {^closed, {:ok, reason}} ->
+        {:error, port_forward_closed(reason)}
+
+      {:redirects_lost, _key, error} when route == :kernel ->
+        {:error, error}
+
+      {:DOWN, ^monitor, :process, _route, _reason} ->
+        {:error, lost(node, :route_restarted)}
+
+      {:tick, ^tick, interval} ->
+        hold(%{state | tick: Tick.now(node, interval)})
+
+      _other ->
+        hold(state)
     end
   end
 
   # The user called `Node.disconnect/1`.
   defp node_down(:disconnect, _state), do: :disconnected
 
-  defp node_down(reason, state) do
+  defp node_down(reason, %{job: %{guard: guard}} = state) do
+    with :ok <- if(guard, do: Native.guard_failure(guard), else: :ok) do
+      reconnect(reason, state)
+    else
+      {:error, {stage, reason}} -> {:error, guarded(stage, reason, state.connection.node)}
+    end
+  end
+
+  defp guarded(stage, {kind, details}, node),
+    do: Error.new(stage, {kind, Map.put(details, :node, node)})
+
+  defp reconnect(reason, state) do
     error = lost(state.connection.node, reason)
     notify(state.job, {:lost, error})
     quick_losses = Reconnect.quick_losses(state.quick_losses, now() - state.up_at)

@@ -53,8 +53,13 @@ defmodule K8sConnect.Route do
   @doc """
   Makes the node of `connection` reachable over its route, until `owner` exits or detaches it.
   """
-  @spec attach(Connection.t(), pid(), reference(), (() -> binary()), options()) ::
-          :ok | {:error, Error.t()}
+  @spec attach(
+          Connection.t(),
+          pid(),
+          reference(),
+          (() -> binary()),
+          Behaviour.guarded_options()
+        ) :: :ok | {:error, Error.t()}
   def attach(%{node: node, route: route} = connection, owner, native_session, cookie, options) do
     with :ok <- GenServer.call(__MODULE__, {:reserve, node, owner}),
          {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do

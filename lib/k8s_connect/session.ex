@@ -20,7 +20,7 @@ defmodule K8sConnect.Session do
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Error, Events, Options, PodConnection, Reconnect, Route, Sessions}
+  alias K8sConnect.{Error, Events, Native, Options, PodConnection, Reconnect, Route, Sessions}
 
   # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
@@ -34,6 +34,7 @@ defmodule K8sConnect.Session do
     :start,
     :step,
     :pod_connection,
+    :guard,
     :connection,
     :error,
     :since,
@@ -72,6 +73,12 @@ defmodule K8sConnect.Session do
       {:DOWN, ^monitor, :process, ^session, _reason} -> :ok
     end
   end
+
+  @doc """
+  Lets the pod send any I/O request to a local process, which has to judge them itself.
+  """
+  @spec judge(pid(), pid()) :: :ok
+  def judge(session, pid), do: :gen_statem.call(session, {:judge, pid})
 
   @impl true
   def callback_mode, do: :state_functions
@@ -197,6 +204,12 @@ defmodule K8sConnect.Session do
   defp any(_state, :info, {pid, {:controller, controller}}, %{pod_connection: {pid, _}} = data),
     do: {:keep_state, put_in(data.options.target.controller, controller)}
 
+  # The first of its kind
+  defp any(_state, :info, {pid, {:refused, kind, detail}}, %{pod_connection: {pid, _}} = data) do
+    Events.refused(audience(data), data.connection, kind, detail, target(data))
+    :keep_state_and_data
+  end
+
   defp any(_state, {:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
 
   defp any(_state, {:call, from}, :await_up, data),
@@ -204,6 +217,11 @@ defmodule K8sConnect.Session do
 
   defp any(state, {:call, from}, :status, data),
     do: {:keep_state_and_data, {:reply, from, status(state, data)}}
+
+  defp any(_state, {:call, from}, {:judge, pid}, data) do
+    if data.guard, do: Native.guard_judge(data.guard, :erlang.term_to_binary(pid))
+    {:keep_state_and_data, {:reply, from, :ok}}
+  end
 
   defp any(state, {:call, from}, {:subscribe, pid}, data) do
     reference = Process.monitor(pid)
@@ -351,17 +369,31 @@ defmodule K8sConnect.Session do
   end
 
   defp attempt(data, wait) do
+    data = guard(data)
+
     job = %{
       session: self(),
       options: data.options,
       wait: wait,
       error: data.error,
+      guard: data.guard,
       start: data.start
     }
 
     reconnect = Reconnect.attempt(data.reconnect)
     %{data | pod_connection: PodConnection.start(job), reconnect: reconnect}
   end
+
+  # One guard for all attempts, so that a pod cannot create more atoms by reconnects. Without the native library the
+  # attempt fails, and says why.
+  defp guard(%{guard: nil, options: %{trust: false, limits: limits}} = data) do
+    case Native.start(:guard, [limits.atoms, limits.message]) do
+      {:error, _not_loaded} -> data
+      guard -> %{data | guard: guard}
+    end
+  end
+
+  defp guard(data), do: data
 
   # All that the pod connection has opened is closed when it exits.
   defp kill(%{pod_connection: nil} = data), do: data
@@ -407,7 +439,9 @@ defmodule K8sConnect.Session do
       since: data.since,
       attempts: data.reconnect.attempts,
       reconnects: data.reconnects,
-      error: data.error
+      error: data.error,
+      trust: data.options.trust,
+      refused: if(data.guard, do: Map.new(Native.guard_counts(data.guard)), else: %{})
     }
   end
 

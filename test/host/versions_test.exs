@@ -81,6 +81,14 @@ defmodule K8sConnect.VersionsTest do
     document(rows)
   end
 
+  test "what a pod tries is refused, from each laptop to each pod" do
+    for laptop <- there(), pod <- there() do
+      env = ["env", "MIX_ENV=test", "K8S_CONNECT_POD=#{@pods[pod]}-0"]
+      test = ["mix", "test", "--only", "cluster", "test/k8s_connect/guard_test.exs"]
+      assert {_output, 0} = laptop(laptop, env ++ test), "OTP #{laptop} to #{pod}"
+    end
+  end
+
   defp untouched(laptop, target) do
     assert {output, 0} = laptop(laptop, ["env", "POD=#{target}", "mix", "run", "-e", @untouched])
 

@@ -148,6 +148,11 @@ defmodule K8sConnect.FailuresTest do
     K8sConnect.connect("app-0")
   end
 
+  defp failure(:config, :protected_trust, _) do
+    Application.put_env(:k8s_connect, :protect, ["test*"])
+    K8sConnect.connect("app-0", trust: true, yes: true)
+  end
+
   # The API server
 
   defp failure(:cluster, :unreachable, directory), do: pods(directory, ":6443", ":6444")

@@ -11,7 +11,11 @@ defmodule K8sConnect.ProtectionTest do
 
   defp check(context, options \\ []) do
     never = fn context -> flunk("#{context} was asked for") end
-    Protection.check(context, Map.merge(%{yes: false, confirm: never}, Map.new(options)))
+
+    Protection.check(
+      context,
+      Map.merge(%{yes: false, trust: false, confirm: never}, Map.new(options))
+    )
   end
 
   test "a context without a matching pattern needs no confirmation" do
@@ -34,5 +38,15 @@ defmodule K8sConnect.ProtectionTest do
 
   test "the option :yes confirms" do
     assert check("prod", yes: true) == :ok
+  end
+
+  test "trust has to be typed" do
+    no = fn _context -> false end
+
+    assert {:error, %Error{stage: :config, reason: {:protected_trust, %{context: "prod"}}}} =
+             check("prod", yes: true, trust: true, confirm: no)
+
+    assert check("prod", yes: true, trust: true, confirm: fn "prod" -> true end) == :ok
+    assert check("dev", yes: true, trust: true) == :ok
   end
 end

@@ -118,6 +118,9 @@ defmodule K8sConnect.ReconnectTest do
     node: :tls_only,
     cookie: :not_found,
     connect: :refused,
+    endpoint: :too_many_atoms,
+    endpoint: :message_too_large,
+    endpoint: :malformed_message,
     route: :own_name,
     helper: :died
   ]

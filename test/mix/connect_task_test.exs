@@ -164,6 +164,41 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     end
   end
 
+  test "--trust is in the first line, and for a protected context it is typed in" do
+    assert {output, 0} = connect("app-0 --trust --rpc 'node()'")
+    assert output =~ ~r/^connecting .*trusted: the pod can run code here/m
+    assert {output, 0} = connect("app-0 --rpc 'node()'")
+    refute output =~ "trusted"
+
+    %{tmp_dir: directory} = tmp_dir(%{})
+    config = Path.join(directory, "config.exs")
+    File.write!(config, ~s(import Config\nconfig :k8s_connect, protect: ["test*"]\n))
+    words = ["do", "loadconfig", config, "+", "k8s.connect", "app-0", "--trust", "--yes"]
+    assert {output, 1} = run(path("."), "mix", words ++ ["--rpc", "1"], env())
+    assert output =~ "its name was not typed"
+    terminal = K8sConnect.Terminal.open(Enum.join(["mix" | words] ++ ["--no-wait"], " "), env())
+    expect(terminal, "Type its name")
+    type(terminal, "testcluster\n")
+    expect(terminal, "connected ")
+    await_end(terminal)
+  end
+
+  test "what a pod tries is printed once", %{} do
+    code =
+      ~S|for _ <- 1..3, do: :erlang.spawn_request(hd(Node.list(:hidden)), :os, :cmd, [~c"x"], [])|
+
+    terminal = open("mix k8s.connect app-0 --remsh", env())
+    expect(terminal, ~r/iex\(app@10\.244\.1\.\d+\)/)
+    type(terminal, code <> "\r")
+    expect(terminal, ~r/refused: app@.* tried to start a process here \(os:cmd\/1\). See --trust/)
+    type(terminal, ~S|IO.write("\e]0;title\a" <> "a clean " <> "line\n")| <> "\r")
+    assert expect(terminal, "a clean line") =~ "a clean line"
+    type(terminal, <<3>>)
+    expect(terminal, "(a)bort")
+    type(terminal, "a\r")
+    await_end(terminal)
+  end
+
   test "config/runtime.exs protects a context, and has to be readable" do
     %{tmp_dir: directory} = tmp_dir(%{})
     File.mkdir_p!(Path.join(directory, "config"))

@@ -42,6 +42,28 @@ defmodule Mix.K8sConnect.ExecTest do
 
   defp stopped?(pid), do: File.read!("/proc/#{pid}/stat") =~ ~r/\) T /
 
+  # The terminal's side of it is OTP's own, and the functions that IEx on the node wants to be called here are refused.
+  test "IEx on the node, by a stock iex and through the guard", context do
+    {cookie, 0} = System.cmd("kubectl", ~w(get secret app-cookie -o jsonpath={.data.cookie}))
+    file = Path.join(context.tmp_dir, ".erlang.cookie")
+    File.write!(file, Base.decode64!(cookie))
+    File.chmod!(file, 0o400)
+    home = "HOME=#{context.tmp_dir}"
+    iex = "#{home} iex --name stock@127.0.0.1 --hidden --remsh #{context.node}"
+    terminal = terminal("--exec '#{iex}'")
+    expect(terminal, ~r/iex\(app@10\.244\.1\.\d+\)1> /)
+    type(terminal, "40 +\r2\r")
+    expect(terminal, ~r/^42/m)
+    type(terminal, ~S|IO.gets("name? ")| <> "\r")
+    expect(terminal, "name? ")
+    type(terminal, "Joe\r")
+    expect(terminal, ~S("Joe\n"))
+    type(terminal, @interrupt)
+    expect(terminal, "(a)bort")
+    type(terminal, "a\r")
+    await_end(terminal)
+  end
+
   describe "exit codes are the command's" do
     test "its own, a signal's, and a shell's for what cannot be run" do
       assert {_output, 0} = exec(["--", "true"])

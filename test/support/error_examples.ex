@@ -75,7 +75,8 @@ defmodule K8sConnect.ErrorExamples do
           problem: "ca.crt: gone"
         },
         invalid_namespace: %{namespace: "Shop/1"},
-        protected: %{context: "prod-eu", pattern: "prod*"}
+        protected: %{context: "prod-eu", pattern: "prod*"},
+        protected_trust: %{context: "prod-eu", pattern: "prod*"}
       ],
       cluster: [
         unreachable: %{server: @server, problem: "Connection refused (os error 111)"},
@@ -243,7 +244,14 @@ defmodule K8sConnect.ErrorExamples do
         no_socket: %{directory: "/tmp", problem: "Permission denied (os error 13)"},
         no_listener: %{address: "127.0.0.1", problem: "Too many open files (os error 24)"},
         no_pod_address: @pod,
-        target_is_server: %{address: "10.0.0.1:6443"}
+        target_is_server: %{address: "10.0.0.1:6443"},
+        too_many_atoms: %{node: :"app@10.244.1.2", limit: 100_000},
+        message_too_large: %{
+          node: :"app@10.244.1.2",
+          size: 300_000_000,
+          limit: 268_435_456
+        },
+        malformed_message: %{node: :"app@10.244.1.2", problem: "unknown tag"}
       ],
       helper: [
         not_installed: %{path: @helper},

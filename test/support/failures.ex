@@ -18,6 +18,7 @@ defmodule K8sConnect.Failures do
   @runner "native/exec/tests/life.rs"
 
   @connect "test/k8s_connect/connect_test.exs"
+  @guard "test/k8s_connect/guard_test.exs"
   @keep "test/k8s_connect/keep_test.exs"
   @logins "test/k8s_connect/login_test.exs"
   @plugins "test/k8s_connect/plugin_test.exs"
@@ -94,6 +95,8 @@ defmodule K8sConnect.Failures do
       {:helper, :second_hello} => {@protocol, "second_hello"},
       {:target, :workload_deleted} => {@keep, ":workload_deleted"},
       {:connect, :not_up} => {@keep, ":not_up"},
+      {:endpoint, :too_many_atoms} => {@guard, ":too_many_atoms"},
+      {:endpoint, :message_too_large} => {@guard, ":message_too_large"},
       {:route, :name_kind} => {@kernel, ":name_kind"},
       {:route, :address_family} => {"test/host/ip_families_test.exs", ":address_family"},
       {:route, :linux_only} => {@connect, ":linux_only"},
@@ -135,6 +138,9 @@ defmodule K8sConnect.Failures do
         helper: :malformed,
         helper: :too_long,
         helper: :empty
+      ],
+      "no OTP sends it; tests of native/core/src/endpoint/guard.rs cause it" => [
+        endpoint: :malformed_message
       ],
       "the options do not allow it; only code of the library could cause it" => [
         route: :always_hidden

@@ -76,7 +76,7 @@ defmodule K8sConnect.Doctor.Handshake do
     [name, _host] = String.split(node.name, "@")
 
     options =
-      Keyword.drop(options, [:selector, :progress] ++ unused)
+      Keyword.drop(options, [:selector, :progress, :trust] ++ unused)
       # A protected context was confirmed before the first request.
       |> Keyword.merge(route: route, owner: self(), selector: nil, yes: true)
       |> Keyword.put_new(:node, name)

@@ -12,11 +12,23 @@ defmodule K8sConnect.Route.Behaviour do
           visible: boolean()
         }
 
+  @typedoc "The options, and the guard of the session; `nil` if the pod is trusted."
+  @type guarded_options :: %{
+          route: :auto | :vm | :kernel | :exec,
+          sudo: boolean(),
+          visible: boolean(),
+          guard: K8sConnect.Native.guard() | nil
+        }
+
   @doc """
   Opens the resources of this node, which close when `owner` exits. The result is passed to `c:attach/2`.
   """
-  @callback prepare(Connection.t(), owner :: pid(), native_session :: reference(), options()) ::
-              {:ok, term()} | {:error, Error.t()}
+  @callback prepare(
+              Connection.t(),
+              owner :: pid(),
+              native_session :: reference(),
+              guarded_options()
+            ) :: {:ok, term()} | {:error, Error.t()}
 
   @doc """
   Changes the VM so that connections to the node reach its pod. The result is passed to `c:detach/2`.

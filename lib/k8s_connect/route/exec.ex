@@ -12,10 +12,10 @@ defmodule K8sConnect.Route.Exec do
   alias K8sConnect.Route.Kernel.Hosts
 
   @impl true
-  def prepare(connection, owner, session, %{visible: visible}) do
+  def prepare(connection, owner, session, %{visible: visible, guard: guard}) do
     with :ok <- check_system(),
          {:ok, _address} <- address(connection),
-         do: Native.call(:listen, [session, owner, visible])
+         do: Native.call(:listen, [session, owner, visible, guard])
   end
 
   @doc """

@@ -22,7 +22,7 @@ defmodule K8sConnect.Route.Kernel do
          :ok <- check_kind(node),
          {:ok, named} <- check_host(node, address),
          {:ok, %{listener: listener, redirects: redirects}} <-
-           Native.call(:listen, [session, owner, options.visible]) do
+           Native.call(:listen, [session, owner, options.visible, options.guard]) do
       # Another session may still hold a claim for a node of this name.
       key = {node, owner}
       prepared = %{listener: listener, key: key, address: address, named: named}

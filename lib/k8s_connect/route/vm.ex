@@ -22,9 +22,11 @@ defmodule K8sConnect.Route.VM do
 
   # Creates the socket here, because `net_kernel` would not report why it failed. It accepts one connection.
   @impl true
-  def prepare(_connection, owner, session, %{visible: false}) do
-    with {:ok, path} <- Native.call(:dial, [session, socket_directory(), Native.linux?()]),
-         do: {:ok, %{owner: owner, session: session, path: path, listener: nil}}
+  def prepare(_connection, owner, session, %{visible: false, guard: guard}) do
+    arguments = [session, socket_directory(), Native.linux?(), guard]
+
+    with {:ok, path} <- Native.call(:dial, arguments),
+         do: {:ok, %{owner: owner, session: session, path: path, listener: nil, guard: guard}}
   end
 
   def prepare(_connection, _owner, _session, %{visible: true}) do
@@ -49,9 +51,9 @@ defmodule K8sConnect.Route.VM do
   end
 
   # `:inet_tcp_dist` connects, and the listener sets the hidden flag.
-  defp listen(node, %{owner: owner, session: session} = prepared) do
+  defp listen(node, %{owner: owner, session: session, guard: guard} = prepared) do
     with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
-           Native.call(:listen, [session, owner, false]) do
+           Native.call(:listen, [session, owner, false, guard]) do
       Table.put(node, port)
       {:ok, %{prepared | listener: listener}}
     end

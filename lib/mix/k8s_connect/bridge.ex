@@ -6,6 +6,8 @@ defmodule Mix.K8sConnect.Bridge do
   #
   # The I/O protocol: https://www.erlang.org/doc/apps/stdlib/io_protocol.html
 
+  alias K8sConnect.{EscapeSequences, Session}
+
   # Requests that name no function.
   @forwarded [
     :put_chars,
@@ -21,12 +23,14 @@ defmodule Mix.K8sConnect.Bridge do
   @doc """
   Starts the shell, and returns its process. `:group` calls it, in the process that serves the terminal.
   """
-  @spec start(node(), mfa :: {module(), atom(), [term()]}) :: pid()
-  def start(node, {module, function, arguments}) do
+  @spec start(session :: pid(), node(), mfa :: {module(), atom(), [term()]}) :: pid()
+  def start(session, node, {module, function, arguments}) do
     group = self()
     before = Process.group_leader()
+    forward = spawn(fn -> forward(group, node) end)
+    :ok = Session.judge(session, forward)
     # The remote shell inherits the group leader of this process.
-    Process.group_leader(self(), spawn(fn -> forward(group, node) end))
+    Process.group_leader(self(), forward)
     shell = :erpc.call(node, module, function, arguments)
     Process.group_leader(self(), before)
     shell
@@ -68,15 +72,32 @@ defmodule Mix.K8sConnect.Bridge do
   # here. Exceptions are the formatting functions, which `:io.format` leaves to the group leader.
   defp remote({:put_chars, encoding, :io_lib, function, arguments}, _node)
        when function in [:format, :fwrite] and length(arguments) == 2
-       when function == :write and length(arguments) == 1,
-       do: {:ok, {:put_chars, encoding, :io_lib, function, arguments}}
+       when function == :write and length(arguments) == 1 do
+    {:ok, {:put_chars, encoding, EscapeSequences.strip(apply(:io_lib, function, arguments))}}
+  rescue
+    _invalid_format -> :refused
+  end
 
   defp remote({:put_chars, _encoding, _module, _function, _arguments}, _node), do: :refused
   defp remote({:put_chars, _module, _function, _arguments}, _node), do: :refused
 
+  defp remote({:put_chars, encoding, text}, _node),
+    do: {:ok, {:put_chars, encoding, EscapeSequences.text(encoding, text)}}
+
+  defp remote({:put_chars, text}, _node),
+    do: {:ok, {:put_chars, :latin1, EscapeSequences.text(:latin1, text)}}
+
+  defp remote({request, encoding, prompt}, _node) when request in [:get_line, :get_password],
+    do: {:ok, {request, encoding, EscapeSequences.text(encoding, prompt)}}
+
+  defp remote({:get_chars, encoding, prompt, count}, _node),
+    do: {:ok, {:get_chars, encoding, EscapeSequences.text(encoding, prompt), count}}
+
   defp remote({:get_until, encoding, prompt, module, function, arguments}, node) do
     arguments = [node, module, function, arguments]
-    {:ok, {:get_until, encoding, prompt, __MODULE__, :parse, arguments}}
+
+    {:ok,
+     {:get_until, encoding, EscapeSequences.text(encoding, prompt), __MODULE__, :parse, arguments}}
   end
 
   defp remote({:get_until, prompt, module, function, arguments}, node),

@@ -106,6 +106,12 @@ defmodule Mix.K8sConnect.Follow do
     %{state | lost: MapSet.put(state.lost, session)}
   end
 
+  defp event({:refused, kind, detail}, session, state) do
+    text = "#{Events.refusal(state.nodes[session], kind, detail)}. See --trust"
+    print(state, text, %{event: :refused, kind: kind, detail: detail})
+    state
+  end
+
   # Of one connection of a group
   defp event({:down, error}, session, state) do
     {node, nodes} = Map.pop(state.nodes, session)

@@ -44,10 +44,10 @@ defmodule Mix.K8sConnect.Shell do
   Starts IEx on the node of a connection, on this terminal.
   """
   @spec remote(Connection.t()) :: {:ok, pid()} | {:error, Error.t()}
-  def remote(%{node: node}) do
+  def remote(%{node: node, session: session}) do
     case start_function(node) do
       nil -> {:error, Error.new(:remote, {:no_iex, %{node: node}})}
-      function -> start({Bridge, :start, [node, function]})
+      function -> start({Bridge, :start, [session, node, function]})
     end
   end
 

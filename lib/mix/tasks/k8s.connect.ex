@@ -52,6 +52,16 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--visible` - with the kernel route or `--exec`, other programs connect as visible nodes. By default they
       connect as hidden nodes, because a visible node can make `global` disconnect cluster nodes.
 
+  ## Trust
+
+  The pod can answer, and send messages to processes that it was told of. It cannot start code here, unless you
+  trust it. The first refusal of each kind is printed. See the guide "Trust".
+
+    * `--trust` - the pod can do in this VM what this VM can do there. For a protected context you have to type
+      its name, `--yes` is not enough. `--visible` implies it
+    * `--max-atoms NUMBER` - how many different atoms the pod can send; default 100000
+    * `--max-message BYTES` - the largest message from the pod; default 268435456
+
   ## Other programs, without privileges
 
       mix k8s.connect app-0 --exec 'iex --name me@127.0.0.1'
@@ -144,7 +154,7 @@ defmodule Mix.Tasks.K8s.Connect do
     * `{"connection": …}` when it is connected
     * `{"result": "…"}` with `--rpc`
     * `{"pods": […]}` without TARGET
-    * `{"event": "reconnecting", …}` and `{"event": "up", …}` with `--hold`
+    * `{"event": "reconnecting", …}`, `{"event": "up", …}` and `{"event": "refused", …}` with `--hold`
     * `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}` on failure
 
   The task does not compile or start your project, so it also works in a project that does not compile.

@@ -1,9 +1,10 @@
 //! Local endpoints: the sockets that the BEAM, or a program of this user, connects to.
 
+pub mod guard;
 pub mod hidden;
 #[cfg(target_os = "linux")]
 pub mod listener;
 pub mod one_shot;
 #[cfg(target_os = "linux")]
 mod owner;
-mod pump;
+pub mod pump;

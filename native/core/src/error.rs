@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::{
     access::{cluster, kubeconfig},
+    endpoint::guard,
     node,
     pod::target,
 };
@@ -86,6 +87,10 @@ pub enum Error {
         /// The address and port.
         address: SocketAddr,
     },
+    /// The guard has ended a connection to the node.
+    #[error(transparent)]
+    #[serde(untagged)]
+    Guard(#[from] guard::Error),
     /// The kubeconfig gives no usable access to a cluster.
     #[error(transparent)]
     #[serde(untagged)]
@@ -137,9 +142,10 @@ impl Error {
             Self::Target(_) | Self::NoContainer { .. } => "target",
             Self::ExecFailed { .. } => "cookie",
             Self::Node { .. } | Self::PortForwardClosed { .. } => "node",
-            Self::NoSocket { .. } | Self::NoListener { .. } | Self::TargetIsServer { .. } => {
-                "endpoint"
-            }
+            Self::NoSocket { .. }
+            | Self::NoListener { .. }
+            | Self::TargetIsServer { .. }
+            | Self::Guard(_) => "endpoint",
             Self::NoRunner { .. } => "exec",
             Self::UnusableTlsFiles { .. } => "options",
         }

@@ -12,7 +12,9 @@ fuzz_target!(|input: &[u8]| {
     let Some((header, rest)) = input.split_first_chunk::<4>() else { return };
     let Ok(length) = frame_length(*header) else { return };
     assert!((1..=MAX_FRAME).contains(&length));
-    let Ok(Request::Apply { redirects, .. }) = request(&rest[..length.min(rest.len())]) else { return };
+    let Ok(Request::Apply { redirects, .. }) = request(&rest[..length.min(rest.len())]) else {
+        return;
+    };
     if policy::check(&redirects).is_err() {
         return;
     }

@@ -10,6 +10,7 @@ mod command;
 mod diagnosis;
 mod error;
 mod frames;
+mod guard;
 #[cfg(target_os = "linux")]
 mod listener;
 mod options;
@@ -33,6 +34,7 @@ use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::{
     caller::Caller,
+    guard::Guard,
     options::{ApiOptions, AttachOptions},
     pods::Pod,
     session::Session,
@@ -106,7 +108,7 @@ fn watch(
 }
 
 /// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node. `linux`: whether its file is
-/// unlinked before.
+/// unlinked before. Without a guard the pod is trusted.
 #[rustler::nif]
 fn dial(
     env: Env,
@@ -114,8 +116,9 @@ fn dial(
     session: ResourceArc<Session>,
     directory: String,
     linux: bool,
+    guard: Option<ResourceArc<Guard>>,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::dial(session, directory, linux))
+    reply::spawn(env, reference, session::dial(session, directory, linux, guard))
 }
 
 /// `{reference, {:ok, flags | nil}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.

@@ -10,7 +10,7 @@ use rustler::{
     Atom, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource, ResourceArc, types::atom,
 };
 
-use crate::{reply, session::Session};
+use crate::{guard::Guard, reply, session::Session};
 
 /// `None` after closing.
 struct ListenerResource(Mutex<Option<Listener>>);
@@ -38,7 +38,7 @@ struct Listening {
 }
 
 /// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback that stand for the pod's epmd
-/// and node. They close with the process `owner`.
+/// and node. They close with the process `owner`. Without a guard the pod is trusted.
 #[rustler::nif]
 fn listen(
     env: Env,
@@ -46,8 +46,9 @@ fn listen(
     session: ResourceArc<Session>,
     owner: LocalPid,
     visible: bool,
+    guard: Option<ResourceArc<Guard>>,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, async move { open(&session, visible, owner).await })
+    reply::spawn(env, reference, async move { open(&session, visible, guard, owner).await })
 }
 
 /// Closes the ports and all their connections.
@@ -64,7 +65,12 @@ fn refused(listener: ResourceArc<ListenerResource>) -> u64 {
     listener.as_ref().map_or(0, Listener::refused)
 }
 
-async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Listening, Error> {
+async fn open(
+    session: &Session,
+    visible: bool,
+    guard: Option<ResourceArc<Guard>>,
+    owner: LocalPid,
+) -> Result<Listening, Error> {
     let no_listener = |problem: String| {
         let address = if session.ip.is_some_and(|ip| ip.is_ipv6()) { "::1" } else { "127.0.0.1" };
         Error::NoListener { address, problem }
@@ -78,6 +84,7 @@ async fn open(session: &Session, visible: bool, owner: LocalPid) -> Result<Liste
         port: node.port,
         names: node.names,
         visible,
+        guard: guard.map(|guard| guard.0.clone()),
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
     let redirects = listener.redirects();

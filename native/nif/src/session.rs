@@ -11,13 +11,15 @@ use k8s_connect_core::{
     Error,
     access::{cluster::Cluster, kubeconfig::ClientConfig},
     attach::{self, AttachRequest, AttachedPod, Progress, Rediscovery},
-    endpoint::one_shot::OneShot,
+    endpoint::{one_shot::OneShot, pump::Filtering},
     node::{self, Node},
     pod::cookie::Cookie,
     port_forward::{Connector, PortForward},
     streaming::Protocol,
 };
 use rustler::{Env, LocalPid, Monitor, NifMap, Resource, ResourceArc};
+
+use crate::guard::Guard;
 
 /// A port-forward connection to a pod, the node behind it, and its cookie.
 pub struct Session {
@@ -151,11 +153,15 @@ impl Session {
     }
 }
 
+/// The module of this BEAM that removes escape sequences from what the pod prints.
+const PRINTER: &str = "Elixir.K8sConnect.EscapeSequences";
+
 /// Opens a stream to the node, and returns the path of a local socket for it.
 pub async fn dial(
     session: ResourceArc<Session>,
     directory: String,
     linux: bool,
+    guard: Option<ResourceArc<Guard>>,
 ) -> Result<String, Error> {
     let socket = OneShot::new(&PathBuf::from(&directory), linux)
         .map_err(|error| Error::NoSocket { directory, problem: error.to_string() })?;
@@ -165,7 +171,10 @@ pub async fn dial(
         .await
         .map_err(|reason| Error::PortForwardClosed { reason })?;
     let path = socket.path().to_string_lossy().into_owned();
-    tokio::spawn(socket.serve(stream));
+    // The distribution module of this BEAM makes the connection hidden by itself.
+    let visible = guard.is_none();
+    let filtering = Filtering::new(guard.as_ref().map(|guard| &guard.0), visible, Some(PRINTER));
+    tokio::spawn(socket.serve(stream, filtering));
     Ok(path)
 }
 

@@ -85,6 +85,12 @@ defmodule K8sConnect.Error.Catalogue.Config do
        "was not confirmed", {"Confirm it with", {:mix, "k8s.connect", [yes: true]}}}
   end
 
+  def entry(:protected_trust, %{context: context, pattern: pattern}) do
+    {"permission denied: context #{inspect(context)} is protected by #{inspect(pattern)} in config :k8s_connect, and " <>
+       "its name was not typed. A trusted pod can run code on this machine, so a confirmation without a person is not " <>
+       "accepted", {"Connect without trust", {:mix, "k8s.connect", [yes: true, trust: false]}}}
+  end
+
   defp contexts([]), do: "It has no contexts"
   defp contexts(available), do: "Available contexts: #{Enum.join(available, ", ")}"
 

@@ -22,6 +22,23 @@ defmodule K8sConnect.Error.Catalogue.Endpoint do
      {"Check with", {:kubectl, ["get", "pod", pod, "-o", "wide"]}}}
   end
 
+  def entry(:too_many_atoms, %{node: node, limit: limit}) do
+    {"closed the connection to #{node}: it sent more than #{limit} different atoms, and the atom table of this VM never " <>
+       "forgets one",
+     {"If you trust the pod, raise the limit", {:mix, "k8s.connect", [max_atoms: 2 * limit]}}}
+  end
+
+  def entry(:message_too_large, %{node: node, size: size, limit: limit}) do
+    {"closed the connection to #{node}: it sent a message of #{size} bytes, and the limit is #{limit}",
+     {"If you asked for so much, raise the limit",
+      {:mix, "k8s.connect", [max_message: max(size, 2 * limit)]}}}
+  end
+
+  def entry(:malformed_message, %{node: node, problem: problem}) do
+    {"closed the connection to #{node}: it sent a malformed message (#{problem}), as no OTP does",
+     {"If you trust the pod, connect without checks", {:mix, "k8s.connect", [trust: true]}}}
+  end
+
   def entry(:target_is_server, %{address: address}) do
     {"could not redirect #{address}: the API server has the same address",
      {"Use the vm route", {:mix, "k8s.connect", [route: :vm]}}}

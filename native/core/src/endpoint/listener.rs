@@ -20,7 +20,11 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 
-use super::{hidden::Filters, owner::Owner, pump::pump};
+use super::{
+    guard,
+    owner::Owner,
+    pump::{Filtering, pump},
+};
 use crate::{
     node::epmd,
     port_forward::{Connector, PortForward},
@@ -52,6 +56,8 @@ pub struct Route {
     pub names: Vec<epmd::Entry>,
     /// Whether programs may be visible nodes. Otherwise all are made hidden.
     pub visible: bool,
+    /// What the connections share that do not trust the pod; `None` if the pod is trusted.
+    pub guard: Option<Arc<guard::Session>>,
 }
 
 /// Two ports on the loopback, for this process's user only. Dropping it closes them and all their
@@ -78,12 +84,13 @@ impl Listener {
     where
         C: FnMut(&TcpStream) -> bool + Send + 'static,
     {
-        let Route { connection, connector, ip, port, names, visible } = route;
+        let Route { connection, connector, ip, port, names, visible, guard } = route;
         let ((epmd, epmd_port), (node, node_port)) = (bind(ip)?, bind(ip)?);
         let names: Arc<[epmd::Entry]> = names.into();
         let serve_epmd = move |client| serve_epmd(client, names.clone());
         let upstream = Upstream { connection, connector, first: Arc::new(Semaphore::new(1)), port };
-        let forward = move |client| forward(client, upstream.clone(), visible);
+        let filtering = move || Filtering::new(guard.as_ref(), visible, None);
+        let forward = move |client| forward(client, upstream.clone(), filtering());
 
         let refused = Arc::new(AtomicU64::new(0));
         let [epmd_check, node_check] = checks;
@@ -192,7 +199,7 @@ struct Upstream {
 }
 
 /// The port that stands for the node.
-async fn forward(client: TcpStream, upstream: Upstream, visible: bool) {
+async fn forward(client: TcpStream, upstream: Upstream, filtering: Filtering) {
     let Upstream { connection: shared, connector, first, port } = upstream;
     let first = first.try_acquire();
     let own = match connector {
@@ -209,9 +216,8 @@ async fn forward(client: TcpStream, upstream: Upstream, visible: bool) {
     };
     // The stream keeps the connection open; so would this handle.
     drop(own);
-    let filters = if visible { Filters::none() } else { Filters::hidden() };
     let (reader, writer) = client.into_split();
-    let refused = pump(reader, writer, stream, filters).await;
+    let refused = pump(reader, writer, stream, filtering).await;
     // The program has sent its part of the handshake.
     if refused && is_shared {
         shared.note_refused_data();

@@ -21,7 +21,7 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{hidden::Filters, pump::pump};
+use super::pump::{Filtering, pump};
 use crate::streaming::Stream;
 
 /// How long the BEAM may take to connect.
@@ -74,10 +74,10 @@ impl OneShot {
     }
 
     /// Waits for the connection, and copies between it and the stream until one of them ends.
-    pub async fn serve(self, stream: Stream) {
+    pub async fn serve(self, stream: Stream, filtering: Filtering) {
         if let Ok(Some(socket)) = tokio::time::timeout(ACCEPT_TIMEOUT, self.accept()).await {
             let (reader, writer) = socket.into_split();
-            pump(reader, writer, stream, Filters::none()).await;
+            pump(reader, writer, stream, filtering).await;
         }
     }
 

@@ -1,16 +1,64 @@
 //! Copies between a local connection and a stream.
 
-use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use std::sync::Arc;
 
-use super::hidden::{Filter, Filters};
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::Notify,
+};
+
+use super::{
+    guard,
+    hidden::{Filter, Filters},
+};
 use crate::streaming::{CHUNK_SIZE, Refused, Stream, StreamWriter};
+
+/// What happens to the bytes of a connection.
+#[derive(Debug)]
+pub enum Filtering {
+    /// The pod is trusted.
+    Trusted(Filters),
+    /// The pod is not.
+    Guarded(Box<guard::Connection>),
+}
+
+impl Filtering {
+    /// For a new connection: of this session, or to a pod that is trusted. See [`guard::Connection::new`].
+    #[must_use]
+    pub fn new(
+        guard: Option<&Arc<guard::Session>>,
+        visible: bool,
+        printer: Option<&'static str>,
+    ) -> Self {
+        match guard {
+            Some(session) => {
+                let connection = guard::Connection::new(session.clone(), visible, printer);
+                Self::Guarded(Box::new(connection))
+            }
+            None if visible => Self::Trusted(Filters::none()),
+            None => Self::Trusted(Filters::hidden()),
+        }
+    }
+}
 
 /// Copies in both directions until either side ends. What arrived from that side before is passed on. The
 /// distribution protocol does not use half-closed connections.
 ///
 /// Returns whether the port of the pod refused the connection.
 pub async fn pump(
+    reader: impl AsyncRead + Unpin,
+    writer: impl AsyncWrite + Unpin,
+    stream: Stream,
+    filtering: Filtering,
+) -> bool {
+    match filtering {
+        Filtering::Trusted(filters) => trusted(reader, writer, stream, filters).await,
+        Filtering::Guarded(connection) => guarded(reader, writer, stream, *connection).await,
+    }
+}
+
+async fn trusted(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
     mut stream: Stream,
@@ -46,6 +94,75 @@ async fn from_pod(
             }
             Ok(None) => return false,
             Err(refused) => return matches!(refused, Refused::Runtime(_)),
+        }
+    }
+}
+
+async fn guarded(
+    mut reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    mut stream: Stream,
+    connection: guard::Connection,
+) -> bool {
+    let guard::Connection { to_pod, from_pod } = connection;
+    let answers = Notify::new();
+    tokio::select! {
+        () = guarded_to_pod(&mut reader, stream.writer(), to_pod, &answers) => false,
+        refused = guarded_from_pod(&mut writer, &mut stream, from_pod, &answers) => refused,
+    }
+}
+
+/// Answers to the pod are sent here, because nothing may come into the middle of a message.
+async fn guarded_to_pod(
+    reader: &mut (impl AsyncRead + Unpin),
+    stream: StreamWriter,
+    mut guard: guard::ToPod,
+    answers: &Notify,
+) {
+    let mut buffer = BytesMut::with_capacity(CHUNK_SIZE);
+    let mut output: Vec<Bytes> = Vec::new();
+    loop {
+        tokio::select! {
+            read = reader.read_buf(&mut buffer) => {
+                let Ok(1..) = read else { return };
+                if guard.pass(buffer.split().freeze(), &mut output).is_err() {
+                    return;
+                }
+                buffer.reserve(CHUNK_SIZE);
+            }
+            () = answers.notified() => output.extend(guard.answers()),
+        }
+        for bytes in output.drain(..) {
+            if !stream.write(bytes).await {
+                return;
+            }
+        }
+    }
+}
+
+async fn guarded_from_pod(
+    writer: &mut (impl AsyncWrite + Unpin),
+    stream: &mut Stream,
+    mut guard: guard::FromPod,
+    answers: &Notify,
+) -> bool {
+    let mut output: Vec<Bytes> = Vec::new();
+    loop {
+        let bytes = match stream.read().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return false,
+            Err(refused) => return matches!(refused, Refused::Runtime(_)),
+        };
+        let passed = guard.pass(bytes, &mut output);
+        for bytes in output.drain(..) {
+            if writer.write_all(&bytes).await.is_err() {
+                return false;
+            }
+        }
+        match passed {
+            Ok(true) => answers.notify_one(),
+            Ok(false) => {}
+            Err(guard::Closed) => return false,
         }
     }
 }

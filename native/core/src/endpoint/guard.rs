@@ -1,0 +1,116 @@
+//! One-way trust: the local node can do everything on the node in the pod, and the node in the pod can start nothing on
+//! the local node.
+//!
+//! Erlang's distribution trusts both sides alike. The guard stands between them and passes each message or drops it:
+//!
+//! - in the [`handshake`] it clears the [`flags`] of all messages that cannot be judged alone;
+//! - from what the local node sends, it learns which processes and aliases the pod was told of ([`capabilities`]);
+//! - what the pod sends passes if it answers something, or goes to what it was told of and is no order that OTP's
+//!   processes obey ([`policy`], [`payload`], [`io_request`]);
+//! - what a message asks for and does not get has the answer that OTP gives if there is no such process.
+//!
+//! A message is judged by its first 64 KiB, so it is never held as a whole. The rest is read only for its atoms.
+//! Everything here is a codec without I/O.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use bytes::Bytes;
+
+mod capabilities;
+mod control;
+mod encode;
+mod flags;
+mod from_pod;
+mod handshake;
+mod io_request;
+mod packets;
+mod payload;
+mod policy;
+mod refusal;
+mod scan;
+mod session;
+mod term;
+mod to_pod;
+
+use capabilities::Capabilities;
+pub use from_pod::FromPod;
+use handshake::Handshake;
+pub use refusal::{Kind, Refusal};
+pub use session::{Error, Event, Limits, Session};
+pub use to_pod::ToPod;
+
+/// The connection has to be closed. If the guard has a reason for it, the session has it: see [`Session::failure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Closed;
+
+/// The two directions of one connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// From the local node.
+    pub to_pod: ToPod,
+    /// From the node in the pod.
+    pub from_pod: FromPod,
+}
+
+impl Connection {
+    /// A connection that begins. `visible`: whether the nodes may be visible to each other. `printer`: the Elixir module
+    /// of the local node that prints what the pod sends to a group leader.
+    #[must_use]
+    pub fn new(session: Arc<Session>, visible: bool, printer: Option<&'static str>) -> Self {
+        let peers = Peers { name: None, given: Capabilities::new(Instant::now()), answers: vec![] };
+        let shared = Arc::new(Shared { session, peers: Mutex::new(peers) });
+        let to_pod = ToPod::new(shared.clone(), visible);
+        let from_pod = FromPod::new(shared, visible, printer);
+        Self { to_pod, from_pod }
+    }
+}
+
+/// What both directions need.
+#[derive(Debug)]
+struct Shared {
+    session: Arc<Session>,
+    peers: Mutex<Peers>,
+}
+
+#[derive(Debug)]
+struct Peers {
+    /// The name of the local node.
+    name: Option<String>,
+    given: Capabilities,
+    answers: Vec<Bytes>,
+}
+
+impl Shared {
+    fn peers(&self) -> MutexGuard<'_, Peers> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the messages of the handshake, and returns what comes after them.
+    fn shake(
+        &self,
+        handshake: &mut Option<Handshake>,
+        input: Bytes,
+        output: &mut Vec<Bytes>,
+    ) -> Result<Bytes, Closed> {
+        let Some(messages) = handshake else { return Ok(input) };
+        let (passed, rest) = messages.pass(&input).ok_or(Closed)?;
+        if !passed.is_empty() {
+            output.push(passed);
+        }
+        if let Some(name) = messages.take_name() {
+            self.peers().name = Some(name);
+        }
+        if rest.is_some() {
+            *handshake = None;
+        }
+        Ok(rest.unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod mutation_tests;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,219 @@
+//! The processes and aliases of the local node that the node in the pod was told of. It can send to no others.
+//!
+//! Each call gives out a reference, so what was not seen for a long time is forgotten: an entry is moved from the old to
+//! the young generation when it is seen or used; a full or aged young generation becomes the old one. So at least the
+//! [`GENERATION`] entries seen last are known, and what is not seen for one to two times [`MAX_AGE`] is not. A
+//! message to what was forgotten does not pass: the caller of a late answer sees a timeout. The references of monitors
+//! have generations of their own, because the alias of a pending call is one: other calls must not displace it.
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    time::{Duration, Instant},
+};
+
+use super::term::{Pid, Reference};
+
+/// Entries of a generation.
+pub(super) const GENERATION: usize = 32 * 1024;
+/// How long a generation is young.
+pub(super) const MAX_AGE: Duration = Duration::from_hours(24);
+
+/// A process of the local node. Its name is that of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub(super) id: u32,
+    pub(super) serial: u32,
+    pub(super) creation: u32,
+}
+
+impl From<Pid<'_>> for Process {
+    fn from(pid: Pid) -> Self {
+        Self { id: pid.id, serial: pid.serial, creation: pid.creation }
+    }
+}
+
+/// An alias of the local node, or another reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Alias {
+    creation: u32,
+    words: [u32; 5],
+}
+
+impl From<Reference<'_>> for Alias {
+    fn from(reference: Reference) -> Self {
+        Self { creation: reference.creation, words: reference.words }
+    }
+}
+
+/// What a process is to the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Process,
+    /// Of a process in the pod.
+    GroupLeader,
+    /// It was given out, and has ended.
+    Ended,
+}
+
+/// What was given out on one connection.
+#[derive(Debug)]
+pub(super) struct Capabilities {
+    processes: Generations<Process, Role>,
+    aliases: Generations<Alias, ()>,
+    monitors: Generations<Alias, ()>,
+}
+
+impl Capabilities {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            processes: Generations::new(now),
+            aliases: Generations::new(now),
+            monitors: Generations::new(now),
+        }
+    }
+
+    pub fn give_process(&mut self, process: Process, now: Instant) {
+        // A group leader stays one, and what has ended stays ended.
+        if self.processes.role(&process, now).is_none() {
+            self.processes.put(process, Role::Process, now);
+        }
+    }
+
+    pub fn give_group_leader(&mut self, process: Process, now: Instant) {
+        self.processes.put(process, Role::GroupLeader, now);
+    }
+
+    pub fn give_alias(&mut self, alias: Alias, now: Instant) {
+        self.aliases.put(alias, (), now);
+    }
+
+    /// Until it fires or is removed.
+    pub fn give_monitor(&mut self, alias: Alias, now: Instant) {
+        self.monitors.put(alias, (), now);
+    }
+
+    pub fn process(&mut self, process: &Process, now: Instant) -> Option<Role> {
+        self.processes.role(process, now)
+    }
+
+    pub fn has_alias(&mut self, alias: &Alias, now: Instant) -> bool {
+        self.monitors.role(alias, now).is_some() || self.aliases.role(alias, now).is_some()
+    }
+
+    /// Late messages to it are no surprise.
+    pub fn end_process(&mut self, process: Process, now: Instant) {
+        self.processes.put(process, Role::Ended, now);
+    }
+
+    pub fn forget_alias(&mut self, alias: &Alias) {
+        self.monitors.remove(alias);
+        self.aliases.remove(alias);
+    }
+}
+
+#[derive(Debug)]
+struct Generations<K, V> {
+    young: HashMap<K, V>,
+    old: HashMap<K, V>,
+    since: Instant,
+}
+
+impl<K: Copy + Eq + Hash, V: Copy> Generations<K, V> {
+    fn new(since: Instant) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), since }
+    }
+
+    fn put(&mut self, key: K, value: V, now: Instant) {
+        let aged = now.saturating_duration_since(self.since) >= MAX_AGE;
+        if aged || self.young.len() >= GENERATION {
+            self.old = std::mem::take(&mut self.young);
+            self.since = now;
+        }
+        self.young.insert(key, value);
+    }
+
+    fn role(&mut self, key: &K, now: Instant) -> Option<V> {
+        if let Some(value) = self.young.get(key) {
+            return Some(*value);
+        }
+        let value = self.old.remove(key)?;
+        self.put(*key, value, now);
+        Some(value)
+    }
+
+    fn remove(&mut self, key: &K) {
+        self.young.remove(key);
+        self.old.remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn process(id: u32) -> Process {
+        Process { id, serial: 0, creation: 1 }
+    }
+
+    #[test]
+    fn a_group_leader_stays_one() {
+        let now = Instant::now();
+        let mut given = Capabilities::new(now);
+        assert_eq!(given.process(&process(1), now), None);
+        given.give_process(process(1), now);
+        assert_eq!(given.process(&process(1), now), Some(Role::Process));
+        given.give_group_leader(process(1), now);
+        given.give_process(process(1), now);
+        assert_eq!(given.process(&process(1), now), Some(Role::GroupLeader));
+        given.end_process(process(1), now);
+        assert_eq!(given.process(&process(1), now), Some(Role::Ended));
+    }
+
+    #[test]
+    fn the_oldest_are_forgotten_and_what_is_used_stays() {
+        let now = Instant::now();
+        let mut given = Capabilities::new(now);
+        given.give_process(process(0), now);
+        given.give_process(process(1), now);
+        let last = u32::try_from(3 * GENERATION).unwrap_or(0);
+        for id in 2..last {
+            given.give_process(process(id), now);
+            assert!(given.process(&process(0), now).is_some(), "{id}");
+            assert!(given.processes.young.len() + given.processes.old.len() <= 2 * GENERATION);
+        }
+        assert_eq!(given.process(&process(1), now), None);
+        assert!(given.process(&process(last - 1), now).is_some());
+    }
+
+    #[test]
+    fn the_alias_of_a_pending_call_stays_however_many_references_follow() {
+        let now = Instant::now();
+        let mut given = Capabilities::new(now);
+        let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
+        given.give_alias(alias(0), now);
+        given.give_monitor(alias(0), now);
+        given.give_alias(alias(1), now);
+        for id in 2..u32::try_from(3 * GENERATION).unwrap_or(0) {
+            given.give_alias(alias(id), now);
+        }
+        assert!(given.has_alias(&alias(0), now) && !given.has_alias(&alias(1), now));
+        given.forget_alias(&alias(0));
+        assert!(!given.has_alias(&alias(0), now));
+    }
+
+    #[test]
+    fn what_was_not_seen_for_two_days_is_forgotten() {
+        let start = Instant::now();
+        let mut given = Capabilities::new(start);
+        let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
+        given.give_alias(alias(1), start);
+        given.give_alias(alias(2), start + MAX_AGE);
+        assert!(given.has_alias(&alias(2), start + MAX_AGE));
+        given.give_alias(alias(3), start + 2 * MAX_AGE);
+        assert!(!given.has_alias(&alias(1), start + 2 * MAX_AGE));
+        assert!(given.has_alias(&alias(2), start + 2 * MAX_AGE));
+        given.forget_alias(&alias(2));
+        assert!(!given.has_alias(&alias(2), start + 2 * MAX_AGE));
+    }
+}

@@ -1,0 +1,167 @@
+//! What a message to a process says. OTP's processes obey messages with certain tags. The pod may have been told of a
+//! process of OTP, and always is of a group leader.
+
+use super::{
+    io_request::{Cursor, refusal},
+    term::{Token, VERSION},
+};
+
+/// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `logger` and the VM itself obey.
+/// A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
+const OBEYED: [&str; 18] = [
+    "system",
+    "$gen_call",
+    "$gen_cast",
+    "$gen_event",
+    "$gen_sync_event",
+    "$gen_all_state_event",
+    "$gen_sync_all_state_event",
+    "$socket",
+    "EXIT",
+    "DOWN",
+    "notify",
+    "sync_notify",
+    "code_call",
+    "command",
+    "remote",
+    "try_again_restart",
+    "apply_after",
+    "apply_interval",
+];
+
+/// A payload.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Payload<'a> {
+    /// Any message.
+    Message,
+    /// Tuples that begin with this.
+    Obeyed(String),
+    /// Keys or text of a terminal, which a group leader takes for the user's.
+    Input,
+    IoRequest {
+        /// Who gets the answer.
+        from: &'a [u8],
+        reply_as: &'a [u8],
+        request: &'a [u8],
+        /// What it would do that it may not.
+        refused: Option<String>,
+    },
+}
+
+/// Reads a payload from its beginning.
+pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
+    let mut cursor = Cursor::new(bytes.strip_prefix(&[VERSION]).unwrap_or_default());
+    // A large binary ends later, and is no item yet.
+    let Some(Token::Tuple(arity @ 1..)) = cursor.item() else { return Payload::Message };
+    match cursor.item() {
+        Some(Token::Atom(tag)) if tag.is("io_request") => {
+            io_request(arity, cursor).unwrap_or_else(|| Payload::Obeyed("io_request".into()))
+        }
+        Some(Token::Atom(tag)) if OBEYED.iter().any(|obeyed| tag.is(obeyed)) => {
+            Payload::Obeyed(tag.text())
+        }
+        Some(Token::Atom(tag)) if tag.is("log") && arity == 5 => Payload::Obeyed("log".into()),
+        Some(Token::Pid(_) | Token::Port(_)) if arity == 2 && is_input(cursor) => Payload::Input,
+        _ => Payload::Message,
+    }
+}
+
+/// `{io_request, From, ReplyAs, Request}`. A requester that is no process is refused without an answer.
+fn io_request(arity: u32, mut cursor: Cursor<'_>) -> Option<Payload<'_>> {
+    let mut asked = cursor;
+    if arity != 4 || !matches!(asked.item()?, Token::Pid(_)) {
+        return None;
+    }
+    let (from, reply_as) = (cursor.term()?, cursor.term()?);
+    let request = cursor.rest();
+    Some(Payload::IoRequest { from, reply_as, request, refused: refusal(request) })
+}
+
+/// What `user_drv` sends to a group leader.
+fn is_input(mut cursor: Cursor) -> bool {
+    let tag = match cursor.item() {
+        Some(Token::Tuple(_)) => cursor.item(),
+        token => token,
+    };
+    let tags = ["data", "eof", "activate", "reply", "error", "tty_geometry", "get_unicode_state"];
+    matches!(tag, Some(Token::Atom(tag)) if tags.iter().any(|text| tag.is(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::encode::*, *};
+
+    fn pid() -> Vec<u8> {
+        [&b"X"[..], &atom("a@b"), &[0; 12]].concat()
+    }
+
+    fn judged(term: &[u8]) -> String {
+        let bytes = [&[VERSION], term].concat();
+        match payload(&bytes) {
+            Payload::Message => "message".into(),
+            Payload::Obeyed(tag) => tag,
+            Payload::Input => "input".into(),
+            Payload::IoRequest { refused, .. } => format!("io_request {refused:?}"),
+        }
+    }
+
+    #[test]
+    fn ordinary_messages_pass() {
+        for term in [
+            atom("system"),
+            binary(b"EXIT"),
+            tuple(&[atom("trace"), pid(), atom("receive"), atom("x")]),
+            tuple(&[atom("systems"), pid(), atom("x")]),
+            tuple(&[pid(), tuple(&[atom("result"), atom("x")])]),
+            tuple(&[pid(), atom("ok")]),
+            tuple(&[atom("log"), atom("x")]),
+            tuple(&[]),
+            list(&[tuple(&[atom("system")])]),
+        ] {
+            assert_eq!(judged(&term), "message", "{term:?}");
+        }
+        assert_eq!(payload(b""), Payload::Message);
+    }
+
+    #[test]
+    fn what_otp_obeys_is_recognized_in_each_encoding() {
+        for tag in OBEYED {
+            assert_eq!(judged(&tuple(&[atom(tag), pid(), atom("x")])), tag);
+            let length = u8::try_from(tag.len()).unwrap_or(0);
+            for latin1 in [
+                [&[115, length], tag.as_bytes()].concat(),
+                [&[100, 0, length], tag.as_bytes()].concat(),
+                [&[118, 0, length], tag.as_bytes()].concat(),
+            ] {
+                assert_eq!(judged(&[&b"i\0\0\0\x02"[..], &latin1, &b"j"[..]].concat()), tag);
+            }
+        }
+        assert_eq!(
+            judged(&tuple(&[atom("log"), atom("a"), atom("b"), atom("c"), atom("d")])),
+            "log"
+        );
+    }
+
+    #[test]
+    fn keys_are_recognized() {
+        for term in
+            [tuple(&[pid(), tuple(&[atom("data"), binary(b"id\n")])]), tuple(&[pid(), atom("eof")])]
+        {
+            assert_eq!(judged(&term), "input");
+        }
+    }
+
+    #[test]
+    fn an_io_request_has_a_process_that_asks() {
+        let request = tuple(&[atom("put_chars"), atom("unicode"), binary(b"x")]);
+        let whole = |from: Vec<u8>| tuple(&[atom("io_request"), from, atom("r"), request.clone()]);
+        assert_eq!(judged(&whole(pid())), "io_request None");
+        assert_eq!(judged(&whole(atom("init"))), "io_request");
+        assert_eq!(judged(&tuple(&[atom("io_request"), pid(), atom("r")])), "io_request");
+        let bytes = [&[VERSION], &whole(pid())[..]].concat();
+        let expected = (pid(), atom("r"));
+        assert!(
+            matches!(payload(&bytes), Payload::IoRequest { from, reply_as, .. } if (from, reply_as) == (&expected.0, &expected.1))
+        );
+    }
+}

@@ -1,0 +1,305 @@
+//! What the node in the pod may do: answer, and send to what it was told of. Whatever it asks of the local node has an
+//! answer, as if the local node had nothing of the kind, so that nothing there waits.
+
+use std::time::Instant;
+
+use super::{
+    capabilities::{Alias, Capabilities, Role},
+    control::{Control, Operation, PASS_THROUGH},
+    encode::{atom, integer, tuple},
+    handshake::packet,
+    io_request::{Rewritten, printed_by},
+    payload::{Payload, payload},
+    refusal::{Kind, Refusal},
+    session::Session,
+    term::{Atom, Pid, Token, VERSION, item, term},
+};
+use bytes::Bytes;
+
+/// What happens to a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Pass,
+    /// Passes with another I/O request at its end.
+    Rewrite(Rewritten),
+    /// Dropped, without a word.
+    Ignore,
+    Refuse(Refusal),
+    /// The sender gets this instead of the receiver's answer.
+    Answer(Bytes, Option<Refusal>),
+}
+
+/// The local node, as the pod knows it.
+pub(super) struct Local<'a> {
+    pub name: Option<&'a str>,
+    /// The Elixir module that prints text.
+    pub printer: Option<&'a str>,
+    pub given: &'a mut Capabilities,
+    pub session: &'a Session,
+    pub now: Instant,
+}
+
+impl Local<'_> {
+    /// What happens to a message from the pod.
+    pub fn judge(&mut self, control: &Control) -> Verdict {
+        if self.is_forged(control) {
+            return refuse(Kind::Other, "a process of another node as the sender");
+        }
+        match control.operation {
+            Operation::Send => self.send(control),
+            Operation::AliasSend => self.alias_send(control),
+            Operation::Monitor => self.monitor(control),
+            Operation::MonitorExit => {
+                if let Some(Token::Reference(reference)) = control.token(3) {
+                    self.given.forget_alias(&reference.into());
+                }
+                Verdict::Pass
+            }
+            // The VM ignores these unless it has asked for them.
+            Operation::Exit | Operation::SpawnReply | Operation::Unlink => Verdict::Pass,
+            // Only of what it may monitor; a name it may not.
+            Operation::Demonitor => match control.token(2) {
+                Some(Token::Pid(_)) => Verdict::Pass,
+                _ => Verdict::Ignore,
+            },
+            Operation::SpawnRequest => spawn_request(control),
+            Operation::SendToName => send_to_name(control),
+            Operation::Link => self.link(control),
+            Operation::ExitSignal => refuse(Kind::Exit, ""),
+            Operation::GroupLeader => refuse(Kind::SetGroupLeader, ""),
+            Operation::Other(code) => refuse(Kind::Other, &format!("operation {code}")),
+        }
+    }
+
+    fn send(&mut self, control: &Control) -> Verdict {
+        let message = payload(control.payload.unwrap_or_default());
+        match control.token(2) {
+            Some(Token::Pid(pid)) => self.send_to(&pid, &message),
+            // OTP 29 sends a message for several processes once.
+            Some(Token::List(_)) => {
+                let verdict = self.send_to_each(control.element(2), &message);
+                verdict.unwrap_or_else(|| refuse(Kind::Send, "list"))
+            }
+            _ => refuse(Kind::Send, ""),
+        }
+    }
+
+    fn send_to_each(&mut self, list: &[u8], message: &Payload) -> Option<Verdict> {
+        let mut rest = &list[item(list).ok()?.size..];
+        loop {
+            let next = item(rest).ok()?;
+            match next.token {
+                Token::Nil => return Some(Verdict::Pass),
+                Token::Pid(pid) => match self.send_to(&pid, message) {
+                    Verdict::Pass => {}
+                    other => return Some(other),
+                },
+                _ => return None,
+            }
+            rest = &rest[next.size..];
+        }
+    }
+
+    fn send_to(&mut self, pid: &Pid, message: &Payload) -> Verdict {
+        match self.role(pid) {
+            None => refuse(Kind::Send, &format!("<{}.{}>", pid.id, pid.serial)),
+            Some(Role::GroupLeader) => match message {
+                Payload::IoRequest { from, .. }
+                    if self.session.is_judge(&(*pid).into()) && !self.is_local(from) =>
+                {
+                    Verdict::Pass
+                }
+                Payload::IoRequest { request, .. } => match self.message(message) {
+                    Verdict::Pass => self.printed(request),
+                    other => other,
+                },
+                Payload::Input => self.message(message),
+                Payload::Obeyed(tag) => refuse(Kind::GroupLeader, tag),
+                Payload::Message => refuse(Kind::GroupLeader, ""),
+            },
+            Some(Role::Process) => self.message(message),
+            Some(Role::Ended) => Verdict::Ignore,
+        }
+    }
+
+    fn printed(&self, request: &[u8]) -> Verdict {
+        let rewritten = self.printer.and_then(|module| printed_by(module, request));
+        rewritten.map_or(Verdict::Pass, Verdict::Rewrite)
+    }
+
+    fn alias_send(&mut self, control: &Control) -> Verdict {
+        match control.token(2) {
+            Some(Token::Reference(reference))
+                if self.given.has_alias(&Alias::from(reference), self.now) =>
+            {
+                self.message(&payload(control.payload.unwrap_or_default()))
+            }
+            // The answer to a call that has timed out, as a rule; the VM has forgotten the alias, too.
+            _ => Verdict::Ignore,
+        }
+    }
+
+    fn message(&self, message: &Payload) -> Verdict {
+        match message {
+            Payload::Obeyed(tag) => refuse(Kind::Message, tag),
+            Payload::Input => refuse(Kind::GroupLeader, "keys"),
+            // The local process would get an answer to what it has not asked.
+            Payload::IoRequest { from, .. } if self.is_local(from) => {
+                refuse(Kind::IoRequest, "for another process")
+            }
+            Payload::Message | Payload::IoRequest { refused: None, .. } => Verdict::Pass,
+            Payload::IoRequest { from, reply_as, refused: Some(what), .. } => {
+                let error = tuple(&[atom("error"), atom("request")]);
+                let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
+                let answer = message_to(from, &reply);
+                Verdict::Answer(answer, Some(Refusal::new(Kind::IoRequest, what)))
+            }
+        }
+    }
+
+    fn monitor(&mut self, control: &Control) -> Verdict {
+        let detail = match control.token(2) {
+            Some(Token::Pid(pid)) => match self.role(&pid) {
+                Some(Role::Process | Role::GroupLeader) => return Verdict::Pass,
+                Some(Role::Ended) => return Verdict::Answer(no_process(control), None),
+                None => format!("<{}.{}>", pid.id, pid.serial),
+            },
+            // `net_adm:ping` disconnects if this has no process, and its next message gets an answer.
+            Some(Token::Atom(name)) if name.is("net_kernel") => return Verdict::Ignore,
+            Some(Token::Atom(name)) => name.text(),
+            _ => return refuse(Kind::Monitor, ""),
+        };
+        Verdict::Answer(no_process(control), Some(Refusal::new(Kind::Monitor, &detail)))
+    }
+
+    fn link(&mut self, control: &Control) -> Verdict {
+        // IEx links its shell to the group leader, and ends if that has no process. Without the link the shell ends
+        // later, with the connection.
+        if let Some(Token::Pid(pid)) = control.token(2)
+            && self.role(&pid) == Some(Role::GroupLeader)
+        {
+            let is_judge = self.session.is_judge(&pid.into());
+            return if is_judge { Verdict::Pass } else { Verdict::Ignore };
+        }
+        let exit = [control.element(2), control.element(1)];
+        let exit = signal(&[&integer(3), exit[0], exit[1], &atom("noproc")]);
+        Verdict::Answer(exit, Some(Refusal::new(Kind::Link, "")))
+    }
+
+    /// Whether a process of this node is said to be one of the pod.
+    fn is_forged(&self, control: &Control) -> bool {
+        let sender = match control.operation {
+            Operation::Exit
+            | Operation::Monitor
+            | Operation::Demonitor
+            | Operation::MonitorExit
+            | Operation::Link => 1,
+            Operation::Unlink => 2,
+            Operation::SpawnReply => 4,
+            _ => return false,
+        };
+        matches!(control.token(sender), Some(Token::Pid(pid)) if self.is_own(&pid.node))
+    }
+
+    fn role(&mut self, pid: &Pid) -> Option<Role> {
+        if !self.is_own(&pid.node) {
+            return None;
+        }
+        self.given.process(&(*pid).into(), self.now)
+    }
+
+    fn is_local(&self, pid: &[u8]) -> bool {
+        matches!(item(pid).map(|item| item.token), Ok(Token::Pid(pid)) if self.is_own(&pid.node))
+    }
+
+    fn is_own(&self, node: &Atom) -> bool {
+        self.name.is_some_and(|name| node.is(name))
+    }
+}
+
+fn refuse(kind: Kind, detail: &str) -> Verdict {
+    Verdict::Refuse(Refusal::new(kind, detail))
+}
+
+/// The answer to a monitor of a process that there is not.
+fn no_process(control: &Control) -> Bytes {
+    let exit = [control.element(2), control.element(1), control.element(3)];
+    signal(&[&integer(21), exit[0], exit[1], exit[2], &atom("noproc")])
+}
+
+/// `erpc` in the pod gets `notsup`.
+fn spawn_request(control: &Control) -> Verdict {
+    let reply = signal(&[
+        &integer(31),
+        control.element(1),
+        control.element(2),
+        &integer(0),
+        &atom("notsup"),
+    ]);
+    Verdict::Answer(reply, Some(Refusal::new(Kind::Spawn, &function(control.element(4)))))
+}
+
+/// A function as `module:name/arity`.
+fn function(mfa: &[u8]) -> String {
+    let mut rest = mfa.get(2..).unwrap_or_default();
+    let mut parts = Vec::new();
+    while let Ok(part) = item(rest) {
+        match part.token {
+            Token::Atom(atom) => parts.push(atom.text()),
+            Token::Integer(arity) => parts.push(arity.to_string()),
+            _ => break,
+        }
+        rest = &rest[part.size..];
+    }
+    match &parts[..] {
+        [module, name, arity] => format!("{module}:{name}/{arity}"),
+        _ => String::new(),
+    }
+}
+
+/// The only name that has an answer is `net_kernel`, and only for `net_adm:ping`.
+fn send_to_name(control: &Control) -> Verdict {
+    let Some(Token::Atom(name)) = control.token(3) else { return refuse(Kind::Name, "") };
+    let ping = name.is("net_kernel").then(|| ping(control.payload.unwrap_or_default())).flatten();
+    match ping {
+        Some((from, tag)) => {
+            let reply = tuple(&[tag.to_vec(), atom("yes")]);
+            Verdict::Answer(message_to(from, &reply), None)
+        }
+        None => refuse(Kind::Name, &name.text()),
+    }
+}
+
+/// `{'$gen_call', {From, Tag}, {is_auth, Node}}`
+fn ping(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+    let rest = open(payload.strip_prefix(&[VERSION])?, 3)?;
+    let rest = atom_then(rest, "$gen_call")?;
+    let caller = open(rest, 2)?;
+    let from = term(caller).ok()?;
+    let tag = term(&caller[from.len()..]).ok()?;
+    let request = open(&caller[from.len() + tag.len()..], 2)?;
+    atom_then(request, "is_auth")?;
+    matches!(item(from).ok()?.token, Token::Pid(_)).then_some((from, tag))
+}
+
+fn open(bytes: &[u8], arity: u32) -> Option<&[u8]> {
+    let tuple = item(bytes).ok()?;
+    (tuple.token == Token::Tuple(arity)).then(|| &bytes[tuple.size..])
+}
+
+fn atom_then<'a>(bytes: &'a [u8], text: &str) -> Option<&'a [u8]> {
+    let first = item(bytes).ok()?;
+    matches!(first.token, Token::Atom(atom) if atom.is(text)).then(|| &bytes[first.size..])
+}
+
+/// A packet with a control term only.
+fn signal(elements: &[&[u8]]) -> Bytes {
+    let elements: Vec<_> = elements.iter().map(|element| element.to_vec()).collect();
+    packet(&[&[PASS_THROUGH, VERSION], &tuple(&elements)])
+}
+
+/// A packet with a message to an encoded pid.
+fn message_to(pid: &[u8], message: &[u8]) -> Bytes {
+    let control = tuple(&[integer(2), atom(""), pid.to_vec()]);
+    packet(&[&[PASS_THROUGH, VERSION], &control, &[VERSION], message])
+}

@@ -1,0 +1,228 @@
+//! What the connections to one target share, across reconnects: limits, atoms, counts, and what was refused first.
+
+use std::{
+    collections::{HashSet, VecDeque, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::Serialize;
+use thiserror::Error;
+use tokio::sync::Notify;
+
+use super::{
+    capabilities::Process,
+    refusal::{Kind, Refusal},
+    term::{Atom, Item, Token, VERSION, item},
+};
+
+/// What a pod may use of the local VM.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Different atoms. The table of a VM has room for 1,048,576, and never forgets one.
+    pub atoms: usize,
+    /// Bytes of one message.
+    pub message: usize,
+}
+
+/// Why the guard has ended a connection.
+#[derive(Debug, Clone, PartialEq, Eq, Error, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Error {
+    /// The pod has sent more different atoms than a session may create.
+    #[error("more than {limit} atoms")]
+    TooManyAtoms {
+        /// The limit.
+        limit: usize,
+    },
+    /// A message is larger than allowed.
+    #[error("a message of {size} bytes, more than {limit}")]
+    MessageTooLarge {
+        /// Its length.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// A message that no OTP sends.
+    #[error("a malformed message: {problem}")]
+    MalformedMessage {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl From<&'static str> for Error {
+    fn from(problem: &'static str) -> Self {
+        Self::MalformedMessage { problem }
+    }
+}
+
+/// An event of a session.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first refusal of its kind.
+    Refused(Refusal),
+    /// The guard has ended a connection.
+    Failed(Error),
+}
+
+/// The state of a session.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) limits: Limits,
+    state: Mutex<State>,
+    changed: Notify,
+    hasher: RandomState,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Hashes of the atoms that the pod has sent. Their key is secret.
+    atoms: HashSet<u64>,
+    counts: [u64; Kind::ALL.len()],
+    events: VecDeque<Event>,
+    failure: Option<Error>,
+    /// Processes that judge I/O requests themselves.
+    judges: HashSet<Process>,
+}
+
+impl Session {
+    /// Of a session that begins.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        let (state, changed) = (Mutex::default(), Notify::new());
+        Self { limits, state, changed, hasher: RandomState::new() }
+    }
+
+    /// How often something of this kind was refused.
+    #[must_use]
+    pub fn count(&self, kind: Kind) -> u64 {
+        self.lock().counts[kind as usize]
+    }
+
+    /// Why the guard has ended a connection, if it has.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.lock().failure.clone()
+    }
+
+    /// The next event.
+    pub async fn event(&self) -> Event {
+        loop {
+            if let Some(event) = self.lock().events.pop_front() {
+                return event;
+            }
+            self.changed.notified().await;
+        }
+    }
+
+    /// The identifier of a local process that judges I/O requests itself, in the external format.
+    pub fn add_judge(&self, pid: &[u8]) -> bool {
+        let pid = pid.strip_prefix(&[VERSION]).map(item);
+        let Some(Ok(Item { token: Token::Pid(pid), .. })) = pid else { return false };
+        self.lock().judges.insert(pid.into())
+    }
+
+    pub(super) fn is_judge(&self, process: &Process) -> bool {
+        self.lock().judges.contains(process)
+    }
+
+    pub(super) fn refuse(&self, refusal: Refusal) {
+        let mut state = self.lock();
+        let count = &mut state.counts[refusal.kind as usize];
+        *count += 1;
+        if *count == 1 {
+            state.events.push_back(Event::Refused(refusal));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Ends the session.
+    pub(super) fn fail(&self, error: Error) {
+        let mut state = self.lock();
+        if state.failure.is_none() {
+            state.failure = Some(error.clone());
+            state.events.push_back(Event::Failed(error));
+            self.changed.notify_one();
+        }
+    }
+
+    /// Counts an atom that the VM will create.
+    ///
+    /// # Errors
+    /// [`Error::TooManyAtoms`]
+    pub(super) fn see_atom(&self, atom: &Atom) -> Result<(), Error> {
+        let hash = match atom {
+            Atom::Utf8(text) => self.hasher.hash_one(text),
+            Atom::Latin1(bytes) if bytes.is_ascii() => {
+                self.hasher.hash_one(str::from_utf8(bytes).unwrap_or_default())
+            }
+            Atom::Latin1(_) => self.hasher.hash_one(atom.text().as_str()),
+        };
+        let mut state = self.lock();
+        if state.atoms.contains(&hash) {
+            return Ok(());
+        }
+        if state.atoms.len() >= self.limits.atoms {
+            return Err(Error::TooManyAtoms { limit: self.limits.atoms });
+        }
+        state.atoms.insert(hash);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, clippy::unwrap_used)]
+
+    use super::*;
+
+    fn session(atoms: usize) -> Session {
+        Session::new(Limits { atoms, message: 1000 })
+    }
+
+    #[test]
+    fn an_atom_counts_once_in_both_encodings() {
+        let session = session(2);
+        for atom in [Atom::Utf8("a"), Atom::Latin1(b"a"), Atom::Utf8("ü"), Atom::Latin1(b"\xfc")] {
+            assert_eq!(session.see_atom(&atom), Ok(()));
+        }
+        let full = Err(Error::TooManyAtoms { limit: 2 });
+        assert_eq!(session.see_atom(&Atom::Utf8("b")), full);
+        assert_eq!(session.see_atom(&Atom::Utf8("a")), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn each_refusal_is_counted_and_the_first_of_a_kind_is_an_event() {
+        let session = session(0);
+        for (kind, detail) in
+            [(Kind::Spawn, "os:cmd/1"), (Kind::Spawn, "a:b/1"), (Kind::Link, "\x1b]x")]
+        {
+            session.refuse(Refusal::new(kind, detail));
+        }
+        assert_eq!((session.count(Kind::Spawn), session.count(Kind::Link)), (2, 1));
+        assert_eq!(session.count(Kind::Send), 0);
+        let first = session.event().await;
+        assert_eq!(first, Event::Refused(Refusal { kind: Kind::Spawn, detail: "os:cmd/1".into() }));
+        let Event::Refused(second) = session.event().await else { panic!("no refusal") };
+        assert!(!second.detail.contains('\x1b'));
+        session.fail(Error::from("a"));
+        session.fail(Error::from("b"));
+        assert_eq!(session.event().await, Event::Failed(Error::from("a")));
+        assert_eq!(session.failure(), Some(Error::from("a")));
+    }
+
+    #[test]
+    fn a_judge_is_given_as_an_encoded_pid() {
+        let session = session(0);
+        let pid = b"\x83Xw\x03a@b\0\0\0\x01\0\0\0\x02\0\0\0\x03";
+        assert!(session.add_judge(pid));
+        assert!(session.is_judge(&Process { id: 1, serial: 2, creation: 3 }));
+        assert!(!session.is_judge(&Process { id: 2, serial: 2, creation: 3 }));
+        assert!(!session.add_judge(b"\x83j") && !session.add_judge(b""));
+    }
+}

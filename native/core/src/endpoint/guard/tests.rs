@@ -1,0 +1,498 @@
+#![allow(clippy::cloned_ref_to_slice_refs, clippy::unwrap_used)]
+
+use super::{encode::*, from_pod::MAX_ANSWERS, handshake::packet, *};
+
+pub(super) const LAPTOP: &str = "laptop@127.0.0.1";
+pub(super) const POD: &str = "app@10.0.0.1";
+
+pub(super) fn pid(node: &str, id: u8) -> Vec<u8> {
+    [&b"X"[..], &atom(node), &[0, 0, 0, id], &[0; 4], &[0, 0, 0, 7]].concat()
+}
+
+pub(super) fn reference(node: &str, id: u8) -> Vec<u8> {
+    [&b"Z\0\x03"[..], &atom(node), &[0, 0, 0, 7], &[0; 8], &[0, 0, 0, id]].concat()
+}
+
+/// A message without its length.
+pub(super) fn message(control: &[Vec<u8>], payload: Option<&[u8]>) -> Vec<u8> {
+    let payload = payload.map(|payload| [&[131], payload].concat()).unwrap_or_default();
+    [&[112, 131], &tuple(control)[..], &payload].concat()
+}
+
+pub(super) fn packed(control: &[Vec<u8>], payload: Option<&[u8]>) -> Vec<u8> {
+    packet(&[&message(control, payload)]).to_vec()
+}
+
+fn short(parts: &[&[u8]]) -> Vec<u8> {
+    let body = parts.concat();
+    [&u16::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
+}
+
+/// Both directions of a connection whose handshake is over.
+pub(super) struct Pair {
+    pub session: Arc<Session>,
+    connection: Connection,
+}
+
+impl Pair {
+    pub fn new() -> Self {
+        Self::with(Limits { atoms: 1000, message: 1_000_000 })
+    }
+
+    pub fn with(limits: Limits) -> Self {
+        let session = Arc::new(Session::new(limits));
+        let connection = Connection::new(session.clone(), false, None);
+        let mut pair = Self { session, connection };
+        let flags = u64::MAX.to_be_bytes();
+        let named = |before: &[u8], name: &str| {
+            let length = u16::try_from(name.len()).unwrap().to_be_bytes();
+            short(&[b"N", &flags, before, &length, name.as_bytes()])
+        };
+        pair.outgoing(&[named(&[0; 4], LAPTOP), short(&[b"r", &[0; 20]])].concat());
+        let answer = [short(&[b"sok"]), named(&[0; 8], POD), short(&[b"a", &[0; 16]])].concat();
+        pair.incoming(&answer).unwrap();
+        pair
+    }
+
+    pub fn outgoing(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut output = Vec::new();
+        self.connection.to_pod.pass(Bytes::copy_from_slice(bytes), &mut output).unwrap();
+        output.concat()
+    }
+
+    pub fn incoming(&mut self, bytes: &[u8]) -> Result<Vec<u8>, Closed> {
+        let mut output = Vec::new();
+        self.connection.from_pod.pass(Bytes::copy_from_slice(bytes), &mut output)?;
+        Ok(output.concat())
+    }
+
+    pub fn answers(&mut self) -> Vec<u8> {
+        self.connection.to_pod.answers().concat()
+    }
+
+    /// Gives a process out: a call of `erpc` with this group leader.
+    pub fn call(&mut self, caller: u8, leader: u8) {
+        let control = [
+            integer(29),
+            reference(LAPTOP, caller),
+            pid(LAPTOP, caller),
+            pid(LAPTOP, leader),
+            tuple(&[atom("erpc"), atom("execute_call"), integer(4)]),
+            list(&[atom("monitor")]),
+        ];
+        let call = packed(&control, Some(&list(&[atom("x")])));
+        assert_eq!(self.outgoing(&call), call);
+    }
+
+    /// Whether a message passes unchanged.
+    pub fn passes(&mut self, control: &[Vec<u8>], payload: Option<&[u8]>) -> bool {
+        let message = packed(control, payload);
+        let output = self.incoming(&message).unwrap();
+        assert!(output.is_empty() || output == message);
+        !output.is_empty()
+    }
+}
+
+fn send(to: Vec<u8>) -> [Vec<u8>; 3] {
+    [integer(22), pid(POD, 9), to]
+}
+
+#[test]
+fn a_message_passes_to_what_was_given_out_only() {
+    let mut pair = Pair::new();
+    let hello = tuple(&[atom("hello"), integer(42)]);
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+    pair.call(1, 2);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+    assert!(!pair.passes(&send(pid(LAPTOP, 3)), Some(&hello)));
+    assert!(!pair.passes(&send(pid(POD, 1)), Some(&hello)), "of another node");
+    assert_eq!(pair.session.count(Kind::Send), 3);
+    // In a message, however deep
+    let sent = tuple(&[atom("x"), list(&[tuple(&[pid(LAPTOP, 3), pid(POD, 4)])])]);
+    pair.outgoing(&packed(&send(pid(POD, 1)), Some(&sent)));
+    assert!(pair.passes(&send(pid(LAPTOP, 3)), Some(&hello)));
+    assert!(!pair.passes(&send(pid(LAPTOP, 4)), Some(&hello)));
+}
+
+#[test]
+fn messages_pass_however_they_are_cut() {
+    let hello = tuple(&[atom("hello"), binary(&[7; 300])]);
+    let refused = packed(&send(pid(LAPTOP, 200)), Some(&hello));
+    let passed = packed(&send(pid(LAPTOP, 1)), Some(&hello));
+    let input = [&refused[..], &[0; 4], &passed, &refused, &passed].concat();
+    let expected = [&[0; 4], &passed[..], &passed].concat();
+    for cut in 0..=input.len() {
+        let mut pair = Pair::new();
+        pair.call(1, 2);
+        let first = pair.incoming(&input[..cut]).unwrap();
+        let second = pair.incoming(&input[cut..]).unwrap();
+        assert_eq!([first, second].concat(), expected, "cut at {cut}");
+        assert_eq!(pair.session.count(Kind::Send), 2);
+    }
+}
+
+#[test]
+fn a_large_message_passes_in_pieces() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let large = packed(
+        &send(pid(LAPTOP, 1)),
+        Some(&tuple(&[atom("a"), binary(&vec![7; 500_000]), atom("b")])),
+    );
+    let mut output = Vec::new();
+    for (at, piece) in large.chunks(30_000).enumerate() {
+        let passed = pair.incoming(piece).unwrap();
+        assert_eq!(passed.is_empty(), at < 2, "the head is held until it is judged");
+        output.extend(passed);
+    }
+    assert!(output == large);
+    assert!(pair.outgoing(&large[..200_000]).len() == 200_000);
+    assert!(pair.outgoing(&large[200_000..]) == large[200_000..]);
+}
+
+#[test]
+fn what_a_process_asks_for_has_an_answer() {
+    let mut pair = Pair::new();
+    let from = pid(POD, 9);
+    let request = [
+        integer(29),
+        reference(POD, 1),
+        from.clone(),
+        pid(POD, 8),
+        tuple(&[atom("os"), atom("cmd"), integer(1)]),
+        b"j".to_vec(),
+    ];
+    assert!(!pair.passes(&request, Some(&list(&[string("id")]))));
+    let reply = [integer(31), reference(POD, 1), from.clone(), integer(0), atom("notsup")];
+    assert_eq!(pair.answers(), packed(&reply, None));
+
+    for (what, name) in [(pid(LAPTOP, 5), false), (atom("code_server"), true)] {
+        let monitor = [integer(19), from.clone(), what.clone(), reference(POD, 2)];
+        assert!(!pair.passes(&monitor, None));
+        let exit = [integer(21), what, from.clone(), reference(POD, 2), atom("noproc")];
+        assert_eq!(pair.answers(), packed(&exit, None), "{name}");
+    }
+    assert!(!pair.passes(&[integer(1), from.clone(), pid(LAPTOP, 5)], None));
+    assert_eq!(
+        pair.answers(),
+        packed(&[integer(3), pid(LAPTOP, 5), from.clone(), atom("noproc")], None)
+    );
+    for kind in [Kind::Spawn, Kind::Link] {
+        assert_eq!(pair.session.count(kind), 1);
+    }
+    assert_eq!(pair.session.count(Kind::Monitor), 2);
+}
+
+#[test]
+fn a_ping_has_an_answer_and_no_other_name_has_one() {
+    let mut pair = Pair::new();
+    let from = pid(POD, 9);
+    let tag = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference(POD, 3)].concat();
+    let ping = |request| {
+        tuple(&[
+            atom("$gen_call"),
+            tuple(&[from.clone(), tag.clone()]),
+            tuple(&[request, atom(POD)]),
+        ])
+    };
+    let to = |name| [integer(6), from.clone(), atom(""), atom(name)];
+    assert!(
+        !pair.passes(&[integer(19), from.clone(), atom("net_kernel"), reference(POD, 2)], None)
+    );
+    assert_eq!(pair.answers(), b"");
+    assert!(!pair.passes(&to("net_kernel"), Some(&ping(atom("is_auth")))));
+    let yes = tuple(&[tag.clone(), atom("yes")]);
+    assert_eq!(pair.answers(), packed(&[integer(2), atom(""), from.clone()], Some(&yes)));
+    assert!(
+        !pair.passes(&[integer(20), from.clone(), atom("net_kernel"), reference(POD, 2)], None)
+    );
+    assert_eq!(Kind::ALL.map(|kind| pair.session.count(kind)), [0; 11]);
+
+    assert!(!pair.passes(&to("net_kernel"), Some(&ping(atom("other")))));
+    assert!(!pair.passes(&to("code_server"), Some(&ping(atom("is_auth")))));
+    assert_eq!((pair.session.count(Kind::Name), pair.answers()), (2, vec![]));
+}
+
+#[test]
+fn what_answers_us_passes() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let (from, to) = (pid(POD, 9), pid(LAPTOP, 1));
+    assert!(pair.passes(&[integer(33), from.clone(), reference(LAPTOP, 1)], Some(&atom("reply"))));
+    assert!(pair.passes(
+        &[integer(28), from.clone(), to.clone(), reference(LAPTOP, 1)],
+        Some(&atom("done"))
+    ));
+    // The monitor has fired, and its alias is gone with it.
+    assert!(!pair.passes(&[integer(33), from.clone(), reference(LAPTOP, 1)], Some(&atom("late"))));
+    for control in [
+        vec![integer(21), from.clone(), to.clone(), reference(LAPTOP, 1), atom("noproc")],
+        vec![integer(31), reference(LAPTOP, 1), to.clone(), integer(0), from.clone()],
+        vec![integer(3), from.clone(), to.clone(), atom("boom")],
+        vec![integer(35), integer(1), from.clone(), to.clone()],
+        vec![integer(36), integer(1), from.clone(), to.clone()],
+        vec![integer(19), from.clone(), to.clone(), reference(POD, 1)],
+        vec![integer(20), from.clone(), to.clone(), reference(POD, 1)],
+    ] {
+        assert!(pair.passes(&control, None), "{control:?}");
+    }
+    assert!(pair.passes(&[integer(24), from, to], Some(&atom("boom"))));
+}
+
+#[test]
+fn signals_that_change_a_process_do_not_pass() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let (from, to) = (pid(POD, 9), pid(LAPTOP, 1));
+    assert!(!pair.passes(&[integer(8), from.clone(), to.clone(), atom("kill")], None));
+    assert!(!pair.passes(&[integer(26), from.clone(), to.clone()], Some(&atom("kill"))));
+    assert!(!pair.passes(&[integer(7), from.clone(), to.clone()], None));
+    for code in [5, 9, 11, 14, 37, 200] {
+        assert!(!pair.passes(&[integer(code), from.clone(), to.clone()], None), "{code}");
+    }
+    assert_eq!(pair.session.count(Kind::Exit), 2);
+    assert_eq!(pair.session.count(Kind::SetGroupLeader), 1);
+    assert_eq!(pair.session.count(Kind::Other), 6);
+}
+
+#[test]
+fn a_sender_is_of_the_pod() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let (ours, to) = (pid(LAPTOP, 9), pid(LAPTOP, 1));
+    for control in [
+        vec![integer(3), ours.clone(), to.clone(), atom("boom")],
+        vec![integer(19), ours.clone(), to.clone(), reference(POD, 1)],
+        vec![integer(21), ours.clone(), to.clone(), reference(LAPTOP, 1), atom("x")],
+        vec![integer(31), reference(LAPTOP, 1), to.clone(), integer(1), ours.clone()],
+        vec![integer(35), integer(1), ours.clone(), to.clone()],
+    ] {
+        assert!(!pair.passes(&control, None), "{control:?}");
+    }
+    assert_eq!(pair.session.count(Kind::Other), 5);
+}
+
+#[test]
+fn a_group_leader_gets_io_requests_only() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let io = |request: &[u8]| {
+        tuple(&[atom("io_request"), pid(POD, 9), reference(POD, 4), request.to_vec()])
+    };
+    let text = tuple(&[atom("put_chars"), atom("unicode"), binary(b"text")]);
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&io(&text))));
+    assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&atom("hello"))));
+    let keys = tuple(&[pid(LAPTOP, 4), tuple(&[atom("data"), string("os:cmd(\"id\").\n")])]);
+    assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&keys)));
+    let call = tuple(&[
+        atom("put_chars"),
+        atom("unicode"),
+        atom("os"),
+        atom("cmd"),
+        list(&[string("id")]),
+    ]);
+    for to in [1, 2] {
+        assert!(!pair.passes(&send(pid(LAPTOP, to)), Some(&io(&call))));
+        let error = tuple(&[atom("error"), atom("request")]);
+        let reply = tuple(&[atom("io_reply"), reference(POD, 4), error]);
+        assert_eq!(pair.answers(), packed(&[integer(2), atom(""), pid(POD, 9)], Some(&reply)));
+    }
+    let for_another = tuple(&[atom("io_request"), pid(LAPTOP, 1), atom("x"), text]);
+    assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&for_another)));
+    assert_eq!(
+        (pair.session.count(Kind::IoRequest), pair.session.count(Kind::GroupLeader)),
+        (3, 2)
+    );
+
+    assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 2)], None));
+    assert_eq!((pair.session.count(Kind::Link), pair.answers()), (0, vec![]));
+
+    let judge = [&[131], &pid(LAPTOP, 2)[..]].concat();
+    assert!(pair.session.add_judge(&judge));
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&io(&call))), "it judges for itself");
+    assert!(pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 2)], None));
+    assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(POD, 2)], None));
+    assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&atom("hello"))));
+}
+
+#[test]
+fn text_for_a_group_leader_goes_through_the_printer() {
+    let module = atom("Elixir.Printer");
+    let io =
+        |request: &[u8]| tuple(&[atom("io_request"), pid(POD, 9), atom("r"), request.to_vec()]);
+    let (unicode, text) = (atom("unicode"), binary(&vec![b'x'; 100_000]));
+    let format = list(&[string("~ts"), list(&[binary(b"a")])]);
+    let called = |before: &[Vec<u8>], function: &str, arguments: &[u8]| {
+        tuple(&[before, &[module.clone(), atom(function), arguments.to_vec()]].concat())
+    };
+    let put = atom("put_chars");
+    for (request, printed) in [
+        (
+            tuple(&[put.clone(), unicode.clone(), text.clone()]),
+            called(
+                &[put.clone(), unicode.clone()],
+                "text",
+                &list(&[unicode.clone(), text.clone()]),
+            ),
+        ),
+        (
+            tuple(&[put.clone(), text.clone()]),
+            called(&[put.clone()], "text", &list(&[atom("latin1"), text.clone()])),
+        ),
+        (
+            tuple(&[put.clone(), unicode.clone(), atom("io_lib"), atom("fwrite"), format.clone()]),
+            called(&[put.clone(), unicode.clone()], "format", &format),
+        ),
+        (
+            tuple(&[put.clone(), atom("io_lib"), atom("write"), list(&[text.clone()])]),
+            called(&[put.clone()], "write", &list(&[text])),
+        ),
+        (atom("getopts"), atom("getopts")),
+    ] {
+        let input = [packed(&send(pid(LAPTOP, 2)), Some(&io(&request))), vec![0; 4]].concat();
+        let expected = [packed(&send(pid(LAPTOP, 2)), Some(&io(&printed))), vec![0; 4]].concat();
+        for cut in
+            (0..200.min(input.len())).chain([input.len() / 2, input.len() - 5, input.len() - 4])
+        {
+            let mut pair = Pair::new();
+            pair.connection.from_pod.printer = Some("Elixir.Printer");
+            pair.call(1, 2);
+            let output =
+                [pair.incoming(&input[..cut]).unwrap(), pair.incoming(&input[cut..]).unwrap()];
+            assert!(output.concat() == expected, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
+fn a_message_for_several_processes_passes_if_it_passes_for_each() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    pair.call(3, 2);
+    let to = |ids: &[u8]| {
+        let pids: Vec<_> = ids.iter().map(|id| pid(LAPTOP, *id)).collect();
+        send(list(&pids))
+    };
+    let hello = atom("hello");
+    assert!(pair.passes(&to(&[1, 3]), Some(&hello)));
+    for ids in [&[1, 4][..], &[2], &[1, 2]] {
+        assert!(!pair.passes(&to(ids), Some(&hello)));
+    }
+    let order = tuple(&[atom("system"), pid(POD, 9), atom("get_state")]);
+    assert!(!pair.passes(&to(&[1, 3]), Some(&order)));
+    assert!(!pair.passes(&send(list(&[atom("x")])), Some(&hello)));
+}
+
+#[test]
+fn what_has_ended_is_forgotten() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    pair.call(3, 2);
+    pair.outgoing(&packed(&[integer(20), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 1)], None));
+    let reply = |id| [integer(33), pid(POD, 9), reference(LAPTOP, id)];
+    assert!(!pair.passes(&reply(1), Some(&atom("late"))));
+    assert!(pair.passes(&reply(3), Some(&atom("answer"))));
+    pair.outgoing(&packed(
+        &[integer(21), pid(LAPTOP, 1), pid(POD, 9), reference(POD, 1), atom("normal")],
+        None,
+    ));
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&atom("hello"))));
+    assert!(pair.passes(&send(pid(LAPTOP, 3)), Some(&atom("hello"))));
+    // What comes late is not counted.
+    let monitor = [integer(19), pid(POD, 9), pid(LAPTOP, 1), reference(POD, 2)];
+    assert!(!pair.passes(&monitor, None));
+    assert!(!pair.answers().is_empty());
+    assert_eq!(Kind::ALL.map(|kind| pair.session.count(kind)), [0; 11]);
+}
+
+#[test]
+fn answers_wait_for_the_end_of_a_message() {
+    let mut pair = Pair::new();
+    let large = packed(&send(pid(POD, 1)), Some(&binary(&vec![7; 200_000])));
+    let mut sent = pair.outgoing(&large[..100_000]);
+    assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 5)], None));
+    assert_eq!(pair.answers(), b"");
+    sent.extend(pair.outgoing(&large[100_000..]));
+    let exit = packed(&[integer(3), pid(LAPTOP, 5), pid(POD, 9), atom("noproc")], None);
+    assert!(sent == [large, exit].concat());
+    assert_eq!(pair.answers(), b"");
+}
+
+#[test]
+fn answers_that_nobody_reads_have_a_limit() {
+    let mut pair = Pair::new();
+    let monitor = [integer(19), pid(POD, 9), atom(&"a".repeat(250)), reference(POD, 2)];
+    for _ in 0..5000 {
+        assert!(!pair.passes(&monitor, None));
+    }
+    assert!(pair.answers().len() <= MAX_ANSWERS);
+    assert_eq!(pair.session.count(Kind::Monitor), 5000);
+}
+
+#[test]
+fn the_session_fails_at_too_many_atoms() {
+    // The pod's own name counts, too.
+    let mut pair = Pair::with(Limits { atoms: 4, message: 1_000_000 });
+    pair.call(1, 2);
+    let many = |names: &[&str]| list(&names.iter().map(|name| atom(name)).collect::<Vec<_>>());
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&many(&["a", "b", "a"]))));
+    // What does not pass creates no atom.
+    assert!(!pair.passes(&send(pid(LAPTOP, 9)), Some(&many(&["c", "d", "e"]))));
+    assert_eq!(pair.session.failure(), None);
+    let last = packed(&send(pid(LAPTOP, 1)), Some(&many(&["a", "b", "f"])));
+    assert_eq!(pair.incoming(&last), Err(Closed));
+    assert_eq!(pair.session.failure(), Some(Error::TooManyAtoms { limit: 4 }));
+    // Another connection of the session has no more of them.
+    let mut again = Connection::new(pair.session.clone(), false, None);
+    std::mem::swap(&mut again, &mut pair.connection);
+    assert_eq!(again.from_pod.pass(last.into(), &mut vec![]), Err(Closed));
+}
+
+#[test]
+fn the_session_fails_at_a_message_that_is_too_large() {
+    let mut pair = Pair::with(Limits { atoms: 100, message: 1000 });
+    pair.call(1, 2);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&binary(&[1; 800]))));
+    let large = packed(&send(pid(LAPTOP, 1)), Some(&binary(&[1; 1000])));
+    assert_eq!(pair.incoming(&large), Err(Closed));
+    let size = large.len() - 4;
+    assert_eq!(pair.session.failure(), Some(Error::MessageTooLarge { size, limit: 1000 }));
+}
+
+#[test]
+fn the_session_fails_at_what_no_otp_sends() {
+    let to = send(pid(LAPTOP, 1));
+    for (bytes, problem) in [
+        (packet(&[b"\x83D\0h\x01"]).to_vec(), "form of a message"),
+        (packed(&to, Some(b"h\x02j")), "length of a message"),
+        (packed(&to, Some(b"jj")), "no term"),
+        (packed(&to, Some(b"R\0")), "unknown tag"),
+        (packed(&to, None), "missing payload"),
+        (packed(&[integer(22)], Some(b"j")), "arity of a control term"),
+    ] {
+        let mut pair = Pair::new();
+        pair.call(1, 2);
+        assert_eq!(pair.incoming(&bytes), Err(Closed));
+        assert_eq!(pair.session.failure(), Some(Error::MalformedMessage { problem }));
+    }
+}
+
+#[test]
+fn an_answer_that_is_no_handshake_is_not_the_sessions_failure() {
+    let session = Arc::new(Session::new(Limits { atoms: 1, message: 1 }));
+    let mut connection = Connection::new(session.clone(), false, None);
+    let alert = Bytes::from_static(b"\x15\x03\x01\0\x02\x02\x0a");
+    assert_eq!(connection.from_pod.pass(alert, &mut vec![]), Err(Closed));
+    assert_eq!(session.failure(), None);
+}
+
+#[test]
+fn a_whole_message_is_not_copied() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let one = packed(&send(pid(LAPTOP, 1)), Some(&binary(&[1; 800])));
+    let input = Bytes::from([&one[..], &one].concat());
+    let mut output = Vec::new();
+    pair.connection.from_pod.pass(input.clone(), &mut output).unwrap();
+    assert_eq!((output.len(), output[0].as_ptr()), (1, input.as_ptr()));
+}
