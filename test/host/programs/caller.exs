@@ -1,8 +1,8 @@
 # Keeps a connection and calls the node without a pause: elixir caller.exs TARGET ROUTE CALLERS|upload
 #
 # A line on standard output for each event. Standard input takes `net_kernel`, which stops the local node, and
-# `report`, which prints how many calls returned the right value, another one, or failed, and how long the longest
-# took.
+# `report`, which prints how many calls returned the right value, another one, or failed, how long the longest took,
+# and how often the connection was lost.
 # The connection ends with `end`, or with standard input.
 
 defmodule Caller do
@@ -52,12 +52,13 @@ defmodule Caller do
     IO.puts("report #{Enum.join(counts, " ")}")
   end
 
-  def events(reference) do
+  def events(reference, table) do
     receive do
       {:k8s_connect, ^reference, {:up, connection}} ->
         print("up", connection.node)
 
       {:k8s_connect, ^reference, {:reconnecting, error, 1, _}} ->
+        :ets.update_counter(table, :losses, 1)
         print("lost", inspect(error.reason))
 
       {:k8s_connect, ^reference, {:reconnecting, _error, _attempt, _delay}} ->
@@ -67,7 +68,7 @@ defmodule Caller do
         print("down", inspect(error && error.reason))
     end
 
-    events(reference)
+    events(reference, table)
   end
 
   defp print(event, detail), do: IO.puts("#{System.system_time(:millisecond)} #{event} #{detail}")
@@ -79,8 +80,8 @@ options = [target: target, route: String.to_atom(route), name: :caller]
 {:ok, _session} = K8sConnect.start_link(options)
 {:ok, _connection} = K8sConnect.await_up(:caller)
 table = :ets.new(:calls, [:public])
-:ets.insert(table, for(key <- [:right, :wrong, :failed, :longest], do: {key, 0}))
-spawn(fn -> Caller.events(K8sConnect.subscribe(:caller)) end)
+:ets.insert(table, for(key <- [:right, :wrong, :failed, :longest, :losses], do: {key, 0}))
+spawn(fn -> Caller.events(K8sConnect.subscribe(:caller), table) end)
 
 {count, data} =
   if callers == "upload",
