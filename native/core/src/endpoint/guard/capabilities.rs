@@ -5,9 +5,12 @@
 //! [`GENERATION`] entries seen last are known, and what is not seen for one to two times [`MAX_AGE`] is not. A
 //! message to what was forgotten does not pass: the caller of a late answer sees a timeout. The references of monitors
 //! have generations of their own, because the alias of a pending call is one: other calls must not displace it.
+//!
+//! What the pod names itself may come back from here: in the answer to an I/O request, or in the reason of an exit. This
+//! does not give it out.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     hash::Hash,
     time::{Duration, Instant},
 };
@@ -16,6 +19,8 @@ use super::term::{Pid, Reference};
 
 /// Entries of a generation.
 pub(super) const GENERATION: usize = 32 * 1024;
+/// Processes and aliases that a pod may name without having been told of them.
+const MAX_NAMED: usize = 100_000;
 /// How long a generation is young.
 pub(super) const MAX_AGE: Duration = Duration::from_hours(24);
 
@@ -49,6 +54,9 @@ impl From<Reference<'_>> for Alias {
 /// What a process is to the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Role {
+    /// It sent a message or monitors something, but no message named it. It may get answers.
+    Caller,
+    /// A message named it.
     Process,
     /// Of a process in the pod.
     GroupLeader,
@@ -62,6 +70,14 @@ pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
     aliases: Generations<Alias, ()>,
     monitors: Generations<Alias, ()>,
+    named: HashSet<Named>,
+}
+
+/// What the pod named first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Named {
+    Process(Process),
+    Alias(Alias),
 }
 
 impl Capabilities {
@@ -70,22 +86,48 @@ impl Capabilities {
             processes: Generations::new(now),
             aliases: Generations::new(now),
             monitors: Generations::new(now),
+            named: HashSet::new(),
         }
     }
 
-    pub fn give_process(&mut self, process: Process, now: Instant) {
-        // A group leader stays one, and what has ended stays ended.
+    /// A process that sends something itself.
+    pub fn give_caller(&mut self, process: Process, now: Instant) {
         if self.processes.role(&process, now).is_none() {
-            self.processes.put(process, Role::Process, now);
+            self.processes.put(process, Role::Caller, now);
         }
+    }
+
+    /// A process that a message names.
+    pub fn give_process(&mut self, process: Process, now: Instant) {
+        match self.processes.role(&process, now) {
+            None if self.named.contains(&Named::Process(process)) => {}
+            None | Some(Role::Caller) => self.processes.put(process, Role::Process, now),
+            // A group leader stays one, and what has ended stays ended.
+            Some(_) => {}
+        }
+    }
+
+    /// The pod names a process or alias. False if it has named too many that it was not told of.
+    pub fn name(&mut self, named: Named, now: Instant) -> bool {
+        let known = match named {
+            Named::Process(process) => self.processes.role(&process, now).is_some(),
+            Named::Alias(alias) => self.has_alias(&alias, now),
+        };
+        if known || self.named.contains(&named) {
+            return true;
+        }
+        self.named.len() < MAX_NAMED && self.named.insert(named)
     }
 
     pub fn give_group_leader(&mut self, process: Process, now: Instant) {
         self.processes.put(process, Role::GroupLeader, now);
     }
 
+    /// An alias that a message names.
     pub fn give_alias(&mut self, alias: Alias, now: Instant) {
-        self.aliases.put(alias, (), now);
+        if !self.named.contains(&Named::Alias(alias)) {
+            self.aliases.put(alias, (), now);
+        }
     }
 
     /// Until it fires or is removed.
@@ -168,6 +210,37 @@ mod tests {
         assert_eq!(given.process(&process(1), now), Some(Role::GroupLeader));
         given.end_process(process(1), now);
         assert_eq!(given.process(&process(1), now), Some(Role::Ended));
+    }
+
+    #[test]
+    fn what_the_pod_names_first_is_not_given_out_by_its_return() {
+        let now = Instant::now();
+        let mut given = Capabilities::new(now);
+        let alias = Alias { creation: 1, words: [1, 0, 0, 0, 0] };
+        assert!(given.name(Named::Process(process(1)), now) && given.name(Named::Alias(alias), now));
+        given.give_process(process(1), now);
+        given.give_alias(alias, now);
+        assert_eq!(given.process(&process(1), now), None);
+        assert!(!given.has_alias(&alias, now));
+        // The local VM itself says what these are.
+        given.give_caller(process(1), now);
+        given.give_monitor(alias, now);
+        assert_eq!(given.process(&process(1), now), Some(Role::Caller));
+        assert!(given.has_alias(&alias, now));
+        given.give_process(process(1), now);
+        assert_eq!(given.process(&process(1), now), Some(Role::Process));
+    }
+
+    #[test]
+    fn a_pod_can_name_a_limited_number() {
+        let now = Instant::now();
+        let mut given = Capabilities::new(now);
+        given.give_process(process(0), now);
+        let limit = u32::try_from(MAX_NAMED).unwrap_or(0);
+        assert!((1..=limit).all(|id| given.name(Named::Process(process(id)), now)));
+        assert!(!given.name(Named::Process(process(limit + 1)), now));
+        assert!(given.name(Named::Process(process(0)), now));
+        assert!(given.name(Named::Process(process(1)), now));
     }
 
     #[test]

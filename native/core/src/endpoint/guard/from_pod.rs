@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Closed, Peers, Shared,
+    capabilities::Named,
     control::Control,
     handshake::Handshake,
     io_request::Rewritten,
@@ -13,7 +14,7 @@ use super::{
     policy::{Local, Verdict},
     scan::Scan,
     session::Error,
-    term::Token,
+    term::{Atom, Token},
 };
 
 /// The empty list, in the external format.
@@ -142,14 +143,30 @@ impl FromPod {
         }
     }
 
-    /// Counts the atoms of a message that passes, and checks that OTP can decode it.
+    /// Counts the atoms of a message that passes, notes the processes and aliases that it names, and checks that OTP can
+    /// decode it.
     fn read(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let Some(scan) = &mut self.scan else { return Ok(()) };
         let session = &self.shared.session;
+        let mut peers = self.shared.peers();
+        let (Peers { name, given, .. }, now) = (&mut *peers, Instant::now());
+        let mut note = |node: &Atom, named| {
+            if !name.as_deref().is_some_and(|name| node.is(name)) || given.name(named, now) {
+                Ok(())
+            } else {
+                Err(Error::from("too many processes and aliases that it was not told of"))
+            }
+        };
         let mut see = |token: &Token| match token {
             Token::Atom(atom) | Token::Port(atom) => session.see_atom(atom),
-            Token::Pid(pid) => session.see_atom(&pid.node),
-            Token::Reference(reference) => session.see_atom(&reference.node),
+            Token::Pid(pid) => {
+                session.see_atom(&pid.node)?;
+                note(&pid.node, Named::Process((*pid).into()))
+            }
+            Token::Reference(reference) => {
+                session.see_atom(&reference.node)?;
+                note(&reference.node, Named::Alias((*reference).into()))
+            }
             _ => Ok(()),
         };
         scan.feed(bytes, &mut see)?;

@@ -69,25 +69,29 @@ pub(super) fn printed_by(module: &str, request: &[u8]) -> Option<Rewritten> {
     let Token::Tuple(arity) = cursor.item()? else { return None };
     let name = cursor.atom().filter(|name| name.is("put_chars"))?;
     let module = atom(module);
-    let encoding = match arity {
-        3 | 5 => Some(cursor.term()?),
-        _ => None,
-    };
-    let mut head = vec![104, 5 - u8::from(encoding.is_none())];
+    let encoding = cursor.term()?;
+    let mut head = vec![104, 5];
     head.extend(atom(&name.text()));
-    head.extend(encoding.unwrap_or_default());
+    head.extend(encoding);
     head.extend(module);
-    let ends_list = arity < 4;
+    let ends_list = arity == 3;
     if ends_list {
         // The text is the second argument.
         head.extend([&atom("text")[..], &[108, 0, 0, 0, 2]].concat());
-        head.extend(encoding.map_or_else(|| atom("latin1"), <[u8]>::to_vec));
+        head.extend(encoding);
     } else {
         let (_io_lib, function) = (cursor.atom()?, cursor.atom()?.text());
         head.extend(atom(if function == "write" { "write" } else { "format" }));
     }
     let (length, rest) = (request.len(), cursor.rest().len());
     Some(Rewritten { head, replaced: length - rest, length, ends_list })
+}
+
+/// Whether it is a request to print text.
+pub(super) fn prints(request: &[u8]) -> bool {
+    let mut cursor = Cursor::new(request);
+    let _tuple = cursor.item();
+    cursor.atom().is_some_and(|name| name.is("put_chars"))
 }
 
 /// What a request would do that it may not; `None` if it passes. `request` may end early: then what is not seen has to
@@ -105,22 +109,25 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
         },
         _ => return Some(unknown()),
     };
+    // The forms without an encoding are older than OTP 25, and a newer group leader ends at some of them. It also ends
+    // at input within `requests`.
     let allowed = match (name.text().as_str(), arity) {
-        ("getopts", 0) | ("get_geometry", 2) => true,
-        ("put_chars", 2) => depth == 0 || is_plain(cursor),
-        ("put_chars", 3) => depth == 0 || cursor.term().is_some() && is_plain(cursor),
-        ("put_chars", 4) => return called("put_chars", cursor, is_format),
-        ("put_chars", 5) => {
-            return cursor
-                .term()
-                .map_or_else(|| Some(unknown()), |_| called("put_chars", cursor, is_format));
+        ("getopts", 0) => true,
+        ("get_geometry", 2) => cursor.atom().is_some(),
+        ("put_chars", 3) => match encoding(cursor) {
+            // The printer looks at the text.
+            Some(_) if depth == 0 => true,
+            Some(encoding) => is_plain(cursor, encoding),
+            None => false,
+        },
+        ("put_chars", 5) if encoding(cursor).is_some() => {
+            return called("put_chars", cursor, is_format);
         }
-        ("get_line", 2) | ("get_chars", 3) => is_prompt(cursor),
-        ("get_line" | "get_password", 3) | ("get_chars", 4) => {
-            cursor.term().is_some() && is_prompt(cursor)
+        ("get_line", 3) if depth == 0 => is_prompt(cursor),
+        ("get_chars", 4) if depth == 0 => {
+            is_prompt(cursor) && matches!(cursor.item(), Some(Token::Integer(0..)))
         }
-        ("get_until", 5) if is_prompt(cursor) => return called("get_until", cursor, is_parser),
-        ("get_until", 6) if cursor.term().is_some() && is_prompt(cursor) => {
+        ("get_until", 6) if depth == 0 && is_prompt(cursor) => {
             return called("get_until", cursor, is_parser);
         }
         ("setopts", 2) => are_options(cursor),
@@ -180,9 +187,18 @@ fn is_small_format(format: &[u8]) -> bool {
     text.split(|byte| *byte == b'~').skip(1).all(|directive| {
         // Width, precision and padding: `~-12.3.0s`
         let field = directive.iter().take_while(|byte| !byte.is_ascii_alphabetic()).count();
-        let field = &directive[..field];
-        !field.contains(&b'*') && (0..field.len()).all(|at| digits(&field[at..]) <= MAX_DIGITS)
+        let (field, rest) = directive.split_at(field);
+        !field.contains(&b'*')
+            && (0..field.len()).all(|at| digits(&field[at..]) <= MAX_DIGITS)
+            && !orders_maps(rest)
+            // A letter can be the padding.
+            && !(field.ends_with(b".") && orders_maps(rest.get(1..).unwrap_or_default()))
     })
+}
+
+/// Whether the modifiers have a `K`: it takes a function from the arguments, and calls it with the keys of a map.
+fn orders_maps(modifiers: &[u8]) -> bool {
+    modifiers.iter().take_while(|letter| b"tlkK".contains(letter)).any(|letter| *letter == b'K')
 }
 
 /// The characters of a list of numbers, with 0 for each that is not ASCII.
@@ -203,22 +219,43 @@ fn is_parser(module: &str, function: &str, arguments: &mut Cursor) -> bool {
     known && arguments.term().is_some_and(has_no_function)
 }
 
-/// A prompt can be `{format, Format, Arguments}`, which the group leader formats, and any other term, which it prints.
-fn is_prompt(cursor: &mut Cursor) -> bool {
-    is_plain(cursor)
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    Unicode,
+    Latin1,
 }
 
-/// Whether a term is text without escape sequences other than colours.
-fn is_plain(cursor: &mut Cursor) -> bool {
+fn encoding(cursor: &mut Cursor) -> Option<Encoding> {
+    let name = cursor.atom()?;
+    if name.is("unicode") {
+        Some(Encoding::Unicode)
+    } else {
+        name.is("latin1").then_some(Encoding::Latin1)
+    }
+}
+
+/// An encoding, and a prompt. A prompt can be `{format, Format, Arguments}`, which the group leader formats, and any
+/// other term, which it prints.
+fn is_prompt(cursor: &mut Cursor) -> bool {
+    encoding(cursor).is_some_and(|encoding| is_plain(cursor, encoding))
+}
+
+/// Whether a term is text that moves no cursor, and has no escape sequences other than colours.
+fn is_plain(cursor: &mut Cursor, encoding: Encoding) -> bool {
     let Some(text) = cursor.term() else { return false };
     let mut rest = text;
     while let Ok(Item { token, size, data, .. }) = item(rest) {
         let (bytes, end) = (&rest[size..], size + data as usize);
         let plain = match token {
-            Token::Atom(atom) => is_plain_utf8(atom.text().as_bytes()),
-            Token::Binary => is_plain_utf8(&bytes[..data as usize]),
+            Token::Atom(atom) => is_plain_text(&atom.text()),
+            Token::Binary => {
+                let bytes = &bytes[..data as usize];
+                let is_latin1 = encoding == Encoding::Latin1;
+                !(is_latin1 && bytes.iter().any(|byte| is_c1((*byte).into())))
+                    && str::from_utf8(bytes).is_ok_and(is_plain_text)
+            }
             Token::String => bytes[..data as usize].iter().all(|byte| !is_control((*byte).into())),
-            Token::Integer(char) => !is_control(char),
+            Token::Integer(char) => u32::try_from(char).is_ok_and(|char| !is_control(char)),
             Token::Nil | Token::List(_) => true,
             _ => false,
         };
@@ -230,20 +267,26 @@ fn is_plain(cursor: &mut Cursor) -> bool {
     rest.is_empty()
 }
 
-/// ESC, and the control characters that begin a sequence alone.
-fn is_control(char: i32) -> bool {
-    char == 0x1b || (0x80..0xa0).contains(&char)
+/// All control characters but tab, newline and bell.
+fn is_control(char: u32) -> bool {
+    let is_text = matches!(char, 0x07 | 0x09 | 0x0a);
+    char < 0x20 && !is_text || char == 0x7f || is_c1(char)
 }
 
-fn is_plain_utf8(text: &[u8]) -> bool {
-    let is_colour = |rest: &[u8]| {
-        let parameters = rest.strip_prefix(b"[").unwrap_or_default();
-        parameters.iter().find(|byte| !matches!(byte, b'0'..=b'9' | b';' | b':')) == Some(&b'm')
+/// The control characters that begin a sequence alone.
+fn is_c1(char: u32) -> bool {
+    (0x80..0xa0).contains(&char)
+}
+
+fn is_plain_text(text: &str) -> bool {
+    let is_colour = |rest: &str| {
+        let parameters = rest.strip_prefix('[').unwrap_or_default();
+        let is_parameter = |char: char| char.is_ascii_digit() || matches!(char, ';' | ':');
+        parameters.trim_start_matches(is_parameter).starts_with('m')
     };
-    (0..text.len()).all(|at| match text[at] {
-        0x1b => is_colour(&text[at + 1..]),
-        0xc2 => !text.get(at + 1).is_some_and(|byte| (0x80..0xa0).contains(byte)),
-        _ => true,
+    text.char_indices().all(|(at, char)| match char {
+        '\x1b' => is_colour(&text[at + 1..]),
+        _ => !is_control(char.into()),
     })
 }
 

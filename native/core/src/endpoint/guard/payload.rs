@@ -29,11 +29,45 @@ const OBEYED: [&str; 18] = [
     "apply_interval",
 ];
 
+/// Tags of messages that IEx and the shell of Erlang obey. The second element is a process.
+const OF_A_SHELL: [&str; 13] = [
+    "eval",
+    "evaled",
+    "done",
+    "input",
+    "take_over",
+    "respawn",
+    "fields_from_env",
+    "value_from_binding",
+    "variables_from_binding",
+    "shell_cmd",
+    "shell_req",
+    "shell_rep",
+    "shell_eval",
+];
+/// Of `erts_code_purger`.
+const PURGES: [&str; 3] = ["purge", "soft_purge", "test_purge"];
+/// Of `gen_event`.
+const ORDERS: [&str; 10] = [
+    "add_handler",
+    "add_sup_handler",
+    "delete_handler",
+    "swap_handler",
+    "swap_sup_handler",
+    "call",
+    "sync_notify",
+    "which_handlers",
+    "get_modules",
+    "stop",
+];
+
 /// A payload.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Payload<'a> {
     /// Any message.
     Message,
+    /// `{Tag, Answer}`, where the tag is a reference or `[alias | Reference]`.
+    Reply,
     /// Tuples that begin with this.
     Obeyed(String),
     /// Keys or text of a terminal, which a group leader takes for the user's.
@@ -61,8 +95,41 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
             Payload::Obeyed(tag.text())
         }
         Some(Token::Atom(tag)) if tag.is("log") && arity == 5 => Payload::Obeyed("log".into()),
+        // `{eval, Server, …}`
+        Some(Token::Atom(tag))
+            if OF_A_SHELL.iter().any(|text| tag.is(text))
+                && matches!(cursor.item(), Some(Token::Pid(_))) =>
+        {
+            Payload::Obeyed(tag.text())
+        }
+        Some(Token::Atom(tag)) if arity == 4 && PURGES.iter().any(|text| tag.is(text)) => {
+            Payload::Obeyed(tag.text())
+        }
         Some(Token::Pid(_) | Token::Port(_)) if arity == 2 && is_input(cursor) => Payload::Input,
+        Some(Token::Reference(_) | Token::List(_)) if arity == 2 => Payload::Reply,
+        Some(_) if arity == 3 => match order(bytes) {
+            Some(order) => Payload::Obeyed(order),
+            None => Payload::Message,
+        },
         _ => Payload::Message,
+    }
+}
+
+/// `{From, Tag, Order}`: what `gen_event` obeys, whatever the first two are. If they are larger than what is looked at,
+/// it might be one.
+fn order(bytes: &[u8]) -> Option<String> {
+    let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
+    let _tuple = cursor.item();
+    if cursor.term().is_none() || cursor.term().is_none() {
+        return Some("unknown".into());
+    }
+    let order = match cursor.item() {
+        Some(Token::Tuple(1..)) => cursor.item(),
+        token => token,
+    };
+    match order {
+        Some(Token::Atom(order)) if ORDERS.iter().any(|text| order.is(text)) => Some(order.text()),
+        _ => None,
     }
 }
 
@@ -99,6 +166,7 @@ mod tests {
         let bytes = [&[VERSION], term].concat();
         match payload(&bytes) {
             Payload::Message => "message".into(),
+            Payload::Reply => "reply".into(),
             Payload::Obeyed(tag) => tag,
             Payload::Input => "input".into(),
             Payload::IoRequest { refused, .. } => format!("io_request {refused:?}"),
@@ -140,6 +208,42 @@ mod tests {
             judged(&tuple(&[atom("log"), atom("a"), atom("b"), atom("c"), atom("d")])),
             "log"
         );
+    }
+
+    #[test]
+    fn what_a_shell_obeys_is_recognized() {
+        for tag in OF_A_SHELL {
+            assert_eq!(judged(&tuple(&[atom(tag), pid(), binary(b"x")])), tag);
+            assert_eq!(judged(&tuple(&[atom(tag), binary(b"x"), atom("y")])), "message");
+        }
+        for tag in PURGES {
+            assert_eq!(judged(&tuple(&[atom(tag), atom("a"), pid(), atom("r")])), tag);
+        }
+    }
+
+    #[test]
+    fn what_gen_event_obeys_is_recognized() {
+        let tag = tuple(&[pid(), atom("r")]);
+        for order in ORDERS {
+            let request = tuple(&[atom(order), atom("supervisor"), atom("x")]);
+            for first in [pid(), binary(b"x"), tuple(&[])] {
+                assert_eq!(judged(&tuple(&[first.clone(), tag.clone(), request.clone()])), order);
+                assert_eq!(judged(&tuple(&[first, atom("r"), atom(order)])), order);
+            }
+        }
+        let message = tuple(&[pid(), tag.clone(), tuple(&[atom("other")])]);
+        assert_eq!(judged(&message), "message");
+        let large = tuple(&[pid(), binary(&[0; 100]), tuple(&[atom("call")])]);
+        assert_eq!(judged(&large[..80]), "unknown");
+    }
+
+    #[test]
+    fn an_answer_has_a_reference() {
+        let reference = [&b"Z\0\x01"[..], &atom("a@b"), &[0; 8]].concat();
+        assert_eq!(judged(&tuple(&[reference.clone(), atom("x")])), "reply");
+        let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference].concat();
+        assert_eq!(judged(&tuple(&[alias, atom("x")])), "reply");
+        assert_eq!(judged(&tuple(&[reference, atom("x"), atom("y")])), "message");
     }
 
     #[test]

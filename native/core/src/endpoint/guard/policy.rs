@@ -8,7 +8,7 @@ use super::{
     control::{Control, Operation, PASS_THROUGH},
     encode::{atom, integer, tuple},
     handshake::packet,
-    io_request::{Rewritten, printed_by},
+    io_request::{Rewritten, printed_by, prints},
     payload::{Payload, payload},
     refusal::{Kind, Refusal},
     session::Session,
@@ -90,8 +90,10 @@ impl Local<'_> {
             let next = item(rest).ok()?;
             match next.token {
                 Token::Nil => return Some(Verdict::Pass),
+                // A group leader gets its requests alone.
                 Token::Pid(pid) => match self.send_to(&pid, message) {
                     Verdict::Pass => {}
+                    Verdict::Rewrite(_) => return None,
                     other => return Some(other),
                 },
                 _ => return None,
@@ -104,27 +106,37 @@ impl Local<'_> {
         match self.role(pid) {
             None => refuse(Kind::Send, &format!("<{}.{}>", pid.id, pid.serial)),
             Some(Role::GroupLeader) => match message {
-                Payload::IoRequest { from, .. }
+                Payload::IoRequest { from, refused, .. }
                     if self.session.is_judge(&(*pid).into()) && !self.is_local(from) =>
                 {
-                    Verdict::Pass
+                    // It calls the functions of these in the pod.
+                    let judged = |what: &&str| {
+                        let own = ["get_until", "setopts", "terminal_state", "shell_history"];
+                        own.iter().any(|name| what.starts_with(name))
+                    };
+                    match refused.as_deref().filter(|what| !judged(what)) {
+                        None => Verdict::Pass,
+                        Some(_) => self.message(message),
+                    }
                 }
-                Payload::IoRequest { request, .. } => match self.message(message) {
-                    Verdict::Pass => self.printed(request),
-                    other => other,
-                },
-                Payload::Input => self.message(message),
+                Payload::IoRequest { .. } | Payload::Input => self.message(message),
                 Payload::Obeyed(tag) => refuse(Kind::GroupLeader, tag),
-                Payload::Message => refuse(Kind::GroupLeader, ""),
+                Payload::Message | Payload::Reply => refuse(Kind::GroupLeader, ""),
             },
             Some(Role::Process) => self.message(message),
+            Some(Role::Caller) => match message {
+                Payload::Message => refuse(Kind::Message, "to a process that waits for an answer"),
+                other => self.message(other),
+            },
             Some(Role::Ended) => Verdict::Ignore,
         }
     }
 
     fn printed(&self, request: &[u8]) -> Verdict {
-        let rewritten = self.printer.and_then(|module| printed_by(module, request));
-        rewritten.map_or(Verdict::Pass, Verdict::Rewrite)
+        let Some(module) = self.printer.filter(|_| prints(request)) else { return Verdict::Pass };
+        // What is not understood is not printed.
+        printed_by(module, request)
+            .map_or_else(|| refuse(Kind::IoRequest, "put_chars"), Verdict::Rewrite)
     }
 
     fn alias_send(&mut self, control: &Control) -> Verdict {
@@ -147,7 +159,8 @@ impl Local<'_> {
             Payload::IoRequest { from, .. } if self.is_local(from) => {
                 refuse(Kind::IoRequest, "for another process")
             }
-            Payload::Message | Payload::IoRequest { refused: None, .. } => Verdict::Pass,
+            Payload::Message | Payload::Reply => Verdict::Pass,
+            Payload::IoRequest { request, refused: None, .. } => self.printed(request),
             Payload::IoRequest { from, reply_as, refused: Some(what), .. } => {
                 let error = tuple(&[atom("error"), atom("request")]);
                 let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
@@ -160,7 +173,7 @@ impl Local<'_> {
     fn monitor(&mut self, control: &Control) -> Verdict {
         let detail = match control.token(2) {
             Some(Token::Pid(pid)) => match self.role(&pid) {
-                Some(Role::Process | Role::GroupLeader) => return Verdict::Pass,
+                Some(Role::Caller | Role::Process | Role::GroupLeader) => return Verdict::Pass,
                 Some(Role::Ended) => return Verdict::Answer(no_process(control), None),
                 None => format!("<{}.{}>", pid.id, pid.serial),
             },

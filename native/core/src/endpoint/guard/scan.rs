@@ -19,6 +19,11 @@ pub(super) struct Scan {
 }
 
 impl Scan {
+    /// Begins after the control term.
+    pub fn of_payload() -> Self {
+        Self { begun: 1, ..Self::default() }
+    }
+
     /// Shows each item to `see`, which may stop it.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque, hash_map::RandomState},
     hash::BuildHasher,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Serialize;
@@ -15,6 +15,13 @@ use super::{
     refusal::{Kind, Refusal},
     term::{Atom, Item, Token, VERSION, item},
 };
+
+/// Different atoms of all sessions in this process, which have one table.
+const MAX_ATOMS: usize = 600_000;
+/// Hashes of these atoms.
+static ATOMS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+/// Its key is secret.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// What a pod may use of the local VM.
 #[derive(Debug, Clone, Copy)]
@@ -72,12 +79,11 @@ pub struct Session {
     pub(super) limits: Limits,
     state: Mutex<State>,
     changed: Notify,
-    hasher: RandomState,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Hashes of the atoms that the pod has sent. Their key is secret.
+    /// Hashes of the atoms that the pod has sent.
     atoms: HashSet<u64>,
     counts: [u64; Kind::ALL.len()],
     events: VecDeque<Event>,
@@ -91,7 +97,7 @@ impl Session {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
-        Self { limits, state, changed, hasher: RandomState::new() }
+        Self { limits, state, changed }
     }
 
     /// How often something of this kind was refused.
@@ -153,11 +159,11 @@ impl Session {
     /// [`Error::TooManyAtoms`]
     pub(super) fn see_atom(&self, atom: &Atom) -> Result<(), Error> {
         let hash = match atom {
-            Atom::Utf8(text) => self.hasher.hash_one(text),
+            Atom::Utf8(text) => HASHER.hash_one(text),
             Atom::Latin1(bytes) if bytes.is_ascii() => {
-                self.hasher.hash_one(str::from_utf8(bytes).unwrap_or_default())
+                HASHER.hash_one(str::from_utf8(bytes).unwrap_or_default())
             }
-            Atom::Latin1(_) => self.hasher.hash_one(atom.text().as_str()),
+            Atom::Latin1(_) => HASHER.hash_one(atom.text().as_str()),
         };
         let mut state = self.lock();
         if state.atoms.contains(&hash) {
@@ -166,6 +172,11 @@ impl Session {
         if state.atoms.len() >= self.limits.atoms {
             return Err(Error::TooManyAtoms { limit: self.limits.atoms });
         }
+        let mut all = ATOMS.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MAX_ATOMS && !all.contains(&hash) {
+            return Err(Error::TooManyAtoms { limit: MAX_ATOMS });
+        }
+        all.insert(hash);
         state.atoms.insert(hash);
         Ok(())
     }

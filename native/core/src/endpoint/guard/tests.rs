@@ -80,7 +80,7 @@ impl Pair {
             tuple(&[atom("erpc"), atom("execute_call"), integer(4)]),
             list(&[atom("monitor")]),
         ];
-        let call = packed(&control, Some(&list(&[atom("x")])));
+        let call = packed(&control, Some(&list(&[pid(LAPTOP, caller)])));
         assert_eq!(self.outgoing(&call), call);
     }
 
@@ -309,10 +309,76 @@ fn a_group_leader_gets_io_requests_only() {
 
     let judge = [&[131], &pid(LAPTOP, 2)[..]].concat();
     assert!(pair.session.add_judge(&judge));
-    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&io(&call))), "it judges for itself");
+    let parse = tuple(&[
+        atom("get_until"),
+        atom("unicode"),
+        binary(b"> "),
+        atom("a"),
+        atom("b"),
+        list(&[atom("c")]),
+    ]);
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&io(&parse))), "it judges for itself");
+    assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&io(&call))));
     assert!(pair.passes(&[integer(1), pid(POD, 9), pid(LAPTOP, 2)], None));
     assert!(!pair.passes(&[integer(1), pid(POD, 9), pid(POD, 2)], None));
     assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&atom("hello"))));
+}
+
+#[test]
+fn a_caller_gets_answers_only_until_a_message_names_it() {
+    let mut pair = Pair::new();
+    let monitor = [integer(19), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 1)];
+    pair.outgoing(&packed(&monitor, None));
+    let tag = tuple(&[pid(LAPTOP, 1), reference(LAPTOP, 1)]);
+    let call = tuple(&[atom("$gen_call"), tag, atom("x")]);
+    pair.outgoing(&packed(&send(pid(POD, 9)), Some(&call)));
+    let answer = tuple(&[reference(LAPTOP, 1), atom("x")]);
+    let message = tuple(&[atom("hello"), pid(POD, 9)]);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&answer)));
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&message)));
+    pair.outgoing(&packed(&send(pid(POD, 9)), Some(&pid(LAPTOP, 1))));
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&message)));
+}
+
+#[test]
+fn what_the_pod_names_is_not_given_out_by_its_return() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let hello = atom("hello");
+    // The local VM acknowledges an unlink.
+    assert!(pair.passes(&[integer(35), integer(9), pid(POD, 9), pid(LAPTOP, 40)], None));
+    pair.outgoing(&packed(&[integer(36), integer(9), pid(LAPTOP, 40), pid(POD, 9)], None));
+    assert!(!pair.passes(&send(pid(LAPTOP, 40)), Some(&hello)));
+    // A group leader repeats what the answer is for.
+    let geometry = tuple(&[atom("get_geometry"), atom("rows")]);
+    for (repeated, to) in [
+        (pid(LAPTOP, 41), send(pid(LAPTOP, 41))),
+        (reference(LAPTOP, 42), [integer(33), pid(POD, 9), reference(LAPTOP, 42)]),
+    ] {
+        let request =
+            tuple(&[atom("io_request"), pid(POD, 9), repeated.clone(), geometry.clone()]);
+        assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&request)));
+        let reply = tuple(&[atom("io_reply"), repeated, integer(80)]);
+        pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 2), pid(POD, 9)], Some(&reply)));
+        assert!(!pair.passes(&to, Some(&hello)));
+    }
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)), "it was given out before");
+}
+
+#[test]
+fn text_that_is_not_understood_is_not_printed() {
+    let mut pair = Pair::new();
+    pair.connection.from_pod.printer = Some("Elixir.Printer");
+    pair.call(1, 2);
+    // The beginning of the message, which is looked at, ends within the encoding.
+    let text = tuple(&[atom("put_chars"), atom("unicode"), binary(b"\x1b]0;x\x07")]);
+    for size in 64_900..65_600 {
+        let request =
+            tuple(&[atom("io_request"), pid(POD, 9), binary(&vec![0; size]), text.clone()]);
+        let message = packed(&send(pid(LAPTOP, 2)), Some(&request));
+        let output = pair.incoming(&message).unwrap();
+        assert!(output != message, "{size}");
+    }
 }
 
 #[test]
@@ -336,16 +402,18 @@ fn text_for_a_group_leader_goes_through_the_printer() {
             ),
         ),
         (
-            tuple(&[put.clone(), text.clone()]),
-            called(&[put.clone()], "text", &list(&[atom("latin1"), text.clone()])),
-        ),
-        (
             tuple(&[put.clone(), unicode.clone(), atom("io_lib"), atom("fwrite"), format.clone()]),
             called(&[put.clone(), unicode.clone()], "format", &format),
         ),
         (
-            tuple(&[put.clone(), atom("io_lib"), atom("write"), list(&[text.clone()])]),
-            called(&[put.clone()], "write", &list(&[text])),
+            tuple(&[
+                put.clone(),
+                unicode.clone(),
+                atom("io_lib"),
+                atom("write"),
+                list(&[text.clone()]),
+            ]),
+            called(&[put.clone(), unicode.clone()], "write", &list(&[text])),
         ),
         (atom("getopts"), atom("getopts")),
     ] {

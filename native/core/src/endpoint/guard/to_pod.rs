@@ -8,6 +8,7 @@ use super::{
     Closed, Peers, Shared,
     control::{Control, Operation},
     handshake::Handshake,
+    io_request::Cursor,
     packets::{LENGTH, Output, Packets, Part},
     scan::Scan,
     session::Error,
@@ -22,12 +23,14 @@ pub struct ToPod {
     packets: Packets,
     /// `None` for what is not read.
     scan: Option<Scan>,
+    /// The next processes of the message that only wait for its answer.
+    callers: usize,
 }
 
 impl ToPod {
     pub(super) fn new(shared: Arc<Shared>, visible: bool) -> Self {
         let handshake = Some(Handshake::to_pod(visible));
-        Self { shared, handshake, packets: Packets::default(), scan: None }
+        Self { shared, handshake, packets: Packets::default(), scan: None, callers: 0 }
     }
 
     /// Adds the bytes that pass to `output`: all of them, and answers to the pod between the messages.
@@ -47,10 +50,15 @@ impl ToPod {
                         run.flush(&input, output);
                         output.append(&mut peers.answers);
                     }
-                    self.scan = Some(Scan::default());
                     let message = &piece.bytes(&input)[LENGTH..];
-                    self.learn(message.get(1..).unwrap_or_default(), &mut peers, now);
-                    learn_from_control(message, self.packets.left() == 0, &mut peers, now);
+                    let control = Control::read(message, self.packets.left() == 0).ok();
+                    self.scan = control.as_ref().map(|_| Scan::of_payload());
+                    if let Some(control) = control {
+                        learn_from_control(&control, &mut peers, now);
+                        let payload = control.payload.unwrap_or_default();
+                        self.callers = usize::from(is_call(payload));
+                        self.learn(payload, &mut peers, now);
+                    }
                     piece
                 }
                 Part::More(piece) => {
@@ -77,12 +85,19 @@ impl ToPod {
 
     /// What the local node sends is not refused: what cannot be read gives out nothing.
     fn learn(&mut self, bytes: &[u8], peers: &mut Peers, now: Instant) {
-        let Some(scan) = &mut self.scan else { return };
+        let Self { scan: Some(scan), callers, .. } = self else { return };
         let Peers { name, given, .. } = peers;
         let Some(name) = name else { return };
         let mut see = |token: &Token| {
             match token {
-                Token::Pid(pid) if pid.node.is(name) => given.give_process((*pid).into(), now),
+                Token::Pid(pid) if pid.node.is(name) => {
+                    if *callers > 0 {
+                        *callers -= 1;
+                        given.give_caller((*pid).into(), now);
+                    } else {
+                        given.give_process((*pid).into(), now);
+                    }
+                }
                 Token::Reference(reference) if reference.node.is(name) => {
                     given.give_alias((*reference).into(), now);
                 }
@@ -96,9 +111,18 @@ impl ToPod {
     }
 }
 
-/// Group leaders, and what ends.
-fn learn_from_control(message: &[u8], complete: bool, peers: &mut Peers, now: Instant) {
-    let Ok(control) = Control::read(message, complete) else { return };
+/// Whether a payload is a call of a process or of `sys`, whose first process is the caller: `{'$gen_call', {Pid, Tag},
+/// Request}`.
+fn is_call(payload: &[u8]) -> bool {
+    let mut cursor = Cursor::new(payload.get(1..).unwrap_or_default());
+    cursor.item() == Some(Token::Tuple(3))
+        && matches!(cursor.item(), Some(Token::Atom(tag)) if tag.is("$gen_call") || tag.is("system"))
+        && cursor.item() == Some(Token::Tuple(2))
+}
+
+/// What the positions of a control term say: who sends, group leaders, and what ends. Other elements may repeat what the
+/// pod has sent.
+fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
     let process = |at| match control.token(at) {
         Some(Token::Pid(pid)) if peers.name.as_deref().is_some_and(|name| pid.node.is(name)) => {
             Some(pid.into())
@@ -109,22 +133,33 @@ fn learn_from_control(message: &[u8], complete: bool, peers: &mut Peers, now: In
         Some(Token::Reference(reference)) => Some(reference.into()),
         _ => None,
     };
+    let given = &mut peers.given;
     match control.operation {
         Operation::SpawnRequest => {
-            let _ = process(3).map(|leader| peers.given.give_group_leader(leader, now));
+            let _ = process(2).map(|caller| given.give_caller(caller, now));
+            let _ = process(3).map(|leader| given.give_group_leader(leader, now));
+            let _ = alias(1).map(|alias| given.give_alias(alias, now));
         }
         Operation::GroupLeader => {
-            let _ = process(1).map(|leader| peers.given.give_group_leader(leader, now));
+            let _ = process(1).map(|leader| given.give_group_leader(leader, now));
         }
         Operation::Exit | Operation::MonitorExit => {
-            let _ = process(1).map(|ended| peers.given.end_process(ended, now));
+            let _ = process(1).map(|ended| given.end_process(ended, now));
         }
         Operation::Monitor => {
-            let _ = alias(3).map(|alias| peers.given.give_monitor(alias, now));
+            let _ = process(1).map(|caller| given.give_caller(caller, now));
+            let _ = alias(3).map(|alias| given.give_monitor(alias, now));
         }
         Operation::Demonitor => {
-            let _ = alias(3).map(|alias| peers.given.forget_alias(&alias));
+            let _ = alias(3).map(|alias| given.forget_alias(&alias));
         }
-        _ => {}
+        Operation::Send
+        | Operation::SendToName
+        | Operation::AliasSend
+        | Operation::Link
+        | Operation::ExitSignal => {
+            let _ = process(1).map(|sender| given.give_caller(sender, now));
+        }
+        Operation::SpawnReply | Operation::Unlink | Operation::Other(_) => {}
     }
 }

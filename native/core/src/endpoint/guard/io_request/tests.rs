@@ -24,9 +24,8 @@ fn text_passes_in_each_form() {
     let unicode = atom("unicode");
     for request in [
         tuple(&[atom("put_chars"), unicode.clone(), binary(b"text")]),
-        tuple(&[atom("put_chars"), binary(b"text")]),
         // However little of it has arrived.
-        tuple(&[atom("put_chars"), unicode.clone(), binary(b"text")])[..20].to_vec(),
+        tuple(&[atom("put_chars"), unicode.clone(), binary(b"text")])[..22].to_vec(),
         call(
             "put_chars",
             &[unicode.clone()],
@@ -43,7 +42,7 @@ fn text_passes_in_each_form() {
         ),
         call(
             "put_chars",
-            &[],
+            &[unicode.clone()],
             "io_lib",
             "format",
             &[list(&[b"a~".to_vec(), b"b\0\0\x20\xac".to_vec()]), b"j".to_vec()],
@@ -51,7 +50,6 @@ fn text_passes_in_each_form() {
         call("put_chars", &[unicode.clone()], "io_lib", "write", &[atom("a")]),
         tuple(&[atom("get_line"), unicode.clone(), binary(b"> ")]),
         tuple(&[atom("get_chars"), unicode.clone(), binary(b"> "), b"a\x05".to_vec()]),
-        tuple(&[atom("get_password"), unicode.clone(), binary(b"> ")]),
         tuple(&[atom("get_geometry"), atom("columns")]),
         atom("getopts"),
         tuple(&[
@@ -65,7 +63,13 @@ fn text_passes_in_each_form() {
             "tokens",
             &[b"a\x01".to_vec()],
         ),
-        call("get_until", &[binary(b"> ")], "io_lib", "fread", &[string("~d")]),
+        call(
+            "get_until",
+            &[unicode.clone(), binary(b"> ")],
+            "io_lib",
+            "fread",
+            &[string("~d")],
+        ),
         tuple(&[atom("requests"), list(&[tuple(&[atom("put_chars"), unicode, binary(b"a")])])]),
         tuple(&[atom("requests"), b"j".to_vec()]),
     ] {
@@ -84,12 +88,12 @@ fn a_request_that_names_a_function_is_refused() {
     ]);
     for (request, why) in [
         (put.clone(), "put_chars with os:cmd"),
-        (call("put_chars", &[], "os", "cmd", &command), "put_chars with os:cmd"),
+        (call("put_chars", &[], "os", "cmd", &command), "put_chars"),
         (
             call("get_until", &[unicode.clone(), binary(b">")], "os", "cmd", &command),
             "get_until with os:cmd",
         ),
-        (call("get_until", &[binary(b">")], "os", "cmd", &command), "get_until with os:cmd"),
+        (call("get_until", &[binary(b">")], "os", "cmd", &command), "get_until"),
         (nested.clone(), "put_chars with os:cmd"),
         (tuple(&[atom("requests"), list(&[nested])]), "put_chars with os:cmd"),
         (tuple(&[atom("setopts"), list(&[tuple(&[atom("expand_fun"), fun()])])]), "setopts"),
@@ -125,8 +129,8 @@ fn a_function_in_the_arguments_of_a_parser_is_refused() {
 }
 
 #[test]
-fn a_format_that_fills_the_memory_is_refused() {
-    for format in ["~1000000000c", "~*c", "~.1000000p", "~ts ~9999.c", "~-1000s"] {
+fn a_format_that_fills_the_memory_or_calls_a_function_is_refused() {
+    for format in ["~1000000000c", "~*c", "~.1000000p", "~ts ~9999.c", "~-1000s", "~Kp", "~tKp", "~..xKp", "~..KKp"] {
         for encoded in [
             string(format),
             binary(format.as_bytes()),
@@ -153,7 +157,7 @@ fn a_format_that_fills_the_memory_is_refused() {
 fn what_ends_early_is_refused_unless_its_rest_does_not_matter() {
     let format =
         call("put_chars", &[atom("unicode")], "io_lib", "format", &[string("a"), b"j".to_vec()]);
-    let requests = tuple(&[atom("requests"), list(&[tuple(&[atom("put_chars"), binary(b"a")])])]);
+    let requests = tuple(&[atom("requests"), list(&[tuple(&[atom("put_chars"), atom("unicode"), binary(b"a")])])]);
     let options = tuple(&[atom("setopts"), list(&[atom("binary")])]);
     // The arguments of a format are not judged.
     for (request, needed) in
@@ -191,6 +195,46 @@ fn a_prompt_has_no_escape_sequence_but_colours() {
     };
     assert_eq!(refusal(&print(b"text")), None);
     assert_eq!(refusal(&print(title)).as_deref(), Some("put_chars"));
+}
+
+#[test]
+fn what_a_group_leader_cannot_answer_is_refused() {
+    let (unicode, prompt) = (atom("unicode"), binary(b"> "));
+    let line = tuple(&[atom("get_line"), unicode.clone(), prompt.clone()]);
+    for request in [
+        tuple(&[atom("put_chars"), atom("x"), binary(b"a")]),
+        tuple(&[atom("put_chars"), binary(b"a")]),
+        tuple(&[atom("get_line"), prompt.clone()]),
+        tuple(&[atom("get_line"), atom("utf8"), prompt.clone()]),
+        tuple(&[atom("get_chars"), prompt.clone(), integer(1)]),
+        tuple(&[atom("get_chars"), unicode.clone(), prompt.clone(), atom("x")]),
+        tuple(&[atom("get_chars"), unicode.clone(), prompt, b"b\xff\xff\xff\xff".to_vec()]),
+        tuple(&[atom("get_password"), unicode]),
+        tuple(&[atom("get_geometry"), b"j".to_vec()]),
+        tuple(&[atom("requests"), list(&[line])]),
+    ] {
+        assert!(refusal(&request).is_some(), "{request:?}");
+    }
+}
+
+#[test]
+fn a_prompt_is_judged_in_its_encoding() {
+    let asks = |encoding: &str, prompt: &[u8]| {
+        refusal(&tuple(&[atom("get_line"), atom(encoding), binary(prompt)]))
+    };
+    assert_eq!(asks("latin1", b"> "), None);
+    for (encoding, prompt) in [
+        ("latin1", &b"\x9b2J"[..]),
+        ("latin1", "\u{db}".as_bytes()),
+        ("unicode", b"\x9b2J"),
+        ("unicode", b"\xc2"),
+        ("unicode", b"a\rb"),
+        ("unicode", b"\x08"),
+        ("unicode", b"\x0e"),
+        ("unicode", b"\x7f"),
+    ] {
+        assert!(asks(encoding, prompt).is_some(), "{prompt:?}");
+    }
 }
 
 #[test]
