@@ -111,6 +111,8 @@ impl Shared {
 }
 
 #[cfg(test)]
+mod capture_tests;
+#[cfg(test)]
 mod mutation_tests;
 #[cfg(test)]
 mod tests;

@@ -13,10 +13,14 @@ const ALLOWED: [u8; 18] = [2, 3, 12, 13, 19, 20, 21, 22, 23, 24, 25, 28, 31, 32,
 const RUNS: u64 = 20_000;
 
 /// The generator of <https://prng.di.unimi.it/splitmix64.c>.
-struct Random(u64);
+pub(super) struct Random(u64);
 
 impl Random {
-    fn next(&mut self, below: usize) -> usize {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -84,7 +88,7 @@ fn messages() -> Vec<Vec<u8>> {
     ]
 }
 
-fn mutate(message: &mut Vec<u8>, random: &mut Random) {
+pub(super) fn mutate(message: &mut Vec<u8>, random: &mut Random) {
     for _ in 0..=random.next(3) {
         // The length is right as a rule, or else everything ends there.
         let from = if random.next(20) == 0 { 0 } else { 4.min(message.len() - 1) };

@@ -142,7 +142,8 @@ impl Local<'_> {
     fn alias_send(&mut self, control: &Control) -> Verdict {
         match control.token(2) {
             Some(Token::Reference(reference))
-                if self.given.has_alias(&Alias::from(reference), self.now) =>
+                if self.is_own(&reference.node)
+                    && self.given.has_alias(&Alias::from(reference), self.now) =>
             {
                 self.message(&payload(control.payload.unwrap_or_default()))
             }

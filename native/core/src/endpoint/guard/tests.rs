@@ -218,6 +218,8 @@ fn what_answers_us_passes() {
     let mut pair = Pair::new();
     pair.call(1, 2);
     let (from, to) = (pid(POD, 9), pid(LAPTOP, 1));
+    let of_another_node = [integer(33), from.clone(), reference("other@127.0.0.1", 1)];
+    assert!(!pair.passes(&of_another_node, Some(&atom("reply"))));
     assert!(pair.passes(&[integer(33), from.clone(), reference(LAPTOP, 1)], Some(&atom("reply"))));
     assert!(pair.passes(
         &[integer(28), from.clone(), to.clone(), reference(LAPTOP, 1)],

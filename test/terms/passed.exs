@@ -1,0 +1,242 @@
+# usage: elixir --erl "+t 8000000" test/terms/passed.exs FILE
+#
+# FILE has what passed the guard of recorded and changed messages. OTP decodes it, and what the guard may never pass is
+# said here once more, in terms instead of bytes. Each record:
+#
+#   kind (1: 0 a new connection, 1 to the pod, 2 passed), bytes (32 + n)
+defmodule Passed do
+  @local :"laptop@127.0.0.1"
+  @obeyed [
+    :system,
+    :"$gen_call",
+    :"$gen_cast",
+    :"$gen_event",
+    :"$gen_sync_event",
+    :"$gen_all_state_event",
+    :"$gen_sync_all_state_event",
+    :"$socket",
+    :EXIT,
+    :DOWN,
+    :notify,
+    :sync_notify,
+    :code_call,
+    :command,
+    :remote,
+    :try_again_restart,
+    :apply_after,
+    :apply_interval
+  ]
+  @keys [:data, :eof, :activate, :reply, :error, :tty_geometry, :get_unicode_state]
+  @options [:binary, :list, :encoding, :echo, :onlcr]
+
+  def run(file) do
+    new = %{given: MapSet.new(), leaders: MapSet.new()}
+    {_state, counts} = file |> File.read!() |> each(new, %{decoded: 0, not_decoded: 0})
+
+    IO.puts(
+      "#{counts.decoded} cases: passed and decoded, #{counts.not_decoded} not decoded by OTP"
+    )
+
+    if counts.decoded < 1000, do: raise("too few messages passed")
+  end
+
+  defp each(<<>>, state, counts), do: {state, counts}
+
+  defp each(<<kind, size::32, bytes::binary-size(size), rest::binary>>, state, counts) do
+    case {kind, decode(bytes)} do
+      {0, _none} ->
+        each(rest, %{state | given: MapSet.new(), leaders: MapSet.new()}, counts)
+
+      {1, terms} ->
+        each(rest, learn(terms, state), counts)
+
+      {2, nil} ->
+        each(rest, state, Map.update!(counts, :not_decoded, &(&1 + 1)))
+
+      {2, [control | payload]} ->
+        unless allowed?(control, payload, state),
+          do: raise("passed: #{inspect({control, payload})}, #{inspect(bytes, limit: :infinity)}")
+
+        each(rest, state, Map.update!(counts, :decoded, &(&1 + 1)))
+    end
+  end
+
+  # A control term, and for some a payload.
+  defp decode(<<112, bytes::binary>>) do
+    {control, used} = :erlang.binary_to_term(bytes, [:used])
+
+    case binary_part(bytes, used, byte_size(bytes) - used) do
+      "" -> [control]
+      payload -> [control, :erlang.binary_to_term(payload)]
+    end
+  rescue
+    ArgumentError -> nil
+  end
+
+  defp decode(_tick), do: nil
+
+  defp learn([control | _] = terms, state) do
+    state = update_in(state.given, &identifiers(terms, &1))
+
+    case control do
+      {operation, _reference, _from, leader, _mfa, _options} when operation == 29 ->
+        update_in(state.leaders, &MapSet.put(&1, leader))
+
+      {7, leader, _process} ->
+        update_in(state.leaders, &MapSet.put(&1, leader))
+
+      _other ->
+        state
+    end
+  end
+
+  defp identifiers(term, found) when is_pid(term) or is_reference(term),
+    do: if(node(term) == @local, do: MapSet.put(found, term), else: found)
+
+  defp identifiers([head | tail], found), do: identifiers(tail, identifiers(head, found))
+  defp identifiers(term, found) when is_tuple(term), do: identifiers(Tuple.to_list(term), found)
+  defp identifiers(term, found) when is_map(term), do: identifiers(Map.to_list(term), found)
+
+  defp identifiers(term, found) when is_function(term) do
+    case :erlang.fun_info(term, :env) do
+      {:env, values} when is_list(values) -> identifiers(values, found)
+      _none -> found
+    end
+  end
+
+  defp identifiers(_term, found), do: found
+
+  # Messages
+  defp allowed?({operation, _from, to}, [message], state) when operation in [2, 22],
+    do: message?(to, message, state)
+
+  defp allowed?({operation, _from, to, _token}, [message], state) when operation in [12, 23],
+    do: message?(to, message, state)
+
+  defp allowed?({33, _from, to}, [message], state), do: message?(to, message, state)
+  defp allowed?({34, _from, to, _token}, [message], state), do: message?(to, message, state)
+
+  # The end of a process there, and of a monitor of it
+  defp allowed?({3, from, _to, _reason}, [], _state), do: theirs?(from)
+  defp allowed?({13, from, _to, _token, _reason}, [], _state), do: theirs?(from)
+  defp allowed?({24, from, _to}, [_reason], _state), do: theirs?(from)
+  defp allowed?({25, from, _to, _token}, [_reason], _state), do: theirs?(from)
+  defp allowed?({21, from, _to, _reference, _reason}, [], _state), do: theirs?(from)
+  defp allowed?({28, from, _to, _reference}, [_reason], _state), do: theirs?(from)
+
+  # Monitors of what was given out
+  defp allowed?({19, from, to, _reference}, [], state),
+    do: theirs?(from) and is_pid(to) and MapSet.member?(state.given, to)
+
+  defp allowed?({20, from, to, _reference}, [], _state), do: theirs?(from) and is_pid(to)
+
+  # Answers to a spawn, and the end of a link
+  defp allowed?({31, _reference, _to, _flags, result}, [], _state), do: theirs?(result)
+  defp allowed?({32, _reference, _to, _flags, result, _token}, [], _state), do: theirs?(result)
+
+  defp allowed?({operation, _id, from, _to}, [], _state) when operation in [35, 36],
+    do: theirs?(from)
+
+  defp allowed?(_control, _payload, _state), do: false
+
+  defp theirs?(term), do: not is_pid(term) or node(term) != @local
+
+  defp message?([_ | _] = all, message, state),
+    do: Enum.all?(all, &(is_pid(&1) and message?(&1, message, state)))
+
+  # Nobody gets it.
+  defp message?([], _message, _state), do: true
+
+  defp message?(to, message, state) do
+    MapSet.member?(state.given, to) and harmless?(message) and
+      (not MapSet.member?(state.leaders, to) or match?({:io_request, _, _, _}, message))
+  end
+
+  defp harmless?({:io_request, from, _reply_as, request}),
+    do: is_pid(from) and node(from) != @local and request?(request)
+
+  defp harmless?({:log, _, _, _, _}), do: false
+
+  defp harmless?({sender, input}) when is_pid(sender) or is_port(sender) do
+    tag = if is_tuple(input) and input != {}, do: elem(input, 0), else: input
+    tag not in @keys
+  end
+
+  defp harmless?(message) when is_tuple(message) and tuple_size(message) > 0,
+    do: elem(message, 0) not in [:io_request | @obeyed]
+
+  defp harmless?(_message), do: true
+
+  defp request?(:getopts), do: true
+  defp request?({:get_geometry, _}), do: true
+  defp request?({:put_chars, _text}), do: true
+  defp request?({:put_chars, _encoding, _text}), do: true
+
+  defp request?({:put_chars, module, function, arguments}),
+    do: format?(module, function, arguments)
+
+  defp request?({:put_chars, _encoding, module, function, arguments}),
+    do: format?(module, function, arguments)
+
+  defp request?({:get_line, prompt}), do: text?(prompt)
+  defp request?({tag, _, prompt}) when tag in [:get_line, :get_password], do: text?(prompt)
+  defp request?({:get_chars, prompt, _count}), do: text?(prompt)
+  defp request?({:get_chars, _encoding, prompt, _count}), do: text?(prompt)
+
+  defp request?({:get_until, prompt, module, function, arguments}),
+    do: text?(prompt) and parser?(module, function, arguments)
+
+  defp request?({:get_until, _encoding, prompt, module, function, arguments}),
+    do: text?(prompt) and parser?(module, function, arguments)
+
+  defp request?({:setopts, options}) when is_list(options) do
+    Enum.all?(options, fn
+      {name, _value} -> name in @options
+      name -> name in @options
+    end)
+  end
+
+  defp request?({:requests, requests}) when is_list(requests),
+    do: Enum.all?(requests, &request?/1)
+
+  defp request?(_request), do: false
+
+  defp format?(:io_lib, function, [format, arguments])
+       when function in [:format, :fwrite] and not is_function(arguments),
+       do: small?(format)
+
+  defp format?(:io_lib, :write, [_term]), do: true
+  # What the guard itself puts there
+  defp format?(:"Elixir.Printer", function, _arguments), do: function in [:text, :format, :write]
+  defp format?(_module, _function, _arguments), do: false
+
+  # No width that fills the memory
+  defp small?(format) do
+    text = if is_atom(format), do: Atom.to_string(format), else: List.flatten([format])
+    text = if is_list(text), do: Enum.map_join(text, &character/1), else: text
+    not Regex.match?(~r/~[^a-zA-Z~]*(\*|[0-9]{4})/, text)
+  end
+
+  defp character(byte) when byte in 1..127, do: <<byte>>
+
+  defp character(text) when is_binary(text),
+    do: for(<<byte <- text>>, into: "", do: character(byte))
+
+  defp character(_other), do: "?"
+
+  defp parser?(module, function, arguments),
+    do:
+      {module, function} in [{:erl_scan, :tokens}, {:io_lib, :fread}] and not function?(arguments)
+
+  defp function?(term) when is_function(term), do: true
+  defp function?([head | tail]), do: function?(head) or function?(tail)
+  defp function?(term) when is_tuple(term), do: function?(Tuple.to_list(term))
+  defp function?(term) when is_map(term), do: function?(Map.to_list(term))
+  defp function?(_term), do: false
+
+  defp text?([head | tail]), do: text?(head) and text?(tail)
+  defp text?(term), do: is_binary(term) or is_atom(term) or is_integer(term) or term == []
+end
+
+[file] = System.argv()
+Passed.run(file)
