@@ -5,10 +5,11 @@ defmodule K8sConnect.EscapeSequences do
   #
   # The sequences: https://ecma-international.org/publications-and-standards/standards/ecma-48/
 
-  # The control characters of ordinary text: tab, newline, carriage return, bell.
-  @text [?\t, ?\n, ?\r, ?\a]
-  # Any other control character, of one byte or of two in UTF-8.
-  @control ~r/[\x00-\x06\x08\x0B\x0C\x0E-\x1F\x7F]|\xC2[\x80-\x9F]/
+  # The control characters of ordinary text: tab, newline, bell.
+  @text [?\t, ?\n, ?\a]
+  # Any other control character, of one byte or of two in UTF-8. A carriage return moves the cursor, unless a newline
+  # follows.
+  @control ~r/[\x00-\x06\x08\x0B\x0C\x0E-\x1F\x7F]|\r(?!\n)|\xC2[\x80-\x9F]/
 
   @doc """
   Removes the escape sequences and control characters from chardata. What has none is returned as it is, and so is a
@@ -45,6 +46,21 @@ defmodule K8sConnect.EscapeSequences do
   def text(encoding, text), do: strip(text, if(encoding == :latin1, do: :latin1, else: :unicode))
 
   @doc """
+  A prompt. One that is no text, as `{:format, format, arguments}`, is empty.
+  """
+  @spec prompt(term(), term()) :: :unicode.chardata()
+  def prompt(encoding, prompt) when is_atom(prompt), do: text(encoding, Atom.to_string(prompt))
+
+  def prompt(encoding, prompt) when is_binary(prompt) or is_list(prompt) do
+    text = text(encoding, prompt)
+    if is_list(:unicode.characters_to_list(text)), do: text, else: ""
+  rescue
+    ArgumentError -> ""
+  end
+
+  def prompt(_encoding, _prompt), do: ""
+
+  @doc """
   The text of a term.
   """
   @spec write(term()) :: term()
@@ -68,6 +84,8 @@ defmodule K8sConnect.EscapeSequences do
 
   # Others have intermediate characters and a final one.
   defp remove(<<?\e, rest::binary>>, kept), do: rest |> after_escape() |> remove(kept)
+
+  defp remove(<<"\r\n", rest::binary>>, kept), do: remove(rest, [kept, "\r\n"])
 
   defp remove(<<char::utf8, rest::binary>>, kept)
        when char in @text or char in 0x20..0x7E or char >= 0xA0,

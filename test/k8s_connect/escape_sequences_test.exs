@@ -15,6 +15,8 @@ defmodule K8sConnect.EscapeSequencesTest do
   end
 
   test "text and colours stay" do
+    assert EscapeSequences.strip("50 %\r100 %\r\n") == ~c"50 %100 %\r\n"
+
     for text <- ["", "plain\tüber\r\n", "\e[1;31mred\e[0m", "\e[m", "\e[38:5:1mx", "日本 👍"],
         do: assert(strip(text) == text)
   end

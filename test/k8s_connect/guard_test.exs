@@ -82,6 +82,19 @@ for {name, route, tag} <- [
        "request.(own, {:get_line, :unicode, {:format, ~c\"~1000000000c\", [?a]}})", :refused},
       {"code_server by name", :monitor, ":gen_server.call({:code_server, here}, :x, 1000)",
        :refused},
+      {"a handler of an event manager that was given out", :message,
+       """
+       handler = {%{strategy: :one_for_one}, [%{id: :x, start: {:os, :cmd, [command.()]}}]}
+       order = {:add_handler, :supervisor, {:self, Supervisor.Default, {:ok, handler}}}
+       send(given_events, {me, {me, make_ref()}, order})
+       """},
+      {"an expression for a shell that was given out", :message,
+       "send(given_victim, {:eval, given_victim, \"1\", %{}})", :refused},
+      {"a format that calls a function", :io_request,
+       "request.(own, {:put_chars, :unicode, :io_lib, :format, [~c\"~Kp\", [:erlang.make_fun(:os, :cmd, 2), %{1 => 2, 3 => 4}]]})",
+       :refused},
+      {"a request that no group leader knows", :io_request,
+       "request.(own, {:requests, [{:get_line, :unicode, \"\"}]})", :refused},
       {"a name", :name, "send({:logger, here}, {:log, :error, ~c\"x\", [], %{}})", :refused},
       {"the end of the VM by name", :name, "send({:init, here}, {:stop, :stop})", :refused},
       {"the end of the VM by number", :send, "send(guess.(~c\"<0.0.0>\"), {:stop, :stop})",
@@ -128,6 +141,7 @@ for {name, route, tag} <- [
     defp attack(node, code, file) do
       {:ok, supervisor} = Supervisor.start_link([], strategy: :one_for_one)
       {:ok, agent} = Agent.start_link(fn -> nil end)
+      {:ok, events} = :gen_event.start_link()
 
       bindings = [
         here: Node.self(),
@@ -139,7 +153,12 @@ for {name, route, tag} <- [
       ]
 
       given =
-        for {name, pid} <- [given: supervisor, given_server: agent, given_victim: victim()],
+        for {name, pid} <- [
+              given: supervisor,
+              given_server: agent,
+              given_events: events,
+              given_victim: victim()
+            ],
             code =~ ~r/\b#{name}\b/,
             do: {name, pid}
 
@@ -155,6 +174,7 @@ for {name, route, tag} <- [
 
       Supervisor.stop(supervisor)
       Agent.stop(agent)
+      :gen_event.stop(events)
       result
     end
 

@@ -88,16 +88,17 @@ defmodule Mix.K8sConnect.Bridge do
     do: {:ok, {:put_chars, :latin1, EscapeSequences.text(:latin1, text)}}
 
   defp remote({request, encoding, prompt}, _node) when request in [:get_line, :get_password],
-    do: {:ok, {request, encoding, EscapeSequences.text(encoding, prompt)}}
+    do: {:ok, {request, encoding, EscapeSequences.prompt(encoding, prompt)}}
 
   defp remote({:get_chars, encoding, prompt, count}, _node),
-    do: {:ok, {:get_chars, encoding, EscapeSequences.text(encoding, prompt), count}}
+    do: {:ok, {:get_chars, encoding, EscapeSequences.prompt(encoding, prompt), count}}
 
   defp remote({:get_until, encoding, prompt, module, function, arguments}, node) do
     arguments = [node, module, function, arguments]
 
     {:ok,
-     {:get_until, encoding, EscapeSequences.text(encoding, prompt), __MODULE__, :parse, arguments}}
+     {:get_until, encoding, EscapeSequences.prompt(encoding, prompt), __MODULE__, :parse,
+      arguments}}
   end
 
   defp remote({:get_until, prompt, module, function, arguments}, node),
@@ -121,16 +122,25 @@ defmodule Mix.K8sConnect.Bridge do
 
   # The shell's node calls its own function.
   defp remote_option({:expand_fun, fun}, node) when is_function(fun, 1),
-    do: [expand_fun: fn text -> :erpc.call(node, :erlang, :apply, [fun, [text]]) end]
+    do: [expand_fun: fn text -> expand(node, fun, [text]) end]
 
   defp remote_option({:expand_fun, fun}, node) when is_function(fun, 2) do
     [
-      expand_fun: fn text, options ->
-        :erpc.call(node, :erlang, :apply, [fun, [text, options]])
-      end
+      expand_fun: fn text, options -> expand(node, fun, [text, options]) end
     ]
   end
 
   defp remote_option({:expand_fun, _fun}, _node), do: []
   defp remote_option(option, _node), do: [option]
+
+  # `{yes | no, insertion, completions}`, all of them text.
+  defp expand(node, fun, arguments) do
+    with {found, insertion, completions} when found in [:yes, :no] and is_list(completions) <-
+           :erpc.call(node, :erlang, :apply, [fun, arguments]) do
+      plain = &to_charlist(EscapeSequences.prompt(:unicode, &1))
+      {found, plain.(insertion), Enum.map(completions, plain)}
+    else
+      _other -> {:no, ~c"", []}
+    end
+  end
 end

@@ -217,7 +217,9 @@ mod tests {
         let now = Instant::now();
         let mut given = Capabilities::new(now);
         let alias = Alias { creation: 1, words: [1, 0, 0, 0, 0] };
-        assert!(given.name(Named::Process(process(1)), now) && given.name(Named::Alias(alias), now));
+        assert!(
+            given.name(Named::Process(process(1)), now) && given.name(Named::Alias(alias), now)
+        );
         given.give_process(process(1), now);
         given.give_alias(alias, now);
         assert_eq!(given.process(&process(1), now), None);

@@ -1,7 +1,7 @@
 //! Recorded connections of each OTP, with changes to what the pod sends. What passes is written to a file for
 //! `test/terms/passed.exs`, where OTP decodes it.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::{
     fs::File,

@@ -250,9 +250,11 @@ fn is_plain(cursor: &mut Cursor, encoding: Encoding) -> bool {
             Token::Atom(atom) => is_plain_text(&atom.text()),
             Token::Binary => {
                 let bytes = &bytes[..data as usize];
-                let is_latin1 = encoding == Encoding::Latin1;
-                !(is_latin1 && bytes.iter().any(|byte| is_c1((*byte).into())))
-                    && str::from_utf8(bytes).is_ok_and(is_plain_text)
+                let plain = str::from_utf8(bytes).is_ok_and(is_plain_text);
+                match encoding {
+                    Encoding::Unicode => plain,
+                    Encoding::Latin1 => plain && !bytes.iter().any(|byte| is_c1((*byte).into())),
+                }
             }
             Token::String => bytes[..data as usize].iter().all(|byte| !is_control((*byte).into())),
             Token::Integer(char) => u32::try_from(char).is_ok_and(|char| !is_control(char)),

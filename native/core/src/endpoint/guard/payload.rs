@@ -29,7 +29,7 @@ const OBEYED: [&str; 18] = [
     "apply_interval",
 ];
 
-/// Tags of messages that IEx and the shell of Erlang obey. The second element is a process.
+/// Tags of messages that `IEx` and the shell of Erlang obey. The second element is a process.
 const OF_A_SHELL: [&str; 13] = [
     "eval",
     "evaled",

@@ -137,7 +137,7 @@ fn a_large_message_passes_in_pieces() {
     pair.call(1, 2);
     let large = packed(
         &send(pid(LAPTOP, 1)),
-        Some(&tuple(&[atom("a"), binary(&vec![7; 500_000]), atom("b")])),
+        Some(&tuple(&[atom("a"), atom("b"), binary(&vec![7; 500_000])])),
     );
     let mut output = Vec::new();
     for (at, piece) in large.chunks(30_000).enumerate() {
@@ -357,8 +357,7 @@ fn what_the_pod_names_is_not_given_out_by_its_return() {
         (pid(LAPTOP, 41), send(pid(LAPTOP, 41))),
         (reference(LAPTOP, 42), [integer(33), pid(POD, 9), reference(LAPTOP, 42)]),
     ] {
-        let request =
-            tuple(&[atom("io_request"), pid(POD, 9), repeated.clone(), geometry.clone()]);
+        let request = tuple(&[atom("io_request"), pid(POD, 9), repeated.clone(), geometry.clone()]);
         assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&request)));
         let reply = tuple(&[atom("io_reply"), repeated, integer(80)]);
         pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 2), pid(POD, 9)], Some(&reply)));

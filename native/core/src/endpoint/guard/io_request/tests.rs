@@ -63,13 +63,7 @@ fn text_passes_in_each_form() {
             "tokens",
             &[b"a\x01".to_vec()],
         ),
-        call(
-            "get_until",
-            &[unicode.clone(), binary(b"> ")],
-            "io_lib",
-            "fread",
-            &[string("~d")],
-        ),
+        call("get_until", &[unicode.clone(), binary(b"> ")], "io_lib", "fread", &[string("~d")]),
         tuple(&[atom("requests"), list(&[tuple(&[atom("put_chars"), unicode, binary(b"a")])])]),
         tuple(&[atom("requests"), b"j".to_vec()]),
     ] {
@@ -130,7 +124,17 @@ fn a_function_in_the_arguments_of_a_parser_is_refused() {
 
 #[test]
 fn a_format_that_fills_the_memory_or_calls_a_function_is_refused() {
-    for format in ["~1000000000c", "~*c", "~.1000000p", "~ts ~9999.c", "~-1000s", "~Kp", "~tKp", "~..xKp", "~..KKp"] {
+    for format in [
+        "~1000000000c",
+        "~*c",
+        "~.1000000p",
+        "~ts ~9999.c",
+        "~-1000s",
+        "~Kp",
+        "~tKp",
+        "~..xKp",
+        "~..KKp",
+    ] {
         for encoded in [
             string(format),
             binary(format.as_bytes()),
@@ -157,7 +161,10 @@ fn a_format_that_fills_the_memory_or_calls_a_function_is_refused() {
 fn what_ends_early_is_refused_unless_its_rest_does_not_matter() {
     let format =
         call("put_chars", &[atom("unicode")], "io_lib", "format", &[string("a"), b"j".to_vec()]);
-    let requests = tuple(&[atom("requests"), list(&[tuple(&[atom("put_chars"), atom("unicode"), binary(b"a")])])]);
+    let requests = tuple(&[
+        atom("requests"),
+        list(&[tuple(&[atom("put_chars"), atom("unicode"), binary(b"a")])]),
+    ]);
     let options = tuple(&[atom("setopts"), list(&[atom("binary")])]);
     // The arguments of a format are not judged.
     for (request, needed) in
