@@ -188,11 +188,11 @@ fn is_small_format(format: &[u8]) -> bool {
         // Width, precision and padding: `~-12.3.0s`
         let field = directive.iter().take_while(|byte| !byte.is_ascii_alphabetic()).count();
         let (field, rest) = directive.split_at(field);
-        !field.contains(&b'*')
-            && (0..field.len()).all(|at| digits(&field[at..]) <= MAX_DIGITS)
-            && !orders_maps(rest)
-            // A letter can be the padding.
-            && !(field.ends_with(b".") && orders_maps(rest.get(1..).unwrap_or_default()))
+        let is_small = (0..field.len()).all(|at| digits(&field[at..]) <= MAX_DIGITS);
+        // A letter can be the padding.
+        let after = if field.ends_with(b".") { rest.get(1..).unwrap_or_default() } else { rest };
+        let calls = orders_maps(rest) || orders_maps(after);
+        is_small && !field.contains(&b'*') && !calls
     })
 }
 
