@@ -85,7 +85,8 @@ defmodule K8sConnect.VersionsTest do
     for laptop <- there(), pod <- there() do
       env = ["env", "MIX_ENV=test", "K8S_CONNECT_POD=#{@pods[pod]}-0"]
       test = ["mix", "test", "--only", "cluster", "test/k8s_connect/guard_test.exs"]
-      assert {_output, 0} = laptop(laptop, env ++ test), "OTP #{laptop} to #{pod}"
+      {output, status} = laptop(laptop, env ++ test)
+      assert status == 0, "OTP #{laptop} to #{pod}: #{output}"
     end
   end
 
