@@ -60,6 +60,7 @@ defmodule K8sConnect.MixProject do
       extras: [
         "README.md",
         "guides/cheatsheet.cheatmd",
+        "guides/trust.md",
         "guides/keeping-a-connection.md",
         "guides/nodes.md",
         "guides/logins-and-gateways.md",

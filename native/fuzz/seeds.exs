@@ -3,7 +3,7 @@
 # Writes the recorded messages from a pod to native/fuzz/corpus/guard, with the names and identifiers that the target
 # `guard` gives out.
 defmodule Seeds do
-  @captures Path.expand("../core/src/endpoint/guard/captures", __DIR__)
+  @captures Path.expand("../core/tests/captures", __DIR__)
   @corpus Path.expand("corpus/guard", __DIR__)
   @reference <<90, 3::16, 119, 3, "l@h", 7::32, 1::32, 2::32, 3::32>>
 

@@ -16,8 +16,11 @@ use super::{
 };
 
 /// `test/terms/record.exs` makes them.
-const CAPTURES: [&[u8]; 3] =
-    [include_bytes!("captures/25"), include_bytes!("captures/27"), include_bytes!("captures/29")];
+const CAPTURES: [&[u8]; 3] = [
+    include_bytes!("../../../tests/captures/25"),
+    include_bytes!("../../../tests/captures/27"),
+    include_bytes!("../../../tests/captures/29"),
+];
 const MESSAGES: u64 = 20_000;
 /// Changed copies of each message.
 const COPIES: usize = 4;
