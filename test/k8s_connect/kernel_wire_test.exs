@@ -55,10 +55,10 @@ defmodule K8sConnect.KernelWireTest do
     address
   end
 
-  # A connection of this BEAM's. The node waits for all of a first message of 64 KiB.
+  # A connection of this BEAM's. The guard waits for all of a first message of 200 bytes.
   defp open(ip) do
     {:ok, socket} = :gen_tcp.connect(address(ip), 5555, [:binary, active: false])
-    :ok = :gen_tcp.send(socket, <<0xFFFF::16>>)
+    :ok = :gen_tcp.send(socket, <<200::16, ?N>>)
     socket
   end
 
@@ -98,7 +98,7 @@ defmodule K8sConnect.KernelWireTest do
     sniffer = sniff(connection.ip)
     [helper] = helpers()
     {_output, 0} = System.cmd("kill", ["-KILL", helper])
-    :ok = :gen_tcp.send(socket, :binary.copy(" ", 1000))
+    :ok = :gen_tcp.send(socket, :binary.copy(" ", 100))
     assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
     assert {:error, :timeout} = :gen_tcp.recv(socket, 0, 100)
     assert seen(sniffer, connection.ip) == []
