@@ -102,6 +102,8 @@ defmodule K8sConnect do
     * `:trust` - whether the pod may do here what this VM can do there. By default it may answer, and send messages to
       the processes that it was told of, but not start code here: see the [guide](trust.md). It is needed for code
       on the pod that calls functions or named processes of this VM, and implied by `:visible`.
+    * `:read_only` - whether only certain functions of the pod's node can be called, which read and change nothing. All
+      other calls, messages and signals are not sent: see the [guide](trust.md#reading-only).
     * `:max_atoms` - how many different atoms the pod may send; 100 000 by default. The connection ends when there are
       more, because the atom table of a VM is limited.
     * `:max_message` - the most bytes of one message from the pod; 256 MiB by default.
@@ -171,8 +173,15 @@ defmodule K8sConnect do
     {_routes, why} = Route.choose(options.route)
     %{target: target, labels: labels} = options.target
     where = Enum.join([place.context, place.namespace, target || labels], " / ")
-    trust = if options.trust, do: " / trusted: the pod can run code here"
-    {:step, "connecting", "#{where} / route #{why}#{trust}", 0}
+
+    power =
+      cond do
+        options.trust -> " / trusted: the pod can run code here"
+        options.read_only -> " / read-only"
+        true -> ""
+      end
+
+    {:step, "connecting", "#{where} / route #{why}#{power}", 0}
   end
 
   @doc """
@@ -337,7 +346,9 @@ defmodule K8sConnect do
     * `:reconnects` - how often the connection was lost and restored.
     * `:error` - the error of the loss or of the last failed attempt; `nil` when the connection is up.
     * `:trust` - whether the pod is trusted, see `connect/2`.
-    * `:refused` - what the pod tried and may not do here, as a map from kind to number: `%{spawn: 2}`.
+    * `:read_only` - whether only functions that read can be called, see `connect/2`.
+    * `:refused` - what the pod tried and may not do here, as a map from kind to number: `%{spawn: 2}`. `:read_only`
+      counts what was not sent to the pod.
 
   For a group of `connect_all/2`, `:state` is `:all`, `:connections` has the connections, `:pods` is the number of
   pods, and `:failed` has the errors of the pods that could not be connected, by pod name.

@@ -30,6 +30,7 @@ defmodule K8sConnect.Error do
                   :sudo,
                   :visible,
                   :trust,
+                  :read_only,
                   :max_atoms,
                   :max_message
                 ] ++

@@ -48,7 +48,7 @@ defmodule K8sConnect.Events do
   def refused(audience, connection, kind, detail, target) do
     telemetry(:refused, %{connection: connection, kind: kind, detail: detail, target: target})
     who = if connection, do: connection.node, else: target
-    text = "#{refusal(who, kind, detail)}. The option :trust would allow it"
+    text = "#{refusal(who, kind, detail)}. #{remedy(kind)}"
     log(audience, :warning, text, connection)
     publish(audience, {:refused, kind, detail})
   end
@@ -57,7 +57,11 @@ defmodule K8sConnect.Events do
   What was refused, in a few words.
   """
   @spec refusal(node() | String.t(), atom(), String.t()) :: String.t()
+  def refusal(who, :read_only, detail), do: "read-only: #{detail} was not sent to #{who}"
   def refusal(who, kind, detail), do: "refused: #{who} tried to #{attempt(kind, detail)}"
+
+  defp remedy(:read_only), do: "The configuration :read_only_calls can allow more functions"
+  defp remedy(_kind), do: "The option :trust would allow it"
 
   defp attempt(:spawn, function), do: "start a process here (#{function})"
   defp attempt(:send, to), do: "send to a process here that it was not told of (#{to})"

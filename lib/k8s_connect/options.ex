@@ -4,7 +4,7 @@ defmodule K8sConnect.Options do
   # programmer raises `ArgumentError`; what depends on the machine is `{:error, error}`. Environment variables
   # are read at each call, because a NIF does not see `System.put_env/2`.
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Error, ReadOnly}
 
   @default_timeout 15_000
   @default_connect_timeout 60_000
@@ -15,11 +15,12 @@ defmodule K8sConnect.Options do
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:tls_ca, :tls_cert, :tls_key] ++
              [:owner, :connect_timeout, :reconnect, :log, :progress, :protocol] ++
-             [:route, :sudo, :visible, :trust, :max_atoms, :max_message] ++
+             [:route, :sudo, :visible, :trust, :read_only, :max_atoms, :max_message] ++
              [:yes, :confirm, :verbose]
   # Keys of the configuration that are no options; `:service_account` and `:stable_after` are for tests.
-  @configuration [:targets, :protect, :net_kernel, :service_account, :stable_after]
-  @booleans [:interactive, :log, :sudo, :visible, :trust, :yes, :verbose]
+  @configuration [:targets, :protect, :read_only_calls] ++
+                   [:net_kernel, :service_account, :stable_after]
+  @booleans [:interactive, :log, :sudo, :visible, :trust, :read_only, :yes, :verbose]
   # Of what a pod may send. The atom table of a VM has room for 1,048,576.
   @max_atoms 100_000
   @max_message 256 * 1024 * 1024
@@ -48,6 +49,7 @@ defmodule K8sConnect.Options do
           reconnect: K8sConnect.Reconnect.policy(),
           route: K8sConnect.Route.Behaviour.options(),
           trust: boolean(),
+          read_only: boolean(),
           limits: %{atoms: pos_integer(), message: pos_integer()},
           progress: (tuple() -> term()),
           yes: boolean(),
@@ -112,6 +114,7 @@ defmodule K8sConnect.Options do
          route: route(options),
          # Visible nodes of a cluster call each other.
          trust: options[:trust] || options[:visible] || false,
+         read_only: options[:read_only] || false,
          limits: %{
            atoms: options[:max_atoms] || @max_atoms,
            message: options[:max_message] || @max_message
@@ -146,6 +149,7 @@ defmodule K8sConnect.Options do
          :ok <- check_options(options, @connect),
          :ok <- check_target(target, options),
          :ok <- check_route(options),
+         :ok <- check_read_only(options),
          :ok <- check_tls(options),
          do: {:ok, {target, options}}
   end
@@ -190,6 +194,10 @@ defmodule K8sConnect.Options do
     cond do
       not (Keyword.keyword?(targets) and Enum.all?(Keyword.values(targets), &Keyword.keyword?/1)) ->
         failed(:invalid_configuration, %{key: :targets, expected: "[name: [option: value]]"})
+
+      not ReadOnly.valid?(Application.get_env(:k8s_connect, :read_only_calls, [])) ->
+        expected = "a list of {module, function, arity} or {module, function}"
+        failed(:invalid_configuration, %{key: :read_only_calls, expected: expected})
 
       not (is_list(patterns) and Enum.all?(patterns, &is_binary/1)) ->
         failed(:invalid_configuration, %{key: :protect, expected: "a list of strings"})
@@ -303,6 +311,15 @@ defmodule K8sConnect.Options do
 
     if only_kernel,
       do: failed(:kernel_only, %{option: only_kernel, route: options[:route]}),
+      else: :ok
+  end
+
+  # Code of a trusted pod could send from here what the user may not.
+  defp check_read_only(options) do
+    trusting = Enum.find([:trust, :visible], &options[&1])
+
+    if options[:read_only] && trusting,
+      do: failed(:trusted_read_only, %{option: trusting}),
       else: :ok
   end
 

@@ -20,7 +20,8 @@ defmodule K8sConnect.Session do
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Error, Events, Native, Options, PodConnection, Reconnect, Route, Sessions}
+  alias K8sConnect.{Error, Events, Native, Options, PodConnection, ReadOnly, Reconnect, Route}
+  alias K8sConnect.Sessions
 
   # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
@@ -387,7 +388,9 @@ defmodule K8sConnect.Session do
   # One guard for all attempts, so that a pod cannot create more atoms by reconnects. Without the native library the
   # attempt fails, and says why.
   defp guard(%{guard: nil, options: %{trust: false, limits: limits}} = data) do
-    case Native.start(:guard, [limits.atoms, limits.message]) do
+    calls = if data.options.read_only, do: ReadOnly.calls()
+
+    case Native.start(:guard, [limits.atoms, limits.message, calls]) do
       {:error, _not_loaded} -> data
       guard -> %{data | guard: guard}
     end
@@ -441,6 +444,7 @@ defmodule K8sConnect.Session do
       reconnects: data.reconnects,
       error: data.error,
       trust: data.options.trust,
+      read_only: data.options.read_only,
       refused: if(data.guard, do: Map.new(Native.guard_counts(data.guard)), else: %{})
     }
   end

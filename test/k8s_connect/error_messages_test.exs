@@ -25,6 +25,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:options, :usage, %{problem: "unknown option --x"}, ["unknown option --x. See: mix help"]},
     {:options, :kernel_only, %{option: :sudo, route: :vm},
      ["sudo: true requires route: :kernel, got route: :vm"]},
+    {:options, :trusted_read_only, %{option: :visible},
+     ["read_only: true cannot be combined with visible: true"]},
     {:options, :tls_incomplete, %{given: :tls_cert, needed: :tls_key},
      ["option :tls_cert needs option :tls_key"]},
     {:options, :invalid_cookie_file, %{file: "/c", size: 3000}, ["got 3000", "wc -c /c"]},

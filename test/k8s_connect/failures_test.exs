@@ -87,6 +87,9 @@ defmodule K8sConnect.FailuresTest do
          do: K8sConnect.exec(connection, ["true"])
   end
 
+  defp failure(:options, :trusted_read_only, _),
+    do: Options.check("app-0", read_only: true, trust: true)
+
   defp failure(:options, :kernel_only, _), do: Options.check("app-0", route: :vm, sudo: true)
 
   defp failure(:options, :tls_incomplete, _), do: Options.check("app-0", tls_cert: "tls.crt")

@@ -37,6 +37,7 @@ defmodule K8sConnect.ErrorExamples do
         no_cookie_file: %{file: "cookie.txt", problem: "no such file or directory"},
         invalid_cookie_file: %{file: "cookie.txt", size: 0},
         kernel_only: %{option: :sudo, route: :vm},
+        trusted_read_only: %{option: :trust},
         tls_incomplete: %{given: :tls_cert, needed: :tls_key},
         unusable_tls_files: %{problem: "ca.crt: No such file or directory"},
         usage: %{problem: "unknown option --frob"}

@@ -107,7 +107,8 @@ defmodule Mix.K8sConnect.Follow do
   end
 
   defp event({:refused, kind, detail}, session, state) do
-    text = "#{Events.refusal(state.nodes[session], kind, detail)}. See --trust"
+    option = if kind == :read_only, do: "--read-only", else: "--trust"
+    text = "#{Events.refusal(state.nodes[session], kind, detail)}. See #{option}"
     print(state, text, %{event: :refused, kind: kind, detail: detail})
     state
   end

@@ -26,6 +26,7 @@ defmodule Mix.K8sConnect.Options do
     sudo: :boolean,
     visible: :boolean,
     trust: :boolean,
+    read_only: :boolean,
     max_atoms: :integer,
     max_message: :integer,
     yes: :boolean,
@@ -163,9 +164,19 @@ defmodule Mix.K8sConnect.Options do
     with :ok <- check_invalid(invalid, @switches),
          {:ok, options} <- to_atoms(options),
          {:ok, target} <- target(arguments, options),
-         {:ok, mode} <- mode(modes) do
+         {:ok, mode} <- mode(modes),
+         :ok <- check_read_only(mode, options) do
       {all, options} = Keyword.pop(options, :all, false)
       if all, do: all(target, options, mode), else: {:ok, action(target, options, mode)}
+    end
+  end
+
+  # Both evaluate what they are given.
+  defp check_read_only(mode, options) do
+    case {options[:read_only], mode} do
+      {true, {:rpc, _expression}} -> {:error, "--rpc cannot be used with --read-only"}
+      {true, :remsh} -> {:error, "--remsh cannot be used with --read-only"}
+      _other -> :ok
     end
   end
 

@@ -59,6 +59,9 @@ defmodule Mix.Tasks.K8s.Connect do
 
     * `--trust` - the pod can do in this VM what this VM can do there. For a protected context you have to type
       its name, `--yes` is not enough. `--visible` implies it
+    * `--read-only` - only functions that read can be called on the pod's node, such as `:erlang.memory/0`. All other
+      calls, messages and signals are not sent. The list is in the guide; `read_only_calls` in the configuration
+      extends it. Cannot be used with `--rpc` and `--remsh`, which evaluate anything
     * `--max-atoms NUMBER` - how many different atoms the pod can send; default 100000
     * `--max-message BYTES` - the largest message from the pod; default 268435456
 

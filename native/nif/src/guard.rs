@@ -22,10 +22,16 @@ pub struct Guard(pub Arc<Session>);
 #[rustler::resource_impl]
 impl Resource for Guard {}
 
-/// A guard with these limits, for all connections of a session.
+/// A guard with these limits, for all connections of a session. `calls`: the functions that the local node may call,
+/// each as `module:function/arity`; `None` if it may do everything.
 #[rustler::nif]
-fn guard(atoms: usize, message: usize) -> ResourceArc<Guard> {
-    ResourceArc::new(Guard(Arc::new(Session::new(Limits { atoms, message }))))
+fn guard(atoms: usize, message: usize, calls: Option<Vec<String>>) -> ResourceArc<Guard> {
+    let limits = Limits { atoms, message };
+    let session = match calls {
+        Some(calls) => Session::read_only(limits, calls.into_iter().collect()),
+        None => Session::new(limits),
+    };
+    ResourceArc::new(Guard(Arc::new(session)))
 }
 
 /// Sends `{reference, {:refused, kind, detail}}` for the first refusal of each kind, until

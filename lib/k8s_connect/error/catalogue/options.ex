@@ -78,6 +78,15 @@ defmodule K8sConnect.Error.Catalogue.Options do
      ], nil}
   end
 
+  def entry(:trusted_read_only, %{option: option}) do
+    {[
+       {:option, :read_only, true},
+       " cannot be combined with ",
+       {:option, option, true},
+       ": code of the pod could then send from here what you may not"
+     ], "Remove one of them"}
+  end
+
   def entry(:kernel_only, %{option: option, route: route}) do
     {[
        {:option, option, true},

@@ -7,6 +7,8 @@
 //! - from what the local node sends, it learns which processes and aliases the pod was told of ([`capabilities`]);
 //! - what the pod sends passes if it answers something, or goes to what it was told of and is no order that OTP's
 //!   processes obey ([`policy`], [`payload`], [`io_request`]);
+//! - in a session that only reads, what the local node sends passes if it calls one of certain functions ([`request`],
+//!   [`read_only`]);
 //! - what a message asks for and does not get has the answer that OTP gives if there is no such process.
 //!
 //! A message is judged by its first 64 KiB, so it is never held as a whole. The rest is read only for its atoms.
@@ -29,7 +31,9 @@ mod io_request;
 mod packets;
 mod payload;
 mod policy;
+mod read_only;
 mod refusal;
+mod request;
 mod scan;
 mod session;
 mod term;
@@ -38,6 +42,7 @@ mod to_pod;
 use capabilities::Capabilities;
 pub use from_pod::FromPod;
 use handshake::Handshake;
+pub use read_only::Calls;
 pub use refusal::{Kind, Refusal};
 pub use session::{Error, Event, Limits, Session};
 pub use to_pod::ToPod;
@@ -60,7 +65,12 @@ impl Connection {
     /// of the local node that prints what the pod sends to a group leader.
     #[must_use]
     pub fn new(session: Arc<Session>, visible: bool, printer: Option<&'static str>) -> Self {
-        let peers = Peers { name: None, given: Capabilities::new(Instant::now()), answers: vec![] };
+        let peers = Peers {
+            name: None,
+            given: Capabilities::new(Instant::now()),
+            answers: vec![],
+            replies: vec![],
+        };
         let shared = Arc::new(Shared { session, peers: Mutex::new(peers) });
         let to_pod = ToPod::new(shared.clone(), visible);
         let from_pod = FromPod::new(shared, visible, printer);
@@ -80,7 +90,10 @@ struct Peers {
     /// The name of the local node.
     name: Option<String>,
     given: Capabilities,
+    /// To the pod.
     answers: Vec<Bytes>,
+    /// To the local node.
+    replies: Vec<Bytes>,
 }
 
 impl Shared {

@@ -105,11 +105,20 @@ async fn guarded(
     connection: guard::Connection,
 ) -> bool {
     let guard::Connection { to_pod, from_pod } = connection;
-    let answers = Notify::new();
+    let waiting = Waiting::default();
     tokio::select! {
-        () = guarded_to_pod(&mut reader, stream.writer(), to_pod, &answers) => false,
-        refused = guarded_from_pod(&mut writer, &mut stream, from_pod, &answers) => refused,
+        () = guarded_to_pod(&mut reader, stream.writer(), to_pod, &waiting) => false,
+        refused = guarded_from_pod(&mut writer, &mut stream, from_pod, &waiting) => refused,
     }
+}
+
+/// What one direction has for the other.
+#[derive(Default)]
+struct Waiting {
+    /// To the pod.
+    answers: Notify,
+    /// To the local node.
+    replies: Notify,
 }
 
 /// Answers to the pod are sent here, because nothing may come into the middle of a message.
@@ -117,7 +126,7 @@ async fn guarded_to_pod(
     reader: &mut (impl AsyncRead + Unpin),
     stream: StreamWriter,
     mut guard: guard::ToPod,
-    answers: &Notify,
+    waiting: &Waiting,
 ) {
     let mut buffer = BytesMut::with_capacity(CHUNK_SIZE);
     let mut output: Vec<Bytes> = Vec::new();
@@ -125,12 +134,14 @@ async fn guarded_to_pod(
         tokio::select! {
             read = reader.read_buf(&mut buffer) => {
                 let Ok(1..) = read else { return };
-                if guard.pass(buffer.split().freeze(), &mut output).is_err() {
-                    return;
+                match guard.pass(buffer.split().freeze(), &mut output) {
+                    Ok(true) => waiting.replies.notify_one(),
+                    Ok(false) => {}
+                    Err(guard::Closed) => return,
                 }
                 buffer.reserve(CHUNK_SIZE);
             }
-            () = answers.notified() => output.extend(guard.answers()),
+            () = waiting.answers.notified() => output.extend(guard.answers()),
         }
         for bytes in output.drain(..) {
             if !stream.write(bytes).await {
@@ -144,23 +155,26 @@ async fn guarded_from_pod(
     writer: &mut (impl AsyncWrite + Unpin),
     stream: &mut Stream,
     mut guard: guard::FromPod,
-    answers: &Notify,
+    waiting: &Waiting,
 ) -> bool {
     let mut output: Vec<Bytes> = Vec::new();
     loop {
-        let bytes = match stream.read().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => return false,
-            Err(refused) => return matches!(refused, Refused::Runtime(_)),
+        let passed = tokio::select! {
+            read = stream.read() => match read {
+                Ok(Some(bytes)) => guard.pass(bytes, &mut output),
+                Ok(None) => return false,
+                Err(refused) => return matches!(refused, Refused::Runtime(_)),
+            },
+            () = waiting.replies.notified() => Ok(false),
         };
-        let passed = guard.pass(bytes, &mut output);
+        output.extend(guard.replies());
         for bytes in output.drain(..) {
             if writer.write_all(&bytes).await.is_err() {
                 return false;
             }
         }
         match passed {
-            Ok(true) => answers.notify_one(),
+            Ok(true) => waiting.answers.notify_one(),
             Ok(false) => {}
             Err(guard::Closed) => return false,
         }

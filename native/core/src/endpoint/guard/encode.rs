@@ -1,5 +1,9 @@
 //! Encodes the few terms that the guard answers with.
 
+use bytes::Bytes;
+
+use super::{control::PASS_THROUGH, handshake::packet, term::VERSION};
+
 pub(super) fn atom(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
     [&[119, length], &text.as_bytes()[..length.into()]].concat()
@@ -9,6 +13,11 @@ pub(super) fn atom(text: &str) -> Vec<u8> {
 pub(super) fn tuple(parts: &[Vec<u8>]) -> Vec<u8> {
     let arity = u8::try_from(parts.len()).unwrap_or(u8::MAX);
     [&[104, arity][..], &parts.concat()].concat()
+}
+
+/// A packet with a control term only.
+pub(super) fn signal(elements: &[Vec<u8>]) -> Bytes {
+    packet(&[&[PASS_THROUGH, VERSION], &tuple(elements)])
 }
 
 pub(super) fn integer(value: u8) -> Vec<u8> {

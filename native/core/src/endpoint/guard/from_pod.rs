@@ -98,6 +98,15 @@ impl FromPod {
         Ok(!shared.peers().answers.is_empty())
     }
 
+    /// Replies to the local node that have to be written now; none in the middle of a message, whose end brings them
+    /// along.
+    pub fn replies(&mut self) -> Vec<Bytes> {
+        if self.packets.left() > 0 || self.ends_list || self.handshake.is_some() {
+            return vec![];
+        }
+        std::mem::take(&mut self.shared.peers().replies)
+    }
+
     fn head(&mut self, message: &[u8]) -> Result<Head, Error> {
         let (left, limit) = (self.packets.left(), self.shared.session.limits.message);
         let size = message.len() + left;

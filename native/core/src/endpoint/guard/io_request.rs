@@ -41,7 +41,7 @@ impl<'a> Cursor<'a> {
         Some(term)
     }
 
-    fn atom(&mut self) -> Option<Atom<'a>> {
+    pub fn atom(&mut self) -> Option<Atom<'a>> {
         match self.item()? {
             Token::Atom(atom) => Some(atom),
             _ => None,

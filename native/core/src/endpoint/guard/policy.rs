@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::{
     capabilities::{Alias, Capabilities, Role},
     control::{Control, Operation, PASS_THROUGH},
-    encode::{atom, integer, tuple},
+    encode::{atom, integer, signal, tuple},
     handshake::packet,
     io_request::{Rewritten, printed_by, prints},
     payload::{Payload, payload},
@@ -195,8 +195,8 @@ impl Local<'_> {
             let is_judge = self.session.is_judge(&pid.into());
             return if is_judge { Verdict::Pass } else { Verdict::Ignore };
         }
-        let exit = [control.element(2), control.element(1)];
-        let exit = signal(&[&integer(3), exit[0], exit[1], &atom("noproc")]);
+        let element = |at| control.element(at).to_vec();
+        let exit = signal(&[integer(3), element(2), element(1), atom("noproc")]);
         Verdict::Answer(exit, Some(Refusal::new(Kind::Link, "")))
     }
 
@@ -237,19 +237,14 @@ fn refuse(kind: Kind, detail: &str) -> Verdict {
 
 /// The answer to a monitor of a process that there is not.
 fn no_process(control: &Control) -> Bytes {
-    let exit = [control.element(2), control.element(1), control.element(3)];
-    signal(&[&integer(21), exit[0], exit[1], exit[2], &atom("noproc")])
+    let element = |at| control.element(at).to_vec();
+    signal(&[integer(21), element(2), element(1), element(3), atom("noproc")])
 }
 
 /// `erpc` in the pod gets `notsup`.
 fn spawn_request(control: &Control) -> Verdict {
-    let reply = signal(&[
-        &integer(31),
-        control.element(1),
-        control.element(2),
-        &integer(0),
-        &atom("notsup"),
-    ]);
+    let element = |at| control.element(at).to_vec();
+    let reply = signal(&[integer(31), element(1), element(2), integer(0), atom("notsup")]);
     Verdict::Answer(reply, Some(Refusal::new(Kind::Spawn, &function(control.element(4)))))
 }
 
@@ -304,12 +299,6 @@ fn open(bytes: &[u8], arity: u32) -> Option<&[u8]> {
 fn atom_then<'a>(bytes: &'a [u8], text: &str) -> Option<&'a [u8]> {
     let first = item(bytes).ok()?;
     matches!(first.token, Token::Atom(atom) if atom.is(text)).then(|| &bytes[first.size..])
-}
-
-/// A packet with a control term only.
-fn signal(elements: &[&[u8]]) -> Bytes {
-    let elements: Vec<_> = elements.iter().map(|element| element.to_vec()).collect();
-    packet(&[&[PASS_THROUGH, VERSION], &tuple(&elements)])
 }
 
 /// A packet with a message to an encoded pid.

@@ -33,11 +33,13 @@ pub enum Kind {
     SetGroupLeader,
     /// Any other message.
     Other,
+    /// The local node: to do more than read.
+    ReadOnly,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Spawn,
         Self::Send,
         Self::Name,
@@ -49,6 +51,7 @@ impl Kind {
         Self::Exit,
         Self::SetGroupLeader,
         Self::Other,
+        Self::ReadOnly,
     ];
 
     /// Its name in Elixir.
@@ -66,6 +69,7 @@ impl Kind {
             Self::Exit => "exit",
             Self::SetGroupLeader => "set_group_leader",
             Self::Other => "other",
+            Self::ReadOnly => "read_only",
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     capabilities::Process,
+    read_only::Calls,
     refusal::{Kind, Refusal},
     term::{Atom, Item, Token, VERSION, item},
 };
@@ -77,6 +78,8 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Session {
     pub(super) limits: Limits,
+    /// The functions that the local node may call; `None` if it may do everything.
+    pub(super) calls: Option<Calls>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -97,7 +100,13 @@ impl Session {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
-        Self { limits, state, changed }
+        Self { limits, calls: None, state, changed }
+    }
+
+    /// A session that only reads: the local node can call these functions and do nothing else.
+    #[must_use]
+    pub fn read_only(limits: Limits, calls: Calls) -> Self {
+        Self { calls: Some(calls), ..Self::new(limits) }
     }
 
     /// How often something of this kind was refused.
@@ -137,7 +146,8 @@ impl Session {
         let mut state = self.lock();
         let count = &mut state.counts[refusal.kind as usize];
         *count += 1;
-        if *count == 1 {
+        // Each thing that the user asked for and did not get is told, because nothing else may tell it.
+        if *count == 1 || refusal.kind == Kind::ReadOnly {
             state.events.push_back(Event::Refused(refusal));
             self.changed.notify_one();
         }

@@ -1,4 +1,5 @@
-//! What the local node sends: it passes, and tells what the pod is told of.
+//! What the local node sends: it passes, and tells what the pod is told of. In a session that only reads, some of it
+//! does not pass.
 
 use std::{sync::Arc, time::Instant};
 
@@ -10,6 +11,9 @@ use super::{
     handshake::Handshake,
     io_request::Cursor,
     packets::{LENGTH, Output, Packets, Part},
+    read_only::{Instead, instead},
+    refusal::{Kind, Refusal},
+    request::Request,
     scan::Scan,
     session::Error,
     term::Token,
@@ -25,19 +29,29 @@ pub struct ToPod {
     scan: Option<Scan>,
     /// The next processes of the message that only wait for its answer.
     callers: usize,
+    /// Whether the current message leaves.
+    passes: bool,
 }
 
 impl ToPod {
     pub(super) fn new(shared: Arc<Shared>, visible: bool) -> Self {
         let handshake = Some(Handshake::to_pod(visible));
-        Self { shared, handshake, packets: Packets::default(), scan: None, callers: 0 }
+        Self {
+            shared,
+            handshake,
+            packets: Packets::default(),
+            scan: None,
+            callers: 0,
+            passes: true,
+        }
     }
 
-    /// Adds the bytes that pass to `output`: all of them, and answers to the pod between the messages.
+    /// Adds the bytes that pass to `output`, and answers to the pod between the messages. Whether there are replies to
+    /// the local node: see [`FromPod::replies`].
     ///
     /// # Errors
     /// [`Closed`] for what is not a node.
-    pub fn pass(&mut self, input: Bytes, output: &mut Vec<Bytes>) -> Result<(), Closed> {
+    pub fn pass(&mut self, input: Bytes, output: &mut Vec<Bytes>) -> Result<bool, Closed> {
         let shared = self.shared.clone();
         let input = shared.shake(&mut self.handshake, input, output)?;
         let mut peers = shared.peers();
@@ -52,8 +66,9 @@ impl ToPod {
                     }
                     let message = &piece.bytes(&input)[LENGTH..];
                     let control = Control::read(message, self.packets.left() == 0).ok();
+                    self.passes = self.may_leave(control.as_ref(), &mut peers);
                     self.scan = control.as_ref().map(|_| Scan::of_payload());
-                    if let Some(control) = control {
+                    if let Some(control) = control.filter(|_| self.passes) {
                         learn_from_control(&control, &mut peers, now);
                         let payload = control.payload.unwrap_or_default();
                         self.callers = usize::from(is_call(payload));
@@ -66,13 +81,29 @@ impl ToPod {
                     piece
                 }
             };
-            run.push(piece, &input, output);
+            if self.passes {
+                run.push(piece, &input, output);
+            }
+            self.passes |= self.packets.left() == 0;
         }
         run.flush(&input, output);
         if self.packets.left() == 0 && self.handshake.is_none() {
             output.append(&mut peers.answers);
         }
-        Ok(())
+        Ok(!peers.replies.is_empty())
+    }
+
+    fn may_leave(&self, control: Option<&Control>, peers: &mut Peers) -> bool {
+        let Some(calls) = &self.shared.session.calls else { return true };
+        let request = control.map_or(Request::Unknown, Request::read);
+        if calls.allow(&request) {
+            return true;
+        }
+        self.shared.session.refuse(Refusal::new(Kind::ReadOnly, &request.to_string()));
+        let Instead { to_local, to_pod } = control.map(instead).unwrap_or_default();
+        peers.replies.extend(to_local);
+        peers.answers.extend(to_pod);
+        false
     }
 
     /// Answers to the pod that have to be sent now; none in the middle of a message, whose end brings them along.
