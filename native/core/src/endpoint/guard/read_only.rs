@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     control::{Control, Operation},
-    encode::{atom, integer, signal, tuple},
+    encode::{atom, integer, signal},
     io_request::Cursor,
     request::Request,
     term::{Token, VERSION, item},
@@ -97,7 +97,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::{
-        super::tests::{LAPTOP, POD, message, packed, pid, reference},
+        super::{
+            encode::tuple,
+            tests::{LAPTOP, POD, message, packed, pid, reference},
+        },
         *,
     };
 
