@@ -135,11 +135,28 @@ defmodule K8sConnect do
 
   defp do_connect(target, options) do
     with {:ok, place, options} <- prepare(target, options) do
-      case reconnecting(place, options) do
-        nil -> start(options)
-        connection -> await_up(connection, options.connect_timeout)
-      end
+      result =
+        case reconnecting(place, options) do
+          nil -> start(options)
+          connection -> await_up(connection, options.connect_timeout)
+        end
+
+      with({:ok, connection} <- result, do: check_power(connection, options))
       |> Error.for_request(target, place)
+    end
+  end
+
+  # A session that was there before may be one with `:trust`, or without `:read_only`.
+  defp check_power(connection, options) do
+    case status(connection) do
+      %{state: state, trust: trust, read_only: read_only}
+      when state != :down and
+             (trust != options.trust or read_only != options.read_only) ->
+        details = %{node: connection.node, trust: trust, read_only: read_only}
+        {:error, Error.new(:route, {:connected_otherwise, details})}
+
+      _same ->
+        {:ok, connection}
     end
   end
 

@@ -166,6 +166,7 @@ defmodule K8sConnect.Reconnect do
         :always_hidden,
         :name_kind,
         :address_family,
+        :connected_otherwise,
         :own_name,
         :unknown_net_kernel
       ]

@@ -351,6 +351,8 @@ defmodule K8sConnect.ErrorMessagesTest do
      ["10.1.1.1:4369", "(timed out)", "slice", "k8s.helper status"]},
     {:route, :unknown_net_kernel, %{otp: "40"}, ["(40)", "route: :kernel)"]},
     {:route, :no_distribution, %{name: "a@b", problem: "p"}, ["a@b", "iex --sname"]},
+    {:route, :connected_otherwise, %{node: :a@b, trust: false, read_only: true},
+     ["already connected to a@b, with trust: false and read_only: true", "Node.disconnect(:a@b)"]},
     {:route, :node_taken, %{node: :a@b}, ["a@b", "Node.disconnect(:a@b)"]},
     {:route, :own_name, %{node: :a@b}, ["a@b", "iex --name"]},
     {:route, :net_kernel_busy, %{seconds: 5}, ["timed out after 5 s", "net_kernel"]},

@@ -76,6 +76,7 @@ defmodule K8sConnect.ReadOnlyTest do
       K8sConnect.disconnect(connection)
 
       on_exit(fn ->
+        for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
         connection = K8sConnect.connect!("app-0", log: false)
         # The pids have the name of the node, which is the same.
         :erpc.call(connection.node, Process, :exit, [agent, :kill])
@@ -155,8 +156,20 @@ defmodule K8sConnect.ReadOnlyTest do
 
     test "a process that is not started is an error" do
       %{node: node} = read_only()
-      assert {_pid, monitor} = Node.spawn_monitor(node, :os, :cmd, [~c"id"])
-      assert_receive {:DOWN, ^monitor, :process, _pid, _reason}, 2000
+      assert catch_error(Node.spawn_monitor(node, :os, :cmd, [~c"id"])) == :read_only
+    end
+
+    test "a connection that is there has the same power, or is an error" do
+      before = K8sConnect.connect!("app-0", log: false)
+      assert {:error, error} = K8sConnect.connect("app-0", log: false, read_only: true)
+      assert {:connected_otherwise, %{trust: false, read_only: false}} = error.reason
+      assert {:ok, ^before} = K8sConnect.connect("app-0", log: false)
+      K8sConnect.disconnect(before)
+      connection = read_only()
+      assert {:ok, ^connection} = K8sConnect.connect("app-0", log: false, read_only: true)
+      assert {:error, error} = K8sConnect.connect("app-0", log: false, trust: true, yes: true)
+      assert {:connected_otherwise, %{trust: false, read_only: true}} = error.reason
+      assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
     end
 
     test "the configuration allows a function" do

@@ -118,6 +118,7 @@ defmodule K8sConnect.ReconnectTest do
     node: :tls_only,
     cookie: :not_found,
     connect: :refused,
+    route: :connected_otherwise,
     endpoint: :too_many_atoms,
     endpoint: :message_too_large,
     endpoint: :malformed_message,

@@ -314,6 +314,7 @@ defmodule K8sConnect.ErrorExamples do
         },
         epmd_module: %{module: "my_epmd"},
         node_taken: %{node: :"app@10.244.1.8"},
+        connected_otherwise: %{node: :"app@10.244.1.8", trust: false, read_only: false},
         own_name: %{node: :"app@10.244.1.8"},
         net_kernel_busy: %{seconds: 5},
         internal_error: %{problem: "badarg"}

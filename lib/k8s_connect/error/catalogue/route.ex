@@ -80,6 +80,14 @@ defmodule K8sConnect.Error.Catalogue.Route do
       {:elixir, "Node.disconnect(#{inspect(node)})"}}}
   end
 
+  def entry(:connected_otherwise, %{node: node} = details) do
+    powers = for power <- [:trust, :read_only], do: "#{power}: #{details[power]}"
+
+    {"already connected to #{node}, with #{Enum.join(powers, " and ")}",
+     {"Disconnect first, to connect with other options",
+      {:elixir, "Node.disconnect(#{inspect(node)})"}}}
+  end
+
   def entry(:own_name, %{node: node}) do
     {"could not connect: the node in the pod has the name of the local node, #{node}",
      {"Start the local node with another name",
