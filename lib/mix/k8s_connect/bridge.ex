@@ -133,14 +133,23 @@ defmodule Mix.K8sConnect.Bridge do
   defp remote_option({:expand_fun, _fun}, _node), do: []
   defp remote_option(option, _node), do: [option]
 
-  # `{yes | no, insertion, completions}`, all of them text.
+  # `{yes | no, insertion, completions}`. A completion is text, text with options, or since OTP 26 a section of them.
   defp expand(node, fun, arguments) do
     with {found, insertion, completions} when found in [:yes, :no] and is_list(completions) <-
            :erpc.call(node, :erlang, :apply, [fun, arguments]) do
-      plain = &to_charlist(EscapeSequences.prompt(:unicode, &1))
-      {found, plain.(insertion), Enum.map(completions, plain)}
+      {found, plain(insertion), Enum.map(completions, &completion/1)}
     else
       _other -> {:no, ~c"", []}
     end
   end
+
+  defp completion(%{elems: elements} = section) when is_list(elements),
+    do: %{title: plain(section[:title]), elems: Enum.map(elements, &completion/1), options: []}
+
+  defp completion({text, options}) when is_list(options),
+    do: {plain(text), for({:ending, ending} <- options, do: {:ending, plain(ending)})}
+
+  defp completion(text), do: plain(text)
+
+  defp plain(text), do: to_charlist(EscapeSequences.prompt(:unicode, text))
 end
