@@ -94,7 +94,7 @@ defmodule K8sConnect.FaultsTest do
     end
 
     # Two programs share the listener of the first on the kernel route, so the end of one is a loss of the other.
-    for {_route, _calls, port} <- callers, do: stop(port)
+    for {_route, _calls, port} <- callers, do: assert({_seen, 0} = stop(port))
   end
 
   defp caller(route, calls) do

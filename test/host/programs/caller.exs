@@ -65,6 +65,7 @@ defmodule Caller do
         :ok
 
       {:k8s_connect, ^reference, {:down, error}} ->
+        :ets.update_counter(table, :losses, 1)
         print("down", inspect(error && error.reason))
     end
 
