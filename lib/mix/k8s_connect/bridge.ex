@@ -55,7 +55,7 @@ defmodule Mix.K8sConnect.Bridge do
 
       {:io_request, from, reference, request} ->
         # `group` replies to the caller itself.
-        case remote(request, node) do
+        case remote(request, {node, from}) do
           {:ok, request} -> send(group, {:io_request, from, reference, request})
           :refused -> send(from, {:io_reply, reference, {:error, :request}})
         end
@@ -70,7 +70,7 @@ defmodule Mix.K8sConnect.Bridge do
 
   # A function that a request names is called on the shell's node, or not at all: the other node cannot run code
   # here. Exceptions are the formatting functions, which `:io.format` leaves to the group leader.
-  defp remote({:put_chars, encoding, :io_lib, function, arguments}, _node)
+  defp remote({:put_chars, encoding, :io_lib, function, arguments}, _shell)
        when function in [:format, :fwrite] and length(arguments) == 2
        when function == :write and length(arguments) == 1 do
     {:ok, {:put_chars, encoding, EscapeSequences.strip(apply(:io_lib, function, arguments))}}
@@ -78,22 +78,22 @@ defmodule Mix.K8sConnect.Bridge do
     _invalid_format -> :refused
   end
 
-  defp remote({:put_chars, _encoding, _module, _function, _arguments}, _node), do: :refused
-  defp remote({:put_chars, _module, _function, _arguments}, _node), do: :refused
+  defp remote({:put_chars, _encoding, _module, _function, _arguments}, _shell), do: :refused
+  defp remote({:put_chars, _module, _function, _arguments}, _shell), do: :refused
 
-  defp remote({:put_chars, encoding, text}, _node),
+  defp remote({:put_chars, encoding, text}, _shell),
     do: {:ok, {:put_chars, encoding, EscapeSequences.text(encoding, text)}}
 
-  defp remote({:put_chars, text}, _node),
+  defp remote({:put_chars, text}, _shell),
     do: {:ok, {:put_chars, :latin1, EscapeSequences.text(:latin1, text)}}
 
-  defp remote({request, encoding, prompt}, _node) when request in [:get_line, :get_password],
+  defp remote({request, encoding, prompt}, _shell) when request in [:get_line, :get_password],
     do: {:ok, {request, encoding, EscapeSequences.prompt(encoding, prompt)}}
 
-  defp remote({:get_chars, encoding, prompt, count}, _node),
+  defp remote({:get_chars, encoding, prompt, count}, _shell),
     do: {:ok, {:get_chars, encoding, EscapeSequences.prompt(encoding, prompt), count}}
 
-  defp remote({:get_until, encoding, prompt, module, function, arguments}, node) do
+  defp remote({:get_until, encoding, prompt, module, function, arguments}, {node, _shell}) do
     arguments = [node, module, function, arguments]
 
     {:ok,
@@ -101,45 +101,50 @@ defmodule Mix.K8sConnect.Bridge do
       arguments}}
   end
 
-  defp remote({:get_until, prompt, module, function, arguments}, node),
-    do: remote({:get_until, :latin1, prompt, module, function, arguments}, node)
+  defp remote({:get_until, prompt, module, function, arguments}, shell),
+    do: remote({:get_until, :latin1, prompt, module, function, arguments}, shell)
 
-  defp remote({:requests, requests}, node) when length(requests) >= 0 do
-    requests = Enum.map(requests, &remote(&1, node))
+  defp remote({:requests, requests}, shell) when length(requests) >= 0 do
+    requests = Enum.map(requests, &remote(&1, shell))
 
     if :refused in requests,
       do: :refused,
       else: {:ok, {:requests, for({:ok, request} <- requests, do: request)}}
   end
 
-  defp remote({:setopts, options}, node) when length(options) >= 0,
-    do: {:ok, {:setopts, Enum.flat_map(options, &remote_option(&1, node))}}
+  defp remote({:setopts, options}, shell) when length(options) >= 0,
+    do: {:ok, {:setopts, Enum.flat_map(options, &remote_option(&1, shell))}}
 
-  defp remote(request, _node) do
+  defp remote(request, _shell) do
     kind = if is_tuple(request) and request != {}, do: elem(request, 0), else: request
     if kind in @forwarded, do: {:ok, request}, else: :refused
   end
 
   # The shell's node calls its own function.
-  defp remote_option({:expand_fun, fun}, node) when is_function(fun, 1),
-    do: [expand_fun: fn text -> expand(node, fun, [text]) end]
+  defp remote_option({:expand_fun, fun}, shell) when is_function(fun, 1),
+    do: [expand_fun: fn text -> expand(shell, fun, [text]) end]
 
-  defp remote_option({:expand_fun, fun}, node) when is_function(fun, 2) do
-    [
-      expand_fun: fn text, options -> expand(node, fun, [text, options]) end
-    ]
-  end
+  defp remote_option({:expand_fun, fun}, shell) when is_function(fun, 2),
+    do: [expand_fun: fn text, options -> expand(shell, fun, [text, options]) end]
 
-  defp remote_option({:expand_fun, _fun}, _node), do: []
-  defp remote_option(option, _node), do: [option]
+  defp remote_option({:expand_fun, _fun}, _shell), do: []
+  defp remote_option(option, _shell), do: [option]
 
   # `{yes | no, insertion, completions}`. A completion is text, text with options, or since OTP 26 a section of them.
-  defp expand(node, fun, arguments) do
+  defp expand(shell, fun, arguments) do
     with {found, insertion, completions} when found in [:yes, :no] and is_list(completions) <-
-           :erpc.call(node, :erlang, :apply, [fun, arguments]) do
+           complete(shell, fun, arguments) do
       {found, plain(insertion), Enum.map(completions, &completion/1)}
     else
       _other -> {:no, ~c"", []}
+    end
+  end
+
+  # The function of IEx looks for the shell beside its group leader: on this node, where it is not.
+  defp complete({node, shell}, fun, [text | _options] = arguments) do
+    case :erlang.fun_info(fun, :module) do
+      {:module, IEx.Autocomplete} -> :erpc.call(node, IEx.Autocomplete, :expand, [text, shell])
+      _other -> :erpc.call(node, :erlang, :apply, [fun, arguments])
     end
   end
 
