@@ -61,6 +61,7 @@ defmodule K8sConnect.MixProject do
         "README.md",
         "guides/cheatsheet.cheatmd",
         "guides/trust.md",
+        "guides/production.md",
         "guides/keeping-a-connection.md",
         "guides/nodes.md",
         "guides/logins-and-gateways.md",

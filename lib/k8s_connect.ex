@@ -104,6 +104,9 @@ defmodule K8sConnect do
       on the pod that calls functions or named processes of this VM, and implied by `:visible`.
     * `:read_only` - whether only certain functions of the pod's node can be called, which read and change nothing. All
       other calls, messages and signals are not sent: see the [guide](trust.md#reading-only).
+    * `:audit` - a file to which a line is appended for each request to the pod's node and for its end, as JSON: see
+      the [guide](production.md#audit). A request does not leave before its line is on the disk.
+    * `:audit_arguments` - whether the arguments of calls, cut at 1000 bytes, are in these lines. They can have secrets.
     * `:max_atoms` - how many different atoms the pod may send; 100 000 by default. The connection ends when there are
       more, because the atom table of a VM is limited.
     * `:max_message` - the most bytes of one message from the pod; 256 MiB by default.
@@ -146,19 +149,20 @@ defmodule K8sConnect do
     end
   end
 
-  # A session that was there before may be one with `:trust`, or without `:read_only`.
+  # A session that was there before may be one with `:trust`, or without `:read_only` or `:audit`.
   defp check_power(connection, options) do
-    case status(connection) do
-      %{state: state, trust: trust, read_only: read_only}
-      when state != :down and
-             (trust != options.trust or read_only != options.read_only) ->
-        details = %{node: connection.node, trust: trust, read_only: read_only}
-        {:error, Error.new(:route, {:connected_otherwise, details})}
+    status = status(connection)
+    powers = Map.take(status, [:trust, :read_only, :audit])
+    asked = options |> Map.take([:trust, :read_only]) |> Map.put(:audit, audit_file(options))
 
-      _same ->
-        {:ok, connection}
-    end
+    if status.state == :down or powers == asked,
+      do: {:ok, connection},
+      else:
+        {:error,
+         Error.new(:route, {:connected_otherwise, Map.put(powers, :node, connection.node)})}
   end
+
+  defp audit_file(%{audit: audit}), do: with({file, _arguments} <- audit, do: file)
 
   # Checks the options and the protection of the context, before anything is sent to the API server.
   defp prepare(target, options) do
@@ -198,7 +202,8 @@ defmodule K8sConnect do
         true -> ""
       end
 
-    {:step, "connecting", "#{where} / route #{why}#{power}", 0}
+    audit = if file = audit_file(options), do: " / logged in #{file}"
+    {:step, "connecting", "#{where} / route #{why}#{power}#{audit}", 0}
   end
 
   @doc """
@@ -364,6 +369,7 @@ defmodule K8sConnect do
     * `:error` - the error of the loss or of the last failed attempt; `nil` when the connection is up.
     * `:trust` - whether the pod is trusted, see `connect/2`.
     * `:read_only` - whether only functions that read can be called, see `connect/2`.
+    * `:audit` - the file of the audit log, or `nil`.
     * `:refused` - what the pod tried and may not do here, as a map from kind to number: `%{spawn: 2}`. `:read_only`
       counts what was not sent to the pod.
 

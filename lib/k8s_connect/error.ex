@@ -31,6 +31,8 @@ defmodule K8sConnect.Error do
                   :visible,
                   :trust,
                   :read_only,
+                  :audit,
+                  :audit_arguments,
                   :max_atoms,
                   :max_message
                 ] ++

@@ -84,9 +84,13 @@ defmodule K8sConnect.Native do
   """
   @type guard :: reference()
 
-  @spec guard(atoms :: pos_integer(), message :: pos_integer(), calls :: [String.t()] | nil) ::
-          guard()
-  def guard(_atoms, _message, _calls), do: :erlang.nif_error(:nif_not_loaded)
+  @spec guard(
+          atoms :: pos_integer(),
+          message :: pos_integer(),
+          calls :: [String.t()] | nil,
+          audit :: {file :: String.t(), arguments :: boolean()} | nil
+        ) :: {:ok, guard()} | {:error, {atom(), {atom(), map()}}}
+  def guard(_atoms, _message, _calls, _audit), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec guard_events(reference(), guard()) :: :ok
   def guard_events(_reference, _guard), do: :erlang.nif_error(:nif_not_loaded)

@@ -15,12 +15,13 @@ defmodule K8sConnect.Options do
              [:selector, :container, :node, :port, :cookie, :cookie_file, :cookie_from] ++
              [:tls_ca, :tls_cert, :tls_key] ++
              [:owner, :connect_timeout, :reconnect, :log, :progress, :protocol] ++
-             [:route, :sudo, :visible, :trust, :read_only, :max_atoms, :max_message] ++
-             [:yes, :confirm, :verbose]
+             [:route, :sudo, :visible, :trust, :read_only, :audit, :audit_arguments] ++
+             [:max_atoms, :max_message, :yes, :confirm, :verbose]
   # Keys of the configuration that are no options; `:service_account` and `:stable_after` are for tests.
   @configuration [:targets, :protect, :read_only_calls] ++
                    [:net_kernel, :service_account, :stable_after]
-  @booleans [:interactive, :log, :sudo, :visible, :trust, :read_only, :yes, :verbose]
+  @booleans [:interactive, :log, :sudo, :visible, :trust, :read_only, :audit_arguments] ++
+              [:yes, :verbose]
   # Of what a pod may send. The atom table of a VM has room for 1,048,576.
   @max_atoms 100_000
   @max_message 256 * 1024 * 1024
@@ -50,6 +51,7 @@ defmodule K8sConnect.Options do
           route: K8sConnect.Route.Behaviour.options(),
           trust: boolean(),
           read_only: boolean(),
+          audit: {file :: String.t(), arguments :: boolean()} | nil,
           limits: %{atoms: pos_integer(), message: pos_integer()},
           progress: (tuple() -> term()),
           yes: boolean(),
@@ -115,6 +117,7 @@ defmodule K8sConnect.Options do
          # Visible nodes of a cluster call each other.
          trust: options[:trust] || options[:visible] || false,
          read_only: options[:read_only] || false,
+         audit: audit(options),
          limits: %{
            atoms: options[:max_atoms] || @max_atoms,
            message: options[:max_message] || @max_message
@@ -149,8 +152,8 @@ defmodule K8sConnect.Options do
          :ok <- check_options(options, @connect),
          :ok <- check_target(target, options),
          :ok <- check_route(options),
-         :ok <- check_read_only(options),
-         :ok <- check_tls(options),
+         :ok <- check_untrusted(options),
+         :ok <- check_complete(options),
          do: {:ok, {target, options}}
   end
 
@@ -314,12 +317,18 @@ defmodule K8sConnect.Options do
       else: :ok
   end
 
-  # Code of a trusted pod could send from here what the user may not.
-  defp check_read_only(options) do
-    trusting = Enum.find([:trust, :visible], &options[&1])
+  # The current directory can be another one at a reconnect.
+  defp audit(options) do
+    if file = options[:audit], do: {Path.expand(file), options[:audit_arguments] || false}
+  end
 
-    if options[:read_only] && trusting,
-      do: failed(:trusted_read_only, %{option: trusting}),
+  # Code of a trusted pod could do from here what would not be refused, and not be logged.
+  defp check_untrusted(options) do
+    trusting = Enum.find([:trust, :visible], &options[&1])
+    untrusted = Enum.find([:read_only, :audit], &options[&1])
+
+    if trusting && untrusted,
+      do: failed(:only_untrusted, %{option: untrusted, trusting: trusting}),
       else: :ok
   end
 
@@ -329,12 +338,17 @@ defmodule K8sConnect.Options do
     if options[:tls_ca], do: {options[:tls_ca], identity}
   end
 
-  defp check_tls(options) do
-    needs = [tls_cert: :tls_key, tls_key: :tls_cert, tls_cert: :tls_ca]
+  defp check_complete(options) do
+    needs = [
+      tls_cert: :tls_key,
+      tls_key: :tls_cert,
+      tls_cert: :tls_ca,
+      audit_arguments: :audit
+    ]
 
     case Enum.find(needs, fn {given, needed} -> options[given] && !options[needed] end) do
       nil -> :ok
-      {given, needed} -> failed(:tls_incomplete, %{given: given, needed: needed})
+      {given, needed} -> failed(:missing_option, %{given: given, needed: needed})
     end
   end
 

@@ -41,8 +41,8 @@ defmodule K8sConnect.PodConnection do
           wait: boolean(),
           # Why the attempt before has failed.
           error: Error.t() | nil,
-          # `nil` if the pod is trusted.
-          guard: Native.guard() | nil,
+          # `nil` if the pod is trusted. With an error the attempt fails.
+          guard: {:ok, Native.guard() | nil} | {:error, Error.t()},
           start: integer()
         }
 
@@ -61,6 +61,7 @@ defmodule K8sConnect.PodConnection do
     :job,
     :native,
     :closed,
+    :guard,
     :guarded,
     :connection,
     :cookie,
@@ -99,9 +100,14 @@ defmodule K8sConnect.PodConnection do
     :ok = :net_kernel.monitor_nodes(true, [:nodedown_reason, node_type: :all])
     monitor = Process.monitor(Route)
 
-    with {:ok, options} <- Protection.confirm(job.options),
-         job = %{job | options: options},
-         state = %__MODULE__{job: job, route_monitor: monitor, guarded: watch_guard(job.guard)},
+    with {:ok, guard} <- job.guard,
+         {:ok, options} <- Protection.confirm(job.options),
+         state = %__MODULE__{
+           job: %{job | options: options},
+           guard: guard,
+           route_monitor: monitor,
+           guarded: watch_guard(guard)
+         },
          {:ok, state} <- connect(state, true),
          do: up(state)
   end
@@ -252,7 +258,7 @@ defmodule K8sConnect.PodConnection do
   defp attach_route([route | others], connection, cookie, %{job: job} = state) do
     connection = %{connection | route: route}
 
-    options = Map.put(job.options.route, :guard, job.guard)
+    options = Map.put(job.options.route, :guard, state.guard)
 
     case Route.attach(connection, self(), state.native, cookie, options) do
       :ok ->
@@ -362,7 +368,7 @@ defmodule K8sConnect.PodConnection do
   # The user called `Node.disconnect/1`.
   defp node_down(:disconnect, _state), do: :disconnected
 
-  defp node_down(reason, %{job: %{guard: guard}} = state) do
+  defp node_down(reason, %{guard: guard} = state) do
     with :ok <- if(guard, do: Native.guard_failure(guard), else: :ok) do
       reconnect(reason, state)
     else

@@ -155,7 +155,15 @@ defmodule K8sConnect.Reconnect do
   defp final?(:cookie, _kind, _details), do: true
 
   defp final?(:endpoint, kind, _details),
-    do: kind in [:target_is_server, :too_many_atoms, :message_too_large, :malformed_message]
+    do:
+      kind in [
+        :target_is_server,
+        :too_many_atoms,
+        :message_too_large,
+        :malformed_message,
+        :no_audit_file,
+        :audit_not_written
+      ]
 
   defp final?(:helper, kind, _details), do: kind not in [:timed_out, :kernel]
 

@@ -370,14 +370,15 @@ defmodule K8sConnect.Session do
   end
 
   defp attempt(data, wait) do
-    data = guard(data)
+    guard = guard(data)
+    data = with {:ok, guard} <- guard, do: %{data | guard: guard}, else: (_error -> data)
 
     job = %{
       session: self(),
       options: data.options,
       wait: wait,
       error: data.error,
-      guard: data.guard,
+      guard: guard,
       start: data.start
     }
 
@@ -385,18 +386,18 @@ defmodule K8sConnect.Session do
     %{data | pod_connection: PodConnection.start(job), reconnect: reconnect}
   end
 
-  # One guard for all attempts, so that a pod cannot create more atoms by reconnects. Without the native library the
-  # attempt fails, and says why.
-  defp guard(%{guard: nil, options: %{trust: false, limits: limits}} = data) do
-    calls = if data.options.read_only, do: ReadOnly.calls()
+  # One guard for all attempts, so that a pod cannot create more atoms by reconnects.
+  defp guard(%{options: %{trust: true}}), do: {:ok, nil}
 
-    case Native.start(:guard, [limits.atoms, limits.message, calls]) do
-      {:error, _not_loaded} -> data
-      guard -> %{data | guard: guard}
-    end
+  defp guard(%{guard: nil, options: %{limits: limits} = options}) do
+    calls = if options.read_only, do: ReadOnly.calls()
+
+    with {:error, {stage, reason}} <-
+           Native.start(:guard, [limits.atoms, limits.message, calls, options.audit]),
+         do: {:error, Error.new(stage, reason)}
   end
 
-  defp guard(data), do: data
+  defp guard(%{guard: guard}), do: {:ok, guard}
 
   # All that the pod connection has opened is closed when it exits.
   defp kill(%{pod_connection: nil} = data), do: data
@@ -445,6 +446,7 @@ defmodule K8sConnect.Session do
       error: data.error,
       trust: data.options.trust,
       read_only: data.options.read_only,
+      audit: with({file, _arguments} <- data.options.audit, do: file),
       refused: if(data.guard, do: Map.new(Native.guard_counts(data.guard)), else: %{})
     }
   end

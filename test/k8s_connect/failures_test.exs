@@ -87,12 +87,12 @@ defmodule K8sConnect.FailuresTest do
          do: K8sConnect.exec(connection, ["true"])
   end
 
-  defp failure(:options, :trusted_read_only, _),
+  defp failure(:options, :only_untrusted, _),
     do: Options.check("app-0", read_only: true, trust: true)
 
   defp failure(:options, :kernel_only, _), do: Options.check("app-0", route: :vm, sudo: true)
 
-  defp failure(:options, :tls_incomplete, _), do: Options.check("app-0", tls_cert: "tls.crt")
+  defp failure(:options, :missing_option, _), do: Options.check("app-0", tls_cert: "tls.crt")
 
   defp failure(:options, :unusable_tls_files, directory),
     do: K8sConnect.connect("tls-only", tls_ca: Path.join(directory, "ca.crt"))

@@ -65,8 +65,9 @@ defmodule K8sConnect.OptionsTest do
         do: assert(reason("app-0", options) == :kernel_only)
 
     assert reason("app-0", route: :tunnel) == :invalid_option
-    assert reason("app-0", tls_ca: "ca", tls_cert: "cert") == :tls_incomplete
-    assert reason("app-0", tls_cert: "cert", tls_key: "key") == :tls_incomplete
+    assert reason("app-0", tls_ca: "ca", tls_cert: "cert") == :missing_option
+    assert reason("app-0", tls_cert: "cert", tls_key: "key") == :missing_option
+    assert reason("app-0", audit_arguments: true) == :missing_option
     assert reason("app-0", sudo: "yes") == :invalid_option
   end
 

@@ -122,7 +122,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
 
     for option <-
-          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --trust --read-only --max-atoms --max-message --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from --tls-ca --tls-cert --tls-key --exec --),
+          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --trust --read-only --audit --audit-arguments --max-atoms --max-message --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from --tls-ca --tls-cert --tls-key --exec --),
         do: assert(help =~ "`#{option}" or help =~ ", `#{option}")
   end
 end

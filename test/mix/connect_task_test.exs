@@ -183,6 +183,21 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     await_end(terminal)
   end
 
+  test "--audit logs what is asked of the pod's node, and is in the first line" do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    log = Path.join(directory, "audit")
+    assert {output, 0} = connect("app-0 --audit #{log} --audit-arguments --rpc '40 + 2'")
+    assert output =~ ~r/^connecting .* \/ logged in #{log}/m
+    assert output =~ ~r/^42$/m
+    assert File.read!(log) =~ ~r/"kind":"call".*"arguments":".*40 \+ 2/
+    assert {output, 2} = connect("app-0 --audit #{log} --trust --rpc 1")
+    assert output =~ "--audit cannot be combined with --trust"
+    assert {output, 2} = connect("app-0 --audit-arguments --rpc 1")
+    assert output =~ "--audit-arguments needs --audit, too"
+    assert {output, 1} = connect("app-0 --audit #{directory} --rpc 1")
+    assert output =~ "could not open the audit log #{directory}: Is a directory"
+  end
+
   test "what a pod tries is printed once", %{} do
     code =
       ~S|for _ <- 1..3, do: :erlang.spawn_request(node(Process.group_leader()), :os, :cmd, [~c"x"], [])|

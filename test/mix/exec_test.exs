@@ -50,7 +50,8 @@ defmodule Mix.K8sConnect.ExecTest do
     File.chmod!(file, 0o400)
     home = "HOME=#{context.tmp_dir}"
     iex = "#{home} iex --name stock@127.0.0.1 --hidden --remsh #{context.node}"
-    terminal = terminal("--exec '#{iex}'")
+    log = Path.join(context.tmp_dir, "audit")
+    terminal = terminal("--audit #{log} --exec '#{iex}'")
     expect(terminal, ~r/iex\(app@10\.244\.1\.\d+\)1> /)
     type(terminal, "40 +\r2\r")
     expect(terminal, ~r/^42/m)
@@ -62,6 +63,11 @@ defmodule Mix.K8sConnect.ExecTest do
     expect(terminal, "(a)bort")
     type(terminal, "a\r")
     await_end(terminal)
+    # The log of another program's requests.
+    text = File.read!(log)
+    assert text =~ ~s("kind":"call")
+    assert length(String.split(text, ~s("kind":"input"))) > 2
+    refute text =~ "Joe"
   end
 
   describe "exit codes are the command's" do

@@ -37,8 +37,8 @@ defmodule K8sConnect.ErrorExamples do
         no_cookie_file: %{file: "cookie.txt", problem: "no such file or directory"},
         invalid_cookie_file: %{file: "cookie.txt", size: 0},
         kernel_only: %{option: :sudo, route: :vm},
-        trusted_read_only: %{option: :trust},
-        tls_incomplete: %{given: :tls_cert, needed: :tls_key},
+        only_untrusted: %{option: :audit, trusting: :trust},
+        missing_option: %{given: :tls_cert, needed: :tls_key},
         unusable_tls_files: %{problem: "ca.crt: No such file or directory"},
         usage: %{problem: "unknown option --frob"}
       ],
@@ -252,7 +252,13 @@ defmodule K8sConnect.ErrorExamples do
           size: 300_000_000,
           limit: 268_435_456
         },
-        malformed_message: %{node: :"app@10.244.1.2", problem: "unknown tag"}
+        malformed_message: %{node: :"app@10.244.1.2", problem: "unknown tag"},
+        no_audit_file: %{file: "/var/log/audit", problem: "Permission denied (os error 13)"},
+        audit_not_written: %{
+          node: :"app@10.244.1.2",
+          file: "/var/log/audit",
+          problem: "No space left on device (os error 28)"
+        }
       ],
       helper: [
         not_installed: %{path: @helper},
@@ -314,7 +320,12 @@ defmodule K8sConnect.ErrorExamples do
         },
         epmd_module: %{module: "my_epmd"},
         node_taken: %{node: :"app@10.244.1.8"},
-        connected_otherwise: %{node: :"app@10.244.1.8", trust: false, read_only: false},
+        connected_otherwise: %{
+          node: :"app@10.244.1.8",
+          trust: false,
+          read_only: false,
+          audit: nil
+        },
         own_name: %{node: :"app@10.244.1.8"},
         net_kernel_busy: %{seconds: 5},
         internal_error: %{problem: "badarg"}

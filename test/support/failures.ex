@@ -20,6 +20,7 @@ defmodule K8sConnect.Failures do
   @connect "test/k8s_connect/connect_test.exs"
   @guard "test/k8s_connect/guard_test.exs"
   @read_only "test/k8s_connect/read_only_test.exs"
+  @audit "test/k8s_connect/audit_test.exs"
   @keep "test/k8s_connect/keep_test.exs"
   @logins "test/k8s_connect/login_test.exs"
   @plugins "test/k8s_connect/plugin_test.exs"
@@ -100,6 +101,8 @@ defmodule K8sConnect.Failures do
       {:endpoint, :message_too_large} => {@guard, ":message_too_large"},
       {:route, :name_kind} => {@kernel, ":name_kind"},
       {:route, :address_family} => {"test/host/ip_families_test.exs", ":address_family"},
+      {:endpoint, :no_audit_file} => {@audit, ":no_audit_file"},
+      {:endpoint, :audit_not_written} => {@audit, "could not write the audit log"},
       {:route, :connected_otherwise} => {@read_only, ":connected_otherwise"},
       {:route, :linux_only} => {@connect, ":linux_only"},
       {:exec, :linux_only} => {@connect, ":linux_only"},

@@ -39,7 +39,7 @@ pub async fn run(pod: &str, ports: &[&str]) -> Result {
             names: vec![],
             // Not a distribution connection, so no handshake flag must be changed.
             visible: true,
-            guard: None,
+            guarding: None,
         };
         let listener = Listener::new(route)?;
         // The first redirect is for epmd.

@@ -27,6 +27,8 @@ defmodule Mix.K8sConnect.Options do
     visible: :boolean,
     trust: :boolean,
     read_only: :boolean,
+    audit: :string,
+    audit_arguments: :boolean,
     max_atoms: :integer,
     max_message: :integer,
     yes: :boolean,

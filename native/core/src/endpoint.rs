@@ -1,5 +1,6 @@
 //! Local endpoints: the sockets that the BEAM, or a program of this user, connects to.
 
+pub mod audit;
 pub mod guard;
 pub mod hidden;
 #[cfg(target_os = "linux")]

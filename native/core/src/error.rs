@@ -65,6 +65,14 @@ pub enum Error {
         /// The error of the operating system.
         problem: String,
     },
+    /// The file of the audit log could not be opened.
+    #[error("cannot open the audit log {file}: {problem}")]
+    NoAuditFile {
+        /// Its path.
+        file: String,
+        /// The error of the operating system.
+        problem: String,
+    },
     /// The program that runs a command could not be started.
     #[error("cannot run {program}: {problem}")]
     NoRunner {
@@ -145,6 +153,7 @@ impl Error {
             Self::NoSocket { .. }
             | Self::NoListener { .. }
             | Self::TargetIsServer { .. }
+            | Self::NoAuditFile { .. }
             | Self::Guard(_) => "endpoint",
             Self::NoRunner { .. } => "exec",
             Self::UnusableTlsFiles { .. } => "options",

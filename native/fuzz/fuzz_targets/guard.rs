@@ -4,17 +4,18 @@
 
 use std::sync::Arc;
 
-use k8s_connect_core::endpoint::guard::{Connection, Kind, Limits, Session};
+use k8s_connect_core::endpoint::guard::{Arguments, Connection, Entry, Kind, Limits, Session};
 use libfuzzer_sys::fuzz_target;
 
 /// Operations that answer something, or that the guard has judged by their receiver.
 const ALLOWED: [u8; 18] = [2, 3, 12, 13, 19, 20, 21, 22, 23, 24, 25, 28, 31, 32, 33, 34, 35, 36];
 
-type Outcome = (Vec<u8>, [u64; 11], bool);
+type Outcome = (Vec<u8>, [u64; Kind::ALL.len()], bool);
 
 /// A connection whose handshake is over, and to whose pod this process, alias and group leader were given out.
 fn connection() -> (Arc<Session>, Connection) {
-    let session = Arc::new(Session::new(Limits { atoms: 1000, message: 1 << 20 }));
+    let session = Session::new(Limits { atoms: 1000, message: 1 << 20 });
+    let session = Arc::new(session.audited(Arguments::Shown));
     let mut connection = Connection::new(session.clone(), false, Some("Elixir.Printer"));
     let mut output = Vec::new();
     let to_pod = b"\0\x12N\0\0\0\x0f\x07\xdf\xff\xff\0\0\0\x07\0\x03l@h\0\x15r\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
@@ -79,11 +80,23 @@ fn is_data(message: &[u8], order: &[u8]) -> bool {
         .any(|byte| matches!(byte, 107 | 109 | 77 | 110 | 111 | 119 | 118 | 115 | 100))
 }
 
+/// The local node is no attacker, but it repeats what the pod has sent: the audit log has a line for anything.
+fn log(bytes: &[u8]) {
+    let (_session, mut connection) = connection();
+    let _ = connection.to_pod.pass(bytes.to_vec().into(), &mut Vec::new());
+    for entry in connection.to_pod.entries() {
+        if let Entry::Request { arguments: Some(text), .. } = entry {
+            assert!(text.len() <= 1010 && !text.contains('\n'));
+        }
+    }
+}
+
 fuzz_target!(|input: (u16, &[u8])| {
     let (cut, bytes) = input;
     let (first, second) = bytes.split_at(usize::from(cut).min(bytes.len()));
     let whole = pass(&[bytes]);
     check(&whole.0);
+    log(bytes);
     let split = pass(&[first, second]);
     assert_eq!(whole.2, split.2);
     // Before an error, a piece of a message may have passed.

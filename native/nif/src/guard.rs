@@ -1,10 +1,14 @@
 //! The state that the guarded connections of one session share, as a resource of the BEAM.
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use k8s_connect_core::{
     Error,
-    endpoint::guard::{Event, Kind, Limits, Refusal, Session},
+    endpoint::{
+        audit::{AuditFile, AuditLog, Subject},
+        guard::{Arguments, Event, Kind, Limits, Refusal, Session},
+        pump::Guarding,
+    },
 };
 use rustler::{
     Atom, Binary, Encoder, Env, NifResult, Reference, Resource, ResourceArc, Term, types::atom::ok,
@@ -17,21 +21,58 @@ mod atoms {
 }
 
 /// The guard of a session.
-pub struct Guard(pub Arc<Session>);
+pub struct Guard {
+    session: Arc<Session>,
+    audit: Option<Arc<AuditFile>>,
+}
+
+impl Guard {
+    /// For the connections to this node.
+    pub fn guarding(&self, subject: Subject) -> Guarding {
+        let session = self.session.clone();
+        let log = |file: &Arc<AuditFile>| AuditLog {
+            file: file.clone(),
+            subject,
+            session: session.clone(),
+        };
+        Guarding { audit: self.audit.as_ref().map(log), session }
+    }
+}
 
 #[rustler::resource_impl]
 impl Resource for Guard {}
 
-/// A guard with these limits, for all connections of a session. `calls`: the functions that the local node may call,
-/// each as `module:function/arity`; `None` if it may do everything.
-#[rustler::nif]
-fn guard(atoms: usize, message: usize, calls: Option<Vec<String>>) -> ResourceArc<Guard> {
+/// `{:ok, guard}` with these limits, for all connections of a session. `calls`: the functions that the local node may
+/// call, each as `module:function/arity`; `None` if it may do everything. `audit`: the file of the audit log, and whether
+/// arguments are shown there. `{:error, error}` if it cannot be opened.
+#[rustler::nif(schedule = "DirtyIo")]
+fn guard(
+    env: Env,
+    atoms: usize,
+    message: usize,
+    calls: Option<Vec<String>>,
+    audit: Option<(String, bool)>,
+) -> Term {
     let limits = Limits { atoms, message };
     let session = match calls {
         Some(calls) => Session::read_only(limits, calls.into_iter().collect()),
         None => Session::new(limits),
     };
-    ResourceArc::new(Guard(Arc::new(session)))
+    match audited(session, audit) {
+        Ok(guard) => (ok(), ResourceArc::new(guard)).encode(env),
+        Err(error) => (rustler::types::atom::error(), crate::error::Failure(error)).encode(env),
+    }
+}
+
+fn audited(session: Session, audit: Option<(String, bool)>) -> Result<Guard, Error> {
+    let Some((file, shown)) = audit else {
+        return Ok(Guard { session: Arc::new(session), audit: None });
+    };
+    let opened = AuditFile::open(Path::new(&file))
+        .map_err(|error| Error::NoAuditFile { file, problem: error.to_string() })?;
+    let arguments = if shown { Arguments::Shown } else { Arguments::Hidden };
+    let session = Arc::new(session.audited(arguments));
+    Ok(Guard { session, audit: Some(Arc::new(opened)) })
 }
 
 /// Sends `{reference, {:refused, kind, detail}}` for the first refusal of each kind, until
@@ -39,7 +80,7 @@ fn guard(atoms: usize, message: usize, calls: Option<Vec<String>>) -> ResourceAr
 #[rustler::nif]
 fn guard_events(env: Env, reference: Reference, guard: ResourceArc<Guard>) -> NifResult<Atom> {
     let caller = Arc::new(Caller::new(env, reference));
-    let (listener, session) = (caller.clone(), guard.0.clone());
+    let (listener, session) = (caller.clone(), guard.session.clone());
     let work = async move {
         loop {
             match session.event().await {
@@ -54,7 +95,7 @@ fn guard_events(env: Env, reference: Reference, guard: ResourceArc<Guard>) -> Ni
 /// `[{kind, count}]` of what was refused.
 #[rustler::nif]
 fn guard_counts(env: Env, guard: ResourceArc<Guard>) -> NifResult<Vec<(Atom, u64)>> {
-    let counts = Kind::ALL.into_iter().map(|kind| (kind, guard.0.count(kind)));
+    let counts = Kind::ALL.into_iter().map(|kind| (kind, guard.session.count(kind)));
     let counts = counts.filter(|(_kind, count)| *count > 0);
     counts.map(|(kind, count)| Ok((Atom::from_str(env, kind.name())?, count))).collect()
 }
@@ -62,7 +103,7 @@ fn guard_counts(env: Env, guard: ResourceArc<Guard>) -> NifResult<Vec<(Atom, u64
 /// `:ok`, or `{:error, error}` if the guard has ended a connection.
 #[rustler::nif]
 fn guard_failure(env: Env, guard: ResourceArc<Guard>) -> Term {
-    match guard.0.failure() {
+    match guard.session.failure() {
         None => ok().encode(env),
         Some(error) => {
             (rustler::types::atom::error(), crate::error::Failure(error.into())).encode(env)
@@ -73,7 +114,7 @@ fn guard_failure(env: Env, guard: ResourceArc<Guard>) -> Term {
 /// Lets all I/O requests pass to a local process, given in the external term format. It has to judge them itself.
 #[rustler::nif]
 fn guard_judge(guard: ResourceArc<Guard>, pid: Binary) -> bool {
-    guard.0.add_judge(&pid)
+    guard.session.add_judge(&pid)
 }
 
 struct Refused<'a>(&'a Refusal);

@@ -84,7 +84,7 @@ async fn open(
         port: node.port,
         names: node.names,
         visible,
-        guard: guard.map(|guard| guard.0.clone()),
+        guarding: guard.map(|guard| guard.guarding(session.subject())),
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
     let redirects = listener.redirects();

@@ -11,7 +11,7 @@ use k8s_connect_core::{
     Error,
     access::{cluster::Cluster, kubeconfig::ClientConfig},
     attach::{self, AttachRequest, AttachedPod, Progress, Rediscovery},
-    endpoint::{one_shot::OneShot, pump::Filtering},
+    endpoint::{audit::Subject, one_shot::OneShot, pump::Filtering},
     node::{self, Node},
     pod::cookie::Cookie,
     port_forward::{Connector, PortForward},
@@ -29,6 +29,7 @@ pub struct Session {
     /// As it was discovered last.
     node: Mutex<Node>,
     rediscovery: Rediscovery,
+    context: String,
     pod: String,
     namespace: String,
     cookie: Option<Cookie>,
@@ -99,6 +100,7 @@ pub async fn attach(
         ip,
         node: Mutex::new(node),
         rediscovery,
+        context: cluster.context().into(),
         pod: pod.clone(),
         namespace: cluster.namespace().into(),
         cookie,
@@ -147,6 +149,16 @@ impl Session {
         self.node.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What an audit log tells of it.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            context: self.context.clone(),
+            namespace: self.namespace.clone(),
+            pod: self.pod.clone(),
+            node: self.node().name,
+        }
+    }
+
     /// The cluster; `None` after closing.
     pub fn cluster(&self) -> Option<Arc<Cluster>> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -173,7 +185,8 @@ pub async fn dial(
     let path = socket.path().to_string_lossy().into_owned();
     // The distribution module of this BEAM makes the connection hidden by itself.
     let visible = guard.is_none();
-    let filtering = Filtering::new(guard.as_ref().map(|guard| &guard.0), visible, Some(PRINTER));
+    let guarding = guard.map(|guard| guard.guarding(session.subject()));
+    let filtering = Filtering::new(guarding.as_ref(), visible, Some(PRINTER));
     tokio::spawn(socket.serve(stream, filtering));
     Ok(path)
 }

@@ -39,6 +39,16 @@ defmodule K8sConnect.Error.Catalogue.Endpoint do
      {"If you trust the pod, connect without checks", {:mix, "k8s.connect", [trust: true]}}}
   end
 
+  def entry(:no_audit_file, %{file: file, problem: problem}) do
+    {"could not open the audit log #{file}: #{bare(problem)}",
+     {"Without it nothing is sent to the pod", "Check with", {:sh, ["ls", "-ld", file(file)]}}}
+  end
+
+  def entry(:audit_not_written, %{node: node, file: file, problem: problem}) do
+    {"closed the connection to #{node}: could not write the audit log #{file}: #{bare(problem)}",
+     {"What could not be logged was not sent", "Check with", {:sh, ["df", "-h", file(file)]}}}
+  end
+
   def entry(:target_is_server, %{address: address}) do
     {"could not redirect #{address}: the API server has the same address",
      {"Use the vm route", {:mix, "k8s.connect", [route: :vm]}}}

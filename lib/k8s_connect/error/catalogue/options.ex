@@ -63,7 +63,7 @@ defmodule K8sConnect.Error.Catalogue.Options do
      "Remove one of them"}
   end
 
-  def entry(:tls_incomplete, %{given: given, needed: needed}),
+  def entry(:missing_option, %{given: given, needed: needed}),
     do: {[{:option, given}, " needs ", {:option, needed}, ", too"], nil}
 
   def entry(:unusable_tls_files, %{problem: problem}) do
@@ -78,12 +78,13 @@ defmodule K8sConnect.Error.Catalogue.Options do
      ], nil}
   end
 
-  def entry(:trusted_read_only, %{option: option}) do
+  def entry(:only_untrusted, %{option: option, trusting: trusting}) do
     {[
-       {:option, :read_only, true},
+       {:option, option},
        " cannot be combined with ",
-       {:option, option, true},
-       ": code of the pod could then send from here what you may not"
+       {:option, trusting},
+       ": code of a trusted pod can do from here what would not be " <>
+         if(option == :audit, do: "logged", else: "sent")
      ], "Remove one of them"}
   end
 

@@ -81,9 +81,9 @@ defmodule K8sConnect.Error.Catalogue.Route do
   end
 
   def entry(:connected_otherwise, %{node: node} = details) do
-    powers = for power <- [:trust, :read_only], do: "#{power}: #{details[power]}"
+    powers = for power <- [:trust, :read_only, :audit], do: "#{power}: #{inspect(details[power])}"
 
-    {"already connected to #{node}, with #{Enum.join(powers, " and ")}",
+    {"already connected to #{node}, with #{Enum.join(powers, ", ")}",
      {"Disconnect first, to connect with other options",
       {:elixir, "Node.disconnect(#{inspect(node)})"}}}
   end

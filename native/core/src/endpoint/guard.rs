@@ -9,6 +9,7 @@
 //!   processes obey ([`policy`], [`payload`], [`io_request`]);
 //! - in a session that only reads, what the local node sends passes if it calls one of certain functions ([`request`],
 //!   [`read_only`]);
+//! - of what leaves, an audited session tells ([`audit`]);
 //! - what a message asks for and does not get has the answer that OTP gives if there is no such process.
 //!
 //! A message is judged by its first 64 KiB, so it is never held as a whole. The rest is read only for its atoms.
@@ -21,6 +22,7 @@ use std::{
 
 use bytes::Bytes;
 
+mod audit;
 mod capabilities;
 mod control;
 mod encode;
@@ -37,8 +39,11 @@ mod request;
 mod scan;
 mod session;
 mod term;
+mod text;
 mod to_pod;
 
+use audit::Trail;
+pub use audit::{Arguments, Asked, Entry};
 use capabilities::Capabilities;
 pub use from_pod::FromPod;
 use handshake::Handshake;
@@ -70,6 +75,7 @@ impl Connection {
             given: Capabilities::new(Instant::now()),
             answers: vec![],
             replies: vec![],
+            trail: session.audit.map(Trail::new),
         };
         let shared = Arc::new(Shared { session, peers: Mutex::new(peers) });
         let to_pod = ToPod::new(shared.clone(), visible);
@@ -94,11 +100,18 @@ struct Peers {
     answers: Vec<Bytes>,
     /// To the local node.
     replies: Vec<Bytes>,
+    /// For the audit log, if there is one.
+    trail: Option<Trail>,
 }
 
 impl Shared {
     fn peers(&self) -> MutexGuard<'_, Peers> {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What has to be in the audit log before the output is sent.
+    fn entries(&self) -> Vec<Entry> {
+        self.peers().trail.as_mut().map(Trail::take).unwrap_or_default()
     }
 
     /// Changes the messages of the handshake, and returns what comes after them.
@@ -123,6 +136,8 @@ impl Shared {
     }
 }
 
+#[cfg(test)]
+mod audit_tests;
 #[cfg(test)]
 mod capture_tests;
 #[cfg(test)]

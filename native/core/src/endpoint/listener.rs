@@ -21,9 +21,8 @@ use tokio::{
 };
 
 use super::{
-    guard,
     owner::Owner,
-    pump::{Filtering, pump},
+    pump::{Filtering, Guarding, pump},
 };
 use crate::{
     node::epmd,
@@ -57,7 +56,7 @@ pub struct Route {
     /// Whether programs may be visible nodes. Otherwise all are made hidden.
     pub visible: bool,
     /// What the connections share that do not trust the pod; `None` if the pod is trusted.
-    pub guard: Option<Arc<guard::Session>>,
+    pub guarding: Option<Guarding>,
 }
 
 /// Two ports on the loopback, for this process's user only. Dropping it closes them and all their
@@ -84,12 +83,12 @@ impl Listener {
     where
         C: FnMut(&TcpStream) -> bool + Send + 'static,
     {
-        let Route { connection, connector, ip, port, names, visible, guard } = route;
+        let Route { connection, connector, ip, port, names, visible, guarding } = route;
         let ((epmd, epmd_port), (node, node_port)) = (bind(ip)?, bind(ip)?);
         let names: Arc<[epmd::Entry]> = names.into();
         let serve_epmd = move |client| serve_epmd(client, names.clone());
         let upstream = Upstream { connection, connector, first: Arc::new(Semaphore::new(1)), port };
-        let filtering = move || Filtering::new(guard.as_ref(), visible, None);
+        let filtering = move || Filtering::new(guarding.as_ref(), visible, None);
         let forward = move |client| forward(client, upstream.clone(), filtering());
 
         let refused = Arc::new(AtomicU64::new(0));

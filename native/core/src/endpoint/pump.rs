@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use super::{
-    guard,
+    audit::{AuditLog, ConnectionLog, NotWritten},
+    guard::{self, Entry},
     hidden::{Filter, Filters},
 };
 use crate::streaming::{CHUNK_SIZE, Refused, Stream, StreamWriter};
@@ -20,21 +21,26 @@ pub enum Filtering {
     /// The pod is trusted.
     Trusted(Filters),
     /// The pod is not.
-    Guarded(Box<guard::Connection>),
+    Guarded(Box<guard::Connection>, Option<ConnectionLog>),
+}
+
+/// What the connections of a session share that does not trust the pod.
+#[derive(Debug, Clone)]
+pub struct Guarding {
+    /// The session.
+    pub session: Arc<guard::Session>,
+    /// Its audit log, if it has one.
+    pub audit: Option<AuditLog>,
 }
 
 impl Filtering {
     /// For a new connection: of this session, or to a pod that is trusted. See [`guard::Connection::new`].
     #[must_use]
-    pub fn new(
-        guard: Option<&Arc<guard::Session>>,
-        visible: bool,
-        printer: Option<&'static str>,
-    ) -> Self {
-        match guard {
-            Some(session) => {
+    pub fn new(guarding: Option<&Guarding>, visible: bool, printer: Option<&'static str>) -> Self {
+        match guarding {
+            Some(Guarding { session, audit }) => {
                 let connection = guard::Connection::new(session.clone(), visible, printer);
-                Self::Guarded(Box::new(connection))
+                Self::Guarded(Box::new(connection), audit.as_ref().map(AuditLog::connection))
             }
             None if visible => Self::Trusted(Filters::none()),
             None => Self::Trusted(Filters::hidden()),
@@ -54,7 +60,9 @@ pub async fn pump(
 ) -> bool {
     match filtering {
         Filtering::Trusted(filters) => trusted(reader, writer, stream, filters).await,
-        Filtering::Guarded(connection) => guarded(reader, writer, stream, *connection).await,
+        Filtering::Guarded(connection, log) => {
+            guarded(reader, writer, stream, *connection, log.as_ref()).await
+        }
     }
 }
 
@@ -103,12 +111,24 @@ async fn guarded(
     mut writer: impl AsyncWrite + Unpin,
     mut stream: Stream,
     connection: guard::Connection,
+    log: Option<&ConnectionLog>,
 ) -> bool {
     let guard::Connection { to_pod, from_pod } = connection;
     let waiting = Waiting::default();
+    if record(log, &[Entry::Connected]).await.is_err() {
+        return false;
+    }
     tokio::select! {
-        () = guarded_to_pod(&mut reader, stream.writer(), to_pod, &waiting) => false,
-        refused = guarded_from_pod(&mut writer, &mut stream, from_pod, &waiting) => refused,
+        () = guarded_to_pod(&mut reader, stream.writer(), to_pod, &waiting, log) => false,
+        refused = guarded_from_pod(&mut writer, &mut stream, from_pod, &waiting, log) => refused,
+    }
+}
+
+/// Returns when the entries are in the audit log, if there is one.
+async fn record(log: Option<&ConnectionLog>, entries: &[Entry]) -> Result<(), NotWritten> {
+    match log {
+        Some(log) => log.append(entries).await,
+        None => Ok(()),
     }
 }
 
@@ -127,6 +147,7 @@ async fn guarded_to_pod(
     stream: StreamWriter,
     mut guard: guard::ToPod,
     waiting: &Waiting,
+    log: Option<&ConnectionLog>,
 ) {
     let mut buffer = BytesMut::with_capacity(CHUNK_SIZE);
     let mut output: Vec<Bytes> = Vec::new();
@@ -143,6 +164,9 @@ async fn guarded_to_pod(
             }
             () = waiting.answers.notified() => output.extend(guard.answers()),
         }
+        if record(log, &guard.entries()).await.is_err() {
+            return;
+        }
         for bytes in output.drain(..) {
             if !stream.write(bytes).await {
                 return;
@@ -156,6 +180,7 @@ async fn guarded_from_pod(
     stream: &mut Stream,
     mut guard: guard::FromPod,
     waiting: &Waiting,
+    log: Option<&ConnectionLog>,
 ) -> bool {
     let mut output: Vec<Bytes> = Vec::new();
     loop {
@@ -168,6 +193,9 @@ async fn guarded_from_pod(
             () = waiting.replies.notified() => Ok(false),
         };
         output.extend(guard.replies());
+        if record(log, &guard.entries()).await.is_err() {
+            return false;
+        }
         for bytes in output.drain(..) {
             if writer.write_all(&bytes).await.is_err() {
                 return false;

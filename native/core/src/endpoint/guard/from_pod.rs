@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Closed, Peers, Shared,
+    audit::Entry,
     capabilities::Named,
     control::Control,
     handshake::Handshake,
@@ -107,6 +108,11 @@ impl FromPod {
         std::mem::take(&mut self.shared.peers().replies)
     }
 
+    /// What has to be in the audit log before the output is sent.
+    pub fn entries(&mut self) -> Vec<Entry> {
+        self.shared.entries()
+    }
+
     fn head(&mut self, message: &[u8]) -> Result<Head, Error> {
         let (left, limit) = (self.packets.left(), self.shared.session.limits.message);
         let size = message.len() + left;
@@ -139,10 +145,14 @@ impl FromPod {
     fn judge(&self, control: &Control) -> Verdict {
         let session = &self.shared.session;
         let mut peers = self.shared.peers();
-        let Peers { name, given, .. } = &mut *peers;
+        let Peers { name, given, trail, .. } = &mut *peers;
         let (name, printer) = (name.as_deref(), self.printer);
         let mut local = Local { name, printer, given, session, now: Instant::now() };
-        local.judge(control)
+        let verdict = local.judge(control);
+        if let Some(trail) = trail.as_mut().filter(|_| verdict == Verdict::Pass) {
+            trail.result(control);
+        }
+        verdict
     }
 
     fn answer(&self, answer: Bytes) {

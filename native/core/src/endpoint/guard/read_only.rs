@@ -73,7 +73,7 @@ fn call_ended(to: &[u8], payload: Option<&[u8]>) -> Instead {
 }
 
 /// `{'$gen_call' | system, {Pid, Reference | [alias | Reference]}, Request}`
-fn caller(payload: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn caller(payload: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut cursor = Cursor::new(payload.strip_prefix(&[VERSION])?);
     if cursor.item()? != Token::Tuple(3) {
         return None;
@@ -97,10 +97,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::{
-        super::{
-            encode::tuple,
-            tests::{LAPTOP, POD, message, packed, pid, reference},
-        },
+        super::encode::{LAPTOP, POD, message, packed, pid, reference, tuple},
         *,
     };
 

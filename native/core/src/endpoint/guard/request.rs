@@ -109,20 +109,14 @@ fn call(module: String, function: String, cursor: Cursor<'_>) -> Option<Request<
     Some(Request::Call { module, function, arity, arguments: cursor.rest() })
 }
 
-/// The length of a proper list, all of which is there.
-fn length(mut cursor: Cursor<'_>) -> Option<usize> {
+/// The length of a list. Its elements may not have arrived, and with an improper one the call fails.
+fn length(cursor: Cursor<'_>) -> Option<usize> {
     let Ok(list) = item(cursor.rest()) else { return None };
     match list.token {
         Token::Nil => Some(0),
         // A list of small integers
         Token::String => usize::try_from(list.data).ok(),
-        Token::List(count) => {
-            cursor.item()?;
-            for _ in 0..count {
-                cursor.term()?;
-            }
-            (cursor.item()? == Token::Nil).then(|| usize::try_from(count).ok())?
-        }
+        Token::List(count) => usize::try_from(count).ok(),
         _ => None,
     }
 }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 
 use super::{
+    audit::Arguments,
     capabilities::Process,
     read_only::Calls,
     refusal::{Kind, Refusal},
@@ -57,6 +58,14 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A request would leave without a line in the audit log.
+    #[error("cannot write the audit log {file}: {problem}")]
+    AuditNotWritten {
+        /// Its path.
+        file: String,
+        /// The error of the operating system.
+        problem: String,
+    },
 }
 
 impl From<&'static str> for Error {
@@ -80,6 +89,8 @@ pub struct Session {
     pub(super) limits: Limits,
     /// The functions that the local node may call; `None` if it may do everything.
     pub(super) calls: Option<Calls>,
+    /// What the audit log tells of arguments, if there is one.
+    pub(super) audit: Option<Arguments>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -100,13 +111,19 @@ impl Session {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
-        Self { limits, calls: None, state, changed }
+        Self { limits, calls: None, audit: None, state, changed }
     }
 
     /// A session that only reads: the local node can call these functions and do nothing else.
     #[must_use]
     pub fn read_only(limits: Limits, calls: Calls) -> Self {
         Self { calls: Some(calls), ..Self::new(limits) }
+    }
+
+    /// With entries for an audit log: see [`ToPod::entries`](super::ToPod::entries).
+    #[must_use]
+    pub fn audited(self, arguments: Arguments) -> Self {
+        Self { audit: Some(arguments), ..self }
     }
 
     /// How often something of this kind was refused.
@@ -154,7 +171,7 @@ impl Session {
     }
 
     /// Ends the session.
-    pub(super) fn fail(&self, error: Error) {
+    pub fn fail(&self, error: Error) {
         let mut state = self.lock();
         if state.failure.is_none() {
             state.failure = Some(error.clone());

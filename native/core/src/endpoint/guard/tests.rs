@@ -2,27 +2,6 @@
 
 use super::{encode::*, from_pod::MAX_ANSWERS, handshake::packet, *};
 
-pub(super) const LAPTOP: &str = "laptop@127.0.0.1";
-pub(super) const POD: &str = "app@10.0.0.1";
-
-pub(super) fn pid(node: &str, id: u8) -> Vec<u8> {
-    [&b"X"[..], &atom(node), &[0, 0, 0, id], &[0; 4], &[0, 0, 0, 7]].concat()
-}
-
-pub(super) fn reference(node: &str, id: u8) -> Vec<u8> {
-    [&b"Z\0\x03"[..], &atom(node), &[0, 0, 0, 7], &[0; 8], &[0, 0, 0, id]].concat()
-}
-
-/// A message without its length.
-pub(super) fn message(control: &[Vec<u8>], payload: Option<&[u8]>) -> Vec<u8> {
-    let payload = payload.map(|payload| [&[131], payload].concat()).unwrap_or_default();
-    [&[112, 131], &tuple(control)[..], &payload].concat()
-}
-
-pub(super) fn packed(control: &[Vec<u8>], payload: Option<&[u8]>) -> Vec<u8> {
-    packet(&[&message(control, payload)]).to_vec()
-}
-
 fn short(parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     [&u16::try_from(body.len()).unwrap().to_be_bytes()[..], &body].concat()
@@ -68,6 +47,10 @@ impl Pair {
         let mut output = Vec::new();
         self.connection.from_pod.pass(Bytes::copy_from_slice(bytes), &mut output)?;
         Ok(output.concat())
+    }
+
+    pub fn entries(&mut self) -> Vec<Entry> {
+        self.connection.to_pod.entries()
     }
 
     pub fn answers(&mut self) -> Vec<u8> {

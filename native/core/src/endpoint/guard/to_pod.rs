@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{
     Closed, Peers, Shared,
+    audit::Entry,
     control::{Control, Operation},
     handshake::Handshake,
     io_request::Cursor,
@@ -94,9 +95,16 @@ impl ToPod {
     }
 
     fn may_leave(&self, control: Option<&Control>, peers: &mut Peers) -> bool {
-        let Some(calls) = &self.shared.session.calls else { return true };
+        let calls = self.shared.session.calls.as_ref();
+        if calls.is_none() && peers.trail.is_none() {
+            return true;
+        }
         let request = control.map_or(Request::Unknown, Request::read);
-        if calls.allow(&request) {
+        let leaves = calls.is_none_or(|calls| calls.allow(&request));
+        if let Some(trail) = &mut peers.trail {
+            trail.request(control, &request, leaves);
+        }
+        if leaves {
             return true;
         }
         self.shared.session.refuse(Refusal::new(Kind::ReadOnly, &request.to_string()));
@@ -112,6 +120,11 @@ impl ToPod {
             return vec![];
         }
         std::mem::take(&mut self.shared.peers().answers)
+    }
+
+    /// What has to be in the audit log before the output is sent.
+    pub fn entries(&mut self) -> Vec<Entry> {
+        self.shared.entries()
     }
 
     /// What the local node sends is not refused: what cannot be read gives out nothing.

@@ -1,0 +1,171 @@
+//! The audit log: a file with one JSON object in each line, for each request to the node in a pod and for its end.
+//!
+//! A line is on the disk before its request leaves. If it cannot be written, the session ends.
+
+use std::{
+    fs::{File, OpenOptions},
+    hash::BuildHasher,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use k8s_openapi::jiff::Timestamp;
+use nix::{
+    fcntl::OFlag,
+    unistd::{User, getuid},
+};
+use serde::Serialize;
+use tokio::runtime::Handle;
+
+use super::guard::{Entry, Error, Session};
+
+/// The file of a session.
+#[derive(Debug)]
+pub struct AuditFile {
+    path: PathBuf,
+    file: File,
+    /// The login name of this process's user.
+    user: String,
+}
+
+impl AuditFile {
+    /// Opens the file, or creates it for this user only. A line that was cut by a full disk is ended first.
+    ///
+    /// # Errors
+    /// The error of the operating system, or what else it is, if it is no file.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new()
+            .append(true)
+            .read(true)
+            .create(true)
+            .mode(0o600)
+            // A pipe would wait for its reader.
+            .custom_flags(OFlag::O_NONBLOCK.bits())
+            .open(path)?;
+        let kind = file.metadata()?.file_type();
+        if !kind.is_file() {
+            let what = if kind.is_fifo() { "a pipe" } else { "a device" };
+            return Err(io::Error::other(format!("it is {what}, and has to be a file")));
+        }
+        if file.seek(SeekFrom::End(0))? > 0 {
+            let mut last = [0];
+            file.seek(SeekFrom::End(-1))?;
+            file.read_exact(&mut last)?;
+            if last != *b"\n" {
+                file.write_all(b"\n")?;
+            }
+        }
+        let user = User::from_uid(getuid()).ok().flatten();
+        let user = user.map_or_else(|| getuid().to_string(), |user| user.name);
+        Ok(Self { path: path.into(), file, user })
+    }
+
+    fn append(&self, lines: &[u8], sync: bool) -> io::Result<()> {
+        (&self.file).write_all(lines)?;
+        if sync { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
+/// Who is connected to what.
+#[derive(Debug, Clone, Serialize)]
+pub struct Subject {
+    /// The context of the kubeconfig.
+    pub context: String,
+    /// The namespace of the pod.
+    pub namespace: String,
+    /// The name of the pod.
+    pub pod: String,
+    /// The name of its node.
+    pub node: String,
+}
+
+/// The log of a session that is connected to a node.
+#[derive(Debug, Clone)]
+pub struct AuditLog {
+    /// The file.
+    pub file: Arc<AuditFile>,
+    /// What the session is connected to.
+    pub subject: Subject,
+    /// The session, which ends if the file cannot be written.
+    pub session: Arc<Session>,
+}
+
+impl AuditLog {
+    /// The log of a new connection.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionLog {
+        // No secret, only different.
+        let number = std::hash::RandomState::new().hash_one(0) >> 32;
+        ConnectionLog { log: self.clone(), name: format!("{number:08x}") }
+    }
+}
+
+/// The log of one connection to the node. The connection ends when this is dropped.
+#[derive(Debug)]
+pub struct ConnectionLog {
+    log: AuditLog,
+    name: String,
+}
+
+/// The log cannot be written. The session has the reason: see [`Session::failure`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotWritten;
+
+#[derive(Serialize)]
+struct Line<'a> {
+    time: String,
+    connection: &'a str,
+    user: &'a str,
+    #[serde(flatten)]
+    subject: &'a Subject,
+    #[serde(flatten)]
+    entry: &'a Entry,
+}
+
+impl ConnectionLog {
+    /// Appends entries, and returns when they are on the disk.
+    ///
+    /// # Errors
+    /// [`NotWritten`]
+    pub async fn append(&self, entries: &[Entry]) -> Result<(), NotWritten> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (lines, file) = (self.lines(entries), self.log.file.clone());
+        let written = tokio::task::spawn_blocking(move || file.append(&lines, true)).await;
+        written.map_err(io::Error::other).flatten().map_err(|problem| {
+            let file = self.log.file.path.display().to_string();
+            self.log.session.fail(Error::AuditNotWritten { file, problem: problem.to_string() });
+            NotWritten
+        })
+    }
+
+    fn lines(&self, entries: &[Entry]) -> Vec<u8> {
+        let time = format!("{:.6}", Timestamp::now());
+        let AuditLog { file, subject, .. } = &self.log;
+        let mut lines = Vec::new();
+        for entry in entries {
+            let (time, connection, user) = (time.clone(), &self.name, &file.user);
+            let line = Line { time, connection, user, subject, entry };
+            // Strings and numbers in memory cannot fail.
+            let _ = serde_json::to_writer(&mut lines, &line);
+            lines.push(b'\n');
+        }
+        lines
+    }
+}
+
+impl Drop for ConnectionLog {
+    fn drop(&mut self) {
+        let (lines, file) = (self.lines(&[Entry::Disconnected]), self.log.file.clone());
+        // Nothing leaves after this, so nobody waits for it.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn_blocking(move || file.append(&lines, false));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
