@@ -91,8 +91,10 @@ for {name, route, tag} <- [
       {"an expression for a shell that was given out", :message,
        "send(given_victim, {:eval, given_victim, \"1\", %{}})", :refused},
       {"a format that calls a function", :io_request,
-       "request.(own, {:put_chars, :unicode, :io_lib, :format, [~c\"~Kp\", [:erlang.make_fun(:os, :cmd, 2), %{1 => 2, 3 => 4}]]})",
-       :refused},
+       """
+       keys = %{:erlang.make_fun(:os, :cmd, 1) => 1, [command.()] => 2}
+       request.(own, {:put_chars, :unicode, :io_lib, :format, [~c"~Kp", [&:erlang.apply/2, keys]]})
+       """, if(System.otp_release() < "26", do: :refused)},
       {"a request that no group leader knows", :io_request,
        "request.(own, {:requests, [{:get_line, :unicode, \"\"}]})", :refused},
       {"a name", :name, "send({:logger, here}, {:log, :error, ~c\"x\", [], %{}})", :refused},
@@ -204,7 +206,7 @@ for {name, route, tag} <- [
           assert %{state: :up, trust: false} = K8sConnect.status(connection)
         end
 
-        if marks == [] do
+        if marks in [[], [nil]] do
           test "#{name} works with trust", %{harm: file} do
             connection = connect(trust: true)
             attack(connection.node, unquote(code), file)
