@@ -88,9 +88,10 @@ defmodule K8sConnect.Native do
           atoms :: pos_integer(),
           message :: pos_integer(),
           calls :: [String.t()] | nil,
-          audit :: {file :: String.t(), arguments :: boolean()} | nil
+          audit :: {file :: String.t(), arguments :: boolean()} | nil,
+          servers :: [pid :: binary()]
         ) :: {:ok, guard()} | {:error, {atom(), {atom(), map()}}}
-  def guard(_atoms, _message, _calls, _audit), do: :erlang.nif_error(:nif_not_loaded)
+  def guard(_atoms, _message, _calls, _audit, _servers), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec guard_events(reference(), guard()) :: :ok
   def guard_events(_reference, _guard), do: :erlang.nif_error(:nif_not_loaded)

@@ -21,7 +21,7 @@ defmodule K8sConnect.Session do
   @behaviour :gen_statem
 
   alias K8sConnect.{Error, Events, Native, Options, PodConnection, ReadOnly, Reconnect, Route}
-  alias K8sConnect.Sessions
+  alias K8sConnect.{Servers, Sessions}
 
   # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
@@ -392,8 +392,10 @@ defmodule K8sConnect.Session do
   defp guard(%{guard: nil, options: %{limits: limits} = options}) do
     calls = if options.read_only, do: ReadOnly.calls()
 
-    with {:error, {stage, reason}} <-
-           Native.start(:guard, [limits.atoms, limits.message, calls, options.audit]),
+    servers = Enum.map(Servers.pids(), &:erlang.term_to_binary/1)
+    arguments = [limits.atoms, limits.message, calls, options.audit, servers]
+
+    with {:error, {stage, reason}} <- Native.start(:guard, arguments),
          do: {:error, Error.new(stage, reason)}
   end
 

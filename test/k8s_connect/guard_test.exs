@@ -88,6 +88,15 @@ for {name, route, tag} <- [
        order = {:add_handler, :supervisor, {:self, Supervisor.Default, {:ok, handler}}}
        send(given_events, {me, {me, make_ref()}, order})
        """},
+      {"a call of rpc's server that was given out", :message,
+       "send(given_rex, {me, {:call, :os, :cmd, [command.()], own}})"},
+      {"a message to a process of OTP that was given out", :message,
+       "send(given_rex, {:anything, :at, :all})", :refused},
+      {"an event of the logger that was given out", :message,
+       """
+       report = %{report_cb: fn _ -> :os.cmd(command.()) && {~c"x", []} end}
+       send(given_logger, {:log, :error, %{}, report})
+       """, :refused},
       {"an expression for a shell that was given out", :message,
        "send(given_victim, {:eval, given_victim, \"1\", %{}})", :refused},
       {"a format that calls a function", :io_request,
@@ -159,7 +168,9 @@ for {name, route, tag} <- [
               given: supervisor,
               given_server: agent,
               given_events: events,
-              given_victim: victim()
+              given_victim: victim(),
+              given_rex: Process.whereis(:rex),
+              given_logger: Process.whereis(:logger)
             ],
             code =~ ~r/\b#{name}\b/,
             do: {name, pid}

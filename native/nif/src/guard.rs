@@ -44,20 +44,25 @@ impl Resource for Guard {}
 
 /// `{:ok, guard}` with these limits, for all connections of a session. `calls`: the functions that the local node may
 /// call, each as `module:function/arity`; `None` if it may do everything. `audit`: the file of the audit log, and whether
-/// arguments are shown there. `{:error, error}` if it cannot be opened.
+/// arguments are shown there. `servers`: the processes of OTP and Elixir, in the external format. `{:error, error}` if
+/// the file cannot be opened.
 #[rustler::nif(schedule = "DirtyIo")]
-fn guard(
-    env: Env,
+fn guard<'a>(
+    env: Env<'a>,
     atoms: usize,
     message: usize,
     calls: Option<Vec<String>>,
     audit: Option<(String, bool)>,
-) -> Term {
+    servers: Vec<Binary<'a>>,
+) -> Term<'a> {
     let limits = Limits { atoms, message };
     let session = match calls {
         Some(calls) => Session::read_only(limits, calls.into_iter().collect()),
         None => Session::new(limits),
     };
+    for server in servers {
+        session.add_server(&server);
+    }
     match audited(session, audit) {
         Ok(guard) => (ok(), ResourceArc::new(guard)).encode(env),
         Err(error) => (rustler::types::atom::error(), crate::error::Failure(error)).encode(env),

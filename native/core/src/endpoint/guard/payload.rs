@@ -6,9 +6,9 @@ use super::{
     term::{Token, VERSION},
 };
 
-/// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `logger` and the VM itself obey.
-/// A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
-const OBEYED: [&str; 18] = [
+/// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
+/// compiler and the VM itself obey. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
+const OBEYED: [&str; 25] = [
     "system",
     "$gen_call",
     "$gen_cast",
@@ -27,6 +27,13 @@ const OBEYED: [&str; 18] = [
     "try_again_restart",
     "apply_after",
     "apply_interval",
+    "$gen_restart",
+    "$dets_call",
+    "disk_log",
+    "module_available",
+    "file_ok",
+    "file_error",
+    "waiting",
 ];
 
 /// Tags of messages that `IEx` and the shell of Erlang obey. The second element is a process.
@@ -47,6 +54,25 @@ const OF_A_SHELL: [&str; 13] = [
 ];
 /// Of `erts_code_purger`.
 const PURGES: [&str; 3] = ["purge", "soft_purge", "test_purge"];
+/// `{From, {Order, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader` and `user_drv`.
+const ASKED: [(&str, u32); 14] = [
+    ("call", 5),
+    ("sbcast", 3),
+    ("send", 3),
+    ("set_path", 2),
+    ("get_file", 2),
+    ("list_dir", 2),
+    ("open_editor", 2),
+    ("put_chars", 3),
+    ("put_chars_sync", 4),
+    ("put_chars_keep_state", 3),
+    ("put_expand", 3),
+    ("insert_chars", 3),
+    ("insert_chars_over", 3),
+    ("requests", 2),
+];
+/// The second element, of `heart` and `net_kernel`.
+const SECOND: [&str; 4] = ["set_cmd", "set_callback", "set_options", "registered_send"];
 /// Of `gen_event`.
 const ORDERS: [&str; 10] = [
     "add_handler",
@@ -94,7 +120,17 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         Some(Token::Atom(tag)) if OBEYED.iter().any(|obeyed| tag.is(obeyed)) => {
             Payload::Obeyed(tag.text())
         }
-        Some(Token::Atom(tag)) if tag.is("log") && arity == 5 => Payload::Obeyed("log".into()),
+        Some(Token::Atom(tag)) if tag.is("log") && matches!(arity, 4 | 5) => {
+            Payload::Obeyed("log".into())
+        }
+        // Of a timer, which is of the VM of the process
+        Some(Token::Atom(tag))
+            if tag.is("timeout")
+                && arity == 3
+                && matches!(cursor.item(), Some(Token::Reference(_))) =>
+        {
+            Payload::Obeyed("timeout".into())
+        }
         // `{eval, Server, …}`
         Some(Token::Atom(tag))
             if OF_A_SHELL.iter().any(|text| tag.is(text))
@@ -107,19 +143,40 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         }
         Some(Token::Pid(_) | Token::Port(_)) if arity == 2 && is_input(cursor) => Payload::Input,
         Some(Token::Reference(_) | Token::List(_)) if arity == 2 => Payload::Reply,
-        Some(_) if arity == 3 => match order(bytes) {
-            Some(order) => Payload::Obeyed(order),
-            None => Payload::Message,
-        },
-        _ => Payload::Message,
+        Some(_) => order(arity, bytes).map_or(Payload::Message, Payload::Obeyed),
+        None => Payload::Message,
     }
+}
+
+/// An order behind a sender, which can be any term.
+fn order(arity: u32, bytes: &[u8]) -> Option<String> {
+    let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
+    let _tuple = cursor.item();
+    match arity {
+        2 => asked(cursor),
+        3 => second(cursor).or_else(|| event_order(cursor)),
+        4 => second(cursor),
+        _ => None,
+    }
+}
+
+fn asked(mut cursor: Cursor) -> Option<String> {
+    cursor.term()?;
+    let Token::Tuple(arity) = cursor.item()? else { return None };
+    let order = cursor.atom()?;
+    let obeyed = |(name, size): &(&str, u32)| *size == arity && order.is(name);
+    ASKED.iter().any(obeyed).then(|| order.text())
+}
+
+fn second(mut cursor: Cursor) -> Option<String> {
+    cursor.term()?;
+    let order = cursor.atom()?;
+    SECOND.iter().any(|name| order.is(name)).then(|| order.text())
 }
 
 /// `{From, Tag, Order}`: what `gen_event` obeys, whatever the first two are. If they are larger than what is looked at,
 /// it might be one.
-fn order(bytes: &[u8]) -> Option<String> {
-    let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
-    let _tuple = cursor.item();
+fn event_order(mut cursor: Cursor) -> Option<String> {
     if cursor.term().is_none() || cursor.term().is_none() {
         return Some("unknown".into());
     }
@@ -235,6 +292,31 @@ mod tests {
         assert_eq!(judged(&message), "message");
         let large = tuple(&[pid(), binary(&[0; 100]), tuple(&[atom("call")])]);
         assert_eq!(judged(&large[..80]), "unknown");
+    }
+
+    #[test]
+    fn an_order_behind_a_sender_is_recognized() {
+        for (order, arity) in ASKED {
+            let mut parts = vec![atom(order)];
+            parts.resize(arity as usize, binary(b"x"));
+            for sender in [pid(), atom("x"), integer(1)] {
+                assert_eq!(judged(&tuple(&[sender, tuple(&parts)])), order);
+            }
+            parts.push(atom("more"));
+            assert_eq!(judged(&tuple(&[pid(), tuple(&parts)])), "message");
+        }
+        for order in SECOND {
+            assert_eq!(judged(&tuple(&[pid(), atom(order), binary(b"x")])), order);
+            assert_eq!(judged(&tuple(&[pid(), atom(order), atom("a"), atom("b")])), order);
+        }
+    }
+
+    #[test]
+    fn a_timer_and_an_event_of_the_logger_are_of_this_vm() {
+        let reference = [&b"Z\0\x01"[..], &atom("a@b"), &[0; 8]].concat();
+        assert_eq!(judged(&tuple(&[atom("timeout"), reference, atom("x")])), "timeout");
+        assert_eq!(judged(&tuple(&[atom("timeout"), atom("a"), atom("x")])), "message");
+        assert_eq!(judged(&tuple(&[atom("log"), atom("error"), binary(b"x"), atom("m")])), "log");
     }
 
     #[test]

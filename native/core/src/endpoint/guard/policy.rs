@@ -219,7 +219,11 @@ impl Local<'_> {
         if !self.is_own(&pid.node) {
             return None;
         }
-        self.given.process(&(*pid).into(), self.now)
+        let process = (*pid).into();
+        match self.given.process(&process, self.now)? {
+            Role::Process if self.session.is_server(&process) => Some(Role::Caller),
+            role => Some(role),
+        }
     }
 
     fn is_local(&self, pid: &[u8]) -> bool {

@@ -104,6 +104,8 @@ struct State {
     failure: Option<Error>,
     /// Processes that judge I/O requests themselves.
     judges: HashSet<Process>,
+    /// Processes of OTP and Elixir, by id and serial: the creation changes when the VM becomes a node.
+    servers: HashSet<(u32, u32)>,
 }
 
 impl Session {
@@ -150,9 +152,18 @@ impl Session {
 
     /// The identifier of a local process that judges I/O requests itself, in the external format.
     pub fn add_judge(&self, pid: &[u8]) -> bool {
-        let pid = pid.strip_prefix(&[VERSION]).map(item);
-        let Some(Ok(Item { token: Token::Pid(pid), .. })) = pid else { return false };
-        self.lock().judges.insert(pid.into())
+        process(pid).is_some_and(|process| self.lock().judges.insert(process))
+    }
+
+    /// The identifier of a local process of OTP or Elixir, in the external format: the pod may only answer it, also if it
+    /// was told of it.
+    pub fn add_server(&self, pid: &[u8]) -> bool {
+        process(pid)
+            .is_some_and(|Process { id, serial, .. }| self.lock().servers.insert((id, serial)))
+    }
+
+    pub(super) fn is_server(&self, process: &Process) -> bool {
+        self.lock().servers.contains(&(process.id, process.serial))
     }
 
     pub(super) fn is_judge(&self, process: &Process) -> bool {
@@ -210,6 +221,14 @@ impl Session {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pid in the external format.
+fn process(pid: &[u8]) -> Option<Process> {
+    match item(pid.strip_prefix(&[VERSION])?).ok()? {
+        Item { token: Token::Pid(pid), .. } => Some(pid.into()),
+        _ => None,
     }
 }
 

@@ -229,6 +229,21 @@ fn what_answers_us_passes() {
 }
 
 #[test]
+fn a_process_of_otp_gets_answers_only() {
+    let mut pair = Pair::new();
+    // Before the VM has a name
+    let mut server = [&[131], &pid("nonode@nohost", 1)[..]].concat();
+    *server.last_mut().unwrap() = 0;
+    assert!(pair.session.add_server(&server));
+    pair.call(1, 2);
+    let hello = tuple(&[atom("hello"), integer(42)]);
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+    let reply = tuple(&[reference(LAPTOP, 1), atom("ok")]);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&reply)));
+    assert_eq!(pair.session.count(Kind::Message), 1);
+}
+
+#[test]
 fn signals_that_change_a_process_do_not_pass() {
     let mut pair = Pair::new();
     pair.call(1, 2);
