@@ -5,9 +5,7 @@ defmodule K8sConnect.EscapeSequences do
   #
   # The sequences: https://ecma-international.org/publications-and-standards/standards/ecma-48/
 
-  # The control characters of ordinary text: tab, newline, bell.
-  @text [?\t, ?\n, ?\a]
-  # Any other control character, of one byte or of two in UTF-8. A carriage return moves the cursor, unless a newline
+  # All control characters but tab, newline and bell, of one byte or of two in UTF-8. A carriage return moves the cursor, unless a newline
   # follows.
   @control ~r/[\x00-\x06\x08\x0B\x0C\x0E-\x1F\x7F]|\r(?!\n)|\xC2[\x80-\x9F]/
 
@@ -43,7 +41,18 @@ defmodule K8sConnect.EscapeSequences do
   The text of a request to print it.
   """
   @spec text(term(), term()) :: term()
-  def text(encoding, text), do: strip(text, if(encoding == :latin1, do: :latin1, else: :unicode))
+  def text(:latin1, text), do: strip(text, :latin1)
+
+  # Text can be large, and a list of its characters is 16 times larger.
+  def text(_unicode, text) when is_binary(text) do
+    cond do
+      not String.valid?(text) -> strip(text)
+      text =~ @control -> remove(text, [])
+      true -> text
+    end
+  end
+
+  def text(_unicode, text), do: strip(text)
 
   @doc """
   A prompt. One that is no text, as `{:format, format, arguments}`, is empty.
@@ -72,28 +81,31 @@ defmodule K8sConnect.EscapeSequences do
   @spec format(:io.format(), [term()]) :: term()
   def format(format, arguments), do: strip(:io_lib.format(format, arguments))
 
-  # CSI, as two characters or as one; OSC, DCS, SOS, PM and APC, which end with ST or BEL.
-  defp remove(<<"\e[", rest::binary>>, kept), do: sequence(rest, rest, kept)
-  defp remove(<<"\u009B", rest::binary>>, kept), do: sequence(rest, rest, kept)
+  # Text up to the next control character is kept as it is.
+  defp remove(text, kept) do
+    case Regex.run(@control, text, return: :index) do
+      nil ->
+        IO.iodata_to_binary([kept | text])
 
-  defp remove(<<?\e, start, rest::binary>>, kept) when start in ~c"]PX^_",
+      [{at, _length}] ->
+        <<plain::binary-size(at), rest::binary>> = text
+        control(rest, [kept | plain])
+    end
+  end
+
+  # CSI, as two characters or as one; OSC, DCS, SOS, PM and APC, which end with ST or BEL.
+  defp control(<<"\e[", rest::binary>>, kept), do: sequence(rest, rest, kept)
+  defp control(<<"\u009B", rest::binary>>, kept), do: sequence(rest, rest, kept)
+
+  defp control(<<?\e, start, rest::binary>>, kept) when start in ~c"]PX^_",
     do: rest |> after_string() |> remove(kept)
 
-  defp remove(<<start::utf8, rest::binary>>, kept) when start in [0x90, 0x98, 0x9D, 0x9E, 0x9F],
+  defp control(<<start::utf8, rest::binary>>, kept) when start in [0x90, 0x98, 0x9D, 0x9E, 0x9F],
     do: rest |> after_string() |> remove(kept)
 
   # Others have intermediate characters and a final one.
-  defp remove(<<?\e, rest::binary>>, kept), do: rest |> after_escape() |> remove(kept)
-
-  defp remove(<<"\r\n", rest::binary>>, kept), do: remove(rest, [kept, "\r\n"])
-
-  defp remove(<<char::utf8, rest::binary>>, kept)
-       when char in @text or char in 0x20..0x7E or char >= 0xA0,
-       do: remove(rest, [kept, <<char::utf8>>])
-
-  defp remove(<<_control::utf8, rest::binary>>, kept), do: remove(rest, kept)
-  defp remove(<<_invalid, rest::binary>>, kept), do: remove(rest, kept)
-  defp remove(<<>>, kept), do: IO.iodata_to_binary(kept)
+  defp control(<<?\e, rest::binary>>, kept), do: rest |> after_escape() |> remove(kept)
+  defp control(<<_control::utf8, rest::binary>>, kept), do: remove(rest, kept)
 
   # Parameters, intermediate characters, and a final one, which is `m` for SGR.
   defp sequence(<<char, rest::binary>>, from, kept) when char in 0x20..0x3F,

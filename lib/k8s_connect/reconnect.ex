@@ -159,6 +159,7 @@ defmodule K8sConnect.Reconnect do
       kind in [
         :target_is_server,
         :too_many_atoms,
+        :too_many_functions,
         :message_too_large,
         :malformed_message,
         :no_audit_file,

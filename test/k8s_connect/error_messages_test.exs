@@ -280,6 +280,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:endpoint, :no_listener, %{address: "::1", problem: "no."}, ["listen on ::1: no. Check"]},
     {:endpoint, :too_many_atoms, %{node: :a@b, limit: 5},
      ["a@b", "5 different", "max_atoms: 10"]},
+    {:endpoint, :too_many_functions, %{node: :a@b, limit: 5},
+     ["a@b", "5 different functions", "trust: true"]},
     {:endpoint, :message_too_large, %{node: :a@b, size: 30, limit: 5},
      ["a@b", "30 bytes", "max_message: 30"]},
     {:endpoint, :malformed_message, %{node: :a@b, problem: "unknown tag"},

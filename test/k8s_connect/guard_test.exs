@@ -97,6 +97,13 @@ for {name, route, tag} <- [
        report = %{report_cb: fn _ -> :os.cmd(command.()) && {~c"x", []} end}
        send(given_logger, {:log, :error, %{}, report})
        """, :refused},
+      {"a trace token", :other, ":seq_trace.set_token(:send, true); send(given_victim, :hello)",
+       :refused},
+      {"formatted text that the printer does not see", :io_request,
+       "request.(own, {:requests, [{:put_chars, :unicode, :io_lib, :format, [~c\"~ts\", [~c\"x\"]]}]})",
+       :refused},
+      {"an answer of a group leader for another process", :message,
+       "send(given_victim, {:reply, {{me, :x}, :y}})", :refused},
       {"an expression for a shell that was given out", :message,
        "send(given_victim, {:eval, given_victim, \"1\", %{}})", :refused},
       {"a format that calls a function", :io_request,
@@ -261,11 +268,39 @@ for {name, route, tag} <- [
       end
     end
 
+    # `Exception.format/3` calls the function that a stack trace has for it, and the stack trace is the pod's.
+    test "an exception of the pod's calls no function here when it is shown", %{harm: file} do
+      code = """
+      info = [error_info: %{module: :erlang, function: :apply}]
+      {&:erpc.execute_call/4, [{:a, :b, 0, info}, :os, :cmd, [~c"touch " ++ to_charlist(file)]]}
+      """
+
+      for {options, harmed} <- [{[], false}, {[trust: true], true}] do
+        %{node: node} = connection = connect(options)
+        arguments = [code, [file: file]]
+        {{reason, stack}, _bindings} = :erpc.call(node, Code, :eval_string, arguments)
+        # It is no stack trace, and that is noticed after the function was called.
+        catch_error(Exception.format(:error, reason, stack))
+        assert File.exists?(file) == harmed
+        K8sConnect.disconnect(connection)
+      end
+    end
+
     describe "what ends the session" do
       test "too many atoms" do
         assert :too_many_atoms =
                  failure([max_atoms: 5000], fn node ->
                    code = "for i <- 1..6000, do: String.to_atom(\"guard_\#{i}\")"
+                   :erpc.call(node, Code, :eval_string, [code])
+                 end)
+      end
+
+      test "too many functions" do
+        assert :too_many_functions =
+                 failure([], fn node ->
+                   code =
+                     "for i <- 0..80, a <- 0..255, do: :erlang.make_fun(:guard, :\"guard_\#{i}\", a)"
+
                    :erpc.call(node, Code, :eval_string, [code])
                  end)
       end

@@ -98,6 +98,7 @@ defmodule K8sConnect.Failures do
       {:target, :workload_deleted} => {@keep, ":workload_deleted"},
       {:connect, :not_up} => {@keep, ":not_up"},
       {:endpoint, :too_many_atoms} => {@guard, ":too_many_atoms"},
+      {:endpoint, :too_many_functions} => {@guard, ":too_many_functions"},
       {:endpoint, :message_too_large} => {@guard, ":message_too_large"},
       {:route, :name_kind} => {@kernel, ":name_kind"},
       {:route, :address_family} => {"test/host/ip_families_test.exs", ":address_family"},

@@ -30,7 +30,7 @@ defmodule Passed do
   @options [:binary, :list, :encoding, :echo, :onlcr]
 
   def run(file) do
-    new = %{given: MapSet.new(), leaders: MapSet.new()}
+    new = %{given: MapSet.new(), leaders: MapSet.new(), links: MapSet.new()}
     {_state, counts} = file |> File.read!() |> each(new, %{decoded: 0, not_decoded: 0})
 
     IO.puts(
@@ -45,7 +45,8 @@ defmodule Passed do
   defp each(<<kind, size::32, bytes::binary-size(size), rest::binary>>, state, counts) do
     case {kind, decode(bytes)} do
       {0, _none} ->
-        each(rest, %{state | given: MapSet.new(), leaders: MapSet.new()}, counts)
+        empty = MapSet.new()
+        each(rest, %{state | given: empty, leaders: empty, links: empty}, counts)
 
       {1, terms} ->
         each(rest, learn(terms, state), counts)
@@ -54,7 +55,7 @@ defmodule Passed do
         each(rest, state, Map.update!(counts, :not_decoded, &(&1 + 1)))
 
       {2, [control | payload]} ->
-        unless allowed?(control, payload, state),
+        unless allowed?(control, payload, state) and no_error_info?([control | payload]),
           do: raise("passed: #{inspect({control, payload})}, #{inspect(bytes, limit: :infinity)}")
 
         each(rest, state, Map.update!(counts, :decoded, &(&1 + 1)))
@@ -79,8 +80,10 @@ defmodule Passed do
     state = update_in(state.given, &identifiers(terms, &1))
 
     case control do
-      {operation, _reference, _from, leader, _mfa, _options} when operation == 29 ->
-        update_in(state.leaders, &MapSet.put(&1, leader))
+      {29, reference, _from, leader, _mfa, options} ->
+        linked = :link in options or List.keymember?(options, :link, 0)
+        state = update_in(state.leaders, &MapSet.put(&1, leader))
+        if linked, do: update_in(state.links, &MapSet.put(&1, reference)), else: state
 
       {7, leader, _process} ->
         update_in(state.leaders, &MapSet.put(&1, leader))
@@ -106,21 +109,34 @@ defmodule Passed do
 
   defp identifiers(_term, found), do: found
 
+  # Whoever formats an exception calls what it names.
+  defp no_error_info?(:error_info), do: false
+  defp no_error_info?([head | tail]), do: no_error_info?(head) and no_error_info?(tail)
+  defp no_error_info?(term) when is_tuple(term), do: no_error_info?(Tuple.to_list(term))
+  defp no_error_info?(term) when is_map(term), do: no_error_info?(Map.to_list(term))
+
+  defp no_error_info?(term) when is_function(term) do
+    {:env, values} = :erlang.fun_info(term, :env)
+    not is_list(values) or no_error_info?(values)
+  end
+
+  defp no_error_info?(_term), do: true
+
   # Messages
   defp allowed?({operation, _from, to}, [message], state) when operation in [2, 22],
     do: message?(to, message, state)
 
-  defp allowed?({operation, _from, to, _token}, [message], state) when operation in [12, 23],
+  defp allowed?({operation, _from, to, []}, [message], state) when operation in [12, 23],
     do: message?(to, message, state)
 
   defp allowed?({33, _from, to}, [message], state), do: message?(to, message, state)
-  defp allowed?({34, _from, to, _token}, [message], state), do: message?(to, message, state)
+  defp allowed?({34, _from, to, []}, [message], state), do: message?(to, message, state)
 
   # The end of a process there, and of a monitor of it
   defp allowed?({3, from, _to, _reason}, [], _state), do: theirs?(from)
-  defp allowed?({13, from, _to, _token, _reason}, [], _state), do: theirs?(from)
+  defp allowed?({13, from, _to, [], _reason}, [], _state), do: theirs?(from)
   defp allowed?({24, from, _to}, [_reason], _state), do: theirs?(from)
-  defp allowed?({25, from, _to, _token}, [_reason], _state), do: theirs?(from)
+  defp allowed?({25, from, _to, []}, [_reason], _state), do: theirs?(from)
   defp allowed?({21, from, _to, _reference, _reason}, [], _state), do: theirs?(from)
   defp allowed?({28, from, _to, _reference}, [_reason], _state), do: theirs?(from)
 
@@ -131,8 +147,11 @@ defmodule Passed do
   defp allowed?({20, from, to, _reference}, [], _state), do: theirs?(from) and is_pid(to)
 
   # Answers to a spawn, and the end of a link
-  defp allowed?({31, _reference, _to, _flags, result}, [], _state), do: theirs?(result)
-  defp allowed?({32, _reference, _to, _flags, result, _token}, [], _state), do: theirs?(result)
+  defp allowed?({31, request, _to, flags, result}, [], state),
+    do: theirs?(result) and (Bitwise.band(flags, 1) == 0 or MapSet.member?(state.links, request))
+
+  defp allowed?({32, request, to, flags, result, []}, [], state),
+    do: allowed?({31, request, to, flags, result}, [], state)
 
   defp allowed?({operation, _id, from, _to}, [], _state) when operation in [35, 36],
     do: theirs?(from)

@@ -2,7 +2,7 @@ defmodule Mix.K8sConnect.Rpc do
   @moduledoc false
   # An expression that is evaluated on a node.
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Error, EscapeSequences}
 
   # Evaluated and shown there: modules, structs and what their fields hide are the node's.
   @evaluate """
@@ -18,7 +18,7 @@ defmodule Mix.K8sConnect.Rpc do
     {shown, _binding} =
       :erpc.call(node, Code, :eval_string, [@evaluate, [expression: expression]])
 
-    {:ok, shown}
+    {:ok, text(shown)}
   catch
     :error, {:exception, reason, stacktrace} -> raised(:error, reason, stacktrace, node)
     :exit, {:exception, reason} -> raised(:exit, reason, [], node)
@@ -28,12 +28,24 @@ defmodule Mix.K8sConnect.Rpc do
     :error, {:erpc, _reason} -> {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
   end
 
+  # `inspect` there escapes control characters, unless the node is not what it says.
+  defp text(shown) when is_binary(shown),
+    do: :unicode |> EscapeSequences.text(shown) |> to_string()
+
+  defp text(other), do: inspect(other, structs: false)
+
   defp raised(_kind, :undef, [{Code, :eval_string, _arguments, _location} | _rest], node),
     do: {:error, Error.new(:remote, {:no_elixir, %{node: node}})}
 
   # What was evaluated is the user's own, so its stack is, too.
   defp raised(kind, reason, stacktrace, node) do
-    text = Exception.format(kind, reason, stacktrace)
-    {:error, Error.new(:remote, {:raised, %{node: node, text: text}})}
+    {:error, Error.new(:remote, {:raised, %{node: node, text: format(kind, reason, stacktrace)}})}
+  end
+
+  # The node may send anything.
+  defp format(kind, reason, stacktrace) do
+    Exception.format(kind, reason, stacktrace)
+  rescue
+    _not_a_stacktrace -> "** (#{kind}) #{inspect(reason, structs: false)}"
   end
 end

@@ -28,6 +28,11 @@ defmodule K8sConnect.Error.Catalogue.Endpoint do
      {"If you trust the pod, raise the limit", {:mix, "k8s.connect", [max_atoms: 2 * limit]}}}
   end
 
+  def entry(:too_many_functions, %{node: node, limit: limit}) do
+    {"closed the connection to #{node}: it sent more than #{limit} different functions, and this VM never forgets one",
+     {"If you trust the pod, connect without checks", {:mix, "k8s.connect", [trust: true]}}}
+  end
+
   def entry(:message_too_large, %{node: node, size: size, limit: limit}) do
     {"closed the connection to #{node}: it sent a message of #{size} bytes, and the limit is #{limit}",
      {"If you asked for so much, raise the limit",

@@ -31,6 +31,7 @@ mod from_pod;
 mod handshake;
 mod io_request;
 mod packets;
+mod passing;
 mod payload;
 mod policy;
 mod read_only;
@@ -44,12 +45,13 @@ mod to_pod;
 
 use audit::Trail;
 pub use audit::{Arguments, Asked, Entry};
-use capabilities::Capabilities;
+use capabilities::{Capabilities, Named};
 pub use from_pod::FromPod;
 use handshake::Handshake;
 pub use read_only::Calls;
 pub use refusal::{Kind, Refusal};
 pub use session::{Error, Event, Limits, Session};
+use term::Atom;
 pub use to_pod::ToPod;
 
 /// The connection has to be closed. If the guard has a reason for it, the session has it: see [`Session::failure`].
@@ -72,6 +74,7 @@ impl Connection {
     pub fn new(session: Arc<Session>, visible: bool, printer: Option<&'static str>) -> Self {
         let peers = Peers {
             name: None,
+            pod: None,
             given: Capabilities::new(Instant::now()),
             answers: vec![],
             replies: vec![],
@@ -95,6 +98,8 @@ struct Shared {
 struct Peers {
     /// The name of the local node.
     name: Option<String>,
+    /// The name of the node in the pod.
+    pod: Option<String>,
     given: Capabilities,
     /// To the pod.
     answers: Vec<Bytes>,
@@ -102,6 +107,18 @@ struct Peers {
     replies: Vec<Bytes>,
     /// For the audit log, if there is one.
     trail: Option<Trail>,
+}
+
+impl Peers {
+    /// Notes that the pod names a process or alias of this node; what it was told of needs no note.
+    fn note(&mut self, node: &Atom, named: Named, session: &Session) -> Result<(), Error> {
+        let is_own = self.name.as_deref().is_some_and(|name| node.is(name));
+        if !is_own || self.given.knows(named, Instant::now()) {
+            Ok(())
+        } else {
+            session.name(named)
+        }
+    }
 }
 
 impl Shared {
@@ -128,6 +145,9 @@ impl Shared {
         }
         if let Some(name) = messages.take_name() {
             self.peers().name = Some(name);
+        }
+        if let Some(pod) = messages.take_peer() {
+            self.peers().pod = Some(pod);
         }
         if rest.is_some() {
             *handshake = None;

@@ -99,7 +99,7 @@ pub enum Asked {
 #[derive(Debug, Clone, Copy)]
 struct Waiting {
     id: u64,
-    /// Whether it ends with a process, and not when the process has started.
+    /// Whether it ends with a process, as with `erpc`, and not when the process has started.
     monitors: bool,
 }
 
@@ -138,7 +138,7 @@ impl Trail {
             _ => None,
         };
         if let Some(reference) = control.filter(|_| leaves).and_then(awaited) {
-            let monitors = control.is_some_and(monitors);
+            let monitors = control.is_some_and(|control| control.has_option("monitor"));
             self.wait(reference, Waiting { id, monitors });
         }
         self.entries.push(Entry::Request { id, asked, arguments, refused: !leaves });
@@ -225,21 +225,6 @@ fn awaited(control: &Control) -> Option<Alias> {
         _ => return None,
     };
     alias(reference)
-}
-
-/// Whether a request starts a process that is monitored, as `erpc` does: `[monitor | {monitor, Options}, …]`.
-fn monitors(control: &Control) -> bool {
-    let mut options = Cursor::new(control.element(5));
-    let Some(Token::List(count)) = options.item() else { return false };
-    (0..count).any(|_| {
-        let mut option = Cursor::new(options.term().unwrap_or_default());
-        let name = match option.item() {
-            Some(Token::Tuple(2)) => option.atom(),
-            Some(Token::Atom(name)) => Some(name),
-            _ => None,
-        };
-        name.is_some_and(|name| name.is("monitor"))
-    })
 }
 
 fn alias(reference: &[u8]) -> Option<Alias> {

@@ -6,11 +6,11 @@
 //! message to what was forgotten does not pass: the caller of a late answer sees a timeout. The references of monitors
 //! have generations of their own, because the alias of a pending call is one: other calls must not displace it.
 //!
-//! What the pod names itself may come back from here: in the answer to an I/O request, or in the reason of an exit. This
-//! does not give it out.
+//! What the pod names itself may come back from here: in the answer to an I/O request, or in the reason of an exit, and
+//! after a reconnect. This does not give it out, and the session knows it.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::Hash,
     time::{Duration, Instant},
 };
@@ -19,8 +19,6 @@ use super::term::{Pid, Reference};
 
 /// Entries of a generation.
 pub(super) const GENERATION: usize = 32 * 1024;
-/// Processes and aliases that a pod may name without having been told of them.
-const MAX_NAMED: usize = 100_000;
 /// How long a generation is young.
 pub(super) const MAX_AGE: Duration = Duration::from_hours(24);
 
@@ -70,7 +68,8 @@ pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
     aliases: Generations<Alias, ()>,
     monitors: Generations<Alias, ()>,
-    named: HashSet<Named>,
+    /// Requests for a process that is linked to its parent.
+    links: Generations<Alias, ()>,
 }
 
 /// What the pod named first.
@@ -86,7 +85,7 @@ impl Capabilities {
             processes: Generations::new(now),
             aliases: Generations::new(now),
             monitors: Generations::new(now),
-            named: HashSet::new(),
+            links: Generations::new(now),
         }
     }
 
@@ -97,37 +96,45 @@ impl Capabilities {
         }
     }
 
-    /// A process that a message names.
-    pub fn give_process(&mut self, process: Process, now: Instant) {
+    /// A process that a message names; `named`: whether the pod has named it first.
+    pub fn give_process(&mut self, process: Process, named: bool, now: Instant) {
         match self.processes.role(&process, now) {
-            None if self.named.contains(&Named::Process(process)) => {}
+            None if named => {}
             None | Some(Role::Caller) => self.processes.put(process, Role::Process, now),
             // A group leader stays one, and what has ended stays ended.
             Some(_) => {}
         }
     }
 
-    /// The pod names a process or alias. False if it has named too many that it was not told of.
-    pub fn name(&mut self, named: Named, now: Instant) -> bool {
-        let known = match named {
+    /// Whether the pod was told of it.
+    pub fn knows(&mut self, named: Named, now: Instant) -> bool {
+        match named {
             Named::Process(process) => self.processes.role(&process, now).is_some(),
-            Named::Alias(alias) => self.has_alias(&alias, now),
-        };
-        if known || self.named.contains(&named) {
-            return true;
+            Named::Alias(alias) => self.alias(&alias, now).is_some(),
         }
-        self.named.len() < MAX_NAMED && self.named.insert(named)
     }
 
     pub fn give_group_leader(&mut self, process: Process, now: Instant) {
         self.processes.put(process, Role::GroupLeader, now);
     }
 
-    /// An alias that a message names.
-    pub fn give_alias(&mut self, alias: Alias, now: Instant) {
-        if !self.named.contains(&Named::Alias(alias)) {
+    /// An alias that a message names; `named`: whether the pod has named it first.
+    pub fn give_alias(&mut self, alias: Alias, named: bool, now: Instant) {
+        if !named {
             self.aliases.put(alias, (), now);
         }
+    }
+
+    /// A request for a process that will be linked.
+    pub fn await_link(&mut self, request: Alias, now: Instant) {
+        self.links.put(request, (), now);
+    }
+
+    /// Whether this is the first answer to such a request.
+    pub fn takes_link(&mut self, request: &Alias, now: Instant) -> bool {
+        let awaited = self.links.role(request, now).is_some();
+        self.links.remove(request);
+        awaited
     }
 
     /// Until it fires or is removed.
@@ -139,8 +146,12 @@ impl Capabilities {
         self.processes.role(process, now)
     }
 
-    pub fn has_alias(&mut self, alias: &Alias, now: Instant) -> bool {
-        self.monitors.role(alias, now).is_some() || self.aliases.role(alias, now).is_some()
+    /// What may be sent to an alias: to that of a monitor only an answer, as to a [`Role::Caller`].
+    pub fn alias(&mut self, alias: &Alias, now: Instant) -> Option<Role> {
+        if self.aliases.role(alias, now).is_some() {
+            return Some(Role::Process);
+        }
+        self.monitors.role(alias, now).map(|()| Role::Caller)
     }
 
     /// Late messages to it are no surprise.
@@ -203,10 +214,10 @@ mod tests {
         let now = Instant::now();
         let mut given = Capabilities::new(now);
         assert_eq!(given.process(&process(1), now), None);
-        given.give_process(process(1), now);
+        given.give_process(process(1), false, now);
         assert_eq!(given.process(&process(1), now), Some(Role::Process));
         given.give_group_leader(process(1), now);
-        given.give_process(process(1), now);
+        given.give_process(process(1), false, now);
         assert_eq!(given.process(&process(1), now), Some(Role::GroupLeader));
         given.end_process(process(1), now);
         assert_eq!(given.process(&process(1), now), Some(Role::Ended));
@@ -217,43 +228,39 @@ mod tests {
         let now = Instant::now();
         let mut given = Capabilities::new(now);
         let alias = Alias { creation: 1, words: [1, 0, 0, 0, 0] };
-        assert!(
-            given.name(Named::Process(process(1)), now) && given.name(Named::Alias(alias), now)
-        );
-        given.give_process(process(1), now);
-        given.give_alias(alias, now);
+        given.give_process(process(1), true, now);
+        given.give_alias(alias, true, now);
         assert_eq!(given.process(&process(1), now), None);
-        assert!(!given.has_alias(&alias, now));
+        assert_eq!(given.alias(&alias, now), None);
         // The local VM itself says what these are.
         given.give_caller(process(1), now);
         given.give_monitor(alias, now);
         assert_eq!(given.process(&process(1), now), Some(Role::Caller));
-        assert!(given.has_alias(&alias, now));
-        given.give_process(process(1), now);
+        assert_eq!(given.alias(&alias, now), Some(Role::Caller));
+        given.give_process(process(1), true, now);
         assert_eq!(given.process(&process(1), now), Some(Role::Process));
     }
 
     #[test]
-    fn a_pod_can_name_a_limited_number() {
+    fn a_link_is_awaited_once() {
         let now = Instant::now();
         let mut given = Capabilities::new(now);
-        given.give_process(process(0), now);
-        let limit = u32::try_from(MAX_NAMED).unwrap_or(0);
-        assert!((1..=limit).all(|id| given.name(Named::Process(process(id)), now)));
-        assert!(!given.name(Named::Process(process(limit + 1)), now));
-        assert!(given.name(Named::Process(process(0)), now));
-        assert!(given.name(Named::Process(process(1)), now));
+        let request = Alias { creation: 1, words: [1, 0, 0, 0, 0] };
+        assert!(!given.takes_link(&request, now));
+        given.await_link(request, now);
+        assert!(given.takes_link(&request, now));
+        assert!(!given.takes_link(&request, now));
     }
 
     #[test]
     fn the_oldest_are_forgotten_and_what_is_used_stays() {
         let now = Instant::now();
         let mut given = Capabilities::new(now);
-        given.give_process(process(0), now);
-        given.give_process(process(1), now);
+        given.give_process(process(0), false, now);
+        given.give_process(process(1), false, now);
         let last = u32::try_from(3 * GENERATION).unwrap_or(0);
         for id in 2..last {
-            given.give_process(process(id), now);
+            given.give_process(process(id), false, now);
             assert!(given.process(&process(0), now).is_some(), "{id}");
             assert!(given.processes.young.len() + given.processes.old.len() <= 2 * GENERATION);
         }
@@ -266,15 +273,15 @@ mod tests {
         let now = Instant::now();
         let mut given = Capabilities::new(now);
         let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
-        given.give_alias(alias(0), now);
+        given.give_alias(alias(0), false, now);
         given.give_monitor(alias(0), now);
-        given.give_alias(alias(1), now);
+        given.give_alias(alias(1), false, now);
         for id in 2..u32::try_from(3 * GENERATION).unwrap_or(0) {
-            given.give_alias(alias(id), now);
+            given.give_alias(alias(id), false, now);
         }
-        assert!(given.has_alias(&alias(0), now) && !given.has_alias(&alias(1), now));
+        assert!(given.alias(&alias(0), now).is_some() && given.alias(&alias(1), now).is_none());
         given.forget_alias(&alias(0));
-        assert!(!given.has_alias(&alias(0), now));
+        assert!(given.alias(&alias(0), now).is_none());
     }
 
     #[test]
@@ -282,13 +289,13 @@ mod tests {
         let start = Instant::now();
         let mut given = Capabilities::new(start);
         let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
-        given.give_alias(alias(1), start);
-        given.give_alias(alias(2), start + MAX_AGE);
-        assert!(given.has_alias(&alias(2), start + MAX_AGE));
-        given.give_alias(alias(3), start + 2 * MAX_AGE);
-        assert!(!given.has_alias(&alias(1), start + 2 * MAX_AGE));
-        assert!(given.has_alias(&alias(2), start + 2 * MAX_AGE));
+        given.give_alias(alias(1), false, start);
+        given.give_alias(alias(2), false, start + MAX_AGE);
+        assert!(given.alias(&alias(2), start + MAX_AGE).is_some());
+        given.give_alias(alias(3), false, start + 2 * MAX_AGE);
+        assert!(given.alias(&alias(1), start + 2 * MAX_AGE).is_none());
+        assert!(given.alias(&alias(2), start + 2 * MAX_AGE).is_some());
         given.forget_alias(&alias(2));
-        assert!(!given.has_alias(&alias(2), start + 2 * MAX_AGE));
+        assert!(given.alias(&alias(2), start + 2 * MAX_AGE).is_none());
     }
 }

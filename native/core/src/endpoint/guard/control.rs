@@ -33,6 +33,8 @@ pub(super) enum Operation {
 pub(super) struct Control<'a> {
     pub operation: Operation,
     elements: [&'a [u8]; MAX_ARITY],
+    /// The token of `seq_trace`, in the operations that have one.
+    trace_token: Option<&'a [u8]>,
     /// The payload of a message that has one, or as much of it as there is.
     pub payload: Option<&'a [u8]>,
 }
@@ -72,7 +74,30 @@ impl<'a> Control<'a> {
             (Some(false), true) => None,
             (Some(true) | None, _) => Some(rest),
         };
-        Ok(Self { operation, elements, payload })
+        let trace_token = trace_token(code).map(|at| elements[at]);
+        Ok(Self { operation, elements, trace_token, payload })
+    }
+
+    /// Whether it has a token of `seq_trace`. The VM takes any term for one, and reads it as a tuple.
+    pub fn is_traced(&self) -> bool {
+        self.trace_token
+            .is_some_and(|token| !matches!(item(token).map(|it| it.token), Ok(Token::Nil)))
+    }
+
+    /// Whether the options of a spawn request have this one: `[Name | {Name, Value}, …]`.
+    pub fn has_option(&self, name: &str) -> bool {
+        let mut options = self.element(5);
+        let Ok(Item { token: Token::List(count), size, .. }) = item(options) else { return false };
+        options = &options[size..];
+        (0..count).any(|_| {
+            let Ok(option) = term(options) else { return false };
+            options = &options[option.len()..];
+            let inner = match item(option) {
+                Ok(Item { token: Token::Tuple(2), size, .. }) => &option[size..],
+                _ => option,
+            };
+            matches!(item(inner), Ok(Item { token: Token::Atom(atom), .. }) if atom.is(name))
+        })
     }
 
     /// An element as it is encoded; empty if there is none.
@@ -83,6 +108,17 @@ impl<'a> Control<'a> {
     /// What an element is.
     pub fn token(&self, at: usize) -> Option<Token<'a>> {
         item(self.element(at)).ok().map(|item| item.token)
+    }
+}
+
+/// Where an operation has its token.
+fn trace_token(code: u8) -> Option<usize> {
+    match code {
+        12 | 13 | 18 | 23 | 25 | 27 | 34 => Some(3),
+        16 => Some(4),
+        30 => Some(6),
+        32 => Some(5),
+        _ => None,
     }
 }
 

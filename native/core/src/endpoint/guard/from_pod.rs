@@ -7,15 +7,13 @@ use bytes::Bytes;
 use super::{
     Closed, Peers, Shared,
     audit::Entry,
-    capabilities::Named,
     control::Control,
     handshake::Handshake,
     io_request::Rewritten,
     packets::{LENGTH, Output, Packets, Part, Piece},
+    passing::{Passing, change},
     policy::{Local, Verdict},
-    scan::Scan,
     session::Error,
-    term::{Atom, Token},
 };
 
 /// The empty list, in the external format.
@@ -30,7 +28,7 @@ pub struct FromPod {
     handshake: Option<Handshake>,
     packets: Packets,
     /// `None` in a message that does not pass.
-    scan: Option<Scan>,
+    passing: Option<Passing>,
     /// The module that prints text.
     pub(super) printer: Option<&'static str>,
     /// Whether the current message needs the end of a list after it.
@@ -40,7 +38,7 @@ pub struct FromPod {
 /// What becomes of the beginning of a message.
 enum Head {
     Passes,
-    Becomes(Bytes),
+    Becomes(Rewritten),
     Dropped,
 }
 
@@ -51,7 +49,7 @@ impl FromPod {
             shared,
             handshake,
             packets: Packets::default(),
-            scan: None,
+            passing: None,
             printer,
             ends_list: false,
         }
@@ -70,16 +68,9 @@ impl FromPod {
                 Part::Tick(piece) => Ok(Some(piece)),
                 Part::Head(piece) => {
                     let head = self.head(&piece.bytes(&input)[LENGTH..]);
-                    head.map(|head| match head {
-                        Head::Passes => Some(piece),
-                        Head::Becomes(bytes) => Some(Piece::Held(bytes)),
-                        Head::Dropped => None,
-                    })
+                    head.and_then(|head| self.begin(head, piece, &input))
                 }
-                Part::More(piece) => {
-                    let read = self.read(piece.bytes(&input));
-                    read.map(|()| self.scan.is_some().then_some(piece))
-                }
+                Part::More(piece) => self.go_on(piece, &input),
             };
             match passed {
                 Ok(Some(piece)) => {
@@ -122,10 +113,7 @@ impl FromPod {
         let control = Control::read(message, left == 0)?;
         let head = match self.judge(&control) {
             Verdict::Pass => Head::Passes,
-            Verdict::Rewrite(rewritten) => {
-                self.ends_list = rewritten.ends_list;
-                Head::Becomes(rewrite(message, left, &rewritten))
-            }
+            Verdict::Rewrite(rewritten) => Head::Becomes(rewritten),
             Verdict::Ignore => Head::Dropped,
             Verdict::Refuse(refusal) => {
                 self.shared.session.refuse(refusal);
@@ -137,17 +125,52 @@ impl FromPod {
                 Head::Dropped
             }
         };
-        self.scan = if matches!(head, Head::Dropped) { None } else { Some(Scan::default()) };
-        self.read(&message[1..])?;
         Ok(head)
+    }
+
+    /// What passes of the beginning of a message.
+    fn begin(&mut self, head: Head, piece: Piece, input: &[u8]) -> Result<Option<Piece>, Error> {
+        if matches!(head, Head::Dropped) {
+            self.passing = None;
+            return Ok(None);
+        }
+        let (mut passing, left) = (Passing::default(), self.packets.left());
+        // The first byte is before the terms.
+        let before = LENGTH + 1;
+        let marks = self.read(&mut passing, &piece.bytes(input)[before..])?;
+        let passed = if let Head::Becomes(rewritten) = head {
+            let mut message = piece.bytes(input)[LENGTH..].to_vec();
+            change(&mut message[1..], &marks);
+            self.ends_list = rewritten.ends_list;
+            Piece::Held(passing.hold(rewrite(&message, left, &rewritten)).into())
+        } else {
+            passing.pass(piece, input, before, &marks)
+        };
+        self.passing = Some(passing);
+        Ok(Some(passed))
+    }
+
+    /// What passes of the rest of a message.
+    fn go_on(&mut self, piece: Piece, input: &[u8]) -> Result<Option<Piece>, Error> {
+        let Some(mut passing) = self.passing.take() else { return Ok(None) };
+        let marks = self.read(&mut passing, piece.bytes(input))?;
+        let passed = passing.pass(piece, input, 0, &marks);
+        self.passing = Some(passing);
+        Ok(Some(passed))
+    }
+
+    fn read(&self, passing: &mut Passing, bytes: &[u8]) -> Result<Vec<usize>, Error> {
+        let (mut peers, complete) = (self.shared.peers(), self.packets.left() == 0);
+        passing.read(bytes, complete, &mut peers, &self.shared.session)
     }
 
     fn judge(&self, control: &Control) -> Verdict {
         let session = &self.shared.session;
         let mut peers = self.shared.peers();
-        let Peers { name, given, trail, .. } = &mut *peers;
-        let (name, printer) = (name.as_deref(), self.printer);
-        let mut local = Local { name, printer, given, session, now: Instant::now() };
+        let Peers { name, pod, given, trail, .. } = &mut *peers;
+        let (name, pod, printer, now) =
+            (name.as_deref(), pod.as_deref(), self.printer, Instant::now());
+        let mut local = Local { name, pod, printer, given, session, now };
         let verdict = local.judge(control);
         if let Some(trail) = trail.as_mut().filter(|_| verdict == Verdict::Pass) {
             trail.result(control);
@@ -161,49 +184,15 @@ impl FromPod {
             answers.push(answer);
         }
     }
-
-    /// Counts the atoms of a message that passes, notes the processes and aliases that it names, and checks that OTP can
-    /// decode it.
-    fn read(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        let Some(scan) = &mut self.scan else { return Ok(()) };
-        let session = &self.shared.session;
-        let mut peers = self.shared.peers();
-        let (Peers { name, given, .. }, now) = (&mut *peers, Instant::now());
-        let mut note = |node: &Atom, named| {
-            if !name.as_deref().is_some_and(|name| node.is(name)) || given.name(named, now) {
-                Ok(())
-            } else {
-                Err(Error::from("too many processes and aliases that it was not told of"))
-            }
-        };
-        let mut see = |token: &Token| match token {
-            Token::Atom(atom) | Token::Port(atom) => session.see_atom(atom),
-            Token::Pid(pid) => {
-                session.see_atom(&pid.node)?;
-                note(&pid.node, Named::Process((*pid).into()))
-            }
-            Token::Reference(reference) => {
-                session.see_atom(&reference.node)?;
-                note(&reference.node, Named::Alias((*reference).into()))
-            }
-            _ => Ok(()),
-        };
-        scan.feed(bytes, &mut see)?;
-        if self.packets.left() == 0 && !scan.is_complete() {
-            Err("length of a message".into())
-        } else {
-            Ok(())
-        }
-    }
 }
 
 /// The beginning of a packet with another request. The request is the last term of a message. `left` bytes of the
 /// message have not arrived.
-fn rewrite(message: &[u8], left: usize, rewritten: &Rewritten) -> Bytes {
+fn rewrite(message: &[u8], left: usize, rewritten: &Rewritten) -> Vec<u8> {
     let Rewritten { head, replaced, length, ends_list } = rewritten;
     let (before, request) = message.split_at(message.len() - length);
     let after = &request[*replaced..];
     let size = before.len() + head.len() + after.len() + left + usize::from(*ends_list);
     let size = u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes();
-    Bytes::from([&size, before, head, after].concat())
+    [&size, before, head, after].concat()
 }

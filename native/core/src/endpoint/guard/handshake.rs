@@ -18,6 +18,7 @@ pub(super) struct Handshake {
     input: BytesMut,
     visible: bool,
     name: Option<String>,
+    peer: Option<String>,
 }
 
 /// What the next message is.
@@ -37,7 +38,7 @@ enum Next {
 impl Handshake {
     /// What the local node sends.
     pub fn to_pod(visible: bool) -> Self {
-        Self { next: Next::Name, input: BytesMut::new(), visible, name: None }
+        Self { next: Next::Name, input: BytesMut::new(), visible, name: None, peer: None }
     }
 
     /// What the node in the pod sends.
@@ -72,6 +73,11 @@ impl Handshake {
         self.name.take()
     }
 
+    /// The name of the node in the pod, as it says itself.
+    pub fn take_peer(&mut self) -> Option<String> {
+        self.peer.take()
+    }
+
     fn message(&mut self, message: BytesMut) -> Option<BytesMut> {
         let tag = *message.first()?;
         let (next, changed) = match (self.next, tag) {
@@ -92,8 +98,14 @@ impl Handshake {
                 }
                 (Next::Challenge, message)
             }
-            (Next::Challenge, b'N') => (Next::Acknowledgement, self.with_flags(message)?),
-            (Next::Challenge, b'n') => (Next::Acknowledgement, self.with_old_flags(message)?),
+            (Next::Challenge, b'N') => {
+                self.peer = name(&message, 1 + 8 + 4 + 4);
+                (Next::Acknowledgement, self.with_flags(message)?)
+            }
+            (Next::Challenge, b'n') => {
+                self.peer = message.get(1 + 2 + 4 + 4..).and_then(text);
+                (Next::Acknowledgement, self.with_old_flags(message)?)
+            }
             (Next::Reply, b'r') | (Next::Acknowledgement, b'a') => (Next::Done, message),
             _ => return None,
         };

@@ -94,13 +94,22 @@ pub(super) fn prints(request: &[u8]) -> bool {
     cursor.atom().is_some_and(|name| name.is("put_chars"))
 }
 
-/// What a request would do that it may not; `None` if it passes. `request` may end early: then what is not seen has to
-/// be harmless, whatever it is.
-pub(super) fn refusal(request: &[u8]) -> Option<String> {
-    judge(&mut Cursor::new(request), 0)
+/// Who serves a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Server {
+    /// A process of OTP, which calls the functions that a request names.
+    GroupLeader,
+    /// A process that judges such requests itself: it calls the functions in the pod.
+    Judge,
 }
 
-fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
+/// What a request would do that it may not; `None` if it passes. `request` may end early: then what is not seen has to
+/// be harmless, whatever it is.
+pub(super) fn refusal(request: &[u8], server: Server) -> Option<String> {
+    judge(&mut Cursor::new(request), server, 0)
+}
+
+fn judge(cursor: &mut Cursor, server: Server, depth: u8) -> Option<String> {
     let (name, arity) = match cursor.item() {
         Some(Token::Atom(atom)) => (atom, 0),
         Some(Token::Tuple(arity @ 1..)) => match cursor.atom() {
@@ -112,6 +121,8 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
     // The forms without an encoding are older than OTP 25, and a newer group leader ends at some of them. It also ends
     // at input within `requests`.
     let allowed = match (name.text().as_str(), arity) {
+        ("setopts" | "terminal_state" | "shell_history", _) if server == Server::Judge => true,
+        ("get_until", 5 | 6) if server == Server::Judge && depth == 0 => true,
         ("getopts", 0) => true,
         ("get_geometry", 2) => cursor.atom().is_some(),
         ("put_chars", 3) => match encoding(cursor) {
@@ -120,7 +131,8 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
             Some(encoding) => is_plain(cursor, encoding),
             None => false,
         },
-        ("put_chars", 5) if encoding(cursor).is_some() => {
+        // The printer does not look into `requests`.
+        ("put_chars", 5) if depth == 0 && encoding(cursor).is_some() => {
             return called("put_chars", cursor, is_format);
         }
         ("get_line", 3) if depth == 0 => is_prompt(cursor),
@@ -131,7 +143,7 @@ fn judge(cursor: &mut Cursor, depth: u8) -> Option<String> {
             return called("get_until", cursor, is_parser);
         }
         ("setopts", 2) => are_options(cursor),
-        ("requests", 2) if depth < MAX_DEPTH => return each(cursor, depth),
+        ("requests", 2) if depth < MAX_DEPTH => return each(cursor, server, depth),
         _ => false,
     };
     (!allowed).then(|| name.text())
@@ -295,7 +307,10 @@ fn is_plain_text(text: &str) -> bool {
 fn has_no_function(term: &[u8]) -> bool {
     let mut cursor = Cursor::new(term);
     while !cursor.rest.is_empty() {
-        if matches!(cursor.item(), None | Some(Token::Fun)) {
+        if matches!(
+            cursor.item(),
+            None | Some(Token::Export | Token::Closure(_) | Token::OldClosure)
+        ) {
             return false;
         }
     }
@@ -322,7 +337,7 @@ fn are_options(cursor: &mut Cursor) -> bool {
     cursor.item() == Some(Token::Nil)
 }
 
-fn each(cursor: &mut Cursor, depth: u8) -> Option<String> {
+fn each(cursor: &mut Cursor, server: Server, depth: u8) -> Option<String> {
     let count = match cursor.item() {
         Some(Token::Nil) => return None,
         Some(Token::List(count)) => count,
@@ -330,7 +345,7 @@ fn each(cursor: &mut Cursor, depth: u8) -> Option<String> {
     };
     for _ in 0..count {
         let Some(request) = cursor.term() else { return Some(unknown()) };
-        let refused = judge(&mut Cursor::new(request), depth + 1);
+        let refused = judge(&mut Cursor::new(request), server, depth + 1);
         if refused.is_some() {
             return refused;
         }

@@ -2,13 +2,13 @@
 //! process of OTP, and always is of a group leader.
 
 use super::{
-    io_request::{Cursor, refusal},
+    io_request::Cursor,
     term::{Token, VERSION},
 };
 
 /// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
 /// compiler and the VM itself obey. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
-const OBEYED: [&str; 25] = [
+const OBEYED: [&str; 26] = [
     "system",
     "$gen_call",
     "$gen_cast",
@@ -34,6 +34,7 @@ const OBEYED: [&str; 25] = [
     "file_ok",
     "file_error",
     "waiting",
+    "driver_id",
 ];
 
 /// Tags of messages that `IEx` and the shell of Erlang obey. The second element is a process.
@@ -103,8 +104,6 @@ pub(super) enum Payload<'a> {
         from: &'a [u8],
         reply_as: &'a [u8],
         request: &'a [u8],
-        /// What it would do that it may not.
-        refused: Option<String>,
     },
 }
 
@@ -122,6 +121,10 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         }
         Some(Token::Atom(tag)) if tag.is("log") && matches!(arity, 4 | 5) => {
             Payload::Obeyed("log".into())
+        }
+        // `{reply, {{From, ReplyAs}, Reply}}`: a group leader answers for another process.
+        Some(Token::Atom(tag)) if tag.is("reply") && arity == 2 && is_answer(cursor) => {
+            Payload::Obeyed("reply".into())
         }
         // Of a timer, which is of the VM of the process
         Some(Token::Atom(tag))
@@ -197,8 +200,11 @@ fn io_request(arity: u32, mut cursor: Cursor<'_>) -> Option<Payload<'_>> {
         return None;
     }
     let (from, reply_as) = (cursor.term()?, cursor.term()?);
-    let request = cursor.rest();
-    Some(Payload::IoRequest { from, reply_as, request, refused: refusal(request) })
+    Some(Payload::IoRequest { from, reply_as, request: cursor.rest() })
+}
+
+fn is_answer(mut cursor: Cursor) -> bool {
+    cursor.item() == Some(Token::Tuple(2)) && cursor.item() == Some(Token::Tuple(2))
 }
 
 /// What `user_drv` sends to a group leader.
@@ -226,7 +232,7 @@ mod tests {
             Payload::Reply => "reply".into(),
             Payload::Obeyed(tag) => tag,
             Payload::Input => "input".into(),
-            Payload::IoRequest { refused, .. } => format!("io_request {refused:?}"),
+            Payload::IoRequest { .. } => "io_request".into(),
         }
     }
 
@@ -341,8 +347,12 @@ mod tests {
     fn an_io_request_has_a_process_that_asks() {
         let request = tuple(&[atom("put_chars"), atom("unicode"), binary(b"x")]);
         let whole = |from: Vec<u8>| tuple(&[atom("io_request"), from, atom("r"), request.clone()]);
-        assert_eq!(judged(&whole(pid())), "io_request None");
-        assert_eq!(judged(&whole(atom("init"))), "io_request");
+        assert_eq!(judged(&whole(pid())), "io_request");
+        // Obeyed, and has no answer
+        assert!(matches!(
+            payload(&[&[VERSION], &whole(atom("init"))[..]].concat()),
+            Payload::Obeyed(_)
+        ));
         assert_eq!(judged(&tuple(&[atom("io_request"), pid(), atom("r")])), "io_request");
         let bytes = [&[VERSION], &whole(pid())[..]].concat();
         let expected = (pid(), atom("r"));

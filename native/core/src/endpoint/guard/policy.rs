@@ -8,7 +8,7 @@ use super::{
     control::{Control, Operation, PASS_THROUGH},
     encode::{atom, integer, signal, tuple},
     handshake::packet,
-    io_request::{Rewritten, printed_by, prints},
+    io_request::{Rewritten, Server, printed_by, prints, refusal},
     payload::{Payload, payload},
     refusal::{Kind, Refusal},
     session::Session,
@@ -32,6 +32,8 @@ pub(super) enum Verdict {
 /// The local node, as the pod knows it.
 pub(super) struct Local<'a> {
     pub name: Option<&'a str>,
+    /// The node in the pod.
+    pub pod: Option<&'a str>,
     /// The Elixir module that prints text.
     pub printer: Option<&'a str>,
     pub given: &'a mut Capabilities,
@@ -45,6 +47,9 @@ impl Local<'_> {
         if self.is_forged(control) {
             return refuse(Kind::Other, "a process of another node as the sender");
         }
+        if control.is_traced() {
+            return refuse(Kind::Other, "a trace token");
+        }
         match control.operation {
             Operation::Send => self.send(control),
             Operation::AliasSend => self.alias_send(control),
@@ -56,7 +61,8 @@ impl Local<'_> {
                 Verdict::Pass
             }
             // The VM ignores these unless it has asked for them.
-            Operation::Exit | Operation::SpawnReply | Operation::Unlink => Verdict::Pass,
+            Operation::Exit | Operation::Unlink => Verdict::Pass,
+            Operation::SpawnReply => self.spawn_reply(control),
             // Only of what it may monitor; a name it may not.
             Operation::Demonitor => match control.token(2) {
                 Some(Token::Pid(_)) => Verdict::Pass,
@@ -106,18 +112,13 @@ impl Local<'_> {
         match self.role(pid) {
             None => refuse(Kind::Send, &format!("<{}.{}>", pid.id, pid.serial)),
             Some(Role::GroupLeader) => match message {
-                Payload::IoRequest { from, refused, .. }
-                    if self.session.is_judge(&(*pid).into()) && !self.is_local(from) =>
+                // It also removes the escape sequences of what it prints.
+                Payload::IoRequest { from, request, .. }
+                    if self.session.is_judge(&(*pid).into())
+                        && self.is_of_pod(from)
+                        && refusal(request, Server::Judge).is_none() =>
                 {
-                    // It calls the functions of these in the pod.
-                    let judged = |what: &&str| {
-                        let own = ["get_until", "setopts", "terminal_state", "shell_history"];
-                        own.iter().any(|name| what.starts_with(name))
-                    };
-                    match refused.as_deref().filter(|what| !judged(what)) {
-                        None => Verdict::Pass,
-                        Some(_) => self.message(message),
-                    }
+                    Verdict::Pass
                 }
                 Payload::IoRequest { .. } | Payload::Input => self.message(message),
                 Payload::Obeyed(tag) => refuse(Kind::GroupLeader, tag),
@@ -141,11 +142,15 @@ impl Local<'_> {
 
     fn alias_send(&mut self, control: &Control) -> Verdict {
         match control.token(2) {
-            Some(Token::Reference(reference))
-                if self.is_own(&reference.node)
-                    && self.given.has_alias(&Alias::from(reference), self.now) =>
-            {
-                self.message(&payload(control.payload.unwrap_or_default()))
+            Some(Token::Reference(reference)) if self.is_own(&reference.node) => {
+                let message = payload(control.payload.unwrap_or_default());
+                match self.given.alias(&Alias::from(reference), self.now) {
+                    Some(Role::Caller) if message == Payload::Message => {
+                        refuse(Kind::Message, "to a process that waits for an answer")
+                    }
+                    Some(_) => self.message(&message),
+                    None => Verdict::Ignore,
+                }
             }
             // The answer to a call that has timed out, as a rule; the VM has forgotten the alias, too.
             _ => Verdict::Ignore,
@@ -156,18 +161,36 @@ impl Local<'_> {
         match message {
             Payload::Obeyed(tag) => refuse(Kind::Message, tag),
             Payload::Input => refuse(Kind::GroupLeader, "keys"),
-            // The local process would get an answer to what it has not asked.
-            Payload::IoRequest { from, .. } if self.is_local(from) => {
+            // A process here or in another pod would get an answer to what it has not asked.
+            Payload::IoRequest { from, .. } if !self.is_of_pod(from) => {
                 refuse(Kind::IoRequest, "for another process")
             }
             Payload::Message | Payload::Reply => Verdict::Pass,
-            Payload::IoRequest { request, refused: None, .. } => self.printed(request),
-            Payload::IoRequest { from, reply_as, refused: Some(what), .. } => {
+            Payload::IoRequest { from, reply_as, request } => {
+                let Some(what) = refusal(request, Server::GroupLeader) else {
+                    return self.printed(request);
+                };
                 let error = tuple(&[atom("error"), atom("request")]);
                 let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
                 let answer = message_to(from, &reply);
-                Verdict::Answer(answer, Some(Refusal::new(Kind::IoRequest, what)))
+                Verdict::Answer(answer, Some(Refusal::new(Kind::IoRequest, &what)))
             }
+        }
+    }
+
+    /// The VM links the process that has asked if the lowest flag says so.
+    fn spawn_reply(&mut self, control: &Control) -> Verdict {
+        let (Some(Token::Reference(request)), Some(Token::Integer(flags))) =
+            (control.token(1), control.token(3))
+        else {
+            return refuse(Kind::Other, "the answer to a request for a process");
+        };
+        let is_link = flags & 1 != 0;
+        let is_ours = self.is_own(&request.node);
+        if !is_link || is_ours && self.given.takes_link(&request.into(), self.now) {
+            Verdict::Pass
+        } else {
+            refuse(Kind::Link, "a link that was not asked for")
         }
     }
 
@@ -200,7 +223,7 @@ impl Local<'_> {
         Verdict::Answer(exit, Some(Refusal::new(Kind::Link, "")))
     }
 
-    /// Whether a process of this node is said to be one of the pod.
+    /// Whether a process is said to be one of the pod, and is of another node.
     fn is_forged(&self, control: &Control) -> bool {
         let sender = match control.operation {
             Operation::Exit
@@ -212,7 +235,7 @@ impl Local<'_> {
             Operation::SpawnReply => 4,
             _ => return false,
         };
-        matches!(control.token(sender), Some(Token::Pid(pid)) if self.is_own(&pid.node))
+        matches!(control.token(sender), Some(Token::Pid(pid)) if !self.is_pod(&pid.node))
     }
 
     fn role(&mut self, pid: &Pid) -> Option<Role> {
@@ -226,8 +249,12 @@ impl Local<'_> {
         }
     }
 
-    fn is_local(&self, pid: &[u8]) -> bool {
-        matches!(item(pid).map(|item| item.token), Ok(Token::Pid(pid)) if self.is_own(&pid.node))
+    fn is_of_pod(&self, pid: &[u8]) -> bool {
+        matches!(item(pid).map(|item| item.token), Ok(Token::Pid(pid)) if self.is_pod(&pid.node))
+    }
+
+    fn is_pod(&self, node: &Atom) -> bool {
+        self.pod.is_some_and(|pod| node.is(pod))
     }
 
     fn is_own(&self, node: &Atom) -> bool {

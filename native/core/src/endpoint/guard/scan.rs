@@ -1,6 +1,6 @@
 //! Looks at each item of a message, whose bytes arrive in pieces of any size. It keeps at most the beginning of one item.
 
-use super::term::{Item, MAX_ITEM, Stop, Token, VERSION, item};
+use super::term::{Item, MAX_ITEM, Stop, VERSION, item};
 
 /// A message is a control term, and for some a payload.
 const MAX_TERMS: u8 = 2;
@@ -16,6 +16,8 @@ pub(super) struct Scan {
     data: u32,
     /// The beginning of an item that is cut.
     cut: Vec<u8>,
+    /// Bytes before it.
+    at: usize,
 }
 
 impl Scan {
@@ -24,14 +26,14 @@ impl Scan {
         Self { begun: 1, ..Self::default() }
     }
 
-    /// Shows each item to `see`, which may stop it.
+    /// Shows each item to `see` with its position, which may stop it.
     ///
     /// # Errors
     /// What is malformed, or the error of `see`.
     pub fn feed<E>(
         &mut self,
         bytes: &[u8],
-        see: &mut impl FnMut(&Token) -> Result<(), E>,
+        see: &mut impl FnMut(&Item, usize) -> Result<(), E>,
     ) -> Result<(), E>
     where
         E: From<&'static str>,
@@ -41,6 +43,7 @@ impl Scan {
             if self.data > 0 {
                 let skipped = rest.len().min(self.data as usize);
                 rest = &rest[skipped..];
+                self.at += skipped;
                 self.data -= u32::try_from(skipped).unwrap_or(self.data);
             } else if self.terms == 0 {
                 if rest[0] != VERSION || self.begun == MAX_TERMS {
@@ -48,6 +51,7 @@ impl Scan {
                 }
                 (self.begun, self.terms) = (self.begun + 1, 1);
                 rest = &rest[1..];
+                self.at += 1;
             } else if self.cut.is_empty() {
                 rest = self.step(rest, see)?;
             } else {
@@ -55,6 +59,16 @@ impl Scan {
             }
         }
         Ok(())
+    }
+
+    /// Bytes that were read, without an item that is cut.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    /// Bytes of an item that is cut.
+    pub fn cut(&self) -> usize {
+        self.cut.len()
     }
 
     /// Whether a message may end here.
@@ -65,11 +79,12 @@ impl Scan {
     fn step<'a, E: From<&'static str>>(
         &mut self,
         bytes: &'a [u8],
-        see: &mut impl FnMut(&Token) -> Result<(), E>,
+        see: &mut impl FnMut(&Item, usize) -> Result<(), E>,
     ) -> Result<&'a [u8], E> {
         match item(bytes) {
             Ok(item) => {
-                see(&item.token)?;
+                see(&item, self.at)?;
+                self.at += item.size;
                 self.count(&item);
                 Ok(&bytes[item.size..])
             }
@@ -85,7 +100,7 @@ impl Scan {
     fn join<'a, E: From<&'static str>>(
         &mut self,
         bytes: &'a [u8],
-        see: &mut impl FnMut(&Token) -> Result<(), E>,
+        see: &mut impl FnMut(&Item, usize) -> Result<(), E>,
     ) -> Result<&'a [u8], E> {
         let mut joined = std::mem::take(&mut self.cut);
         let before = joined.len();
@@ -105,7 +120,7 @@ impl Scan {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::*;
+    use super::{super::term::Token, *};
 
     /// The atoms of a message that is cut at these positions, and whether it was complete.
     fn atoms(message: &[u8], cuts: &[usize]) -> Result<(Vec<String>, bool), String> {
@@ -118,8 +133,9 @@ mod tests {
         }
         let (mut scan, mut atoms, mut from) = (Scan::default(), Vec::new(), 0);
         for to in cuts.iter().copied().chain([message.len()]) {
-            let mut see = |token: &Token| {
-                if let Token::Atom(atom) = token {
+            let mut see = |item: &Item, at: usize| {
+                assert_eq!(super::item(&message[at..]).unwrap(), *item);
+                if let Token::Atom(atom) = item.token {
                     atoms.push(atom.text());
                 }
                 Ok::<_, Error>(())

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::{
     audit::Arguments,
-    capabilities::Process,
+    capabilities::{Named, Process},
     read_only::Calls,
     refusal::{Kind, Refusal},
     term::{Atom, Item, Token, VERSION, item},
@@ -20,10 +20,18 @@ use super::{
 
 /// Different atoms of all sessions in this process, which have one table.
 const MAX_ATOMS: usize = 600_000;
+/// Different functions of a session. The VM never forgets one.
+pub(super) const MAX_FUNCTIONS: usize = 20_000;
+/// Of all sessions. The table of a VM has room for 524,288.
+const MAX_ALL_FUNCTIONS: usize = 200_000;
+/// Processes and aliases that a pod may name without having been told of them.
+const MAX_NAMED: usize = 100_000;
 /// Hashes of these atoms.
 static ATOMS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
+/// And functions.
+static FUNCTIONS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
 /// Its key is secret.
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+pub(super) static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// What a pod may use of the local VM.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +49,12 @@ pub enum Error {
     /// The pod has sent more different atoms than a session may create.
     #[error("more than {limit} atoms")]
     TooManyAtoms {
+        /// The limit.
+        limit: usize,
+    },
+    /// The pod has sent more different functions than a session may create.
+    #[error("more than {limit} functions")]
+    TooManyFunctions {
         /// The limit.
         limit: usize,
     },
@@ -99,6 +113,10 @@ pub struct Session {
 struct State {
     /// Hashes of the atoms that the pod has sent.
     atoms: HashSet<u64>,
+    /// And of the functions.
+    functions: HashSet<u64>,
+    /// What the pod has named before it was told of it, on any connection.
+    named: HashSet<Named>,
     counts: [u64; Kind::ALL.len()],
     events: VecDeque<Event>,
     failure: Option<Error>,
@@ -203,25 +221,64 @@ impl Session {
             }
             Atom::Latin1(_) => HASHER.hash_one(atom.text().as_str()),
         };
-        let mut state = self.lock();
-        if state.atoms.contains(&hash) {
-            return Ok(());
+        let own = self.limits.atoms;
+        add(hash, &mut self.lock().atoms, own, &ATOMS, MAX_ATOMS)
+            .map_err(|limit| Error::TooManyAtoms { limit })
+    }
+
+    /// Counts a function of a module, or a closure, that the VM will create.
+    ///
+    /// # Errors
+    /// [`Error::TooManyFunctions`]
+    pub(super) fn see_function(&self, hash: u64) -> Result<(), Error> {
+        add(hash, &mut self.lock().functions, MAX_FUNCTIONS, &FUNCTIONS, MAX_ALL_FUNCTIONS)
+            .map_err(|limit| Error::TooManyFunctions { limit })
+    }
+
+    /// Notes what the pod names without having been told of it.
+    ///
+    /// # Errors
+    /// If it has named too much.
+    pub(super) fn name(&self, named: Named) -> Result<(), Error> {
+        let all = &mut self.lock().named;
+        if all.contains(&named) || all.len() < MAX_NAMED && all.insert(named) {
+            Ok(())
+        } else {
+            Err("too many processes and aliases that it was not told of".into())
         }
-        if state.atoms.len() >= self.limits.atoms {
-            return Err(Error::TooManyAtoms { limit: self.limits.atoms });
-        }
-        let mut all = ATOMS.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_ATOMS && !all.contains(&hash) {
-            return Err(Error::TooManyAtoms { limit: MAX_ATOMS });
-        }
-        all.insert(hash);
-        state.atoms.insert(hash);
-        Ok(())
+    }
+
+    /// Whether the pod has named it first.
+    pub(super) fn is_named(&self, named: &Named) -> bool {
+        self.lock().named.contains(named)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Adds a hash to what a session has sent, and to what all have. The error is the limit that it exceeds.
+fn add(
+    hash: u64,
+    own: &mut HashSet<u64>,
+    own_limit: usize,
+    all: &Mutex<HashSet<u64>>,
+    all_limit: usize,
+) -> Result<(), usize> {
+    if own.contains(&hash) {
+        return Ok(());
+    }
+    if own.len() >= own_limit {
+        return Err(own_limit);
+    }
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if all.len() >= all_limit && !all.contains(&hash) {
+        return Err(all_limit);
+    }
+    all.insert(hash);
+    own.insert(hash);
+    Ok(())
 }
 
 /// A pid in the external format.
@@ -251,6 +308,21 @@ mod tests {
         let full = Err(Error::TooManyAtoms { limit: 2 });
         assert_eq!(session.see_atom(&Atom::Utf8("b")), full);
         assert_eq!(session.see_atom(&Atom::Utf8("a")), Ok(()));
+    }
+
+    #[test]
+    fn a_pod_can_name_and_create_a_limited_number() {
+        let session = session(0);
+        let process = |id| Named::Process(Process { id, serial: 0, creation: 1 });
+        let limit = u32::try_from(MAX_NAMED).unwrap();
+        assert!((0..limit).all(|id| session.name(process(id)).is_ok()));
+        assert!(session.name(process(limit)).is_err() && session.name(process(0)).is_ok());
+        assert!(session.is_named(&process(0)) && !session.is_named(&process(limit)));
+        let limit = MAX_FUNCTIONS as u64;
+        assert!((0..limit).all(|hash| session.see_function(hash).is_ok()));
+        let full = Err(Error::TooManyFunctions { limit: MAX_FUNCTIONS });
+        assert_eq!(session.see_function(limit), full);
+        assert_eq!(session.see_function(0), Ok(()));
     }
 
     #[tokio::test]

@@ -80,8 +80,12 @@ pub(super) enum Token<'a> {
     Tuple(u32),
     Map,
     Binary,
-    /// A closure, or a function of a module.
-    Fun,
+    /// A function of a module: the module, the function and the arity follow.
+    Export,
+    /// A closure by what makes it different within its module, which follows.
+    Closure(&'a [u8]),
+    /// A closure in the form before OTP R15.
+    OldClosure,
 }
 
 /// A tag and its fields.
@@ -145,14 +149,15 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
             (Token::List(length), 0, u64::from(length) + 1)
         }
         116 => (Token::Map, 0, 2 * u64::from(input.u32()?)),
-        113 => (Token::Fun, 0, 3),
+        113 => (Token::Export, 0, 3),
         // Size, arity, uniq, index; then the free variables, after module, old index, old uniq and pid. OTP does not
         // use the size.
         112 => {
-            input.take(4 + 1 + 16 + 4)?;
-            (Token::Fun, 0, 4 + u64::from(input.u32()?))
+            input.take(4)?;
+            let identity = input.take(1 + 16 + 4)?;
+            (Token::Closure(identity), 0, 4 + u64::from(input.u32()?))
         }
-        117 => (Token::Fun, 0, 4 + u64::from(input.u32()?)),
+        117 => (Token::OldClosure, 0, 4 + u64::from(input.u32()?)),
         _ => return Err(Stop::Malformed("unknown tag")),
     };
     Ok(Item { token, size: input.at, data, terms })

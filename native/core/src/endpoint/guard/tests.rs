@@ -26,15 +26,20 @@ impl Pair {
         let session = Arc::new(session);
         let connection = Connection::new(session.clone(), false, None);
         let mut pair = Self { session, connection };
+        pair.shake();
+        pair
+    }
+
+    /// The handshake of a new connection.
+    pub fn shake(&mut self) {
         let flags = u64::MAX.to_be_bytes();
         let named = |before: &[u8], name: &str| {
             let length = u16::try_from(name.len()).unwrap().to_be_bytes();
             short(&[b"N", &flags, before, &length, name.as_bytes()])
         };
-        pair.outgoing(&[named(&[0; 4], LAPTOP), short(&[b"r", &[0; 20]])].concat());
+        self.outgoing(&[named(&[0; 4], LAPTOP), short(&[b"r", &[0; 20]])].concat());
         let answer = [short(&[b"sok"]), named(&[0; 8], POD), short(&[b"a", &[0; 16]])].concat();
-        pair.incoming(&answer).unwrap();
-        pair
+        self.incoming(&answer).unwrap();
     }
 
     pub fn outgoing(&mut self, bytes: &[u8]) -> Vec<u8> {
@@ -621,4 +626,242 @@ fn replies_wait_for_the_end_of_a_message() {
     pair.incoming(&answer[90_000..]).unwrap();
     let exit = [integer(3), pid(POD, 9), pid(LAPTOP, 1), atom("read_only")];
     assert_eq!(pair.connection.from_pod.replies().concat(), packed(&exit, None));
+}
+
+/// A message that passes in two pieces, cut at each position.
+fn passes_as(message: &[u8], expected: &[u8]) {
+    for cut in 0..=message.len() {
+        let mut pair = Pair::new();
+        pair.call(1, 2);
+        let mut output = pair.incoming(&message[..cut]).unwrap();
+        output.extend(pair.incoming(&message[cut..]).unwrap());
+        assert_eq!(output, expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn the_function_that_formats_an_exception_is_not_the_pods() {
+    let name = b"error_info";
+    for head in [&b"w\x0a"[..], b"s\x0a", b"v\0\x0a", b"d\0\x0a"] {
+        let reason = |name: &[u8]| {
+            tuple(&[
+                reference(LAPTOP, 9),
+                atom("error"),
+                atom("x"),
+                list(&[tuple(&[
+                    [head, name].concat(),
+                    binary(b"error_info"),
+                    string("error_info"),
+                ])]),
+            ])
+        };
+        let control = [integer(28), pid(POD, 9), pid(LAPTOP, 1), reference(LAPTOP, 1)];
+        let expected = packed(&control, Some(&reason(b"error_inf_")));
+        passes_as(&packed(&control, Some(&reason(name))), &expected);
+        let exit = |name: &[u8]| {
+            packed(&[integer(3), pid(POD, 9), pid(LAPTOP, 1), [head, name].concat()], None)
+        };
+        passes_as(&exit(name), &exit(b"error_inf_"));
+    }
+}
+
+#[test]
+fn an_atom_that_is_changed_can_be_anywhere_in_a_large_message() {
+    for before in (packets::HEAD - 60..packets::HEAD + 20).chain([200_000]) {
+        let message = |name: &str| {
+            let payload = list(&[binary(&vec![b'a'; before]), atom(name), binary(&[0; 100])]);
+            packed(&send(pid(LAPTOP, 1)), Some(&payload))
+        };
+        let mut pair = Pair::new();
+        pair.call(1, 2);
+        let mut output = Vec::new();
+        for piece in message("error_info").chunks(16_384 + 7) {
+            output.extend(pair.incoming(piece).unwrap());
+        }
+        assert!(output == message("error_inf_"), "{before}");
+    }
+}
+
+#[test]
+fn a_printed_text_has_no_changed_atom_left() {
+    let session = Arc::new(Session::new(Limits { atoms: 1000, message: 1_000_000 }));
+    let mut pair = Pair::new();
+    pair.connection = Connection::new(session, false, Some("Elixir.Printer"));
+    pair.shake();
+    pair.call(1, 2);
+    let request = |name: &str| {
+        let arguments = list(&[string("~p"), list(&[atom(name)])]);
+        let (unicode, io_lib) = (atom("unicode"), atom("io_lib"));
+        let print = tuple(&[atom("put_chars"), unicode, io_lib, atom("format"), arguments]);
+        let whole = tuple(&[atom("io_request"), pid(POD, 9), reference(POD, 1), print]);
+        packed(&send(pid(LAPTOP, 2)), Some(&whole))
+    };
+    let output = pair.incoming(&request("error_info")).unwrap();
+    assert_eq!(output, pair.incoming(&request("error_inf_")).unwrap());
+    assert!(output.windows(14).any(|part| part == b"Elixir.Printer"));
+}
+
+#[test]
+fn a_trace_token_does_not_pass() {
+    let hello = atom("hello");
+    let (from, to, reason) = (pid(POD, 9), pid(LAPTOP, 1), atom("x"));
+    for token in [integer(1), atom("x"), tuple(&[]), b"j".to_vec()] {
+        for (control, payload) in [
+            (vec![integer(12), atom(""), to.clone(), token.clone()], Some(&hello)),
+            (vec![integer(23), from.clone(), to.clone(), token.clone()], Some(&hello)),
+            (vec![integer(34), from.clone(), reference(LAPTOP, 1), token.clone()], Some(&hello)),
+            (vec![integer(25), from.clone(), to.clone(), token.clone()], Some(&hello)),
+            (vec![integer(13), from.clone(), to.clone(), token.clone(), reason.clone()], None),
+            (
+                vec![
+                    integer(32),
+                    reference(LAPTOP, 1),
+                    to.clone(),
+                    integer(0),
+                    from.clone(),
+                    token.clone(),
+                ],
+                None,
+            ),
+        ] {
+            let mut pair = Pair::new();
+            pair.call(1, 2);
+            let passes = pair.passes(&control, payload.map(Vec::as_slice));
+            assert_eq!(passes, token == b"j", "{control:?}");
+        }
+    }
+}
+
+#[test]
+fn a_link_comes_only_with_a_process_for_which_it_was_asked() {
+    let reply = |number: u8, flags: u8| {
+        [integer(31), reference(LAPTOP, number), pid(LAPTOP, 1), integer(flags), pid(POD, 9)]
+    };
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    assert!(pair.passes(&reply(1, 0), None) && pair.passes(&reply(1, 2), None));
+    assert!(!pair.passes(&reply(1, 1), None) && !pair.passes(&reply(1, 3), None));
+    for option in [atom("link"), tuple(&[atom("link"), list(&[atom("x")])])] {
+        let control = [
+            integer(29),
+            reference(LAPTOP, 5),
+            pid(LAPTOP, 1),
+            pid(LAPTOP, 2),
+            tuple(&[atom("m"), atom("f"), integer(0)]),
+            list(&[atom("monitor"), option]),
+        ];
+        pair.outgoing(&packed(&control, Some(b"j")));
+        assert!(pair.passes(&reply(5, 3), None));
+        assert!(!pair.passes(&reply(5, 3), None), "it links once");
+    }
+    assert!(pair.session.count(Kind::Link) > 0);
+}
+
+#[test]
+fn functions_that_the_vm_never_forgets_have_a_limit() {
+    let export = |number: u32| {
+        let name = format!("f{}", number / 256);
+        let arity = u8::try_from(number % 256).unwrap();
+        [&b"q"[..], &atom("m"), &atom(&name), &integer(arity)].concat()
+    };
+    let closure = |number: u32| {
+        let index = number.to_be_bytes();
+        [
+            &b"p\0\0\0\0\0"[..],
+            &[0; 16],
+            &index,
+            &[0; 4],
+            &atom("m"),
+            &integer(1),
+            &integer(1),
+            &pid(POD, 1),
+        ]
+        .concat()
+    };
+    let limit = u32::try_from(session::MAX_FUNCTIONS).unwrap();
+    let new: [&dyn Fn(u32) -> Vec<u8>; 2] = [&export, &closure];
+    for function in new {
+        let mut pair = Pair::with(Limits { atoms: 10_000, message: 10_000_000 });
+        pair.call(1, 2);
+        // In two messages, and again
+        for numbers in [0..limit / 2, limit / 2..limit, 0..limit] {
+            let functions: Vec<_> = numbers.map(function).collect();
+            assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&list(&functions))));
+        }
+        let one_more = packed(&send(pid(LAPTOP, 1)), Some(&function(limit)));
+        assert_eq!(pair.incoming(&one_more), Err(Closed));
+        let full = Error::TooManyFunctions { limit: session::MAX_FUNCTIONS };
+        assert_eq!(pair.session.failure(), Some(full));
+    }
+    for wrong in [
+        [&b"q"[..], &atom("m"), &atom("f"), b"b\0\0\x01\0"].concat(),
+        [&b"q"[..], &atom("m"), &string("f"), &integer(1)].concat(),
+    ] {
+        let mut pair = Pair::new();
+        pair.call(1, 2);
+        assert_eq!(pair.incoming(&packed(&send(pid(LAPTOP, 1)), Some(&wrong))), Err(Closed));
+    }
+}
+
+#[test]
+fn what_the_pod_has_named_does_not_come_back_on_another_connection() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let victim = pid(LAPTOP, 7);
+    let read = tuple(&[atom("get_line"), atom("unicode"), binary(b"> ")]);
+    let asked = tuple(&[atom("io_request"), pid(POD, 9), victim.clone(), read]);
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&asked)));
+    pair.connection = Connection::new(pair.session.clone(), false, None);
+    pair.shake();
+    let reply = tuple(&[atom("io_reply"), victim.clone(), binary(b"x")]);
+    pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 2), pid(POD, 9)], Some(&reply)));
+    assert!(!pair.passes(&send(victim), Some(&atom("hello"))));
+}
+
+#[test]
+fn a_process_of_a_third_node_gets_no_answer() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let read = tuple(&[atom("get_line"), atom("unicode"), binary(b"> ")]);
+    for from in [pid("other@10.0.0.2", 9), pid(LAPTOP, 9)] {
+        let asked = tuple(&[atom("io_request"), from.clone(), reference(POD, 1), read.clone()]);
+        assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&asked)));
+        let monitor = [integer(19), from.clone(), pid(LAPTOP, 1), reference(POD, 1)];
+        assert!(!pair.passes(&monitor, None));
+        assert!(!pair.passes(&[integer(24), from, pid(LAPTOP, 1)], Some(&atom("x"))));
+    }
+}
+
+#[test]
+fn the_alias_of_a_call_gets_an_answer_only() {
+    let mut pair = Pair::new();
+    let monitor = [integer(19), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 5)];
+    pair.outgoing(&packed(&monitor, None));
+    let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference(LAPTOP, 5)].concat();
+    let from = tuple(&[pid(LAPTOP, 1), alias.clone()]);
+    let call = tuple(&[atom("$gen_call"), from, tuple(&[atom("x"), reference(LAPTOP, 6)])]);
+    pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 1), pid(POD, 9)], Some(&call)));
+    let to = |number: u8| [integer(33), pid(POD, 9), reference(LAPTOP, number)];
+    let answer = tuple(&[alias, atom("x")]);
+    assert!(pair.passes(&to(5), Some(&answer)));
+    assert!(!pair.passes(&to(5), Some(&tuple(&[atom("hello"), atom("x")]))));
+    // An alias that the call itself names
+    assert!(pair.passes(&to(6), Some(&tuple(&[atom("hello"), atom("x")]))));
+}
+
+#[test]
+fn the_group_leader_of_a_call_of_rpc_is_one() {
+    for size in [1, 100_000] {
+        let mut pair = Pair::new();
+        let from = tuple(&[pid(LAPTOP, 1), reference(LAPTOP, 1)]);
+        let arguments = list(&[binary(&vec![b'a'; size])]);
+        let called = [atom("call"), atom("m"), atom("f"), arguments, pid(LAPTOP, 2)];
+        let call = tuple(&[atom("$gen_call"), from, tuple(&called)]);
+        let control = [integer(6), pid(LAPTOP, 1), atom(""), atom("rex")];
+        pair.outgoing(&packed(&control, Some(&call)));
+        assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[atom("hello"), atom("x")]))));
+        let print = tuple(&[atom("put_chars"), atom("unicode"), binary(b"text")]);
+        let asked = tuple(&[atom("io_request"), pid(POD, 9), reference(POD, 1), print]);
+        assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&asked)));
+    }
 }

@@ -52,7 +52,9 @@ impl<'a> Writer<'a> {
             }
             Token::Reference(reference) => self.reference(&reference),
             Token::Port(node) => write!(self, "#Port<{}>", Quoted(&node.text())),
-            Token::Fun => self.fun(bytes[0], terms, depth),
+            Token::Export => self.fun(3, terms, depth),
+            // What it holds is not shown: it may be anything.
+            Token::Closure(_) | Token::OldClosure => self.fun(1, terms, depth),
             Token::Nil => self.write_str("[]"),
             Token::String => {
                 let bytes = self.data(data);
@@ -148,19 +150,14 @@ impl<'a> Writer<'a> {
         self.write_char('>')
     }
 
-    /// `&module.name/arity` for a function of a module; a closure has its module only.
-    fn fun(&mut self, tag: u8, terms: u64, depth: u8) -> fmt::Result {
+    /// With so many of its terms.
+    fn fun(&mut self, shown: u64, terms: u64, depth: u8) -> fmt::Result {
         self.write_str("#Function<")?;
-        if tag == 113 {
-            self.terms(terms, depth)?;
-        } else {
-            // What it holds is not shown: it may be anything.
+        self.terms(shown, depth)?;
+        for _ in shown..terms {
+            let length = self.text.len();
             self.term(depth + 1)?;
-            for _ in 1..terms {
-                let length = self.text.len();
-                self.term(depth + 1)?;
-                self.text.truncate(length);
-            }
+            self.text.truncate(length);
         }
         self.write_char('>')
     }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::{
     Closed, Peers, Shared,
     audit::Entry,
+    capabilities::{Alias, Named},
     control::{Control, Operation},
     handshake::Handshake,
     io_request::Cursor,
@@ -17,7 +18,7 @@ use super::{
     request::Request,
     scan::Scan,
     session::Error,
-    term::Token,
+    term::{Item, Token},
 };
 
 /// The direction to the pod.
@@ -30,6 +31,8 @@ pub struct ToPod {
     scan: Option<Scan>,
     /// The next processes of the message that only wait for its answer.
     callers: usize,
+    /// The next references of the message that are tags of its answer.
+    tags: usize,
     /// Whether the current message leaves.
     passes: bool,
 }
@@ -43,6 +46,7 @@ impl ToPod {
             packets: Packets::default(),
             scan: None,
             callers: 0,
+            tags: 0,
             passes: true,
         }
     }
@@ -72,8 +76,17 @@ impl ToPod {
                     if let Some(control) = control.filter(|_| self.passes) {
                         learn_from_control(&control, &mut peers, now);
                         let payload = control.payload.unwrap_or_default();
-                        self.callers = usize::from(is_call(payload));
+                        self.tags = usize::from(is_call(payload));
+                        self.callers = self.tags;
+                        let rex = to_rex(&control);
+                        // The group leader comes last.
+                        if rex && self.packets.left() > 0 {
+                            self.callers = usize::MAX;
+                        }
                         self.learn(payload, &mut peers, now);
+                        if let Some(leader) = leader(payload).filter(|_| rex) {
+                            give_group_leader(&leader, &mut peers, now);
+                        }
                     }
                     piece
                 }
@@ -129,21 +142,29 @@ impl ToPod {
 
     /// What the local node sends is not refused: what cannot be read gives out nothing.
     fn learn(&mut self, bytes: &[u8], peers: &mut Peers, now: Instant) {
-        let Self { scan: Some(scan), callers, .. } = self else { return };
+        let Self { shared, scan: Some(scan), callers, tags, .. } = self else { return };
         let Peers { name, given, .. } = peers;
         let Some(name) = name else { return };
-        let mut see = |token: &Token| {
-            match token {
+        let session = &shared.session;
+        let mut see = |item: &Item, _at: usize| {
+            match &item.token {
                 Token::Pid(pid) if pid.node.is(name) => {
                     if *callers > 0 {
                         *callers -= 1;
                         given.give_caller((*pid).into(), now);
                     } else {
-                        given.give_process((*pid).into(), now);
+                        let process = (*pid).into();
+                        given.give_process(
+                            process,
+                            session.is_named(&Named::Process(process)),
+                            now,
+                        );
                     }
                 }
+                Token::Reference(_) if *tags > 0 => *tags -= 1,
                 Token::Reference(reference) if reference.node.is(name) => {
-                    given.give_alias((*reference).into(), now);
+                    let alias = Alias::from(*reference);
+                    given.give_alias(alias, session.is_named(&Named::Alias(alias)), now);
                 }
                 _ => {}
             }
@@ -164,6 +185,36 @@ fn is_call(payload: &[u8]) -> bool {
         && cursor.item() == Some(Token::Tuple(2))
 }
 
+/// Whether a message is for the server of `rpc`.
+fn to_rex(control: &Control) -> bool {
+    control.operation == Operation::SendToName
+        && matches!(control.token(3), Some(Token::Atom(name)) if name.is("rex"))
+}
+
+/// The group leader of `{'$gen_call', From, {call | block_call, Module, Function, Arguments, GroupLeader}}`.
+fn leader(payload: &[u8]) -> Option<Token<'_>> {
+    let mut cursor = Cursor::new(payload.get(1..)?);
+    if cursor.item()? != Token::Tuple(3) {
+        return None;
+    }
+    let (_tag, _from) = (cursor.term()?, cursor.term()?);
+    if cursor.item()? != Token::Tuple(5) {
+        return None;
+    }
+    for _ in 0..4 {
+        cursor.term()?;
+    }
+    cursor.item()
+}
+
+fn give_group_leader(leader: &Token, peers: &mut Peers, now: Instant) {
+    if let Token::Pid(pid) = leader
+        && peers.name.as_deref().is_some_and(|name| pid.node.is(name))
+    {
+        peers.given.give_group_leader((*pid).into(), now);
+    }
+}
+
 /// What the positions of a control term say: who sends, group leaders, and what ends. Other elements may repeat what the
 /// pod has sent.
 fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
@@ -182,7 +233,9 @@ fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
         Operation::SpawnRequest => {
             let _ = process(2).map(|caller| given.give_caller(caller, now));
             let _ = process(3).map(|leader| given.give_group_leader(leader, now));
-            let _ = alias(1).map(|alias| given.give_alias(alias, now));
+            let _ = alias(1).map(|alias| given.give_alias(alias, false, now));
+            let link = alias(1).filter(|_| control.has_option("link"));
+            let _ = link.map(|request| given.await_link(request, now));
         }
         Operation::GroupLeader => {
             let _ = process(1).map(|leader| given.give_group_leader(leader, now));

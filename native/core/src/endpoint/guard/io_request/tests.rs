@@ -15,6 +15,11 @@ fn call(
     tuple(&parts)
 }
 
+/// Of a request to a group leader of OTP.
+fn refusal(request: &[u8]) -> Option<String> {
+    super::refusal(request, Server::GroupLeader)
+}
+
 fn fun() -> Vec<u8> {
     [b"q".to_vec(), atom("os"), atom("cmd"), b"a\x01".to_vec()].concat()
 }
@@ -88,8 +93,8 @@ fn a_request_that_names_a_function_is_refused() {
             "get_until with os:cmd",
         ),
         (call("get_until", &[binary(b">")], "os", "cmd", &command), "get_until"),
-        (nested.clone(), "put_chars with os:cmd"),
-        (tuple(&[atom("requests"), list(&[nested])]), "put_chars with os:cmd"),
+        (nested.clone(), "put_chars"),
+        (tuple(&[atom("requests"), list(&[nested])]), "put_chars"),
         (tuple(&[atom("setopts"), list(&[tuple(&[atom("expand_fun"), fun()])])]), "setopts"),
         (tuple(&[atom("setopts"), atom("x")]), "setopts"),
         (
@@ -253,4 +258,36 @@ fn requests_within_requests_have_a_limit() {
     assert_eq!(refusal(&request), None);
     let request = tuple(&[atom("requests"), list(&[request])]);
     assert_eq!(refusal(&request).as_deref(), Some("requests"));
+}
+
+#[test]
+fn text_that_is_formatted_within_requests_is_refused() {
+    let format = [string("~ts"), list(&[binary(b"\x1b]0;title\x07")])];
+    let print = call("put_chars", &[atom("unicode")], "io_lib", "format", &format);
+    assert_eq!(refusal(&print), None, "the printer looks at it");
+    let nested = tuple(&[atom("requests"), list(&[print])]);
+    assert_eq!(refusal(&nested).as_deref(), Some("put_chars"));
+}
+
+#[test]
+fn a_judge_gets_no_request_that_only_follows_one_of_its_own() {
+    let (unicode, prompt) = (atom("unicode"), binary(b"> "));
+    let own = tuple(&[atom("setopts"), list(&[tuple(&[atom("expand_fun"), fun()])])]);
+    let parse = call("get_until", &[unicode.clone(), prompt.clone()], "Elixir.IEx", "parse", &[]);
+    let judged = |request: &[u8]| super::refusal(request, Server::Judge);
+    for request in [own.clone(), parse.clone(), atom("shell_history"), atom("terminal_state")] {
+        assert!(refusal(&request).is_some());
+        assert_eq!(judged(&request), None);
+    }
+    for refused in [
+        call("put_chars", &[unicode.clone()], "io_lib", "format", &[string("~Kp"), list(&[fun()])]),
+        call("put_chars", &[unicode.clone()], "os", "cmd", &[string("id")]),
+        tuple(&[atom("get_line"), unicode.clone(), prompt]),
+        tuple(&[atom("get_password"), unicode]),
+        parse,
+    ] {
+        let nested = tuple(&[atom("requests"), list(&[own.clone(), refused])]);
+        assert!(judged(&nested).is_some(), "{nested:?}");
+    }
+    assert_eq!(judged(&tuple(&[atom("requests"), list(&[own.clone(), own])])), None);
 }

@@ -1,0 +1,137 @@
+//! A message from the pod that passes. What it creates in the VM for ever is counted, what it names is noted, and OTP can
+//! decode it.
+//!
+//! One atom is changed: `error_info`. Whoever formats an exception calls the function that it has in a stack trace, and
+//! the stack trace of an answer is the pod's.
+
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+
+use super::{
+    Peers,
+    capabilities::Named,
+    packets::Piece,
+    scan::Scan,
+    session::{Error, HASHER, Session},
+    term::{Atom, Item, Token},
+};
+
+/// The atom, and the byte in place of its last one.
+const CALLED: &str = "error_info";
+const CHANGED: u8 = b'_';
+
+/// What was read of a message.
+#[derive(Debug, Default)]
+pub(super) struct Passing {
+    scan: Scan,
+    /// An item that is cut. It passes together with its rest.
+    held: Vec<u8>,
+    /// The function that the next items name.
+    function: Option<Function>,
+}
+
+#[derive(Debug)]
+struct Function {
+    hasher: <RandomState as BuildHasher>::Hasher,
+    /// Items of its name to come.
+    left: u8,
+}
+
+impl Passing {
+    /// Reads more of the message; `complete`: whether this is its end. Returns the positions of the bytes that have to
+    /// change, counted from the beginning of the item that was cut before.
+    ///
+    /// # Errors
+    /// What ends the session.
+    pub fn read(
+        &mut self,
+        bytes: &[u8],
+        complete: bool,
+        peers: &mut Peers,
+        session: &Session,
+    ) -> Result<Vec<usize>, Error> {
+        let Self { scan, function, .. } = self;
+        let (from, mut marks) = (scan.at(), vec![]);
+        let mut see = |item: &Item, at: usize| {
+            if let Some(named) = function {
+                named.see(&item.token)?;
+                if named.left == 0 {
+                    session.see_function(named.hasher.finish())?;
+                    *function = None;
+                }
+            }
+            match &item.token {
+                Token::Atom(atom) => {
+                    if atom.is(CALLED) {
+                        marks.push(at - from + item.size - 1);
+                    }
+                    session.see_atom(atom)
+                }
+                Token::Port(node) => session.see_atom(node),
+                Token::Pid(pid) => {
+                    session.see_atom(&pid.node)?;
+                    peers.note(&pid.node, Named::Process((*pid).into()), session)
+                }
+                Token::Reference(reference) => {
+                    session.see_atom(&reference.node)?;
+                    peers.note(&reference.node, Named::Alias((*reference).into()), session)
+                }
+                Token::Export => {
+                    *function = Some(Function::new(3));
+                    Ok(())
+                }
+                Token::Closure(identity) => {
+                    let mut closure = Function::new(1);
+                    identity.hash(&mut closure.hasher);
+                    *function = Some(closure);
+                    Ok(())
+                }
+                _ => Ok(()),
+            }
+        };
+        scan.feed(bytes, &mut see)?;
+        if complete && !scan.is_complete() { Err("length of a message".into()) } else { Ok(marks) }
+    }
+
+    /// What passes of a piece that was read, behind `before` bytes that were not.
+    pub fn pass(&mut self, piece: Piece, input: &[u8], before: usize, marks: &[usize]) -> Piece {
+        if marks.is_empty() && self.held.is_empty() && self.scan.cut() == 0 {
+            return piece;
+        }
+        let mut bytes = std::mem::take(&mut self.held);
+        bytes.extend_from_slice(piece.bytes(input));
+        change(&mut bytes[before..], marks);
+        Piece::Held(self.hold(bytes).into())
+    }
+
+    /// Keeps an item back that is cut.
+    pub fn hold(&mut self, mut bytes: Vec<u8>) -> Vec<u8> {
+        self.held = bytes.split_off(bytes.len().saturating_sub(self.scan.cut()));
+        bytes
+    }
+}
+
+impl Function {
+    fn new(left: u8) -> Self {
+        Self { hasher: HASHER.build_hasher(), left }
+    }
+
+    fn see(&mut self, token: &Token) -> Result<(), Error> {
+        match token {
+            Token::Atom(Atom::Utf8(text)) => text.hash(&mut self.hasher),
+            Token::Atom(atom) => atom.text().as_str().hash(&mut self.hasher),
+            Token::Integer(arity @ 0..=255) => arity.hash(&mut self.hasher),
+            _ => return Err("function".into()),
+        }
+        self.left -= 1;
+        Ok(())
+    }
+}
+
+/// Changes the atoms at these positions.
+pub(super) fn change(bytes: &mut [u8], marks: &[usize]) {
+    for mark in marks {
+        if let Some(byte) = bytes.get_mut(*mark) {
+            *byte = CHANGED;
+        }
+    }
+}
