@@ -85,11 +85,11 @@ defmodule K8sConnect.EscapeSequences do
   defp remove(text, kept) do
     case Regex.run(@control, text, return: :index) do
       nil ->
-        IO.iodata_to_binary([kept | text])
+        IO.iodata_to_binary([kept, text])
 
       [{at, _length}] ->
         <<plain::binary-size(at), rest::binary>> = text
-        control(rest, [kept | plain])
+        control(rest, [kept, plain])
     end
   end
 
