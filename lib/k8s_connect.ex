@@ -53,7 +53,8 @@ defmodule K8sConnect do
   `config :k8s_connect, targets: [prod: [context: "prod", target: "sts/app"]]`. If several pods match, `connect/2`
   connects to the first ready pod. With the option `:selector`, `target` may be `nil`.
 
-  A second call for the same pod returns the same connection. The connection belongs to the VM, not to the calling
+  A second call for the same pod returns the same connection, with the options of the first. If its `:trust`,
+  `:read_only` or `:audit` differ, the call returns an error: disconnect first. The connection belongs to the VM, not to the calling
   process. `disconnect/1` and `Node.disconnect/1` end the connection. If the connection is lost, k8s_connect
   reconnects to the same pod or to its replacement. If the calling process exits while it connects, the attempt
   ends.
@@ -96,7 +97,8 @@ defmodule K8sConnect do
         * `:exec` - only the command of `exec/2`, at the pod's IP address. This BEAM does not connect to the node.
         * `:auto` - the default: `:kernel` if the helper is installed and works, otherwise `:vm`.
     * `:sudo` - whether to run the helper with `sudo -n`. Implies the kernel route.
-    * `:visible` - whether other programs on the kernel route may connect as visible nodes. Implies the kernel route.
+    * `:visible` - whether other programs may connect as visible nodes, on the kernel route, which it implies, or with
+      `route: :exec`. Implies `:trust`.
       By default both nodes see each other as hidden, because a visible node can make cluster nodes disconnect from
       each other.
     * `:trust` - whether the pod may do here what this VM can do there. By default it may answer, and send messages to
@@ -106,7 +108,8 @@ defmodule K8sConnect do
       other calls, messages and signals are not sent: see the [guide](trust.md#reading-only).
     * `:audit` - a file to which a line is appended for each request to the pod's node and for its end, as JSON: see
       the [guide](production.md#audit). A request does not leave before its line is on the disk.
-    * `:audit_arguments` - whether the arguments of calls, cut at 1000 bytes, are in these lines. They can have secrets.
+    * `:audit_arguments` - whether the arguments of calls, cut at 1000 bytes, are in these lines. They can contain
+      secrets. Needs `:audit`.
     * `:max_atoms` - how many different atoms the pod may send; 100 000 by default. The connection ends when there are
       more, because the atom table of a VM is limited.
     * `:max_message` - the most bytes of one message from the pod; 256 MiB by default.

@@ -179,6 +179,15 @@ defmodule K8sConnect.Options do
     end
   end
 
+  @doc """
+  An option of a connection, or what the configuration has for it.
+  """
+  @spec setting(String.t() | nil, keyword(), atom()) :: term()
+  def setting(target, options, name) do
+    {target, options} = named(target, options)
+    Keyword.merge(defaults(target, options), options)[name]
+  end
+
   # With a misspelled `:protect` no context would be protected.
   defp check_configuration do
     known = @connect ++ @configuration

@@ -118,6 +118,27 @@ defmodule Mix.K8sConnect.OptionsTest do
     end
   end
 
+  test "--read-only of the configuration excludes what evaluates, unless it is switched off" do
+    on_exit(fn ->
+      for key <- [:read_only, :targets], do: Application.delete_env(:k8s_connect, key)
+    end)
+
+    check = fn line -> line |> OptionParser.split() |> Options.parse() |> Options.check() end
+    assert {:ok, _parsed, :text} = check.("prod --rpc 1")
+    Application.put_env(:k8s_connect, :targets, prod: [target: "sts/app", read_only: true])
+
+    for line <- ["prod --rpc 1", "prod --all --rpc 1", "prod --remsh"] do
+      assert {:error, error, :text} = check.(line)
+      assert K8sConnect.Error.message(error, :cli) =~ "cannot be used with --read-only"
+    end
+
+    for line <- ["prod --hold", "other --rpc 1", "prod --no-read-only --rpc 1"],
+        do: assert({:ok, _parsed, :text} = check.(line))
+
+    Application.put_env(:k8s_connect, :read_only, true)
+    assert {:error, _error, :text} = check.("other --rpc 1")
+  end
+
   test "every option is in mix help" do
     {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
 

@@ -94,9 +94,15 @@ defmodule Mix.K8sConnect.Options do
   defp check_parsed({:list, options}),
     do: options |> K8sConnect.Options.api_only() |> K8sConnect.Options.check_api()
 
-  defp check_parsed({:connect, target, options, _mode}), do: check_target(target, options)
+  defp check_parsed({connect, target, options, mode}) when connect in [:connect, :connect_all] do
+    with :ok <- check_target(target, options) do
+      # The configuration may have it.
+      read_only = K8sConnect.Options.setting(target, options, :read_only)
 
-  defp check_parsed({:connect_all, target, options, _mode}), do: check_target(target, options)
+      with {:error, problem} <- check_read_only(mode, read_only: read_only),
+           do: {:error, Error.new(:options, {:usage, %{problem: problem}})}
+    end
+  end
 
   defp check_parsed({:exec, targets, _command}) do
     Enum.find_value(targets, :ok, fn {target, options} ->

@@ -63,8 +63,8 @@ defmodule Mix.Tasks.K8s.Connect do
       calls, messages and signals are not sent. The list is in the guide; `read_only_calls` in the configuration
       extends it. Cannot be used with `--rpc` and `--remsh`, which evaluate anything
     * `--audit FILE` - appends a line to FILE for each request to the pod's node, before it is sent, and one for its
-      end, as JSON. See the guide "Production"
-    * `--audit-arguments` - also the arguments, cut at 1000 bytes. They can have secrets
+      result, as JSON. See the guide "Production"
+    * `--audit-arguments` - also the arguments, cut at 1000 bytes. They can contain secrets. Needs `--audit`
     * `--max-atoms NUMBER` - how many different atoms the pod can send; default 100000
     * `--max-message BYTES` - the largest message from the pod; default 268435456
 
