@@ -90,6 +90,8 @@ for {name, route, tag} <- [
        """},
       {"a call of rpc's server that was given out", :message,
        "send(given_rex, {me, {:call, :os, :cmd, [command.()], own}})"},
+      {"the same from what looks like an answer", :message,
+       "send(given_rex, {make_ref(), {:call, :os, :cmd, [command.()], own}})"},
       {"a message to a process of OTP that was given out", :message,
        "send(given_rex, {:anything, :at, :all})", :refused},
       {"an event of the logger that was given out", :message,
@@ -280,7 +282,8 @@ for {name, route, tag} <- [
         arguments = [code, [file: file]]
         {{reason, stack}, _bindings} = :erpc.call(node, Code, :eval_string, arguments)
         # It is no stack trace, and that is noticed after the function was called.
-        catch_error(Exception.format(:error, reason, stack))
+        shown = fn -> Exception.format(:error, reason, stack) end
+        assert {_error_or_exit, _why} = try(do: shown.(), catch: (kind, why -> {kind, why}))
         assert File.exists?(file) == harmed
         K8sConnect.disconnect(connection)
       end

@@ -6,9 +6,12 @@ use std::{
     fs::{File, OpenOptions},
     hash::BuildHasher,
     io::{self, Read, Seek, SeekFrom, Write},
-    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use k8s_openapi::jiff::Timestamp;
@@ -26,6 +29,8 @@ use super::guard::{Entry, Error, Session};
 pub struct AuditFile {
     path: PathBuf,
     file: File,
+    /// Whether the last line may be cut.
+    cut: AtomicBool,
     /// The login name of this process's user.
     user: String,
 }
@@ -56,14 +61,25 @@ impl AuditFile {
             if last != *b"\n" {
                 file.write_all(b"\n")?;
             }
+        } else if let Some(folder) = path.parent().and_then(|folder| File::open(folder).ok()) {
+            // The name of a new file is on the disk, too, where that can be had.
+            let _ = folder.sync_all();
         }
         let user = User::from_uid(getuid()).ok().flatten();
         let user = user.map_or_else(|| getuid().to_string(), |user| user.name);
-        Ok(Self { path: path.into(), file, user })
+        Ok(Self { path: path.into(), file, cut: false.into(), user })
     }
 
     fn append(&self, lines: &[u8], sync: bool) -> io::Result<()> {
-        (&self.file).write_all(lines)?;
+        if self.file.metadata()?.nlink() == 0 {
+            return Err(io::Error::other("it was removed"));
+        }
+        if self.cut.swap(false, Ordering::Relaxed) {
+            (&self.file).write_all(b"\n")?;
+        }
+        let written = (&self.file).write_all(lines);
+        self.cut.fetch_or(written.is_err(), Ordering::Relaxed);
+        written?;
         if sync { self.file.sync_data() } else { Ok(()) }
     }
 }
@@ -98,7 +114,7 @@ impl AuditLog {
     pub fn connection(&self) -> ConnectionLog {
         // No secret, only different.
         let number = std::hash::RandomState::new().hash_one(0) >> 32;
-        ConnectionLog { log: self.clone(), name: format!("{number:08x}") }
+        ConnectionLog { log: self.clone(), name: format!("{number:08x}"), begun: false.into() }
     }
 }
 
@@ -107,6 +123,8 @@ impl AuditLog {
 pub struct ConnectionLog {
     log: AuditLog,
     name: String,
+    /// Whether it has a line.
+    begun: AtomicBool,
 }
 
 /// The log cannot be written. The session has the reason: see [`Session::failure`].
@@ -133,6 +151,7 @@ impl ConnectionLog {
         if entries.is_empty() {
             return Ok(());
         }
+        self.begun.store(true, Ordering::Relaxed);
         let (lines, file) = (self.lines(entries), self.log.file.clone());
         let written = tokio::task::spawn_blocking(move || file.append(&lines, true)).await;
         written.map_err(io::Error::other).flatten().map_err(|problem| {
@@ -159,6 +178,9 @@ impl ConnectionLog {
 
 impl Drop for ConnectionLog {
     fn drop(&mut self) {
+        if !*self.begun.get_mut() {
+            return;
+        }
         let (lines, file) = (self.lines(&[Entry::Disconnected]), self.log.file.clone());
         // Nothing leaves after this, so nobody waits for it.
         if let Ok(runtime) = Handle::try_current() {

@@ -89,13 +89,31 @@ fn only_a_file_will_do() {
 }
 
 #[tokio::test]
+async fn a_file_that_was_removed_ends_the_session() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let log = log(&path);
+    drop(log.connection());
+    let connection = log.connection();
+    connection.append(&[Entry::Connected]).await.unwrap();
+    assert_eq!(lines(&path).len(), 1, "a connection that never began has no line");
+    fs::remove_file(&path).unwrap();
+    assert_eq!(connection.append(&[Entry::Connected]).await, Err(NotWritten));
+    let Some(Error::AuditNotWritten { problem, .. }) = log.session.failure() else {
+        unreachable!()
+    };
+    assert_eq!(problem, "it was removed");
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_written_ends_the_session() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit");
     let mut log = log(&path);
     // A descriptor that only reads
     let file = File::open(&path).unwrap();
-    log.file = Arc::new(AuditFile { path: path.clone(), file, user: "a".into() });
+    log.file =
+        Arc::new(AuditFile { path: path.clone(), file, cut: false.into(), user: "a".into() });
     let connection = log.connection();
     assert_eq!(connection.append(&[]).await, Ok(()));
     assert_eq!(log.session.failure(), None);

@@ -8,10 +8,11 @@ use super::{
     capabilities::Alias,
     control::{Control, Operation},
     io_request::Cursor,
+    payload::reply_to,
     read_only,
     request::Request,
     term::{Token, VERSION, item},
-    text::text,
+    text::{escaped, text},
 };
 
 /// Requests that wait for their end. Of more, the oldest has no entry for its end.
@@ -180,16 +181,16 @@ fn asked(control: Option<&Control>, request: &Request) -> Option<Asked> {
             return control.and_then(input).map(|_text| Asked::Input);
         }
         Request::Call { module, function, arity, .. } => {
-            Asked::Call { module: module.clone(), function: function.clone(), arity: *arity }
+            Asked::Call { module: escaped(module), function: escaped(function), arity: *arity }
         }
-        Request::Message { to, tag } => Asked::Message { to: to.clone(), tag: tag.clone() },
-        Request::Signal { name, to } => Asked::Signal { signal: name, to: to.clone() },
+        Request::Message { to, tag } => Asked::Message { to: escaped(to), tag: escaped(tag) },
+        Request::Signal { name, to } => Asked::Signal { signal: name, to: escaped(to) },
         Request::Unknown => Asked::Unknown,
     })
 }
 
-/// What was typed: `Reply` of `{io_reply, ReplyAs, Reply}`. An atom or a number is the reply to what was printed or asked
-/// of the terminal.
+/// What was typed: `Reply` of `{io_reply, ReplyAs, Reply}` that is text, or `{ok, Terms, …}`. Others are replies to what was
+/// printed or asked of the terminal.
 fn input<'a>(control: &Control<'a>) -> Option<&'a [u8]> {
     let mut message = message(control);
     if message.item()? != Token::Tuple(3) || !message.atom()?.is("io_reply") {
@@ -197,7 +198,13 @@ fn input<'a>(control: &Control<'a>) -> Option<&'a [u8]> {
     }
     message.term()?;
     let reply = message.rest();
-    (!matches!(message.item()?, Token::Atom(_) | Token::Integer(_))).then_some(reply)
+    let is_input = match message.item()? {
+        Token::Binary | Token::String => true,
+        Token::List(_) => matches!(message.item()?, Token::Integer(_)),
+        Token::Tuple(2..) => message.atom()?.is("ok"),
+        _ => false,
+    };
+    is_input.then_some(reply)
 }
 
 fn shown(control: &Control, request: &Request) -> Option<String> {
@@ -249,7 +256,9 @@ fn ended(control: &Control) -> Option<(Alias, &'static str)> {
             };
             Some((alias(control.element(3))?, of_erpc(reason).unwrap_or("down")))
         }
-        Operation::Send | Operation::AliasSend => Some((answered(message(control))?, "reply")),
+        Operation::Send | Operation::AliasSend => {
+            Some((reply_to(control.payload?)?.into(), "reply"))
+        }
         _ => None,
     }
 }
@@ -261,21 +270,4 @@ fn of_erpc(mut reason: Cursor) -> Option<&'static str> {
     let Token::Reference(_) = reason.item()? else { return None };
     let class = reason.atom()?;
     ["return", "throw", "exit", "error"].into_iter().find(|name| class.is(name))
-}
-
-/// `{Reference | [alias | Reference], Reply}`
-fn answered(mut message: Cursor) -> Option<Alias> {
-    if message.item()? != Token::Tuple(2) {
-        return None;
-    }
-    let tag = message.rest();
-    match message.item()? {
-        Token::Reference(reference) => Some(reference.into()),
-        Token::List(1) => {
-            let mut tag = Cursor::new(&tag[5..]);
-            tag.atom().filter(|name| name.is("alias"))?;
-            alias(tag.rest())
-        }
-        _ => None,
-    }
 }

@@ -109,7 +109,10 @@ fn a_call_of_a_process_ends_with_its_reply_or_its_process() {
         let request =
             tuple(&[atom("$gen_call"), tuple(&[pid(LAPTOP, 1), tag.clone()]), atom("get")]);
         let asked = Asked::Message { to: "<9.0>".into(), tag: "$gen_call".into() };
+        let monitor = [integer(19), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 5)];
+        let monitor = packed(&monitor, None);
         let mut pair = audited(Arguments::Hidden);
+        pair.outgoing(&monitor);
         pair.outgoing(&sent(pid(POD, 9), &request));
         let expected = Entry::Request { id: 1, asked, arguments: None, refused: false };
         assert_eq!(pair.entries(), [expected]);
@@ -148,6 +151,14 @@ fn messages_signals_and_new_processes_have_entries() {
     pair.outgoing(&sent(pid(POD, 9), &printed));
     let width = tuple(&[atom("io_reply"), reference(POD, 1), integer(80)]);
     pair.outgoing(&sent(pid(POD, 9), &width));
+    for reply in [
+        tuple(&[atom("error"), atom("enotsup")]),
+        list(&[tuple(&[atom("echo"), atom("true")])]),
+        atom("eof"),
+    ] {
+        let answered = tuple(&[atom("io_reply"), reference(POD, 1), reply]);
+        pair.outgoing(&sent(pid(POD, 9), &answered));
+    }
     let typed = tuple(&[atom("io_reply"), reference(POD, 1), binary(b"halt()\n")]);
     pair.outgoing(&sent(pid(POD, 9), &typed));
     pair.outgoing(&packed(&[integer(100), atom("x")], None));

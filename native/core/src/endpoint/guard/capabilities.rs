@@ -54,6 +54,8 @@ impl From<Reference<'_>> for Alias {
 pub(super) enum Role {
     /// It sent a message or monitors something, but no message named it. It may get answers.
     Caller,
+    /// A process of OTP or Elixir. It may get answers, too.
+    Server,
     /// A message named it.
     Process,
     /// Of a process in the pod.
@@ -70,6 +72,8 @@ pub(super) struct Capabilities {
     monitors: Generations<Alias, ()>,
     /// Requests for a process that is linked to its parent.
     links: Generations<Alias, ()>,
+    /// References that were given out, and are not any more.
+    ended: Generations<Alias, ()>,
 }
 
 /// What the pod named first.
@@ -86,6 +90,7 @@ impl Capabilities {
             aliases: Generations::new(now),
             monitors: Generations::new(now),
             links: Generations::new(now),
+            ended: Generations::new(now),
         }
     }
 
@@ -110,7 +115,9 @@ impl Capabilities {
     pub fn knows(&mut self, named: Named, now: Instant) -> bool {
         match named {
             Named::Process(process) => self.processes.role(&process, now).is_some(),
-            Named::Alias(alias) => self.alias(&alias, now).is_some(),
+            Named::Alias(alias) => {
+                self.alias(&alias, now).is_some() || self.ended.role(&alias, now).is_some()
+            }
         }
     }
 
@@ -159,7 +166,11 @@ impl Capabilities {
         self.processes.put(process, Role::Ended, now);
     }
 
-    pub fn forget_alias(&mut self, alias: &Alias) {
+    /// It may be named by late messages.
+    pub fn forget_alias(&mut self, alias: &Alias, now: Instant) {
+        if self.alias(alias, now).is_some() {
+            self.ended.put(*alias, (), now);
+        }
         self.monitors.remove(alias);
         self.aliases.remove(alias);
     }
@@ -280,7 +291,7 @@ mod tests {
             given.give_alias(alias(id), false, now);
         }
         assert!(given.alias(&alias(0), now).is_some() && given.alias(&alias(1), now).is_none());
-        given.forget_alias(&alias(0));
+        given.forget_alias(&alias(0), now);
         assert!(given.alias(&alias(0), now).is_none());
     }
 
@@ -295,7 +306,7 @@ mod tests {
         given.give_alias(alias(3), false, start + 2 * MAX_AGE);
         assert!(given.alias(&alias(1), start + 2 * MAX_AGE).is_none());
         assert!(given.alias(&alias(2), start + 2 * MAX_AGE).is_some());
-        given.forget_alias(&alias(2));
+        given.forget_alias(&alias(2), start);
         assert!(given.alias(&alias(2), start + 2 * MAX_AGE).is_none());
     }
 }

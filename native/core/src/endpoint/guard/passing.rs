@@ -34,6 +34,8 @@ struct Function {
     hasher: <RandomState as BuildHasher>::Hasher,
     /// Items of its name to come.
     left: u8,
+    /// Whether it is a closure, which has other numbers.
+    is_closure: bool,
 }
 
 impl Passing {
@@ -76,11 +78,11 @@ impl Passing {
                     peers.note(&reference.node, Named::Alias((*reference).into()), session)
                 }
                 Token::Export => {
-                    *function = Some(Function::new(3));
+                    *function = Some(Function::new(false));
                     Ok(())
                 }
                 Token::Closure(identity) => {
-                    let mut closure = Function::new(1);
+                    let mut closure = Function::new(true);
                     identity.hash(&mut closure.hasher);
                     *function = Some(closure);
                     Ok(())
@@ -111,15 +113,19 @@ impl Passing {
 }
 
 impl Function {
-    fn new(left: u8) -> Self {
-        Self { hasher: HASHER.build_hasher(), left }
+    /// A module, a function and an arity; or a module, an index and a unique number.
+    fn new(is_closure: bool) -> Self {
+        Self { hasher: HASHER.build_hasher(), left: 3, is_closure }
     }
 
     fn see(&mut self, token: &Token) -> Result<(), Error> {
         match token {
             Token::Atom(Atom::Utf8(text)) => text.hash(&mut self.hasher),
             Token::Atom(atom) => atom.text().as_str().hash(&mut self.hasher),
-            Token::Integer(arity @ 0..=255) => arity.hash(&mut self.hasher),
+            Token::Integer(number) if self.is_closure || (0..=255).contains(number) => {
+                number.hash(&mut self.hasher);
+            }
+            Token::Number if self.is_closure => {}
             _ => return Err("function".into()),
         }
         self.left -= 1;

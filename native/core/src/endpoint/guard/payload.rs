@@ -3,7 +3,7 @@
 
 use super::{
     io_request::Cursor,
-    term::{Token, VERSION},
+    term::{Reference, Token, VERSION},
 };
 
 /// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
@@ -93,8 +93,12 @@ const ORDERS: [&str; 10] = [
 pub(super) enum Payload<'a> {
     /// Any message.
     Message,
-    /// `{Tag, Answer}`, where the tag is a reference or `[alias | Reference]`.
-    Reply,
+    /// `{Tag, Answer}`, where the tag is this reference or `[alias | Reference]`.
+    Reply {
+        to: Reference<'a>,
+        /// Whether it can also be a command of `rpc` or others, which take any term for the sender.
+        is_command: bool,
+    },
     /// Tuples that begin with this.
     Obeyed(String),
     /// Keys or text of a terminal, which a group leader takes for the user's.
@@ -145,9 +149,28 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
             Payload::Obeyed(tag.text())
         }
         Some(Token::Pid(_) | Token::Port(_)) if arity == 2 && is_input(cursor) => Payload::Input,
-        Some(Token::Reference(_) | Token::List(_)) if arity == 2 => Payload::Reply,
-        Some(_) => order(arity, bytes).map_or(Payload::Message, Payload::Obeyed),
+        Some(_) => match (reply_to(bytes), order(arity, bytes)) {
+            (Some(to), order) => Payload::Reply { to, is_command: order.is_some() },
+            (None, order) => order.map_or(Payload::Message, Payload::Obeyed),
+        },
         None => Payload::Message,
+    }
+}
+
+/// The reference of an answer.
+pub(super) fn reply_to(payload: &[u8]) -> Option<Reference<'_>> {
+    let mut cursor = Cursor::new(payload.strip_prefix(&[VERSION])?);
+    if cursor.item()? != Token::Tuple(2) {
+        return None;
+    }
+    let mut tag = cursor.item()?;
+    if tag == Token::List(1) {
+        cursor.atom().filter(|name| name.is("alias"))?;
+        tag = cursor.item()?;
+    }
+    match tag {
+        Token::Reference(reference) => Some(reference),
+        _ => None,
     }
 }
 
@@ -229,7 +252,7 @@ mod tests {
         let bytes = [&[VERSION], term].concat();
         match payload(&bytes) {
             Payload::Message => "message".into(),
-            Payload::Reply => "reply".into(),
+            Payload::Reply { is_command, .. } => format!("reply {is_command}"),
             Payload::Obeyed(tag) => tag,
             Payload::Input => "input".into(),
             Payload::IoRequest { .. } => "io_request".into(),
@@ -328,9 +351,13 @@ mod tests {
     #[test]
     fn an_answer_has_a_reference() {
         let reference = [&b"Z\0\x01"[..], &atom("a@b"), &[0; 8]].concat();
-        assert_eq!(judged(&tuple(&[reference.clone(), atom("x")])), "reply");
+        assert_eq!(judged(&tuple(&[reference.clone(), atom("x")])), "reply false");
+        let call = [atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid()];
+        assert_eq!(judged(&tuple(&[reference.clone(), tuple(&call)])), "reply true");
+        assert_eq!(judged(&tuple(&[list(&[atom("a")]), tuple(&call)])), "call");
+        assert_eq!(judged(&tuple(&[list(&[atom("a")]), atom("x")])), "message");
         let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference].concat();
-        assert_eq!(judged(&tuple(&[alias, atom("x")])), "reply");
+        assert_eq!(judged(&tuple(&[alias, atom("x")])), "reply false");
         assert_eq!(judged(&tuple(&[reference, atom("x"), atom("y")])), "message");
     }
 

@@ -12,7 +12,7 @@ use super::{
     payload::{Payload, payload},
     refusal::{Kind, Refusal},
     session::Session,
-    term::{Atom, Pid, Token, VERSION, item, term},
+    term::{Atom, Pid, Reference, Token, VERSION, item, term},
 };
 use bytes::Bytes;
 
@@ -56,7 +56,7 @@ impl Local<'_> {
             Operation::Monitor => self.monitor(control),
             Operation::MonitorExit => {
                 if let Some(Token::Reference(reference)) = control.token(3) {
-                    self.given.forget_alias(&reference.into());
+                    self.given.forget_alias(&reference.into(), self.now);
                 }
                 Verdict::Pass
             }
@@ -82,7 +82,7 @@ impl Local<'_> {
         match control.token(2) {
             Some(Token::Pid(pid)) => self.send_to(&pid, &message),
             // OTP 29 sends a message for several processes once.
-            Some(Token::List(_)) => {
+            Some(Token::List(_)) if !matches!(message, Payload::IoRequest { .. }) => {
                 let verdict = self.send_to_each(control.element(2), &message);
                 verdict.unwrap_or_else(|| refuse(Kind::Send, "list"))
             }
@@ -99,7 +99,6 @@ impl Local<'_> {
                 // A group leader gets its requests alone.
                 Token::Pid(pid) => match self.send_to(&pid, message) {
                     Verdict::Pass => {}
-                    Verdict::Rewrite(_) => return None,
                     other => return Some(other),
                 },
                 _ => return None,
@@ -122,11 +121,22 @@ impl Local<'_> {
                 }
                 Payload::IoRequest { .. } | Payload::Input => self.message(message),
                 Payload::Obeyed(tag) => refuse(Kind::GroupLeader, tag),
-                Payload::Message | Payload::Reply => refuse(Kind::GroupLeader, ""),
+                Payload::Message | Payload::Reply { .. } => refuse(Kind::GroupLeader, ""),
             },
             Some(Role::Process) => self.message(message),
-            Some(Role::Caller) => match message {
-                Payload::Message => refuse(Kind::Message, "to a process that waits for an answer"),
+            Some(role @ (Role::Caller | Role::Server)) => match message {
+                Payload::Reply { to, is_command }
+                    if self.is_awaited(to) && !(role == Role::Server && *is_command) =>
+                {
+                    Verdict::Pass
+                }
+                // The answer to a call that has timed out, as a rule
+                Payload::Reply { to, is_command: false } if self.is_own(&to.node) => {
+                    Verdict::Ignore
+                }
+                Payload::Message | Payload::Reply { .. } => {
+                    refuse(Kind::Message, "to a process that waits for an answer")
+                }
                 other => self.message(other),
             },
             Some(Role::Ended) => Verdict::Ignore,
@@ -165,7 +175,7 @@ impl Local<'_> {
             Payload::IoRequest { from, .. } if !self.is_of_pod(from) => {
                 refuse(Kind::IoRequest, "for another process")
             }
-            Payload::Message | Payload::Reply => Verdict::Pass,
+            Payload::Message | Payload::Reply { .. } => Verdict::Pass,
             Payload::IoRequest { from, reply_as, request } => {
                 let Some(what) = refusal(request, Server::GroupLeader) else {
                     return self.printed(request);
@@ -197,7 +207,9 @@ impl Local<'_> {
     fn monitor(&mut self, control: &Control) -> Verdict {
         let detail = match control.token(2) {
             Some(Token::Pid(pid)) => match self.role(&pid) {
-                Some(Role::Caller | Role::Process | Role::GroupLeader) => return Verdict::Pass,
+                Some(Role::Caller | Role::Server | Role::Process | Role::GroupLeader) => {
+                    return Verdict::Pass;
+                }
                 Some(Role::Ended) => return Verdict::Answer(no_process(control), None),
                 None => format!("<{}.{}>", pid.id, pid.serial),
             },
@@ -244,9 +256,20 @@ impl Local<'_> {
         }
         let process = (*pid).into();
         match self.given.process(&process, self.now)? {
-            Role::Process if self.session.is_server(&process) => Some(Role::Caller),
+            // Only this VM's connections have a printer, and another VM has other processes of these numbers.
+            Role::Process | Role::Caller
+                if self.printer.is_some() && self.session.is_server(&process) =>
+            {
+                Some(Role::Server)
+            }
             role => Some(role),
         }
+    }
+
+    /// Whether a reference is of a call of this node that has not ended, or was given out.
+    fn is_awaited(&mut self, reference: &Reference) -> bool {
+        self.is_own(&reference.node)
+            && self.given.alias(&Alias::from(*reference), self.now).is_some()
     }
 
     fn is_of_pod(&self, pid: &[u8]) -> bool {

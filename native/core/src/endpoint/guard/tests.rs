@@ -235,7 +235,11 @@ fn what_answers_us_passes() {
 
 #[test]
 fn a_process_of_otp_gets_answers_only() {
+    let session = Arc::new(Session::new(Limits { atoms: 1000, message: 1_000_000 }));
     let mut pair = Pair::new();
+    pair.session = session.clone();
+    pair.connection = Connection::new(session.clone(), false, Some("Elixir.Printer"));
+    pair.shake();
     // Before the VM has a name
     let mut server = [&[131], &pid("nonode@nohost", 1)[..]].concat();
     *server.last_mut().unwrap() = 0;
@@ -243,9 +247,56 @@ fn a_process_of_otp_gets_answers_only() {
     pair.call(1, 2);
     let hello = tuple(&[atom("hello"), integer(42)]);
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
-    let reply = tuple(&[reference(LAPTOP, 1), atom("ok")]);
-    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&reply)));
-    assert_eq!(pair.session.count(Kind::Message), 1);
+    // Any term can be the sender of a command.
+    let call = tuple(&[atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid(POD, 9)]);
+    for sender in
+        [reference(POD, 1), reference(LAPTOP, 1), reference(LAPTOP, 8), list(&[atom("a")])]
+    {
+        let command = tuple(&[sender, call.clone()]);
+        assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&command)));
+    }
+    let reply = |number| tuple(&[reference(LAPTOP, number), atom("ok")]);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(1))));
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(8))), "nobody waits for it");
+    assert_eq!(pair.session.count(Kind::Message), 5);
+    // Of another VM it is another process.
+    pair.connection = Connection::new(session, false, None);
+    pair.shake();
+    pair.call(1, 2);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+}
+
+#[test]
+fn a_session_lasts_for_more_calls_than_a_pod_may_name_identifiers() {
+    let numbered = |number: u32| {
+        [&b"Z\0\x03"[..], &atom(LAPTOP), &[0, 0, 0, 7], &[0; 8], &number.to_be_bytes()].concat()
+    };
+    let mut pair = Pair::new();
+    for number in 0..110_000 {
+        let control = [
+            integer(29),
+            numbered(number),
+            pid(LAPTOP, 1),
+            pid(LAPTOP, 2),
+            tuple(&[atom("erpc"), atom("execute_call"), integer(4)]),
+            list(&[atom("monitor")]),
+        ];
+        pair.outgoing(&packed(&control, Some(&list(&[atom("x")]))));
+        let ended = [integer(28), pid(POD, 9), pid(LAPTOP, 1), numbered(number)];
+        let reason = tuple(&[numbered(number), atom("return"), atom("x")]);
+        assert!(pair.passes(&ended, Some(&reason)), "{number}");
+    }
+    assert_eq!(pair.session.failure(), None);
+}
+
+#[test]
+fn a_request_for_several_group_leaders_is_refused() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let asked = tuple(&[atom("io_request"), pid(POD, 9), reference(POD, 1), atom("getopts")]);
+    let all = list(&[pid(LAPTOP, 2), pid(LAPTOP, 2)]);
+    assert!(!pair.passes(&send(all), Some(&asked)));
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&asked)));
 }
 
 #[test]
@@ -765,7 +816,9 @@ fn functions_that_the_vm_never_forgets_have_a_limit() {
         [&b"q"[..], &atom("m"), &atom(&name), &integer(arity)].concat()
     };
     let closure = |number: u32| {
-        let index = number.to_be_bytes();
+        // Different within their module, or by their old number only
+        let index = (number / 2).to_be_bytes();
+        let unique = integer(u8::try_from(number % 2).unwrap());
         [
             &b"p\0\0\0\0\0"[..],
             &[0; 16],
@@ -773,7 +826,7 @@ fn functions_that_the_vm_never_forgets_have_a_limit() {
             &[0; 4],
             &atom("m"),
             &integer(1),
-            &integer(1),
+            &unique,
             &pid(POD, 1),
         ]
         .concat()

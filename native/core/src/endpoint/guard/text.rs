@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::term::{Item, Reference, Token, item};
+use super::term::{self, Item, Reference, Token, item};
 
 /// Terms within terms.
 const MAX_DEPTH: u8 = 32;
@@ -20,6 +20,12 @@ pub(super) fn text(bytes: &[u8], limit: usize) -> String {
         writer.text.push_str(CUT);
     }
     writer.text
+}
+
+/// A name in one line.
+pub(super) fn escaped(name: &str) -> String {
+    let quoted = Quoted(name).to_string();
+    quoted[1..quoted.len() - 1].replace("\\\"", "\"").replace("\\\\", "\\")
 }
 
 struct Writer<'a> {
@@ -155,9 +161,8 @@ impl<'a> Writer<'a> {
         self.write_str("#Function<")?;
         self.terms(shown, depth)?;
         for _ in shown..terms {
-            let length = self.text.len();
-            self.term(depth + 1)?;
-            self.text.truncate(length);
+            let hidden = term::term(self.rest).map_err(|_| fmt::Error)?;
+            self.rest = &self.rest[hidden.len()..];
         }
         self.write_char('>')
     }

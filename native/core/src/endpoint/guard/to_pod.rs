@@ -72,7 +72,9 @@ impl ToPod {
                     let message = &piece.bytes(&input)[LENGTH..];
                     let control = Control::read(message, self.packets.left() == 0).ok();
                     self.passes = self.may_leave(control.as_ref(), &mut peers);
-                    self.scan = control.as_ref().map(|_| Scan::of_payload());
+                    // Of what does not leave nothing is learned.
+                    self.scan =
+                        control.as_ref().filter(|_| self.passes).map(|_| Scan::of_payload());
                     if let Some(control) = control.filter(|_| self.passes) {
                         learn_from_control(&control, &mut peers, now);
                         let payload = control.payload.unwrap_or_default();
@@ -248,7 +250,7 @@ fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
             let _ = alias(3).map(|alias| given.give_monitor(alias, now));
         }
         Operation::Demonitor => {
-            let _ = alias(3).map(|alias| given.forget_alias(&alias));
+            let _ = alias(3).map(|alias| given.forget_alias(&alias, now));
         }
         Operation::Send
         | Operation::SendToName

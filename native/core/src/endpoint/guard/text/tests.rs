@@ -47,7 +47,11 @@ fn what_a_closure_holds_is_not_shown() {
     let head = [&b"p\0\0\0\0\x01"[..], &[0; 16], &[0; 4], &[0, 0, 0, 1]].concat();
     let closure =
         [head, atom("m"), integer(1), integer(2), pid(POD, 1), binary(b"secret")].concat();
-    assert_eq!(shown(&tuple(&[closure, atom("b")])), "{#Function<:m>, :b}");
+    assert_eq!(shown(&tuple(&[closure.clone(), atom("b")])), "{#Function<:m>, :b}");
+    let large = closure[..closure.len() - binary(b"secret").len()].to_vec();
+    let large = [large, binary("secret".repeat(1000).as_bytes())].concat();
+    assert_eq!(shown(&tuple(&[large.clone(), atom("b")])), "{#Function<:m>, :b}");
+    assert_eq!(shown(&tuple(&[large])[..200]), "{#Function<:m...");
 }
 
 #[test]
@@ -57,6 +61,13 @@ fn it_stays_in_one_line_and_in_its_direction() {
         assert!(!shown.chars().any(|char| char.is_control() || is_format(char)), "{shown}");
     }
     assert_eq!(shown(&binary(b"\x1b")), r#""\x{1B}""#);
+}
+
+#[test]
+fn names_are_escaped() {
+    assert_eq!(escaped("Elixir.Shop"), "Elixir.Shop");
+    assert_eq!(escaped("a \"b\" \\ c"), "a \"b\" \\ c");
+    assert_eq!(escaped("a\u{9b}\u{202e}\nb"), "a\\x{9B}\\x{202E}\\nb");
 }
 
 #[test]
