@@ -69,7 +69,8 @@ pub(super) enum Role {
 pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
     aliases: Generations<Alias, ()>,
-    monitors: Generations<Alias, ()>,
+    /// With the process that monitors, and waits for an answer with this reference.
+    monitors: Generations<Alias, Option<Process>>,
     /// Requests for a process that is linked to its parent.
     links: Generations<Alias, ()>,
     /// References that were given out, and are not any more.
@@ -145,8 +146,13 @@ impl Capabilities {
     }
 
     /// Until it fires or is removed.
-    pub fn give_monitor(&mut self, alias: Alias, now: Instant) {
-        self.monitors.put(alias, (), now);
+    pub fn give_monitor(&mut self, alias: Alias, owner: Option<Process>, now: Instant) {
+        self.monitors.put(alias, owner, now);
+    }
+
+    /// Whether a process waits for the answer to its own call with this reference.
+    pub fn awaits(&mut self, process: &Process, reference: &Alias, now: Instant) -> bool {
+        self.monitors.role(reference, now) == Some(Some(*process))
     }
 
     pub fn process(&mut self, process: &Process, now: Instant) -> Option<Role> {
@@ -158,7 +164,7 @@ impl Capabilities {
         if self.aliases.role(alias, now).is_some() {
             return Some(Role::Process);
         }
-        self.monitors.role(alias, now).map(|()| Role::Caller)
+        self.monitors.role(alias, now).map(|_owner| Role::Caller)
     }
 
     /// Late messages to it are no surprise.
@@ -245,9 +251,10 @@ mod tests {
         assert_eq!(given.alias(&alias, now), None);
         // The local VM itself says what these are.
         given.give_caller(process(1), now);
-        given.give_monitor(alias, now);
+        given.give_monitor(alias, Some(process(1)), now);
         assert_eq!(given.process(&process(1), now), Some(Role::Caller));
         assert_eq!(given.alias(&alias, now), Some(Role::Caller));
+        assert!(given.awaits(&process(1), &alias, now) && !given.awaits(&process(2), &alias, now));
         given.give_process(process(1), true, now);
         assert_eq!(given.process(&process(1), now), Some(Role::Process));
     }
@@ -285,7 +292,7 @@ mod tests {
         let mut given = Capabilities::new(now);
         let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
         given.give_alias(alias(0), false, now);
-        given.give_monitor(alias(0), now);
+        given.give_monitor(alias(0), None, now);
         given.give_alias(alias(1), false, now);
         for id in 2..u32::try_from(3 * GENERATION).unwrap_or(0) {
             given.give_alias(alias(id), false, now);

@@ -123,7 +123,13 @@ impl Local<'_> {
                 Payload::Obeyed(tag) => refuse(Kind::GroupLeader, tag),
                 Payload::Message | Payload::Reply { .. } => refuse(Kind::GroupLeader, ""),
             },
-            Some(Role::Process) => self.message(message),
+            Some(Role::Process) => match message {
+                // `rpc` takes any term for the sender of a command.
+                Payload::Reply { to, is_command: true } if !self.is_of_call(pid, to) => {
+                    refuse(Kind::Message, "a command")
+                }
+                other => self.message(other),
+            },
             Some(role @ (Role::Caller | Role::Server)) => match message {
                 Payload::Reply { to, is_command }
                     if self.is_awaited(to) && !(role == Role::Server && *is_command) =>
@@ -264,6 +270,12 @@ impl Local<'_> {
             }
             role => Some(role),
         }
+    }
+
+    /// Whether this process waits for the answer to its own call with this reference.
+    fn is_of_call(&mut self, pid: &Pid, reference: &Reference) -> bool {
+        self.is_own(&reference.node)
+            && self.given.awaits(&(*pid).into(), &Alias::from(*reference), self.now)
     }
 
     /// Whether a reference is of a call of this node that has not ended, or was given out.

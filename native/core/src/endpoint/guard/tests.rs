@@ -267,6 +267,23 @@ fn a_process_of_otp_gets_answers_only() {
 }
 
 #[test]
+fn a_command_that_looks_like_an_answer_is_one_of_a_call_only() {
+    let call = tuple(&[atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid(POD, 9)]);
+    let answer = |number| tuple(&[reference(LAPTOP, number), call.clone()]);
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    pair.call(3, 2);
+    let to = |number| send(pid(LAPTOP, number));
+    assert!(!pair.passes(&to(1), Some(&answer(1))));
+    assert!(!pair.passes(&to(1), Some(&tuple(&[reference(POD, 1), call.clone()]))));
+    assert!(pair.passes(&to(1), Some(&tuple(&[reference(LAPTOP, 1), atom("ok")]))));
+    let monitor = [integer(19), pid(LAPTOP, 3), pid(POD, 9), reference(LAPTOP, 5)];
+    pair.outgoing(&packed(&monitor, None));
+    assert!(pair.passes(&to(3), Some(&answer(5))), "its own call");
+    assert!(!pair.passes(&to(1), Some(&answer(5))), "the call of another");
+}
+
+#[test]
 fn a_session_lasts_for_more_calls_than_a_pod_may_name_identifiers() {
     let numbered = |number: u32| {
         [&b"Z\0\x03"[..], &atom(LAPTOP), &[0, 0, 0, 7], &[0; 8], &number.to_be_bytes()].concat()

@@ -247,7 +247,7 @@ fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
         }
         Operation::Monitor => {
             let _ = process(1).map(|caller| given.give_caller(caller, now));
-            let _ = alias(3).map(|alias| given.give_monitor(alias, now));
+            let _ = alias(3).map(|alias| given.give_monitor(alias, process(1), now));
         }
         Operation::Demonitor => {
             let _ = alias(3).map(|alias| given.forget_alias(&alias, now));
