@@ -62,13 +62,13 @@ defmodule K8sConnect.Distribution do
       else: :ok
   end
 
-  # The VM changes `Node.self()` and `Node.list()` shortly after the call, and sends no message.
   defp await(0, _fun), do: :ok
 
   defp await(tries, fun) do
     if fun.() do
       :ok
     else
+      # The VM changes `Node.self()` and `Node.list()` shortly after the call, and sends no message.
       Process.sleep(1)
       await(tries - 1, fun)
     end

@@ -1,7 +1,7 @@
 defmodule K8sConnect.Servers do
   @moduledoc false
-  # The processes of OTP and Elixir. A pod may answer them, but has no reason to send them anything else, and what they
-  # obey is more than a list can have.
+  # The processes of OTP and Elixir. A pod may answer them, but has no reason to send them anything else, and no list has
+  # every command that they handle.
 
   @applications [:kernel, :stdlib, :compiler, :sasl, :os_mon, :runtime_tools, :tools] ++
                   [:crypto, :asn1, :public_key, :ssl, :ssh, :inets, :mnesia, :syntax_tools] ++

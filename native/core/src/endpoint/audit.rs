@@ -74,11 +74,11 @@ impl AuditFile {
         if self.file.metadata()?.nlink() == 0 {
             return Err(io::Error::other("it was removed"));
         }
-        if self.cut.swap(false, Ordering::Relaxed) {
+        if self.cut.load(Ordering::Relaxed) {
             (&self.file).write_all(b"\n")?;
         }
         let written = (&self.file).write_all(lines);
-        self.cut.fetch_or(written.is_err(), Ordering::Relaxed);
+        self.cut.store(written.is_err(), Ordering::Relaxed);
         written?;
         if sync { self.file.sync_data() } else { Ok(()) }
     }
