@@ -5,8 +5,8 @@
 //!
 //! - in the [`handshake`] it clears the [`flags`] of all messages that cannot be judged alone;
 //! - from what the local node sends, it learns which processes and aliases the pod was told of ([`capabilities`]);
-//! - what the pod sends passes if it answers something, or goes to what it was told of and is no order that OTP's
-//!   processes obey ([`policy`], [`payload`], [`io_request`]);
+//! - what the pod sends passes if it answers something, or goes to what it was told of and is no command that OTP's
+//!   processes handle ([`policy`], [`payload`], [`io_request`]);
 //! - in a session that only reads, what the local node sends passes if it calls one of certain functions ([`request`],
 //!   [`read_only`]);
 //! - of what leaves, an audited session tells ([`audit`]);

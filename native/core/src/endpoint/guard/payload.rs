@@ -1,4 +1,4 @@
-//! What a message to a process says. OTP's processes obey messages with certain tags. The pod may have been told of a
+//! What a message to a process says. OTP's processes handle messages with certain tags as commands. The pod may have been told of a
 //! process of OTP, and always is of a group leader.
 
 use super::{
@@ -7,8 +7,8 @@ use super::{
 };
 
 /// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
-/// compiler and the VM itself obey. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
-const OBEYED: [&str; 26] = [
+/// compiler and the VM itself handle. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
+const COMMANDS: [&str; 26] = [
     "system",
     "$gen_call",
     "$gen_cast",
@@ -37,7 +37,7 @@ const OBEYED: [&str; 26] = [
     "driver_id",
 ];
 
-/// Tags of messages that `IEx` and the shell of Erlang obey. The second element is a process.
+/// Tags of messages that `IEx` and the shell of Erlang handle. The second element is a process.
 const OF_A_SHELL: [&str; 13] = [
     "eval",
     "evaled",
@@ -55,7 +55,7 @@ const OF_A_SHELL: [&str; 13] = [
 ];
 /// Of `erts_code_purger`.
 const PURGES: [&str; 3] = ["purge", "soft_purge", "test_purge"];
-/// `{From, {Order, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader` and `user_drv`.
+/// `{From, {Command, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader` and `user_drv`.
 const ASKED: [(&str, u32); 14] = [
     ("call", 5),
     ("sbcast", 3),
@@ -75,7 +75,7 @@ const ASKED: [(&str, u32); 14] = [
 /// The second element, of `heart` and `net_kernel`.
 const SECOND: [&str; 4] = ["set_cmd", "set_callback", "set_options", "registered_send"];
 /// Of `gen_event`.
-const ORDERS: [&str; 10] = [
+const EVENT_COMMANDS: [&str; 10] = [
     "add_handler",
     "add_sup_handler",
     "delete_handler",
@@ -100,7 +100,7 @@ pub(super) enum Payload<'a> {
         is_command: bool,
     },
     /// Tuples that begin with this.
-    Obeyed(String),
+    Command(String),
     /// Keys or text of a terminal, which a group leader takes for the user's.
     Input,
     IoRequest {
@@ -118,17 +118,17 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
     let Some(Token::Tuple(arity @ 1..)) = cursor.item() else { return Payload::Message };
     match cursor.item() {
         Some(Token::Atom(tag)) if tag.is("io_request") => {
-            io_request(arity, cursor).unwrap_or_else(|| Payload::Obeyed("io_request".into()))
+            io_request(arity, cursor).unwrap_or_else(|| Payload::Command("io_request".into()))
         }
-        Some(Token::Atom(tag)) if OBEYED.iter().any(|obeyed| tag.is(obeyed)) => {
-            Payload::Obeyed(tag.text())
+        Some(Token::Atom(tag)) if COMMANDS.iter().any(|handled| tag.is(handled)) => {
+            Payload::Command(tag.text())
         }
         Some(Token::Atom(tag)) if tag.is("log") && matches!(arity, 4 | 5) => {
-            Payload::Obeyed("log".into())
+            Payload::Command("log".into())
         }
         // `{reply, {{From, ReplyAs}, Reply}}`: a group leader answers for another process.
         Some(Token::Atom(tag)) if tag.is("reply") && arity == 2 && is_answer(cursor) => {
-            Payload::Obeyed("reply".into())
+            Payload::Command("reply".into())
         }
         // Of a timer, which is of the VM of the process
         Some(Token::Atom(tag))
@@ -136,22 +136,22 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
                 && arity == 3
                 && matches!(cursor.item(), Some(Token::Reference(_))) =>
         {
-            Payload::Obeyed("timeout".into())
+            Payload::Command("timeout".into())
         }
         // `{eval, Server, …}`
         Some(Token::Atom(tag))
             if OF_A_SHELL.iter().any(|text| tag.is(text))
                 && matches!(cursor.item(), Some(Token::Pid(_))) =>
         {
-            Payload::Obeyed(tag.text())
+            Payload::Command(tag.text())
         }
         Some(Token::Atom(tag)) if arity == 4 && PURGES.iter().any(|text| tag.is(text)) => {
-            Payload::Obeyed(tag.text())
+            Payload::Command(tag.text())
         }
         Some(Token::Pid(_) | Token::Port(_)) if arity == 2 && is_input(cursor) => Payload::Input,
-        Some(_) => match (reply_to(bytes), order(arity, bytes)) {
-            (Some(to), order) => Payload::Reply { to, is_command: order.is_some() },
-            (None, order) => order.map_or(Payload::Message, Payload::Obeyed),
+        Some(_) => match (reply_to(bytes), command(arity, bytes)) {
+            (Some(to), command) => Payload::Reply { to, is_command: command.is_some() },
+            (None, command) => command.map_or(Payload::Message, Payload::Command),
         },
         None => Payload::Message,
     }
@@ -174,13 +174,13 @@ pub(super) fn reply_to(payload: &[u8]) -> Option<Reference<'_>> {
     }
 }
 
-/// An order behind a sender, which can be any term.
-fn order(arity: u32, bytes: &[u8]) -> Option<String> {
+/// An command behind a sender, which can be any term.
+fn command(arity: u32, bytes: &[u8]) -> Option<String> {
     let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
     let _tuple = cursor.item();
     match arity {
         2 => asked(cursor),
-        3 => second(cursor).or_else(|| event_order(cursor)),
+        3 => second(cursor).or_else(|| event_command(cursor)),
         4 => second(cursor),
         _ => None,
     }
@@ -189,29 +189,31 @@ fn order(arity: u32, bytes: &[u8]) -> Option<String> {
 fn asked(mut cursor: Cursor) -> Option<String> {
     cursor.term()?;
     let Token::Tuple(arity) = cursor.item()? else { return None };
-    let order = cursor.atom()?;
-    let obeyed = |(name, size): &(&str, u32)| *size == arity && order.is(name);
-    ASKED.iter().any(obeyed).then(|| order.text())
+    let command = cursor.atom()?;
+    let handled = |(name, size): &(&str, u32)| *size == arity && command.is(name);
+    ASKED.iter().any(handled).then(|| command.text())
 }
 
 fn second(mut cursor: Cursor) -> Option<String> {
     cursor.term()?;
-    let order = cursor.atom()?;
-    SECOND.iter().any(|name| order.is(name)).then(|| order.text())
+    let command = cursor.atom()?;
+    SECOND.iter().any(|name| command.is(name)).then(|| command.text())
 }
 
-/// `{From, Tag, Order}`: what `gen_event` obeys, whatever the first two are. If they are larger than what is looked at,
+/// `{From, Tag, Command}`: what `gen_event` handles, whatever the first two are. If they are larger than what is looked at,
 /// it might be one.
-fn event_order(mut cursor: Cursor) -> Option<String> {
+fn event_command(mut cursor: Cursor) -> Option<String> {
     if cursor.term().is_none() || cursor.term().is_none() {
         return Some("unknown".into());
     }
-    let order = match cursor.item() {
+    let command = match cursor.item() {
         Some(Token::Tuple(1..)) => cursor.item(),
         token => token,
     };
-    match order {
-        Some(Token::Atom(order)) if ORDERS.iter().any(|text| order.is(text)) => Some(order.text()),
+    match command {
+        Some(Token::Atom(command)) if EVENT_COMMANDS.iter().any(|text| command.is(text)) => {
+            Some(command.text())
+        }
         _ => None,
     }
 }
@@ -253,7 +255,7 @@ mod tests {
         match payload(&bytes) {
             Payload::Message => "message".into(),
             Payload::Reply { is_command, .. } => format!("reply {is_command}"),
-            Payload::Obeyed(tag) => tag,
+            Payload::Command(tag) => tag,
             Payload::Input => "input".into(),
             Payload::IoRequest { .. } => "io_request".into(),
         }
@@ -278,8 +280,8 @@ mod tests {
     }
 
     #[test]
-    fn what_otp_obeys_is_recognized_in_each_encoding() {
-        for tag in OBEYED {
+    fn what_otp_handles_is_recognized_in_each_encoding() {
+        for tag in COMMANDS {
             assert_eq!(judged(&tuple(&[atom(tag), pid(), atom("x")])), tag);
             let length = u8::try_from(tag.len()).unwrap_or(0);
             for latin1 in [
@@ -297,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_obeys_is_recognized() {
+    fn what_a_shell_handles_is_recognized() {
         for tag in OF_A_SHELL {
             assert_eq!(judged(&tuple(&[atom(tag), pid(), binary(b"x")])), tag);
             assert_eq!(judged(&tuple(&[atom(tag), binary(b"x"), atom("y")])), "message");
@@ -308,13 +310,13 @@ mod tests {
     }
 
     #[test]
-    fn what_gen_event_obeys_is_recognized() {
+    fn what_gen_event_handles_is_recognized() {
         let tag = tuple(&[pid(), atom("r")]);
-        for order in ORDERS {
-            let request = tuple(&[atom(order), atom("supervisor"), atom("x")]);
+        for command in EVENT_COMMANDS {
+            let request = tuple(&[atom(command), atom("supervisor"), atom("x")]);
             for first in [pid(), binary(b"x"), tuple(&[])] {
-                assert_eq!(judged(&tuple(&[first.clone(), tag.clone(), request.clone()])), order);
-                assert_eq!(judged(&tuple(&[first, atom("r"), atom(order)])), order);
+                assert_eq!(judged(&tuple(&[first.clone(), tag.clone(), request.clone()])), command);
+                assert_eq!(judged(&tuple(&[first, atom("r"), atom(command)])), command);
             }
         }
         let message = tuple(&[pid(), tag.clone(), tuple(&[atom("other")])]);
@@ -324,19 +326,19 @@ mod tests {
     }
 
     #[test]
-    fn an_order_behind_a_sender_is_recognized() {
-        for (order, arity) in ASKED {
-            let mut parts = vec![atom(order)];
+    fn a_command_behind_a_sender_is_recognized() {
+        for (command, arity) in ASKED {
+            let mut parts = vec![atom(command)];
             parts.resize(arity as usize, binary(b"x"));
             for sender in [pid(), atom("x"), integer(1)] {
-                assert_eq!(judged(&tuple(&[sender, tuple(&parts)])), order);
+                assert_eq!(judged(&tuple(&[sender, tuple(&parts)])), command);
             }
             parts.push(atom("more"));
             assert_eq!(judged(&tuple(&[pid(), tuple(&parts)])), "message");
         }
-        for order in SECOND {
-            assert_eq!(judged(&tuple(&[pid(), atom(order), binary(b"x")])), order);
-            assert_eq!(judged(&tuple(&[pid(), atom(order), atom("a"), atom("b")])), order);
+        for command in SECOND {
+            assert_eq!(judged(&tuple(&[pid(), atom(command), binary(b"x")])), command);
+            assert_eq!(judged(&tuple(&[pid(), atom(command), atom("a"), atom("b")])), command);
         }
     }
 
@@ -375,10 +377,10 @@ mod tests {
         let request = tuple(&[atom("put_chars"), atom("unicode"), binary(b"x")]);
         let whole = |from: Vec<u8>| tuple(&[atom("io_request"), from, atom("r"), request.clone()]);
         assert_eq!(judged(&whole(pid())), "io_request");
-        // Obeyed, and has no answer
+        // A command, which has no answer
         assert!(matches!(
             payload(&[&[VERSION], &whole(atom("init"))[..]].concat()),
-            Payload::Obeyed(_)
+            Payload::Command(_)
         ));
         assert_eq!(judged(&tuple(&[atom("io_request"), pid(), atom("r")])), "io_request");
         let bytes = [&[VERSION], &whole(pid())[..]].concat();

@@ -120,7 +120,7 @@ impl Local<'_> {
                     Verdict::Pass
                 }
                 Payload::IoRequest { .. } | Payload::Input => self.message(message),
-                Payload::Obeyed(tag) => refuse(Kind::GroupLeader, tag),
+                Payload::Command(tag) => refuse(Kind::GroupLeader, tag),
                 Payload::Message | Payload::Reply { .. } => refuse(Kind::GroupLeader, ""),
             },
             Some(Role::Process) => match message {
@@ -175,7 +175,7 @@ impl Local<'_> {
 
     fn message(&self, message: &Payload) -> Verdict {
         match message {
-            Payload::Obeyed(tag) => refuse(Kind::Message, tag),
+            Payload::Command(tag) => refuse(Kind::Message, tag),
             Payload::Input => refuse(Kind::GroupLeader, "keys"),
             // A process here or in another pod would get an answer to what it has not asked.
             Payload::IoRequest { from, .. } if !self.is_of_pod(from) => {
