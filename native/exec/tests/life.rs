@@ -290,6 +290,14 @@ fn standard_input_passes_through() {
 /// A shell that connects to a redirected address.
 const CONNECT: &str = "(exec 3<> /dev/tcp/127.77.0.20/4369) 2>&1 && echo connected";
 
+/// Closes `listener`, and waits until nothing listens there: a process that another test is starting has a copy of it
+/// until its `execve`.
+fn close(listener: TcpListener) {
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    while TcpStream::connect(address).is_ok() {}
+}
+
 fn redirect_to(listener: &TcpListener) -> String {
     format!("127.77.0.20:4369={}", listener.local_addr().unwrap().port())
 }
@@ -298,7 +306,7 @@ fn redirect_to(listener: &TcpListener) -> String {
 fn a_redirect_without_a_listener_is_a_failure() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let redirect = redirect_to(&listener);
-    drop(listener);
+    close(listener);
     let output = Command::new(RUNNER).args([&redirect, "--", "true"]).output().unwrap();
     assert_eq!(output.status.code(), Some(124));
     assert!(words(&output).contains("no listener on 127.0.0.1:"), "{}", words(&output));
@@ -313,7 +321,7 @@ fn a_listener_that_was_replaced_gets_no_connection() {
     let mut input = running.runner.stdin.take().unwrap();
     input.write_all(b"\n").unwrap();
     assert_eq!(running.line(), "connected\n");
-    drop(listener);
+    close(listener);
     let _other = TcpListener::bind(address).unwrap();
     input.write_all(b"\n").unwrap();
     let refused = running.line();
