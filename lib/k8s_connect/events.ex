@@ -67,7 +67,7 @@ defmodule K8sConnect.Events do
   defp attempt(:send, to), do: "send to a process here that it was not told of (#{to})"
   defp attempt(:name, "logger" <> _ = name), do: "log here (#{name})"
   defp attempt(:name, name), do: "send to #{name} here"
-  defp attempt(:message, tag), do: "give an order to a process here ({#{tag}, ...})"
+  defp attempt(:message, tag), do: "give a command to a process here ({#{tag}, ...})"
   defp attempt(:group_leader, ""), do: "send a message to a group leader here"
   defp attempt(:group_leader, tag), do: "send a message to a group leader here (#{tag})"
   defp attempt(:io_request, request), do: "have a group leader here run #{request}"

@@ -60,6 +60,38 @@ defmodule K8sConnect.EscapeSequencesTest do
     assert EscapeSequences.strip([:no_text]) == [:no_text]
   end
 
+  test "text that is not UTF-8 becomes text" do
+    for text <- [
+          <<0xE9, "a\n">>,
+          [<<0xE9>>, "a\n"],
+          <<"a", 0xE2, 0x82>>,
+          <<0xFF, 0xFE>>,
+          [<<0xE9>>, 8364]
+        ] do
+      printed = EscapeSequences.text(:unicode, text)
+      assert is_binary(:unicode.characters_to_binary(printed)), inspect(text)
+      assert is_list(printed) or String.valid?(printed), inspect(text)
+    end
+
+    assert EscapeSequences.text(:unicode, <<0xE9, "a">>) == "éa"
+    assert EscapeSequences.text(:unicode, <<0xE9, "\e[2Ja">>) == ~c"éa"
+  end
+
+  test "each byte is read once" do
+    for part <- ["a\e", "\e[", "\e[1;2", "\e[31m", "\e]", "\r", "\e\e[1 "] do
+      reductions = fn count ->
+        text = String.duplicate(part, count)
+        {:reductions, before} = Process.info(self(), :reductions)
+        EscapeSequences.text(:unicode, text)
+        {:reductions, later} = Process.info(self(), :reductions)
+        later - before
+      end
+
+      reductions.(1000)
+      assert reductions.(40_000) < 20 * reductions.(4000), inspect(part)
+    end
+  end
+
   test "what is formatted is text" do
     assert format(~c"~ts and ~c~n", ["\e]0;x\a", 27]) == ~c" and \n"
     assert binary(format(~c"~p", [[27, :a]])) == "[27,a]"

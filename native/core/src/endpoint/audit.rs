@@ -20,7 +20,7 @@ use nix::{
     unistd::{User, getuid},
 };
 use serde::Serialize;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Mutex, task::spawn_blocking};
 
 use super::guard::{Entry, Error, Session};
 
@@ -114,7 +114,8 @@ impl AuditLog {
     pub fn connection(&self) -> ConnectionLog {
         // No secret, only different.
         let number = std::hash::RandomState::new().hash_one(0) >> 32;
-        ConnectionLog { log: self.clone(), name: format!("{number:08x}"), begun: false.into() }
+        let name = format!("{number:08x}");
+        ConnectionLog { log: self.clone(), name, begun: false.into(), turn: Arc::default() }
     }
 }
 
@@ -125,6 +126,8 @@ pub struct ConnectionLog {
     name: String,
     /// Whether it has a line.
     begun: AtomicBool,
+    /// Held while lines are written, which goes on when nobody waits for it any more.
+    turn: Arc<Mutex<()>>,
 }
 
 /// The log cannot be written. The session has the reason: see [`Session::failure`].
@@ -152,8 +155,13 @@ impl ConnectionLog {
             return Ok(());
         }
         self.begun.store(true, Ordering::Relaxed);
+        let turn = self.turn.clone().lock_owned().await;
         let (lines, file) = (self.lines(entries), self.log.file.clone());
-        let written = tokio::task::spawn_blocking(move || file.append(&lines, true)).await;
+        let written = spawn_blocking(move || {
+            let _turn = turn;
+            file.append(&lines, true)
+        })
+        .await;
         written.map_err(io::Error::other).flatten().map_err(|problem| {
             let file = self.log.file.path.display().to_string();
             self.log.session.fail(Error::AuditNotWritten { file, problem: problem.to_string() });
@@ -182,9 +190,13 @@ impl Drop for ConnectionLog {
             return;
         }
         let (lines, file) = (self.lines(&[Entry::Disconnected]), self.log.file.clone());
+        let turn = self.turn.clone().lock_owned();
         // Nothing leaves after this, so nobody waits for it.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn_blocking(move || file.append(&lines, false));
+            runtime.spawn(async move {
+                let _turn = turn.await;
+                spawn_blocking(move || file.append(&lines, false)).await
+            });
         }
     }
 }

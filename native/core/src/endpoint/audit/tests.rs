@@ -121,3 +121,25 @@ async fn a_file_that_cannot_be_written_ends_the_session() {
     let Some(Error::AuditNotWritten { file, .. }) = log.session.failure() else { unreachable!() };
     assert_eq!(Path::new(&file), path);
 }
+
+#[tokio::test]
+async fn the_end_is_logged_after_lines_that_are_still_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let connection = log(&path).connection();
+    connection.append(&[Entry::Connected]).await.unwrap();
+    let turn = connection.turn.clone().lock_owned().await;
+    let (file, line) = (connection.log.file.clone(), connection.lines(&[Entry::Connected]));
+    drop(connection);
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    file.append(&line, true).unwrap();
+    drop(turn);
+    let mut events = Vec::new();
+    while events.len() < 3 {
+        tokio::task::yield_now().await;
+        events = lines(&path).iter().map(|line| line["event"].clone()).collect();
+    }
+    assert_eq!(events, ["connected", "connected", "disconnected"]);
+}

@@ -10,8 +10,8 @@ use super::{
     io_request::Cursor,
     payload::reply_to,
     read_only,
-    request::Request,
-    term::{Token, VERSION, item},
+    request::{Request, described},
+    term::{Atom, Token, VERSION, item},
     text::{escaped, text},
 };
 
@@ -178,7 +178,15 @@ impl Trail {
 fn asked(control: Option<&Control>, request: &Request) -> Option<Asked> {
     Some(match request {
         Request::Nothing => {
-            return control.and_then(input).map(|_text| Asked::Input);
+            let control = control?;
+            let reply = reply(control)?;
+            if is_input(reply) {
+                Asked::Input
+            } else if is_status(reply) {
+                return None;
+            } else {
+                Asked::Message { to: described(control.element(2)), tag: "io_reply".into() }
+            }
         }
         Request::Call { module, function, arity, .. } => {
             Asked::Call { module: escaped(module), function: escaped(function), arity: *arity }
@@ -189,28 +197,45 @@ fn asked(control: Option<&Control>, request: &Request) -> Option<Asked> {
     })
 }
 
-/// What was typed: `Reply` of `{io_reply, ReplyAs, Reply}` that is text, or `{ok, Terms, …}`. Others are replies to what was
-/// printed or asked of the terminal.
-fn input<'a>(control: &Control<'a>) -> Option<&'a [u8]> {
+/// `Reply` of `{io_reply, ReplyAs, Reply}`
+fn reply<'a>(control: &Control<'a>) -> Option<Cursor<'a>> {
     let mut message = message(control);
-    if message.item()? != Token::Tuple(3) || !message.atom()?.is("io_reply") {
+    if control.operation != Operation::Send
+        || message.item()? != Token::Tuple(3)
+        || !message.atom()?.is("io_reply")
+    {
         return None;
     }
     message.term()?;
-    let reply = message.rest();
-    let is_input = match message.item()? {
-        Token::Binary | Token::String => true,
-        Token::List(_) => matches!(message.item()?, Token::Integer(_)),
-        Token::Tuple(2..) => message.atom()?.is("ok"),
+    Some(message)
+}
+
+/// What was typed: text, or `{ok, Terms, …}`.
+fn is_input(mut reply: Cursor) -> bool {
+    match reply.item() {
+        Some(Token::Binary | Token::String) => true,
+        Some(Token::List(_)) => matches!(reply.item(), Some(Token::Integer(_))),
+        Some(Token::Tuple(2..)) => reply.atom().is_some_and(|name| name.is("ok")),
         _ => false,
-    };
-    is_input.then_some(reply)
+    }
+}
+
+/// The reply to what was printed, or asked of the terminal: a number, or a list of its options.
+fn is_status(mut reply: Cursor) -> bool {
+    let is = |name: &Atom, names: [&str; 3]| names.iter().any(|text| name.is(text));
+    match reply.item() {
+        Some(Token::Atom(name)) => is(&name, ["ok", "eof", "error"]),
+        Some(Token::Tuple(2)) => reply.atom().is_some_and(|name| name.is("error")),
+        Some(Token::List(_)) => matches!(reply.item(), Some(Token::Tuple(2))),
+        Some(Token::Integer(_) | Token::Nil) => true,
+        _ => false,
+    }
 }
 
 fn shown(control: &Control, request: &Request) -> Option<String> {
     let bytes = match request {
         Request::Call { arguments, .. } => arguments,
-        Request::Nothing => input(control).unwrap_or_default(),
+        Request::Nothing => reply(control).map(|reply| reply.rest()).unwrap_or_default(),
         _ => message(control).rest(),
     };
     (!bytes.is_empty()).then(|| text(bytes, MAX_ARGUMENTS))

@@ -3,8 +3,8 @@
 //! Each call gives out a reference, so what was not seen for a long time is forgotten: an entry is moved from the old to
 //! the young generation when it is seen or used; a full or aged young generation becomes the old one. So at least the
 //! [`GENERATION`] entries seen last are known, and what is not seen for one to two times [`MAX_AGE`] is not. A
-//! message to what was forgotten does not pass: the caller of a late answer sees a timeout. The references of monitors
-//! have generations of their own, because the alias of a pending call is one: other calls must not displace it.
+//! message to what was forgotten does not pass: the caller of a late answer sees a timeout. Monitors, of which the alias
+//! of a pending call is one, and requests for a process are known until they end, however old they are: see [`PENDING`].
 //!
 //! What the pod names itself may come back from here: in the answer to an I/O request, or in the reason of an exit, and
 //! after a reconnect. This does not give it out, and the session knows it.
@@ -19,6 +19,8 @@ use super::term::{Pid, Reference};
 
 /// Entries of a generation.
 pub(super) const GENERATION: usize = 32 * 1024;
+/// Monitors, and requests for a process, that can be pending at the same time. The local node remembers each, too.
+pub(super) const PENDING: usize = 1024 * 1024;
 /// How long a generation is young.
 pub(super) const MAX_AGE: Duration = Duration::from_hours(24);
 
@@ -64,15 +66,23 @@ pub(super) enum Role {
     Ended,
 }
 
+/// A request for a process in the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Spawn {
+    pub parent: Process,
+    /// Whether the process is to be linked to its parent.
+    pub link: bool,
+}
+
 /// What was given out on one connection.
 #[derive(Debug)]
 pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
     aliases: Generations<Alias, ()>,
     /// With the process that monitors, and waits for an answer with this reference.
-    monitors: Generations<Alias, Option<Process>>,
-    /// Requests for a process that is linked to its parent.
-    links: Generations<Alias, ()>,
+    monitors: Generations<Alias, Process>,
+    /// Requests for a process in the pod, by whom.
+    spawns: Generations<Alias, Spawn>,
     /// References that were given out, and are not any more.
     ended: Generations<Alias, ()>,
 }
@@ -89,8 +99,8 @@ impl Capabilities {
         Self {
             processes: Generations::new(now),
             aliases: Generations::new(now),
-            monitors: Generations::new(now),
-            links: Generations::new(now),
+            monitors: Generations::pending(now),
+            spawns: Generations::pending(now),
             ended: Generations::new(now),
         }
     }
@@ -133,26 +143,26 @@ impl Capabilities {
         }
     }
 
-    /// A request for a process that will be linked.
-    pub fn await_link(&mut self, request: Alias, now: Instant) {
-        self.links.put(request, (), now);
+    /// A request for a process, until its answer.
+    pub fn await_spawn(&mut self, request: Alias, spawn: Spawn, now: Instant) {
+        self.spawns.put(request, spawn, now);
     }
 
-    /// Whether this is the first answer to such a request.
-    pub fn takes_link(&mut self, request: &Alias, now: Instant) -> bool {
-        let awaited = self.links.role(request, now).is_some();
-        self.links.remove(request);
-        awaited
+    /// The request that this is the first answer to.
+    pub fn take_spawn(&mut self, request: &Alias, now: Instant) -> Option<Spawn> {
+        let spawn = self.spawns.role(request, now);
+        self.spawns.remove(request);
+        spawn
     }
 
     /// Until it fires or is removed.
-    pub fn give_monitor(&mut self, alias: Alias, owner: Option<Process>, now: Instant) {
+    pub fn give_monitor(&mut self, alias: Alias, owner: Process, now: Instant) {
         self.monitors.put(alias, owner, now);
     }
 
     /// Whether a process waits for the answer to its own call with this reference.
     pub fn awaits(&mut self, process: &Process, reference: &Alias, now: Instant) -> bool {
-        self.monitors.role(reference, now) == Some(Some(*process))
+        self.monitors.role(reference, now) == Some(*process)
     }
 
     pub fn process(&mut self, process: &Process, now: Instant) -> Option<Role> {
@@ -187,16 +197,29 @@ struct Generations<K, V> {
     young: HashMap<K, V>,
     old: HashMap<K, V>,
     since: Instant,
+    /// The most entries of a generation.
+    size: usize,
+    /// How long a generation is young.
+    age: Duration,
 }
 
 impl<K: Copy + Eq + Hash, V: Copy> Generations<K, V> {
     fn new(since: Instant) -> Self {
-        Self { young: HashMap::new(), old: HashMap::new(), since }
+        Self::with(since, GENERATION, MAX_AGE)
+    }
+
+    /// For what is removed when it ends.
+    fn pending(since: Instant) -> Self {
+        Self::with(since, PENDING, Duration::MAX)
+    }
+
+    fn with(since: Instant, size: usize, age: Duration) -> Self {
+        Self { young: HashMap::new(), old: HashMap::new(), since, size, age }
     }
 
     fn put(&mut self, key: K, value: V, now: Instant) {
-        let aged = now.saturating_duration_since(self.since) >= MAX_AGE;
-        if aged || self.young.len() >= GENERATION {
+        let aged = now.saturating_duration_since(self.since) >= self.age;
+        if aged || self.young.len() >= self.size {
             self.old = std::mem::take(&mut self.young);
             self.since = now;
         }
@@ -251,7 +274,7 @@ mod tests {
         assert_eq!(given.alias(&alias, now), None);
         // The local VM itself says what these are.
         given.give_caller(process(1), now);
-        given.give_monitor(alias, Some(process(1)), now);
+        given.give_monitor(alias, process(1), now);
         assert_eq!(given.process(&process(1), now), Some(Role::Caller));
         assert_eq!(given.alias(&alias, now), Some(Role::Caller));
         assert!(given.awaits(&process(1), &alias, now) && !given.awaits(&process(2), &alias, now));
@@ -260,14 +283,30 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_awaited_once() {
+    fn a_request_for_a_process_has_one_answer() {
         let now = Instant::now();
         let mut given = Capabilities::new(now);
         let request = Alias { creation: 1, words: [1, 0, 0, 0, 0] };
-        assert!(!given.takes_link(&request, now));
-        given.await_link(request, now);
-        assert!(given.takes_link(&request, now));
-        assert!(!given.takes_link(&request, now));
+        let spawn = Spawn { parent: process(1), link: true };
+        assert_eq!(given.take_spawn(&request, now), None);
+        given.await_spawn(request, spawn, now);
+        assert_eq!(given.take_spawn(&request, now), Some(spawn));
+        assert_eq!(given.take_spawn(&request, now), None);
+    }
+
+    #[test]
+    fn a_monitor_is_known_until_it_ends() {
+        let start = Instant::now();
+        let mut given = Capabilities::new(start);
+        let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
+        for id in 0..u32::try_from(3 * GENERATION).unwrap_or(0) {
+            given.give_monitor(alias(id), process(id), start);
+        }
+        let late = start + 100 * MAX_AGE;
+        given.give_monitor(alias(u32::MAX), process(0), late);
+        assert!(given.awaits(&process(7), &alias(7), late));
+        given.forget_alias(&alias(7), late);
+        assert!(!given.awaits(&process(7), &alias(7), late));
     }
 
     #[test]
@@ -292,7 +331,7 @@ mod tests {
         let mut given = Capabilities::new(now);
         let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
         given.give_alias(alias(0), false, now);
-        given.give_monitor(alias(0), None, now);
+        given.give_monitor(alias(0), process(0), now);
         given.give_alias(alias(1), false, now);
         for id in 2..u32::try_from(3 * GENERATION).unwrap_or(0) {
             given.give_alias(alias(id), false, now);

@@ -203,13 +203,13 @@ fn is_small_format(format: &[u8]) -> bool {
         let is_small = (0..field.len()).all(|at| digits(&field[at..]) <= MAX_DIGITS);
         // A letter can be the padding.
         let after = if field.ends_with(b".") { rest.get(1..).unwrap_or_default() } else { rest };
-        let calls = orders_maps(rest) || orders_maps(after);
+        let calls = calls_a_function(rest) || calls_a_function(after);
         is_small && !field.contains(&b'*') && !calls
     })
 }
 
 /// Whether the modifiers have a `K`: it takes a function from the arguments, and calls it with the keys of a map.
-fn orders_maps(modifiers: &[u8]) -> bool {
+fn calls_a_function(modifiers: &[u8]) -> bool {
     modifiers.iter().take_while(|letter| b"tlkK".contains(letter)).any(|letter| *letter == b'K')
 }
 
@@ -317,6 +317,7 @@ fn has_no_function(term: &[u8]) -> bool {
     true
 }
 
+/// What `IEx` sets itself. The user's shell has the same options, and could not be read without its echo.
 fn are_options(cursor: &mut Cursor) -> bool {
     let count = match cursor.item() {
         Some(Token::Nil) => return true,
@@ -326,11 +327,16 @@ fn are_options(cursor: &mut Cursor) -> bool {
     for _ in 0..count {
         let name = match cursor.item() {
             Some(Token::Atom(atom)) => Some(atom),
-            Some(Token::Tuple(2)) => cursor.atom().filter(|_| cursor.term().is_some()),
+            Some(Token::Tuple(2)) => match (cursor.atom(), cursor.atom()) {
+                (Some(name), Some(value)) if name.is("binary") => value.is("true").then_some(name),
+                (Some(name), Some(value)) if name.is("encoding") => {
+                    (value.is("unicode") || value.is("utf8")).then_some(name)
+                }
+                _ => None,
+            },
             _ => None,
         };
-        let harmless = ["binary", "list", "encoding", "echo", "onlcr"];
-        if !name.is_some_and(|name| harmless.iter().any(|text| name.is(text))) {
+        if !name.is_some_and(|name| name.is("binary") || name.is("encoding")) {
             return false;
         }
     }

@@ -1,5 +1,5 @@
-//! What a message to a process says. OTP's processes handle messages with certain tags as commands. The pod may have been told of a
-//! process of OTP, and always is of a group leader.
+//! What a message to a process says. OTP's processes handle messages with certain tags as commands. The pod may have been
+//! told of a process of OTP, and always is of a group leader.
 
 use super::{
     io_request::Cursor,
@@ -174,7 +174,7 @@ pub(super) fn reply_to(payload: &[u8]) -> Option<Reference<'_>> {
     }
 }
 
-/// An command behind a sender, which can be any term.
+/// A command behind a sender, which can be any term.
 fn command(arity: u32, bytes: &[u8]) -> Option<String> {
     let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
     let _tuple = cursor.item();

@@ -54,18 +54,13 @@ impl Local<'_> {
             Operation::Send => self.send(control),
             Operation::AliasSend => self.alias_send(control),
             Operation::Monitor => self.monitor(control),
-            Operation::MonitorExit => {
-                if let Some(Token::Reference(reference)) = control.token(3) {
-                    self.given.forget_alias(&reference.into(), self.now);
-                }
-                Verdict::Pass
-            }
+            Operation::MonitorExit => self.monitor_exit(control),
             // The VM ignores these unless it has asked for them.
             Operation::Exit | Operation::Unlink => Verdict::Pass,
             Operation::SpawnReply => self.spawn_reply(control),
             // Only of what it may monitor; a name it may not.
             Operation::Demonitor => match control.token(2) {
-                Some(Token::Pid(_)) => Verdict::Pass,
+                Some(Token::Pid(_)) if self.has_reference_of_pod(control) => Verdict::Pass,
                 _ => Verdict::Ignore,
             },
             Operation::SpawnRequest => spawn_request(control),
@@ -194,23 +189,56 @@ impl Local<'_> {
         }
     }
 
-    /// The VM links the process that has asked if the lowest flag says so.
+    /// The VM links the process that has asked if the lowest flag says so, and takes the answer of any node.
     fn spawn_reply(&mut self, control: &Control) -> Verdict {
-        let (Some(Token::Reference(request)), Some(Token::Integer(flags))) =
-            (control.token(1), control.token(3))
+        let (
+            Some(Token::Reference(request)),
+            Some(Token::Pid(parent)),
+            Some(Token::Integer(flags)),
+        ) = (control.token(1), control.token(2), control.token(3))
         else {
             return refuse(Kind::Other, "the answer to a request for a process");
         };
-        let is_link = flags & 1 != 0;
-        let is_ours = self.is_own(&request.node);
-        if !is_link || is_ours && self.given.takes_link(&request.into(), self.now) {
-            Verdict::Pass
-        } else {
-            refuse(Kind::Link, "a link that was not asked for")
+        let (is_ours, request) = (self.is_own(&request.node), Alias::from(request));
+        let spawn = self.given.take_spawn(&request, self.now).filter(|_| is_ours);
+        let Some(spawn) = spawn.filter(|spawn| spawn.parent == parent.into()) else {
+            return refuse(Kind::Other, "the answer to another request for a process");
+        };
+        if flags & 1 != 0 && !spawn.link {
+            return refuse(Kind::Link, "a link that was not asked for");
+        }
+        if let Some(Token::Atom(_error)) = control.token(4) {
+            self.given.forget_alias(&request, self.now);
+        }
+        Verdict::Pass
+    }
+
+    /// The end of a process that the receiver monitors. The VM finds all monitors and aliases of a process by their
+    /// references alone, whosever they are: it takes the end for that of a process in another pod or of a local one,
+    /// and reads memory that is none if the reference is one with which the pod monitors the receiver (`erts`,
+    /// `erl_proc_sig_queue.c`, OTP 25 to 29).
+    fn monitor_exit(&mut self, control: &Control) -> Verdict {
+        match (control.token(2), control.token(3)) {
+            (Some(Token::Pid(pid)), Some(Token::Reference(reference)))
+                if self.is_own(&pid.node) && self.is_of_call(&pid, &reference) =>
+            {
+                self.given.forget_alias(&reference.into(), self.now);
+                Verdict::Pass
+            }
+            // As a rule, of a monitor that was removed meanwhile
+            _ => Verdict::Ignore,
         }
     }
 
+    /// For the same reason, the pod can monitor with its own references only.
+    fn has_reference_of_pod(&self, control: &Control) -> bool {
+        matches!(control.token(3), Some(Token::Reference(reference)) if self.is_pod(&reference.node))
+    }
+
     fn monitor(&mut self, control: &Control) -> Verdict {
+        if !self.has_reference_of_pod(control) {
+            return refuse(Kind::Monitor, "with a reference of another node");
+        }
         let detail = match control.token(2) {
             Some(Token::Pid(pid)) => match self.role(&pid) {
                 Some(Role::Caller | Role::Server | Role::Process | Role::GroupLeader) => {

@@ -17,7 +17,7 @@ pub enum Kind {
     Send,
     /// To send to a registered name.
     Name,
-    /// To send what a process of OTP obeys.
+    /// To send what a process of OTP handles as a command.
     Message,
     /// To send something else than an I/O request to a group leader.
     GroupLeader,

@@ -53,6 +53,8 @@ impl<'a> Request<'a> {
         let signal = |name| Self::Signal { name, to: described(control.element(2)) };
         match control.operation {
             Operation::SpawnRequest => spawn(control.element(4), payload).unwrap_or(Self::Unknown),
+            // An answer to an I/O request
+            Operation::Send if is_reply(payload) => Self::Nothing,
             Operation::Send | Operation::AliasSend => message(control.element(2), payload),
             Operation::SendToName => message(control.element(3), payload),
             Operation::Link => signal("link"),
@@ -71,7 +73,7 @@ impl<'a> Request<'a> {
 }
 
 /// A process or name, for people.
-fn described(term: &[u8]) -> String {
+pub(super) fn described(term: &[u8]) -> String {
     match item(term).map(|item| item.token) {
         Ok(Token::Pid(pid)) => format!("<{}.{}>", pid.id, pid.serial),
         Ok(Token::Atom(name)) => name.text(),
@@ -121,6 +123,10 @@ fn length(cursor: Cursor<'_>) -> Option<usize> {
     }
 }
 
+fn is_reply(mut message: Cursor) -> bool {
+    message.item() == Some(Token::Tuple(3)) && message.atom().is_some_and(|tag| tag.is("io_reply"))
+}
+
 fn message<'a>(to: &[u8], mut message: Cursor<'a>) -> Request<'a> {
     let sent = |tag: &str| Request::Message { to: described(to), tag: tag.into() };
     let arity = match message.item() {
@@ -131,7 +137,6 @@ fn message<'a>(to: &[u8], mut message: Cursor<'a>) -> Request<'a> {
     let Some(Token::Atom(tag)) = message.item() else { return sent("a tuple") };
     let tag = tag.text();
     match (tag.as_str(), arity) {
-        ("io_reply", 3) => Request::Nothing,
         ("$gen_call" | "system", 3) => {
             message.term().and_then(|_from| asked(to, &tag, message)).unwrap_or_else(|| sent(&tag))
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     Closed, Peers, Shared,
     audit::Entry,
-    capabilities::{Alias, Named},
+    capabilities::{Alias, Named, Spawn},
     control::{Control, Operation},
     handshake::Handshake,
     io_request::Cursor,
@@ -236,8 +236,13 @@ fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
             let _ = process(2).map(|caller| given.give_caller(caller, now));
             let _ = process(3).map(|leader| given.give_group_leader(leader, now));
             let _ = alias(1).map(|alias| given.give_alias(alias, false, now));
-            let link = alias(1).filter(|_| control.has_option("link"));
-            let _ = link.map(|request| given.await_link(request, now));
+            if let (Some(request), Some(parent)) = (alias(1), process(2)) {
+                let spawn = Spawn { parent, link: control.has_option("link") };
+                given.await_spawn(request, spawn, now);
+                if control.has_option("monitor") {
+                    given.give_monitor(request, parent, now);
+                }
+            }
         }
         Operation::GroupLeader => {
             let _ = process(1).map(|leader| given.give_group_leader(leader, now));
@@ -247,7 +252,9 @@ fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
         }
         Operation::Monitor => {
             let _ = process(1).map(|caller| given.give_caller(caller, now));
-            let _ = alias(3).map(|alias| given.give_monitor(alias, process(1), now));
+            if let (Some(alias), Some(owner)) = (alias(3), process(1)) {
+                given.give_monitor(alias, owner, now);
+            }
         }
         Operation::Demonitor => {
             let _ = alias(3).map(|alias| given.forget_alias(&alias, now));
