@@ -63,7 +63,7 @@ impl Pair {
     }
 
     /// Gives a process out: a call of `erpc` with this group leader.
-    pub fn call(&mut self, caller: u8, leader: u8) {
+    pub fn call(&mut self, caller: u8, leader: u8) -> Vec<u8> {
         let control = [
             integer(29),
             reference(LAPTOP, caller),
@@ -74,6 +74,7 @@ impl Pair {
         ];
         let call = packed(&control, Some(&list(&[pid(LAPTOP, caller)])));
         assert_eq!(self.outgoing(&call), call);
+        call
     }
 
     /// Whether a message passes unchanged.
