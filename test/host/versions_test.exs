@@ -84,7 +84,7 @@ defmodule K8sConnect.VersionsTest do
   test "what a pod tries is refused, from each laptop to each pod" do
     for laptop <- there(), pod <- there() do
       env = ["env", "MIX_ENV=test", "K8S_CONNECT_POD=#{@pods[pod]}-0"]
-      test = ["mix", "test", "--only", "cluster", "test/k8s_connect/guard_test.exs"]
+      test = ["mix", "test", "--only", "cluster", "test/k8s_connect/guard"]
       {output, status} = laptop(laptop, env ++ test)
       assert status == 0, "OTP #{laptop} to #{pod}: #{output}"
     end

@@ -18,7 +18,7 @@ defmodule K8sConnect.Failures do
   @runner "native/exec/tests/life.rs"
 
   @connect "test/k8s_connect/connect_test.exs"
-  @guard "test/k8s_connect/guard_test.exs"
+  @guard "test/k8s_connect/guard/limits_test.exs"
   @read_only "test/k8s_connect/read_only_test.exs"
   @audit "test/k8s_connect/audit_test.exs"
   @keep "test/k8s_connect/keep_test.exs"

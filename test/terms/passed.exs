@@ -1,37 +1,25 @@
 # usage: elixir --erl "+t 8000000" test/terms/passed.exs FILE
 #
 # FILE has what passed the guard of recorded and changed messages. OTP decodes it, and what the guard may never pass is
-# said here once more, in terms instead of bytes. Each record:
+# said here once more, in terms instead of bytes. What processes of OTP and Elixir handle is read from their code, and
+# may pass only if reviewed.exs has it. Each record:
 #
 #   kind (1: 0 a new connection, 1 to the pod, 2 passed), bytes (32 + n)
+Code.require_file("handled.ex", __DIR__)
+
 defmodule Passed do
   @local :"laptop@127.0.0.1"
-  @obeyed [
-    :system,
-    :"$gen_call",
-    :"$gen_cast",
-    :"$gen_event",
-    :"$gen_sync_event",
-    :"$gen_all_state_event",
-    :"$gen_sync_all_state_event",
-    :"$socket",
-    :EXIT,
-    :DOWN,
-    :notify,
-    :sync_notify,
-    :code_call,
-    :command,
-    :remote,
-    :try_again_restart,
-    :apply_after,
-    :apply_interval
-  ]
   @keys [:data, :eof, :activate, :reply, :error, :tty_geometry, :get_unicode_state]
   @options [:binary, :list, :encoding, :echo, :onlcr]
 
   def run(file) do
+    {reviewed, _bindings} = Code.eval_file("reviewed.exs", __DIR__)
+    Process.put(:reviewed, reviewed)
+    handled = Handled.shapes()
+    Process.put(:handled, Enum.group_by(handled, fn {shape, _modules} -> tag(shape) end))
     new = %{given: MapSet.new(), leaders: MapSet.new(), links: MapSet.new()}
     {_state, counts} = file |> File.read!() |> each(new, %{decoded: 0, not_decoded: 0})
+    all_pass!(reviewed, handled)
 
     IO.puts(
       "#{counts.decoded} cases: passed and decoded, #{counts.not_decoded} not decoded by OTP"
@@ -75,6 +63,26 @@ defmodule Passed do
   end
 
   defp decode(_tick), do: nil
+
+  # The first element, if it is a tag
+  defp tag(term) when is_tuple(term) and term != {} and is_atom(elem(term, 0)), do: elem(term, 0)
+  defp tag(term) when is_atom(term), do: term
+  defp tag(_term), do: :_
+
+  # What the guard refuses by now needs no review. Another release has other modules and messages.
+  defp all_pass!(reviewed, handled) do
+    refused =
+      for {module, shapes} <- reviewed,
+          shape <- shapes,
+          not Process.get({:passed, module, shape}, false),
+          Enum.any?(handled, fn {handled, modules} ->
+            module in modules and
+              Enum.any?(Handled.instances(handled), &Handled.matches?(&1, shape))
+          end),
+          do: {module, shape}
+
+    if refused != [], do: raise("refused, and in reviewed.exs: #{inspect(refused)}")
+  end
 
   defp learn([control | _] = terms, state) do
     state = update_in(state.given, &identifiers(terms, &1))
@@ -167,24 +175,54 @@ defmodule Passed do
   defp message?([], _message, _state), do: true
 
   defp message?(to, message, state) do
-    MapSet.member?(state.given, to) and harmless?(message) and
+    MapSet.member?(state.given, to) and (harmless?(message) or answer?(message, state)) and
       (not MapSet.member?(state.leaders, to) or match?({:io_request, _, _, _}, message))
   end
+
+  # To a call of this node, whatever it is
+  defp answer?({reference, _answer}, state) when is_reference(reference),
+    do: MapSet.member?(state.given, reference)
+
+  defp answer?(_message, _state), do: false
 
   defp harmless?({:io_request, from, _reply_as, request}),
     do: is_pid(from) and node(from) != @local and request?(request)
 
   defp harmless?({:log, _, _, _, _}), do: false
 
-  defp harmless?({sender, input}) when is_pid(sender) or is_port(sender) do
+  # Of another size
+  defp harmless?(message) when elem(message, 0) == :io_request, do: false
+  defp harmless?(message), do: not keys?(message) and reviewed?(message)
+
+  defp keys?({sender, input}) when is_pid(sender) or is_port(sender) do
     tag = if is_tuple(input) and input != {}, do: elem(input, 0), else: input
-    tag not in @keys
+    tag in @keys
   end
 
-  defp harmless?(message) when is_tuple(message) and tuple_size(message) > 0,
-    do: elem(message, 0) not in [:io_request | @obeyed]
+  defp keys?(_message), do: false
 
-  defp harmless?(_message), do: true
+  # Whether each module that handles the message is in the list with it.
+  defp reviewed?(message) do
+    handled = Process.get(:handled)
+
+    for tag <- Enum.uniq([tag(message), :_]),
+        {shape, modules} <- Map.get(handled, tag, []),
+        Handled.matches?(message, shape),
+        module <- modules,
+        reduce: true,
+        do: (all -> reviewed?(module, message) and all)
+  end
+
+  defp reviewed?(module, message) do
+    for {^module, shapes} <- Process.get(:reviewed),
+        shape <- shapes,
+        Handled.matches?(message, shape),
+        reduce: false do
+      _found ->
+        Process.put({:passed, module, shape}, true)
+        true
+    end
+  end
 
   defp request?(:getopts), do: true
   defp request?({:get_geometry, _}), do: true

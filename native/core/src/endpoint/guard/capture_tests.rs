@@ -10,8 +10,10 @@ use std::{
 
 use super::{
     control::Control,
+    encode::*,
     mutation_tests::{Random, mutate},
     packets::LENGTH,
+    tests::Pair,
     *,
 };
 
@@ -111,6 +113,22 @@ fn recorded_use_passes_and_recorded_attacks_do_not() {
     }
 }
 
+/// What OTP's and Elixir's processes handle, as a message to a process that was given out: what gave it out, and what
+/// passes. `test/terms/handled.exs` writes each with its length (32).
+fn handled() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let file = std::env::var("K8S_CONNECT_HANDLED").expect("K8S_CONNECT_HANDLED names a file");
+    let (bytes, mut at, mut handled) = (std::fs::read(file).unwrap(), 0, Vec::new());
+    while let Some((length, rest)) = bytes[at..].split_first_chunk::<4>() {
+        let payload = &rest[..u32::from_be_bytes(*length) as usize];
+        at += length.len() + payload.len();
+        let mut pair = Pair::new();
+        let given = pair.call(1, 2);
+        let message = packed(&[integer(22), pid(POD, 9), pid(LAPTOP, 1)], Some(payload));
+        handled.push((given, pair.incoming(&message).unwrap()));
+    }
+    handled
+}
+
 /// Each record is a kind (1: 0 a new connection, 1 to the pod, 2 passed), and bytes (32 + n).
 #[test]
 #[ignore = "writes a file for test/terms/passed.exs"]
@@ -122,6 +140,13 @@ fn what_passes_is_written() {
         let length = u32::try_from(bytes.len()).unwrap().to_be_bytes();
         file.write_all(&[&[kind], &length[..], bytes].concat()).unwrap();
     };
+    for (given, output) in handled() {
+        write(0, &[]);
+        write(1, &given[LENGTH..]);
+        if !output.is_empty() {
+            write(2, &output[LENGTH..]);
+        }
+    }
     let (mut random, mut sent, mut passed, mut round) = (Random::new(1), 0_u64, 0_u64, 0);
     while sent < messages.unwrap_or(MESSAGES) {
         let records = records(CAPTURES[round % CAPTURES.len()]);

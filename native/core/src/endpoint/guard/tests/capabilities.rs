@@ -1,0 +1,165 @@
+//! What a process may get, by how the pod was told of it.
+
+use super::super::{encode::*, *};
+use super::support::{Pair, send};
+
+#[test]
+fn a_process_of_otp_gets_answers_only() {
+    let session = Arc::new(Session::new(Limits { atoms: 1000, message: 1_000_000 }));
+    let mut pair = Pair::new();
+    pair.session = session.clone();
+    pair.connection = Connection::new(session.clone(), false, Some("Elixir.Printer"));
+    pair.shake();
+    // Before the VM has a name
+    let mut server = [&[131], &pid("nonode@nohost", 1)[..]].concat();
+    *server.last_mut().unwrap() = 0;
+    assert!(pair.session.add_server(&server));
+    pair.call(1, 2);
+    let hello = tuple(&[atom("hello"), integer(42)]);
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+    // Any term can be the sender of a command.
+    let call = tuple(&[atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid(POD, 9)]);
+    for sender in
+        [reference(POD, 1), reference(LAPTOP, 1), reference(LAPTOP, 8), list(&[atom("a")])]
+    {
+        let command = tuple(&[sender, call.clone()]);
+        assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&command)));
+    }
+    let reply = |number| tuple(&[reference(LAPTOP, number), atom("ok")]);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(1))));
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(8))), "nobody waits for it");
+    assert_eq!(pair.session.count(Kind::Message), 5);
+    // Of another VM it is another process.
+    pair.connection = Connection::new(session, false, None);
+    pair.shake();
+    pair.call(1, 2);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+}
+
+#[test]
+fn a_command_that_looks_like_an_answer_is_one_of_a_call_only() {
+    let call = tuple(&[atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid(POD, 9)]);
+    let answer = |number| tuple(&[reference(LAPTOP, number), call.clone()]);
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    pair.call(3, 2);
+    let to = |number| send(pid(LAPTOP, number));
+    assert!(!pair.passes(&to(1), Some(&answer(1))));
+    assert!(!pair.passes(&to(1), Some(&tuple(&[reference(POD, 1), call.clone()]))));
+    assert!(pair.passes(&to(1), Some(&tuple(&[reference(LAPTOP, 1), atom("ok")]))));
+    let monitor = [integer(19), pid(LAPTOP, 3), pid(POD, 9), reference(LAPTOP, 5)];
+    pair.outgoing(&packed(&monitor, None));
+    assert!(pair.passes(&to(3), Some(&answer(5))), "its own call");
+    assert!(!pair.passes(&to(1), Some(&answer(5))), "the call of another");
+}
+
+#[test]
+fn a_caller_gets_answers_only_until_a_message_names_it() {
+    let mut pair = Pair::new();
+    let monitor = [integer(19), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 1)];
+    pair.outgoing(&packed(&monitor, None));
+    let tag = tuple(&[pid(LAPTOP, 1), reference(LAPTOP, 1)]);
+    let call = tuple(&[atom("$gen_call"), tag, atom("x")]);
+    pair.outgoing(&packed(&send(pid(POD, 9)), Some(&call)));
+    let answer = tuple(&[reference(LAPTOP, 1), atom("x")]);
+    let message = tuple(&[atom("hello"), pid(POD, 9)]);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&answer)));
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&message)));
+    pair.outgoing(&packed(&send(pid(POD, 9)), Some(&pid(LAPTOP, 1))));
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&message)));
+}
+
+#[test]
+fn the_alias_of_a_call_gets_an_answer_only() {
+    let mut pair = Pair::new();
+    let monitor = [integer(19), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 5)];
+    pair.outgoing(&packed(&monitor, None));
+    let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference(LAPTOP, 5)].concat();
+    let from = tuple(&[pid(LAPTOP, 1), alias.clone()]);
+    let call = tuple(&[atom("$gen_call"), from, tuple(&[atom("x"), reference(LAPTOP, 6)])]);
+    pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 1), pid(POD, 9)], Some(&call)));
+    let to = |number: u8| [integer(33), pid(POD, 9), reference(LAPTOP, number)];
+    let answer = tuple(&[alias, atom("x")]);
+    assert!(pair.passes(&to(5), Some(&answer)));
+    assert!(!pair.passes(&to(5), Some(&tuple(&[atom("hello"), atom("x")]))));
+    // An alias that the call itself names
+    assert!(pair.passes(&to(6), Some(&tuple(&[atom("hello"), atom("x")]))));
+}
+
+#[test]
+fn what_the_pod_names_is_not_given_out_by_its_return() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let hello = atom("hello");
+    // The local VM acknowledges an unlink.
+    assert!(pair.passes(&[integer(35), integer(9), pid(POD, 9), pid(LAPTOP, 40)], None));
+    pair.outgoing(&packed(&[integer(36), integer(9), pid(LAPTOP, 40), pid(POD, 9)], None));
+    assert!(!pair.passes(&send(pid(LAPTOP, 40)), Some(&hello)));
+    // A group leader repeats what the answer is for.
+    let geometry = tuple(&[atom("get_geometry"), atom("rows")]);
+    for (repeated, to) in [
+        (pid(LAPTOP, 41), send(pid(LAPTOP, 41))),
+        (reference(LAPTOP, 42), [integer(33), pid(POD, 9), reference(LAPTOP, 42)]),
+    ] {
+        let request = tuple(&[atom("io_request"), pid(POD, 9), repeated.clone(), geometry.clone()]);
+        assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&request)));
+        let reply = tuple(&[atom("io_reply"), repeated, integer(80)]);
+        pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 2), pid(POD, 9)], Some(&reply)));
+        assert!(!pair.passes(&to, Some(&hello)));
+    }
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)), "it was given out before");
+}
+
+#[test]
+fn what_the_pod_has_named_does_not_come_back_on_another_connection() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    let victim = pid(LAPTOP, 7);
+    let read = tuple(&[atom("get_line"), atom("unicode"), binary(b"> ")]);
+    let asked = tuple(&[atom("io_request"), pid(POD, 9), victim.clone(), read]);
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&asked)));
+    pair.connection = Connection::new(pair.session.clone(), false, None);
+    pair.shake();
+    let reply = tuple(&[atom("io_reply"), victim.clone(), binary(b"x")]);
+    pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 2), pid(POD, 9)], Some(&reply)));
+    assert!(!pair.passes(&send(victim), Some(&atom("hello"))));
+}
+
+#[test]
+fn what_has_ended_is_forgotten() {
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    pair.call(3, 2);
+    pair.outgoing(&packed(&[integer(20), pid(LAPTOP, 1), pid(POD, 9), reference(LAPTOP, 1)], None));
+    let reply = |id| [integer(33), pid(POD, 9), reference(LAPTOP, id)];
+    assert!(!pair.passes(&reply(1), Some(&atom("late"))));
+    assert!(pair.passes(&reply(3), Some(&atom("answer"))));
+    pair.outgoing(&packed(
+        &[integer(21), pid(LAPTOP, 1), pid(POD, 9), reference(POD, 1), atom("normal")],
+        None,
+    ));
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&atom("hello"))));
+    assert!(pair.passes(&send(pid(LAPTOP, 3)), Some(&atom("hello"))));
+    // What comes late is not counted.
+    let monitor = [integer(19), pid(POD, 9), pid(LAPTOP, 1), reference(POD, 2)];
+    assert!(!pair.passes(&monitor, None));
+    assert!(!pair.answers().is_empty());
+    assert_eq!(Kind::ALL.map(|kind| pair.session.count(kind)), [0; 12]);
+}
+
+#[test]
+fn the_group_leader_of_a_call_of_rpc_is_one() {
+    for size in [1, 100_000] {
+        let mut pair = Pair::new();
+        let from = tuple(&[pid(LAPTOP, 1), reference(LAPTOP, 1)]);
+        let arguments = list(&[binary(&vec![b'a'; size])]);
+        let called = [atom("call"), atom("m"), atom("f"), arguments, pid(LAPTOP, 2)];
+        let call = tuple(&[atom("$gen_call"), from, tuple(&called)]);
+        let control = [integer(6), pid(LAPTOP, 1), atom(""), atom("rex")];
+        pair.outgoing(&packed(&control, Some(&call)));
+        assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[atom("hello"), atom("x")]))));
+        let print = tuple(&[atom("put_chars"), atom("unicode"), binary(b"text")]);
+        let asked = tuple(&[atom("io_request"), pid(POD, 9), reference(POD, 1), print]);
+        assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&asked)));
+    }
+}
