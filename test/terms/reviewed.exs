@@ -6,64 +6,32 @@
   {:disk_log,
    [
      {:_, :close},
-     {:_, :inc_wrap_file},
      {:_, :info},
      {:_, :sync},
      {:_, :unblock},
      {:_, :write_cache},
      {:_, {:block, :_}},
-     {:_, {:change_header, :_}},
-     {:_, {:change_size, :_}},
-     {:_, {:internal_open, :_}},
-     {:_, {:change_notify, :_, :_}},
      {:_, {:chunk_step, :_, :_}},
      {:_, {:log, :_, :_}},
      {:_, {:chunk, :_, :_, :_}},
-     {:_, {:truncate, :_, :_, :_}},
-     {:_, {:reopen, :_, :_, :_, :_}},
      {:alog, :_, :_}
    ]},
-  {:epp, [{:get_features, :_}, {:epp_request, :_, :_}]},
-  {:erts_code_purger,
-   [
-     {:change_prio, :_, :_, :_},
-     {:finish_after_on_load, :_, :_, :_},
-     {:test_purge, :_, :_, :_, :_}
-   ]},
-  {:file_io_server, [{:file_request, :_, :_, :_}]},
-  {:gen_fsm, [{:timeout, :no_reference, :_}]},
+  {:epp, [{:get_features, :_}]},
   {:log_mf_h, [{:emulator, :_, :_}]},
   {:peer, [{:nodedown, :_}, {:started, :_}]},
-  {:qlc, [{:_, {:parent_fun, :_}}]},
   {:slave, [{:_, :slave_started}, {:nodedown, :_}, {:result, :_}]},
-  {:timer, [{:timeout, :no_reference, :_}]},
   {:zip,
    [
      {:_, :close},
      {:_, :get},
      {:_, :get_state},
      {:_, :list_dir},
-     {:_, {:get, :_}},
-     {:_, {:open, :_, :_}}
+     {:_, {:get, :_}}
    ]},
-  {GenEvent,
-   [
-     {:_, :_, {:ack_notify, :_}},
-     {:_, :_, {:notify, :_}},
-     {:_, :_, {:add_process_handler, :_, :_}},
-     {:_, :_, {:add_mon_handler, :_, :_, :_}},
-     {:_, :_, {:swap_mon_handler, :_, :_, :_, :_, :_}},
-     {:_, {:_, :_}, {:ack_notify, :_}},
-     {:_, {:_, :_}, {:add_process_handler, :_, :_}},
-     {:_, {:_, :_}, {:add_mon_handler, :_, :_, :_}},
-     {:_, {:_, :_}, {:swap_mon_handler, :_, :_, :_, :_, :_}}
-   ]},
-  {IEx.Server, [{:continue, :_, :_}]},
   {Kernel.ParallelCompiler,
    [
      :threshold_check,
      {:async, :_},
-     {:file_cancel, :_},
      {:available, :_, :_},
      {:warning, :_, :_, :_}
    ]},
@@ -71,9 +39,7 @@
   {Mix.Tasks.Compile.All, [{:done, :no_pid, :_}]},
   {Module.ParallelChecker,
    [
-     {Module.ParallelChecker, :_},
      {:_, :check},
-     {Module.ParallelChecker, :_, :_},
      {:_, :cache, :_}
    ]},
 
@@ -112,8 +78,8 @@
   {:erts_internal, [{:_, false}, {:_, :undefined}, {:check_process_code, :_, :_}]},
   {:file, [{:file_reply, :_, :_}]},
   {:file_io_server, [{:_, :ok}, {:no_pid, {:error, :_}}]},
-  {:gen_server, [{:nodedown, :_}, {:timeout, :no_reference, :_}]},
-  {:gen_statem, [{:_, {:ok, :_}}, {:timeout, :no_reference, :_}]},
+  {:gen_server, [{:nodedown, :_}]},
+  {:gen_statem, [{:_, {:ok, :_}}]},
   {:gen_tcp_socket, [{:no_pid, {:data, :_}}, {:tcp_closed, :_}, {:tcp, :_, :_}]},
   {:gen_udp_socket, [{:no_pid, {:data, :_}}, {:udp_closed, :_}, {:udp, :_, :_}]},
   {:inet,
@@ -123,7 +89,6 @@
      {:udp_closed, :_},
      {:inet_reply, :_, :_},
      {:tcp, :_, :_},
-     {:timeout, :no_reference, :_},
      {:inet_async, :_, :_, :_},
      {:sctp, :_, :_, :_, :_},
      {:udp, :_, :_, :_, :_}
@@ -155,18 +120,14 @@
      {:empty_out_q, :_},
      {:inet_reply, :_, :_},
      {:sendfile, :_, :_},
-     {:timeout, :no_reference, :_},
      {:inet_async, :_, :_, :_}
    ]},
   {:proc_lib, [{:ack, :_, :_}]},
   {:qlc, [{:_, :more}, {:_, :ok}, {:_, :stop}, {:_, {:caught, :_, :_, :_}}]},
   {:ram_file, [{:no_pid, {:data, :_}}]},
   {:raw_file_io_delayed, [{:"$timed_out", :_}]},
-  {:supervisor, [{:timeout, :no_reference, :_}]},
   {:win32reg, [{:no_pid, {:data, :_}}]},
-  {DynamicSupervisor, [{:timeout, :no_reference, :_}]},
-  {Enumerable.GenEvent.Stream,
-   [{:_, :_, {:ack_notify, :_}}, {:_, :_, {:notify, :_}}, {:gen_event_EXIT, :_, :_}]},
+  {Enumerable.GenEvent.Stream, [{:gen_event_EXIT, :_, :_}]},
   {GenEvent, [{:_, :ok}]},
   {Module.ParallelChecker, [{:_, :cached}, {:warning, :_, :_, :_}]},
   {System, [{:no_pid, {:data, :_}}, {:_, {:exit_status, :_}}]},
@@ -294,7 +255,6 @@
      {:nodeup, :_, :_},
      {:prepare_shutdown, :_, :_},
      {:resolve, :_, :_},
-     {:timeout, :no_reference, :_},
      {:trace_message, :_, :_},
      {:trans_all_known, :_, :_},
      {:whereis, :_, :_},
@@ -344,8 +304,7 @@
      {:no_pid, :eof},
      {:_, :restart_port},
      {:no_pid, {:data, :_}},
-     {:_, {:ok, :_}},
-     {:timeout, :no_reference, :_}
+     {:_, {:ok, :_}}
    ]},
   {:inet_tcp_dist,
    [
@@ -390,7 +349,6 @@
      {:_, :started, {:_, {:ok, :_}}}
    ]},
   {:kernel_config, [:dist_ac_took_control, :timeout, {:nodeup, :_}]},
-  {:logger_h_common, [{:timeout, :no_reference, :_}]},
   {:logger_olp, [:timeout]},
   {:logger_server, [{:async_req_reply, :_, :_}]},
   {:logger_simple_h, [:stop, {:_, :started}, {:log, :_}]},

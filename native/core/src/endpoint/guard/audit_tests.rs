@@ -162,7 +162,13 @@ fn messages_signals_and_new_processes_have_entries() {
     let typed = tuple(&[atom("io_reply"), reference(POD, 1), binary(b"halt()\n")]);
     pair.outgoing(&sent(pid(POD, 9), &typed));
     pair.outgoing(&packed(&[integer(100), atom("x")], None));
+    // No answer to an I/O request
+    for reply in [tuple(&[atom("do"), atom("it")]), atom("do"), tuple(&[])] {
+        let other = tuple(&[atom("io_reply"), integer(1), reply]);
+        pair.outgoing(&sent(pid(POD, 9), &other));
+    }
     let entries = pair.entries();
+    let other = |id| request(id, Asked::Message { to: "<9.0>".into(), tag: "io_reply".into() });
     let called = Asked::Call { module: "m".into(), function: "f".into(), arity: 0 };
     assert_eq!(
         entries,
@@ -172,6 +178,9 @@ fn messages_signals_and_new_processes_have_entries() {
             request(3, called),
             request(4, Asked::Input),
             request(5, Asked::Unknown),
+            other(6),
+            other(7),
+            other(8),
         ]
     );
     pair.incoming(&started(5, pid(POD, 7))).unwrap();
@@ -207,7 +216,8 @@ fn requests_that_never_end_need_a_bounded_memory() {
     let mut pair = audited(Arguments::Hidden);
     for number in 0..2 * MAX_WAITING {
         let (caller, leader) = (pid(LAPTOP, 1), pid(LAPTOP, 2));
-        let spawn = [integer(29), numbered(number), caller, leader, mfa.clone(), b"j".to_vec()];
+        let options = list(&[atom("monitor")]);
+        let spawn = [integer(29), numbered(number), caller, leader, mfa.clone(), options];
         pair.outgoing(&packed(&spawn, Some(b"j")));
     }
     assert_eq!(pair.entries().len(), 2 * MAX_WAITING);

@@ -66,6 +66,14 @@ pub(super) enum Role {
     Ended,
 }
 
+/// A monitor of a process in the pod.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Monitor {
+    pub owner: Process,
+    /// Whether the answer to a call can have its reference: not that of a process that was requested with it.
+    pub call: bool,
+}
+
 /// A request for a process in the pod.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spawn {
@@ -79,8 +87,7 @@ pub(super) struct Spawn {
 pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
     aliases: Generations<Alias, ()>,
-    /// With the process that monitors, and waits for an answer with this reference.
-    monitors: Generations<Alias, Process>,
+    monitors: Generations<Alias, Monitor>,
     /// Requests for a process in the pod, by whom.
     spawns: Generations<Alias, Spawn>,
     /// References that were given out, and are not any more.
@@ -156,13 +163,13 @@ impl Capabilities {
     }
 
     /// Until it fires or is removed.
-    pub fn give_monitor(&mut self, alias: Alias, owner: Process, now: Instant) {
-        self.monitors.put(alias, owner, now);
+    pub fn give_monitor(&mut self, alias: Alias, monitor: Monitor, now: Instant) {
+        self.monitors.put(alias, monitor, now);
     }
 
-    /// Whether a process waits for the answer to its own call with this reference.
-    pub fn awaits(&mut self, process: &Process, reference: &Alias, now: Instant) -> bool {
-        self.monitors.role(reference, now) == Some(*process)
+    /// The monitor with this reference.
+    pub fn monitor(&mut self, reference: &Alias, now: Instant) -> Option<Monitor> {
+        self.monitors.role(reference, now)
     }
 
     pub fn process(&mut self, process: &Process, now: Instant) -> Option<Role> {
@@ -174,7 +181,7 @@ impl Capabilities {
         if self.aliases.role(alias, now).is_some() {
             return Some(Role::Process);
         }
-        self.monitors.role(alias, now).map(|_owner| Role::Caller)
+        self.monitors.role(alias, now).map(|_monitor| Role::Caller)
     }
 
     /// Late messages to it are no surprise.
@@ -249,6 +256,10 @@ mod tests {
         Process { id, serial: 0, creation: 1 }
     }
 
+    fn monitor(owner: u32) -> Monitor {
+        Monitor { owner: process(owner), call: true }
+    }
+
     #[test]
     fn a_group_leader_stays_one() {
         let now = Instant::now();
@@ -274,10 +285,10 @@ mod tests {
         assert_eq!(given.alias(&alias, now), None);
         // The local VM itself says what these are.
         given.give_caller(process(1), now);
-        given.give_monitor(alias, process(1), now);
+        given.give_monitor(alias, monitor(1), now);
         assert_eq!(given.process(&process(1), now), Some(Role::Caller));
         assert_eq!(given.alias(&alias, now), Some(Role::Caller));
-        assert!(given.awaits(&process(1), &alias, now) && !given.awaits(&process(2), &alias, now));
+        assert_eq!(given.monitor(&alias, now), Some(monitor(1)));
         given.give_process(process(1), true, now);
         assert_eq!(given.process(&process(1), now), Some(Role::Process));
     }
@@ -300,13 +311,13 @@ mod tests {
         let mut given = Capabilities::new(start);
         let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
         for id in 0..u32::try_from(3 * GENERATION).unwrap_or(0) {
-            given.give_monitor(alias(id), process(id), start);
+            given.give_monitor(alias(id), monitor(id), start);
         }
         let late = start + 100 * MAX_AGE;
-        given.give_monitor(alias(u32::MAX), process(0), late);
-        assert!(given.awaits(&process(7), &alias(7), late));
+        given.give_monitor(alias(u32::MAX), monitor(0), late);
+        assert_eq!(given.monitor(&alias(7), late), Some(monitor(7)));
         given.forget_alias(&alias(7), late);
-        assert!(!given.awaits(&process(7), &alias(7), late));
+        assert_eq!(given.monitor(&alias(7), late), None);
     }
 
     #[test]
@@ -331,7 +342,7 @@ mod tests {
         let mut given = Capabilities::new(now);
         let alias = |id| Alias { creation: 1, words: [id, 0, 0, 0, 0] };
         given.give_alias(alias(0), false, now);
-        given.give_monitor(alias(0), process(0), now);
+        given.give_monitor(alias(0), monitor(0), now);
         given.give_alias(alias(1), false, now);
         for id in 2..u32::try_from(3 * GENERATION).unwrap_or(0) {
             given.give_alias(alias(id), false, now);

@@ -8,7 +8,7 @@ use super::{
 
 /// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
 /// compiler and the VM itself handle. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 30] = [
     "system",
     "$gen_call",
     "$gen_cast",
@@ -35,12 +35,17 @@ const COMMANDS: [&str; 26] = [
     "file_error",
     "waiting",
     "driver_id",
+    "file_request",
+    "epp_request",
+    "shell_state",
+    "file_cancel",
 ];
 
 /// Tags of messages that `IEx` and the shell of Erlang handle. The second element is a process.
-const OF_A_SHELL: [&str; 13] = [
+const OF_A_SHELL: [&str; 14] = [
     "eval",
     "evaled",
+    "continue",
     "done",
     "input",
     "take_over",
@@ -53,10 +58,17 @@ const OF_A_SHELL: [&str; 13] = [
     "shell_rep",
     "shell_eval",
 ];
-/// Of `erts_code_purger`.
-const PURGES: [&str; 3] = ["purge", "soft_purge", "test_purge"];
-/// `{From, {Command, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader` and `user_drv`.
-const ASKED: [(&str, u32); 14] = [
+/// Of `erts_code_purger`, by the size of the tuple.
+const PURGES: [(&str, u32); 5] = [
+    ("purge", 4),
+    ("soft_purge", 4),
+    ("test_purge", 5),
+    ("finish_after_on_load", 4),
+    ("change_prio", 4),
+];
+/// `{From, {Command, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader`, `user_drv`, `disk_log`, `qlc` and
+/// `zip`.
+const ASKED: [(&str, u32); 22] = [
     ("call", 5),
     ("sbcast", 3),
     ("send", 3),
@@ -71,18 +83,33 @@ const ASKED: [(&str, u32); 14] = [
     ("insert_chars", 3),
     ("insert_chars_over", 3),
     ("requests", 2),
+    ("change_header", 2),
+    ("change_notify", 3),
+    ("change_size", 2),
+    ("internal_open", 2),
+    ("reopen", 5),
+    ("truncate", 4),
+    ("parent_fun", 2),
+    ("open", 3),
 ];
+/// `{From, Command}`, of `disk_log`.
+const ASKED_ALONE: [&str; 2] = ["inc_wrap_file", "next_file"];
 /// The second element, of `heart` and `net_kernel`.
 const SECOND: [&str; 4] = ["set_cmd", "set_callback", "set_options", "registered_send"];
-/// Of `gen_event`.
-const EVENT_COMMANDS: [&str; 10] = [
+/// Of `gen_event` and Elixir's `GenEvent`.
+const EVENT_COMMANDS: [&str; 15] = [
     "add_handler",
     "add_sup_handler",
     "delete_handler",
     "swap_handler",
     "swap_sup_handler",
+    "add_mon_handler",
+    "add_process_handler",
+    "swap_mon_handler",
     "call",
     "sync_notify",
+    "ack_notify",
+    "notify",
     "which_handlers",
     "get_modules",
     "stop",
@@ -131,12 +158,12 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
             Payload::Command("reply".into())
         }
         // Of a timer, which is of the VM of the process
-        Some(Token::Atom(tag))
-            if tag.is("timeout")
-                && arity == 3
-                && matches!(cursor.item(), Some(Token::Reference(_))) =>
-        {
+        Some(Token::Atom(tag)) if tag.is("timeout") && arity == 3 => {
             Payload::Command("timeout".into())
+        }
+        // `{'Elixir.Module.ParallelChecker', stop}`
+        Some(Token::Atom(tag)) if tag.is("Elixir.Module.ParallelChecker") => {
+            Payload::Command(tag.text())
         }
         // `{eval, Server, …}`
         Some(Token::Atom(tag))
@@ -145,7 +172,9 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         {
             Payload::Command(tag.text())
         }
-        Some(Token::Atom(tag)) if arity == 4 && PURGES.iter().any(|text| tag.is(text)) => {
+        Some(Token::Atom(tag))
+            if PURGES.iter().any(|(text, size)| *size == arity && tag.is(text)) =>
+        {
             Payload::Command(tag.text())
         }
         Some(Token::Pid(_) | Token::Port(_)) if arity == 2 && is_input(cursor) => Payload::Input,
@@ -188,10 +217,14 @@ fn command(arity: u32, bytes: &[u8]) -> Option<String> {
 
 fn asked(mut cursor: Cursor) -> Option<String> {
     cursor.term()?;
-    let Token::Tuple(arity) = cursor.item()? else { return None };
-    let command = cursor.atom()?;
+    let (arity, command) = match cursor.item()? {
+        Token::Tuple(arity) => (arity, cursor.atom()?),
+        Token::Atom(command) => (0, command),
+        _ => return None,
+    };
+    let alone = arity == 0 && ASKED_ALONE.iter().any(|name| command.is(name));
     let handled = |(name, size): &(&str, u32)| *size == arity && command.is(name);
-    ASKED.iter().any(handled).then(|| command.text())
+    (alone || ASKED.iter().any(handled)).then(|| command.text())
 }
 
 fn second(mut cursor: Cursor) -> Option<String> {
@@ -304,8 +337,12 @@ mod tests {
             assert_eq!(judged(&tuple(&[atom(tag), pid(), binary(b"x")])), tag);
             assert_eq!(judged(&tuple(&[atom(tag), binary(b"x"), atom("y")])), "message");
         }
-        for tag in PURGES {
-            assert_eq!(judged(&tuple(&[atom(tag), atom("a"), pid(), atom("r")])), tag);
+        for (tag, arity) in PURGES {
+            let mut parts = vec![atom(tag)];
+            parts.resize(arity as usize, pid());
+            assert_eq!(judged(&tuple(&parts)), tag);
+            parts.push(pid());
+            assert_eq!(judged(&tuple(&parts)), "message");
         }
     }
 
@@ -336,6 +373,10 @@ mod tests {
             parts.push(atom("more"));
             assert_eq!(judged(&tuple(&[pid(), tuple(&parts)])), "message");
         }
+        for command in ASKED_ALONE {
+            assert_eq!(judged(&tuple(&[pid(), atom(command)])), command);
+            assert_eq!(judged(&tuple(&[pid(), tuple(&[atom(command)])])), "message");
+        }
         for command in SECOND {
             assert_eq!(judged(&tuple(&[pid(), atom(command), binary(b"x")])), command);
             assert_eq!(judged(&tuple(&[pid(), atom(command), atom("a"), atom("b")])), command);
@@ -346,7 +387,8 @@ mod tests {
     fn a_timer_and_an_event_of_the_logger_are_of_this_vm() {
         let reference = [&b"Z\0\x01"[..], &atom("a@b"), &[0; 8]].concat();
         assert_eq!(judged(&tuple(&[atom("timeout"), reference, atom("x")])), "timeout");
-        assert_eq!(judged(&tuple(&[atom("timeout"), atom("a"), atom("x")])), "message");
+        assert_eq!(judged(&tuple(&[atom("timeout"), atom("a"), atom("x")])), "timeout");
+        assert_eq!(judged(&tuple(&[atom("timeout"), atom("a")])), "message");
         assert_eq!(judged(&tuple(&[atom("log"), atom("error"), binary(b"x"), atom("m")])), "log");
     }
 

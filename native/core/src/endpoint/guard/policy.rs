@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use super::{
-    capabilities::{Alias, Capabilities, Role},
+    capabilities::{Alias, Capabilities, Monitor, Role},
     control::{Control, Operation, PASS_THROUGH},
     encode::{atom, integer, signal, tuple},
     handshake::packet,
@@ -220,7 +220,8 @@ impl Local<'_> {
     fn monitor_exit(&mut self, control: &Control) -> Verdict {
         match (control.token(2), control.token(3)) {
             (Some(Token::Pid(pid)), Some(Token::Reference(reference)))
-                if self.is_own(&pid.node) && self.is_of_call(&pid, &reference) =>
+                if self.is_own(&pid.node)
+                    && self.monitor_of(&reference).is_some_and(|it| it.owner == pid.into()) =>
             {
                 self.given.forget_alias(&reference.into(), self.now);
                 Verdict::Pass
@@ -302,8 +303,14 @@ impl Local<'_> {
 
     /// Whether this process waits for the answer to its own call with this reference.
     fn is_of_call(&mut self, pid: &Pid, reference: &Reference) -> bool {
-        self.is_own(&reference.node)
-            && self.given.awaits(&(*pid).into(), &Alias::from(*reference), self.now)
+        let monitor = self.monitor_of(reference);
+        monitor.is_some_and(|monitor| monitor.call && monitor.owner == (*pid).into())
+    }
+
+    /// The monitor of a process in the pod that has this reference.
+    fn monitor_of(&mut self, reference: &Reference) -> Option<Monitor> {
+        let is_own = self.is_own(&reference.node);
+        self.given.monitor(&Alias::from(*reference), self.now).filter(|_| is_own)
     }
 
     /// Whether a reference is of a call of this node that has not ended, or was given out.

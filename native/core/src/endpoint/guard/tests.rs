@@ -8,6 +8,7 @@ mod error_info;
 mod group_leader;
 mod limits;
 mod messages;
+mod monitors;
 mod read_only;
 mod signals;
 mod support;

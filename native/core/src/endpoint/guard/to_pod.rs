@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     Closed, Peers, Shared,
     audit::Entry,
-    capabilities::{Alias, Named, Spawn},
+    capabilities::{Alias, Monitor, Named, Spawn},
     control::{Control, Operation},
     handshake::Handshake,
     io_request::Cursor,
@@ -240,7 +240,7 @@ fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
                 let spawn = Spawn { parent, link: control.has_option("link") };
                 given.await_spawn(request, spawn, now);
                 if control.has_option("monitor") {
-                    given.give_monitor(request, parent, now);
+                    given.give_monitor(request, Monitor { owner: parent, call: false }, now);
                 }
             }
         }
@@ -253,7 +253,7 @@ fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
         Operation::Monitor => {
             let _ = process(1).map(|caller| given.give_caller(caller, now));
             if let (Some(alias), Some(owner)) = (alias(3), process(1)) {
-                given.give_monitor(alias, owner, now);
+                given.give_monitor(alias, Monitor { owner, call: true }, now);
             }
         }
         Operation::Demonitor => {

@@ -24,6 +24,10 @@ fn fun() -> Vec<u8> {
     [b"q".to_vec(), atom("os"), atom("cmd"), b"a\x01".to_vec()].concat()
 }
 
+fn options(name: &str, value: &str) -> Vec<u8> {
+    tuple(&[atom("setopts"), list(&[tuple(&[atom(name), atom(value)])])])
+}
+
 #[test]
 fn text_passes_in_each_form() {
     let unicode = atom("unicode");
@@ -97,6 +101,11 @@ fn a_request_that_names_a_function_is_refused() {
         (tuple(&[atom("requests"), list(&[nested])]), "put_chars"),
         (tuple(&[atom("setopts"), list(&[tuple(&[atom("expand_fun"), fun()])])]), "setopts"),
         (tuple(&[atom("setopts"), atom("x")]), "setopts"),
+        (options("echo", "false"), "setopts"),
+        (options("binary", "false"), "setopts"),
+        (options("encoding", "latin1"), "setopts"),
+        (options("onlcr", "false"), "setopts"),
+        (tuple(&[atom("setopts"), list(&[atom("list")])]), "setopts"),
         (
             call(
                 "put_chars",

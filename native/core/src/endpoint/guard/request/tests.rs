@@ -86,6 +86,12 @@ fn messages_and_signals_have_a_receiver() {
     ] {
         assert_eq!(asked(&to, Some(&message)), expected);
     }
+    // A name or an alias has asked for no input.
+    let reply = tuple(&[atom("io_reply"), integer(1), atom("ok")]);
+    let to_name = [integer(6), pid(LAPTOP, 1), atom(""), atom("server")];
+    assert_eq!(asked(&to_name, Some(&reply)), "io_reply to server");
+    let to_alias = [integer(33), pid(LAPTOP, 1), reference(POD, 9)];
+    assert_eq!(asked(&to_alias, Some(&reply)), "io_reply to an alias");
     assert_eq!(asked(&[integer(1), pid(LAPTOP, 1), pid(POD, 9)], None), "link to <9.0>");
     let exit = [integer(26), pid(LAPTOP, 1), pid(POD, 9)];
     assert_eq!(asked(&exit, Some(&atom("kill"))), "exit to <9.0>");

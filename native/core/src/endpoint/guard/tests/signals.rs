@@ -80,28 +80,3 @@ fn a_trace_token_does_not_pass() {
         }
     }
 }
-
-#[test]
-fn a_link_comes_only_with_a_process_for_which_it_was_asked() {
-    let reply = |number: u8, flags: u8| {
-        [integer(31), reference(LAPTOP, number), pid(LAPTOP, 1), integer(flags), pid(POD, 9)]
-    };
-    let mut pair = Pair::new();
-    pair.call(1, 2);
-    assert!(pair.passes(&reply(1, 0), None) && pair.passes(&reply(1, 2), None));
-    assert!(!pair.passes(&reply(1, 1), None) && !pair.passes(&reply(1, 3), None));
-    for option in [atom("link"), tuple(&[atom("link"), list(&[atom("x")])])] {
-        let control = [
-            integer(29),
-            reference(LAPTOP, 5),
-            pid(LAPTOP, 1),
-            pid(LAPTOP, 2),
-            tuple(&[atom("m"), atom("f"), integer(0)]),
-            list(&[atom("monitor"), option]),
-        ];
-        pair.outgoing(&packed(&control, Some(b"j")));
-        assert!(pair.passes(&reply(5, 3), None));
-        assert!(!pair.passes(&reply(5, 3), None), "it links once");
-    }
-    assert!(pair.session.count(Kind::Link) > 0);
-}
