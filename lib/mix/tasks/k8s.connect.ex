@@ -189,12 +189,13 @@ defmodule Mix.Tasks.K8s.Connect do
       {:ok, {:connect, target, options, mode}, format} ->
         output = {format, target, options}
         check_mode(mode, output)
-        options = reconnect(mode) ++ log(mode) ++ options
+        options = progress(mode) ++ reconnect(mode) ++ log(mode) ++ options
         with_connection(target, options, format, &Console.run(mode, &1, output))
 
       {:ok, {:connect_all, target, options, mode}, format} ->
         output = {format, target, options}
-        with_all(target, log(mode) ++ options, format, &All.run(mode, &1, output))
+        options = progress(mode) ++ log(mode) ++ options
+        with_all(target, options, format, &All.run(mode, &1, output))
 
       {:ok, {:exec, [{_target, options} | _more] = targets, command}, format} ->
         exec(targets, {command, options}, [], format)
@@ -217,7 +218,9 @@ defmodule Mix.Tasks.K8s.Connect do
     do: connections |> Enum.reverse() |> Console.exec(command)
 
   defp exec([{target, options} | targets], command, connections, format) do
-    with_connection(target, [route: :exec, log: false] ++ options, format, fn connection ->
+    here = progress(:default) ++ [route: :exec, log: false]
+
+    with_connection(target, here ++ options, format, fn connection ->
       exec(targets, command, [connection | connections], format)
     end)
   end
@@ -236,18 +239,19 @@ defmodule Mix.Tasks.K8s.Connect do
     end
   end
 
-  # The shell on the node, and the expression, end with the connection.
+  # The shell on the node, and the expressions, end with the connection.
   defp reconnect(:remsh), do: [reconnect: false]
-  defp reconnect({:rpc, _expression}), do: [reconnect: false]
+  defp reconnect({:rpc, _rpc}), do: [reconnect: false]
   defp reconnect(_mode), do: []
 
   # The other modes print what the log would say.
   defp log(:return), do: []
   defp log(_mode), do: [log: false]
 
+  defp progress(mode), do: if(Options.quiet?(mode), do: [], else: [progress: &Console.step/1])
+
   defp here do
     [
-      progress: &Console.step/1,
       confirm: &Console.confirm/1,
       interactive: Shell.asks?()
     ]
