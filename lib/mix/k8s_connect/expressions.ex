@@ -106,9 +106,14 @@ defmodule Mix.K8sConnect.Expressions do
 
   defp check_text(name, text) do
     cond do
-      not String.valid?(text) -> {:error, "invalid UTF-8 in #{name}"}
-      String.trim(text) == "" -> {:error, "no expression in #{name}: it is empty"}
-      true -> :ok
+      not String.valid?(text) ->
+        {:error, "could not read the expression in #{name}: it is not UTF-8"}
+
+      String.trim(text) == "" ->
+        {:error, "no expression in #{name}: it is empty"}
+
+      true ->
+        :ok
     end
   end
 end

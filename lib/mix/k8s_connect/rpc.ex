@@ -38,26 +38,24 @@ defmodule Mix.K8sConnect.Rpc do
     do: Output.say("#{prefix}language   Erlang, because the node has no Elixir")
 
   defp run(rpc, node, acc, report) do
-    case language(rpc, node) do
-      nil ->
-        {lost(node), acc}
+    language = language(rpc, node)
+    evaluator = Evaluator.start(node, language, @max_value)
+    only_erlang = language == :erlang and not rpc.erlang
+    acc = if only_erlang, do: report.(:only_erlang, acc), else: acc
 
-      language ->
-        only_erlang = language == :erlang and not rpc.erlang
-        acc = if only_erlang, do: report.(:only_erlang, acc), else: acc
-        evaluator = Evaluator.start(node, language, @max_value)
+    Enum.reduce_while(rpc.expressions, {:ok, acc}, fn expression, {:ok, acc} ->
+      case expression |> call(evaluator, rpc.timeout) |> result() do
+        {:ok, shown, warnings} ->
+          acc = Enum.reduce(warnings, acc, &report.({:warning, &1}, &2))
+          {:cont, {:ok, report.({:result, shown}, acc)}}
 
-        Enum.reduce_while(rpc.expressions, {:ok, acc}, fn expression, {:ok, acc} ->
-          case expression |> call(evaluator, rpc.timeout) |> result() do
-            {:ok, shown, warnings} ->
-              acc = Enum.reduce(warnings, acc, &report.({:warning, &1}, &2))
-              {:cont, {:ok, report.({:result, shown}, acc)}}
-
-            {:error, reason} ->
-              {:halt, {error(reason, node, only_erlang), acc}}
-          end
-        end)
-    end
+        {:error, reason} ->
+          {:halt, {error(reason, node, only_erlang), acc}}
+      end
+    end)
+  catch
+    # Before the first expression
+    :error, {:erpc, _reason} -> {lost(node), acc}
   end
 
   defp error(:lost, node, _only_erlang), do: lost(node)
@@ -74,8 +72,6 @@ defmodule Mix.K8sConnect.Rpc do
   # A release can have Elixir's modules for its tools, without the application.
   defp language(_rpc, node) do
     if is_pid(:erpc.call(node, :erlang, :whereis, [:elixir_sup])), do: :elixir, else: :erlang
-  catch
-    :error, {:erpc, _reason} -> nil
   end
 
   defp call({file, source}, evaluator, timeout) do
@@ -86,6 +82,9 @@ defmodule Mix.K8sConnect.Rpc do
       {:timeout, timeout}
 
     :exit, {{:nodedown, _node}, _call} ->
+      :lost
+
+    :exit, {:noconnection, _call} ->
       :lost
 
     # Another process killed it, or one that it was linked to.

@@ -128,12 +128,13 @@ defmodule Mix.K8sConnect.Rpc.Evaluator do
           end)
 
   @doc """
-  Starts the process on a node, for the calling process. `limit` is the largest value that it shows, in bytes of the
-  external term format.
+  Starts the process on a node, for the calling process, whose group leader it has. `limit` is the largest value that it
+  shows, in bytes of the external term format. Raises as `:erpc.call/4` does.
   """
   @spec start(node(), :elixir | :erlang, pos_integer()) :: pid()
   def start(node, language, limit) do
-    bindings = [Owner: self(), Limit: limit]
-    :erlang.spawn(node, :erl_eval, :exprs, [@forms[language], bindings])
+    arguments = [@forms[language], [Owner: self(), Limit: limit]]
+    # `spawn/4` logs all of it where the connection is lost.
+    :erpc.call(node, :erlang, :spawn, [:erl_eval, :exprs, arguments])
   end
 end
