@@ -401,7 +401,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :raised, %{node: :a@b, text: "** boom"}, ["a@b", "** boom"]},
     {:remote, :raised, %{node: :a@b, text: "** boom", only_erlang: true},
      ["as Erlang", "** boom"]},
-    {:remote, :timeout, %{node: :a@b, timeout_ms: 500}, ["500 ms", "a@b", "--rpc-timeout"]},
+    {:remote, :timeout, %{node: :a@b, timeout_ms: 500}, ["500 ms", "a@b", "rpc_timeout"]},
     {:remote, :too_large, %{node: :a@b, size: 2000, limit: 1000}, ["a@b", "2000 bytes", "1000"]},
     {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "this side"]},
     {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]}

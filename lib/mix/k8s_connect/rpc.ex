@@ -60,10 +60,13 @@ defmodule Mix.K8sConnect.Rpc do
 
   defp error(:lost, node, _only_erlang), do: lost(node)
 
-  defp error({kind, details}, node, only_erlang) do
-    details = Map.merge(details, %{node: node, only_erlang: only_erlang})
-    {:error, Error.new(:remote, {kind, details})}
+  defp error({:raised, text}, node, only_erlang) do
+    details = %{node: node, text: text, only_erlang: only_erlang}
+    {:error, Error.new(:remote, {:raised, details})}
   end
+
+  defp error({kind, details}, node, _only_erlang),
+    do: {:error, Error.new(:remote, {kind, Map.put(details, :node, node)})}
 
   defp lost(node), do: {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
 
@@ -105,19 +108,19 @@ defmodule Mix.K8sConnect.Rpc do
 
   defp result(:lost), do: {:error, :lost}
   defp result({:timeout, timeout}), do: {:error, {:timeout, %{timeout_ms: timeout}}}
-  defp result({:exit, reason}), do: {:error, {:raised, %{text: format_exit(reason)}}}
+  defp result({:exit, reason}), do: {:error, {:raised, format_exit(reason)}}
 
   defp result({{:value, shown}, notes}) when is_binary(shown) and length(notes) >= 0,
     do: {:ok, text(shown), Enum.map(notes, &text/1)}
 
   defp result({{:raised, shown}, notes}) when is_binary(shown) and length(notes) >= 0,
-    do: {:error, {:raised, %{text: Enum.map_join([shown | notes], "\n", &text/1)}}}
+    do: {:error, {:raised, Enum.map_join([shown | notes], "\n", &text/1)}}
 
   defp result({{:too_large, size}, _notes}) when is_integer(size),
     do: {:error, {:too_large, %{size: size, limit: @max_value}}}
 
   # The node may send anything.
-  defp result(other), do: {:error, {:raised, %{text: inspect(other, structs: false)}}}
+  defp result(other), do: {:error, {:raised, inspect(other, structs: false)}}
 
   # `inspect` there escapes control characters, unless the node is not what it says.
   defp text(shown) when is_binary(shown),

@@ -13,8 +13,11 @@ defmodule K8sConnect.Error.Catalogue.Remote do
   end
 
   def entry(:timeout, %{node: node, timeout_ms: timeout}) do
-    {"timed out after #{timeout} ms evaluating the expression on #{node}, and killed the process there",
-     "Allow more time with --rpc-timeout"}
+    {[
+       "timed out after #{timeout} ms evaluating the expression on #{node}, and killed the process there. Allow more ",
+       "time with ",
+       {:option, :rpc_timeout}
+     ], nil}
   end
 
   def entry(:too_large, %{node: node, size: size, limit: limit}) do
