@@ -59,6 +59,17 @@ defmodule Mix.K8sConnect.RpcTest do
     assert message =~ "b.erl:2: unterminated string"
   end
 
+  test "what the compiler says is part of the error" do
+    expressions = [{"a.exs", "x = 1\nno_such_variable + x"}]
+
+    # Before Elixir 1.15 it also warns there.
+    capture_io(:stderr, fn ->
+      assert {message, []} = failed([], expressions: expressions)
+      assert message =~ "no_such_variable"
+      assert message =~ "a.exs:2"
+    end)
+  end
+
   test "what an expression prints is printed here, and nothing can be read where the input has ended" do
     assert capture_io("", fn ->
              assert evaluate(~s|IO.puts("printed"); IO.gets("")|) == [":eof"]
