@@ -102,6 +102,8 @@ defmodule Mix.K8sConnect.RpcTest do
     assert message =~ ~r/could not print the result .* it has \d+ bytes, and the limit is 1048576/
     assert {message, []} = failed("lists:seq(1, 500000)", erlang: true)
     assert message =~ "could not print the result"
+    assert {message, []} = failed("Enum.reduce(1..6_000, [], fn _, list -> [list] end)")
+    assert message =~ "could not print the result"
     assert [shown] = evaluate("Enum.to_list(1..20_000)")
     assert shown =~ ~r/\A\[1, 2, .* 20000\]\z/s
     assert {message, []} = failed(~s|raise String.duplicate("ü", 2_000_000)|)

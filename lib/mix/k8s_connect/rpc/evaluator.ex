@@ -98,8 +98,14 @@ defmodule Mix.K8sConnect.Rpc.Evaluator do
       try
           {Value, NewContext} = Evaluate(File, Source, Context),
           case erlang:external_size(Value) of
-              Size when Size > Limit -> {{too_large, Size}, NewContext};
-              _ -> {{value, Show(Value)}, NewContext}
+              Size when Size > Limit ->
+                  {{too_large, Size}, NewContext};
+              _ ->
+                  %% Deep terms are mostly indentation.
+                  case Show(Value) of
+                      Shown when byte_size(Shown) > 64 * Limit -> {{too_large, byte_size(Shown)}, NewContext};
+                      Shown -> {{value, Shown}, NewContext}
+                  end
           end
       catch
           Class:Reason:Stack ->
