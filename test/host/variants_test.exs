@@ -169,11 +169,12 @@ defmodule K8sConnect.VariantsTest do
     assert output =~ ~r/^in in-cluster: app@10\.244/m
   end
 
-  test "what needs Elixir on the node says so where there is none" do
-    for {words, sentence} <- [{["--rpc", "node()"], "has no Elixir"}, {["--remsh"], "has no IEx"}] do
-      assert {output, 1} = laptop(~w(mix k8s.connect erlang-0) ++ words)
-      assert output =~ sentence
-    end
+  test "a node without Elixir evaluates Erlang, and has no IEx" do
+    assert {output, 0} = laptop(["mix", "k8s.connect", "erlang-0", "--rpc", "node()"])
+    assert output =~ "Erlang, because the node has no Elixir"
+    assert output =~ ~r/^'node@10\.244/m
+    assert {output, 1} = laptop(~w(mix k8s.connect erlang-0 --remsh))
+    assert output =~ "has no IEx"
   end
 
   test "of two nodes each can be had by its name" do

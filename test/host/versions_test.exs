@@ -90,6 +90,15 @@ defmodule K8sConnect.VersionsTest do
     end
   end
 
+  test "expressions are evaluated, and end, from each laptop to each pod" do
+    for laptop <- there(), pod <- there() do
+      env = ["env", "MIX_ENV=test", "K8S_CONNECT_POD=#{@pods[pod]}-0"]
+      test = ["mix", "test", "--only", "each_otp", "test/mix/rpc_task_test.exs"]
+      {output, status} = laptop(laptop, env ++ test)
+      assert status == 0, "OTP #{laptop} to #{pod}: #{output}"
+    end
+  end
+
   defp untouched(laptop, target) do
     assert {output, 0} = laptop(laptop, ["env", "POD=#{target}", "mix", "run", "-e", @untouched])
 

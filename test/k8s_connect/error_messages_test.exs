@@ -399,7 +399,10 @@ defmodule K8sConnect.ErrorMessagesTest do
      ["a@b is connected with route: :vm", "route: :exec"]},
     {:exec, :linux_only, %{}, ["requires Linux", "route: :vm"]},
     {:remote, :raised, %{node: :a@b, text: "** boom"}, ["a@b", "** boom"]},
-    {:remote, :no_elixir, %{node: :a@b}, ["a@b", "no Elixir", ":erpc"]},
+    {:remote, :raised, %{node: :a@b, text: "** boom", only_erlang: true},
+     ["as Erlang", "** boom"]},
+    {:remote, :timeout, %{node: :a@b, timeout_ms: 500}, ["500 ms", "a@b", "rpc_timeout"]},
+    {:remote, :too_large, %{node: :a@b, size: 2000, limit: 1000}, ["a@b", "2000 bytes", "1000"]},
     {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "this side"]},
     {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]}
   ]

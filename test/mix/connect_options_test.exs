@@ -19,10 +19,93 @@ defmodule Mix.K8sConnect.OptionsTest do
              {:ok, {:connect, "app-0", [namespace: "shop", container: "app"], :default}}
 
     assert parse("-l app=web") == {:ok, {:connect, nil, [selector: "app=web"], :default}}
-    assert parse("app-0 --rpc node()") == {:ok, {:connect, "app-0", [], {:rpc, "node()"}}}
     assert parse("app-0 --remsh") == {:ok, {:connect, "app-0", [], :remsh}}
     assert parse("app-0 --hold") == {:ok, {:connect, "app-0", [], :hold}}
     assert parse("app-0 --no-wait") == {:ok, {:connect, "app-0", [], :return}}
+  end
+
+  @rpc %{expressions: [], erlang: false, timeout: :infinity, quiet: false}
+
+  test "--rpc and --rpc-file, in their order" do
+    rpc = fn fields -> {:ok, {:connect, "app-0", [], {:rpc, Map.merge(@rpc, fields)}}} end
+    assert parse("app-0 --rpc node()") == rpc.(%{expressions: [rpc: "node()"]})
+
+    assert parse("app-0 --rpc 'x = 1' --rpc-file a.exs --rpc - --rpc-file b.exs --rpc=-x") ==
+             rpc.(%{
+               expressions: [
+                 rpc: "x = 1",
+                 rpc_file: "a.exs",
+                 rpc: "-",
+                 rpc_file: "b.exs",
+                 rpc: "-x"
+               ]
+             })
+
+    assert parse("app-0 --quiet --erl --rpc-timeout 500 --rpc 1") ==
+             rpc.(%{expressions: [rpc: "1"], erlang: true, timeout: 500, quiet: true})
+
+    assert {:ok, {:connect_all, "app-0", [], {:rpc, %{expressions: [rpc_file: "a"]}}}} =
+             parse("app-0 --all --rpc-file a")
+
+    for {line, part} <- [
+          {"app-0 --quiet", "--quiet needs --rpc or --rpc-file"},
+          {"app-0 --hold --erl", "--erl needs --rpc or --rpc-file"},
+          {"app-0 --rpc-timeout 5 -- cmd", "--rpc-timeout needs --rpc or --rpc-file"},
+          {"app-0 --rpc 1 --rpc-timeout 0",
+           "invalid value for --rpc-timeout: expected a positive number of milliseconds, got 0"},
+          {"app-0 --rpc 1 --rpc-timeout 4294967296", "invalid value for --rpc-timeout"},
+          {"app-0 --rpc 1 --rpc-timeout soon", "invalid value for --rpc-timeout: \"soon\""},
+          {"app-0 --rpc", "missing value for --rpc"},
+          {"app-0 --rpc-file", "missing value for --rpc-file"},
+          {"app-0 --rpc - --rpc -", "--rpc - can be given only once"},
+          {"app-0 --rpc-file a --hold", "exclude each other"},
+          {"app-0 --rpc 1 --quiet --verbose", "--quiet and --verbose exclude each other"},
+          {"app-0 --rpc-file a --read-only", "cannot be used with --read-only"}
+        ] do
+      assert {:error, sentence} = parse(line)
+      assert sentence =~ part
+    end
+  end
+
+  test "files of expressions are read" do
+    %{tmp_dir: directory} = K8sConnect.Tmp.tmp_dir(%{})
+
+    file = fn name, text ->
+      path = Path.join(directory, name)
+      File.write!(path, text)
+      path
+    end
+
+    read = fn arguments ->
+      with {:error, error, :text} <- ["app-0" | arguments] |> Options.parse() |> Options.check() do
+        assert K8sConnect.Error.exit_code(error) == 2
+        K8sConnect.Error.message(error, :cli)
+      end
+    end
+
+    good = file.("good.exs", "ü = 1\n")
+
+    assert {:ok, {:connect, "app-0", [], {:rpc, %{expressions: expressions}}}, :text} =
+             read.(["--rpc", "1", "--rpc-file", good])
+
+    assert expressions == [{"--rpc", "1"}, {good, "ü = 1\n"}]
+
+    missing = Path.join(directory, "missing.exs")
+    unreadable = file.("unreadable.exs", "1")
+    File.chmod!(unreadable, 0o000)
+
+    for {arguments, part} <- [
+          {["--rpc-file", missing], "could not read #{missing}: no such file or directory"},
+          {["--rpc-file", directory], "could not read #{directory}: illegal operation on a dir"},
+          {["--rpc-file", file.("empty.exs", " \n")], "empty.exs: it is empty"},
+          {["--rpc", ""], "no expression in --rpc: it is empty"},
+          {["--rpc-file", file.("latin1.exs", <<0xFC>>)], "latin1.exs: it is not UTF-8"}
+        ],
+        do: assert(read.(arguments) =~ part)
+
+    # Root can read it.
+    if {:error, :eacces} == File.read(unreadable),
+      do: assert(read.(["--rpc-file", unreadable]) =~ "unreadable.exs: permission denied")
   end
 
   test "--exec and -- CMD, with one target or several" do
@@ -143,7 +226,7 @@ defmodule Mix.K8sConnect.OptionsTest do
     {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
 
     for option <-
-          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --trust --read-only --audit --audit-arguments --max-atoms --max-message --rpc --remsh --hold --no-wait --yes --json --verbose --port --cookie-from --tls-ca --tls-cert --tls-key --exec --),
+          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --trust --read-only --audit --audit-arguments --max-atoms --max-message --rpc --rpc-file --rpc-timeout --erl --quiet --remsh --hold --no-wait --yes --json --verbose --port --cookie-from --tls-ca --tls-cert --tls-key --exec --),
         do: assert(help =~ "`#{option}" or help =~ ", `#{option}")
   end
 end

@@ -368,7 +368,8 @@ defmodule K8sConnect.ErrorExamples do
       ],
       remote: [
         raised: %{node: :"app@10.244.1.8", text: "** (RuntimeError) boom"},
-        no_elixir: %{node: :"app@10.244.1.8"},
+        timeout: %{node: :"app@10.244.1.8", timeout_ms: 500},
+        too_large: %{node: :"app@10.244.1.8", size: 5_000_000, limit: 1_048_576},
         no_iex: %{node: :"app@10.244.1.8"},
         no_shell: %{problem: ":already_started"}
       ]

@@ -10,6 +10,7 @@ defmodule K8sConnect.Failures do
   @kernel "test/k8s_connect/kernel_route_test.exs"
   @helper "test/mix/helper_task_test.exs"
   @command "test/mix/connect_task_test.exs"
+  @rpc "test/mix/rpc_test.exs"
   @cancel "test/k8s_connect/cancel_test.exs"
   @distribution "test/k8s_connect/distribution_test.exs"
   @variants "test/host/variants_test.exs"
@@ -124,7 +125,8 @@ defmodule K8sConnect.Failures do
       {:exec, :no_seccomp} => {@runner, "no_seccomp"},
       {:exec, :no_ptrace} => {@runner, "no_ptrace"},
       {:remote, :raised} => {@command, "could not evaluate the expression"},
-      {:remote, :no_elixir} => {@variants, "has no Elixir"},
+      {:remote, :timeout} => {@rpc, "timed out after"},
+      {:remote, :too_large} => {@rpc, "could not print the result"},
       {:remote, :no_iex} => {@variants, "has no IEx"}
     }
   end

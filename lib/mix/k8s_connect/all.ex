@@ -2,7 +2,7 @@ defmodule Mix.K8sConnect.All do
   @moduledoc false
   # What `mix k8s.connect --all` does once it is connected to the pods of a workload.
 
-  alias K8sConnect.{Connection, Error}
+  alias K8sConnect.Error
   alias Mix.K8sConnect.{Console, Follow, Options, Output, Rpc, Shell}
 
   @doc """
@@ -13,20 +13,27 @@ defmodule Mix.K8sConnect.All do
     failed = Enum.sort(K8sConnect.status(group).failed)
     for {pod, error} <- failed, do: Output.say("#{pod}: #{Error.message(error, :cli)}")
     connections = K8sConnect.connections(group)
-    Output.say("connected to #{Enum.map_join(connections, ", ", & &1.pod)}")
+
+    unless Options.quiet?(mode),
+      do: Output.say("connected to #{Enum.map_join(connections, ", ", & &1.pod)}")
+
     do_run(mode, group, connections, failed, output)
   end
 
   # Evaluates on all nodes at the same time, and prints the results in the order of the pods.
-  defp do_run({:rpc, expression}, _group, connections, failed, {format, _target, _options}) do
+  defp do_run({:rpc, rpc}, _group, connections, failed, {format, _target, _options}) do
     results =
       connections
-      |> Enum.map(&{&1, Task.async(fn -> Rpc.evaluate(expression, &1.node) end)})
-      |> Enum.map(fn {connection, task} -> {connection, Task.await(task, :infinity)} end)
+      |> Enum.map(
+        &{&1, Task.async(fn -> Rpc.evaluate(rpc, &1.node, [], fn e, es -> [e | es] end) end)}
+      )
+      |> Enum.map(fn {%{pod: pod}, task} ->
+        {result, events} = Task.await(task, :infinity)
+        for event <- Enum.reverse([result | events]), do: print(event, pod, rpc, format)
+        result
+      end)
 
-    for {connection, result} <- results, do: print(connection, result, format)
-    errors = for {_connection, {:error, _error}} <- results, do: :error
-    if errors != [] or failed != [], do: exit({:shutdown, 1}), else: :ok
+    if failed != [] or Enum.any?(results, &(&1 != :ok)), do: exit({:shutdown, 1}), else: :ok
   end
 
   defp do_run(:return, _group, _connections, _failed, _output), do: :ok
@@ -71,13 +78,14 @@ defmodule Mix.K8sConnect.All do
     end
   end
 
-  @spec print(Connection.t(), {:ok, String.t()} | {:error, Error.t()}, Options.format()) :: :ok
-  defp print(%{pod: pod}, {:ok, shown}, :text), do: IO.puts("#{pod}: #{shown}")
-  defp print(%{pod: pod}, {:ok, shown}, :json), do: Output.print(%{pod: pod, result: shown})
+  defp print({:result, shown}, pod, _rpc, :text), do: IO.puts("#{pod}: #{shown}")
+  defp print({:result, shown}, pod, _rpc, :json), do: Output.print(%{pod: pod, result: shown})
 
-  defp print(%{pod: pod}, {:error, error}, :text),
+  defp print({:error, error}, pod, _rpc, :text),
     do: Output.say("#{pod}: #{Error.message(error, :cli)}")
 
-  defp print(%{pod: pod}, {:error, error}, :json),
+  defp print({:error, error}, pod, _rpc, :json),
     do: Output.print(%{pod: pod, error: Error.to_map(error)})
+
+  defp print(event, pod, rpc, _format), do: Rpc.note(event, rpc, "#{pod}: ")
 end

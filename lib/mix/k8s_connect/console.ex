@@ -104,9 +104,9 @@ defmodule Mix.K8sConnect.Console do
   """
   @spec run(Options.mode(), Connection.t(), output()) :: :ok
   def run(mode, connection, {format, _target, _options} = output) do
-    print_others(connection)
+    unless Options.quiet?(mode), do: print_others(connection)
 
-    if format == :json and not match?({:rpc, _expression}, mode),
+    if format == :json and not match?({:rpc, _rpc}, mode),
       do: print(%{connection: object(connection)})
 
     do_run(mode, connection, located(output, connection))
@@ -142,8 +142,14 @@ defmodule Mix.K8sConnect.Console do
     {format, target, Error.request(request, target, options).options}
   end
 
-  defp do_run({:rpc, expression}, connection, output),
-    do: rpc(expression, connection.node, output)
+  defp do_run({:rpc, rpc}, connection, output) do
+    report = fn event, :ok -> report(event, rpc, output) end
+
+    with {{:error, error}, :ok} <- Rpc.evaluate(rpc, connection.node, :ok, report),
+         do: fail(error, output)
+
+    :ok
+  end
 
   defp do_run(:return, _connection, _output), do: :ok
   defp do_run(:hold, connection, output), do: hold(connection, output)
@@ -219,15 +225,9 @@ defmodule Mix.K8sConnect.Console do
     :error, {:erpc, _reason} -> :ok
   end
 
-  defp rpc(expression, node, output) do
-    case Rpc.evaluate(expression, node) do
-      {:ok, value} -> result(value, output)
-      {:error, error} -> fail(error, output)
-    end
-  end
-
-  defp result(value, {:text, _target, _options}), do: IO.puts(value)
-  defp result(value, {:json, _target, _options}), do: print(%{result: value})
+  defp report({:result, shown}, _rpc, {:text, _target, _options}), do: IO.puts(shown)
+  defp report({:result, shown}, _rpc, {:json, _target, _options}), do: print(%{result: shown})
+  defp report(event, rpc, _output), do: Rpc.note(event, rpc, "")
 
   @spec hold(Connection.t(), output()) :: no_return()
   defp hold(connection, output) do

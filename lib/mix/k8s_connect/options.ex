@@ -3,6 +3,7 @@ defmodule Mix.K8sConnect.Options do
   # Parses command lines.
 
   alias K8sConnect.Error
+  alias Mix.K8sConnect.Expressions
 
   @switches [
     namespace: :string,
@@ -34,7 +35,11 @@ defmodule Mix.K8sConnect.Options do
     yes: :boolean,
     verbose: :boolean,
     json: :boolean,
-    rpc: :string,
+    rpc: [:string, :keep],
+    rpc_file: [:string, :keep],
+    rpc_timeout: :integer,
+    erl: :boolean,
+    quiet: :boolean,
     remsh: :boolean,
     hold: :boolean,
     wait: :boolean,
@@ -47,10 +52,11 @@ defmodule Mix.K8sConnect.Options do
     cookie_from: ~w(spec exec),
     protocol: ~w(auto spdy websocket v4)
   ]
-  @modes [:rpc, :remsh, :hold, :wait, :exec]
+  @rpc [:rpc, :rpc_file, :rpc_timeout, :erl, :quiet]
+  @modes @rpc ++ [:remsh, :hold, :wait, :exec]
   @formats [:json, :report]
 
-  @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
+  @type mode :: {:rpc, Expressions.t()} | :remsh | :hold | :return | :default
   @type format :: :text | :json
   @type parsed ::
           {:list, keyword()}
@@ -78,13 +84,15 @@ defmodule Mix.K8sConnect.Options do
   end
 
   @doc """
-  Checks parsed options as `K8sConnect` does, which raises. The configuration has to be loaded.
+  Checks parsed options as `K8sConnect` does, which raises, and reads the expressions. The configuration has to be
+  loaded.
   """
   @spec check(result) :: result
         when result: {:ok, parsed(), format()} | {:error, Error.t(), format()}
-  def check({:ok, parsed, format} = result) do
-    case check_parsed(parsed) do
-      :ok -> result
+  def check({:ok, parsed, format}) do
+    with :ok <- check_parsed(parsed), {:ok, parsed} <- read(parsed) do
+      {:ok, parsed, format}
+    else
       {:error, error} -> {:error, error, format}
     end
   end
@@ -99,8 +107,7 @@ defmodule Mix.K8sConnect.Options do
       # The configuration may have it.
       read_only = K8sConnect.Options.setting(target, options, :read_only)
 
-      with {:error, problem} <- check_read_only(mode, read_only: read_only),
-           do: {:error, Error.new(:options, {:usage, %{problem: problem}})}
+      with {:error, problem} <- check_read_only(mode, read_only: read_only), do: usage(problem)
     end
   end
 
@@ -109,6 +116,17 @@ defmodule Mix.K8sConnect.Options do
       with :ok <- check_target(target, [route: :exec] ++ options), do: nil
     end)
   end
+
+  defp read({connect, target, options, {:rpc, rpc}}) do
+    case Expressions.read(rpc) do
+      {:ok, rpc} -> {:ok, {connect, target, options, {:rpc, rpc}}}
+      {:error, problem} -> usage(problem)
+    end
+  end
+
+  defp read(parsed), do: {:ok, parsed}
+
+  defp usage(problem), do: {:error, Error.new(:options, {:usage, %{problem: problem}})}
 
   defp check_target(target, options) do
     with {:error, error} <- K8sConnect.Options.check(target, options),
@@ -126,14 +144,16 @@ defmodule Mix.K8sConnect.Options do
   defp parsed(switches, arguments, invalid, command, format) do
     {modes, options} = Keyword.split(switches, @modes)
 
-    if command || modes[:exec],
-      do: exec(modes, options, arguments, invalid, command, format),
-      else: connect(modes, options, arguments, invalid)
+    with :ok <- check_invalid(invalid, @switches),
+         {:ok, modes} <- Expressions.parse(modes) do
+      if command || modes[:exec],
+        do: exec(modes, options, arguments, command, format),
+        else: connect(modes, options, arguments)
+    end
   end
 
-  defp exec(modes, options, arguments, invalid, command, format) do
-    with :ok <- check_invalid(invalid, @switches),
-         {:ok, options} <- to_atoms(options),
+  defp exec(modes, options, arguments, command, format) do
+    with {:ok, options} <- to_atoms(options),
          {:ok, command} <- command(modes, command),
          :ok <- check_exec(options, format),
          {:ok, targets} <- targets(arguments, options) do
@@ -168,12 +188,12 @@ defmodule Mix.K8sConnect.Options do
     end
   end
 
-  defp connect(modes, options, arguments, invalid) do
-    with :ok <- check_invalid(invalid, @switches),
-         {:ok, options} <- to_atoms(options),
+  defp connect(modes, options, arguments) do
+    with {:ok, options} <- to_atoms(options),
          {:ok, target} <- target(arguments, options),
          {:ok, mode} <- mode(modes),
-         :ok <- check_read_only(mode, options) do
+         :ok <- check_read_only(mode, options),
+         :ok <- check_quiet(mode, options) do
       {all, options} = Keyword.pop(options, :all, false)
       if all, do: all(target, options, mode), else: {:ok, action(target, options, mode)}
     end
@@ -182,10 +202,23 @@ defmodule Mix.K8sConnect.Options do
   # Both evaluate what they are given.
   defp check_read_only(mode, options) do
     case {options[:read_only], mode} do
-      {true, {:rpc, _expression}} -> {:error, "--rpc cannot be used with --read-only"}
+      {true, {:rpc, _rpc}} -> {:error, "--rpc cannot be used with --read-only"}
       {true, :remsh} -> {:error, "--remsh cannot be used with --read-only"}
       _other -> :ok
     end
+  end
+
+  @doc """
+  Whether only results and errors are printed.
+  """
+  @spec quiet?(mode()) :: boolean()
+  def quiet?({:rpc, %{quiet: quiet}}), do: quiet
+  def quiet?(_mode), do: false
+
+  defp check_quiet(mode, options) do
+    if quiet?(mode) && options[:verbose],
+      do: {:error, "--quiet and --verbose exclude each other"},
+      else: :ok
   end
 
   defp all(nil, options, mode) do
@@ -283,7 +316,7 @@ defmodule Mix.K8sConnect.Options do
     do: {:error, "too many arguments: expected one TARGET, got #{Enum.join(targets, " ")}"}
 
   defp mode([]), do: {:ok, :default}
-  defp mode(rpc: expression), do: {:ok, {:rpc, expression}}
+  defp mode(rpc: rpc), do: {:ok, {:rpc, rpc}}
   defp mode(remsh: true), do: {:ok, :remsh}
   defp mode(hold: true), do: {:ok, :hold}
   defp mode(wait: false), do: {:ok, :return}

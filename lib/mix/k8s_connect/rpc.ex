@@ -1,51 +1,136 @@
 defmodule Mix.K8sConnect.Rpc do
   @moduledoc false
-  # An expression that is evaluated on a node.
+  # Expressions that are evaluated on a node.
 
   alias K8sConnect.{Error, EscapeSequences}
+  alias Mix.K8sConnect.{Expressions, Output}
+  alias Mix.K8sConnect.Rpc.Evaluator
 
-  # Evaluated and shown there: modules, structs and what their fields hide are the node's.
-  @evaluate """
-  {value, _binding} = Code.eval_string(expression)
-  inspect(value, pretty: true, limit: :infinity, printable_limit: :infinity)
-  """
+  # The node takes up to 300 times as much memory to format a value.
+  @max_value 1024 * 1024
+  # How long to wait for the end of a process that was killed.
+  @kill_timeout 5_000
+
+  @typedoc "A result, a warning of the compiler, or that the node has only Erlang."
+  @type event :: {:result, String.t()} | {:warning, String.t()} | :only_erlang
 
   @doc """
-  Evaluates `expression` on `node`, and answers its value as text.
+  Evaluates the expressions on `node` one after the other until one fails. Calls `report` with each event and an
+  accumulator, and returns the last accumulator.
   """
-  @spec evaluate(String.t(), node()) :: {:ok, String.t()} | {:error, Error.t()}
-  def evaluate(expression, node) do
-    {shown, _binding} =
-      :erpc.call(node, Code, :eval_string, [@evaluate, [expression: expression]])
-
-    {:ok, text(shown)}
-  catch
-    :error, {:exception, reason, stacktrace} -> raised(:error, reason, stacktrace, node)
-    :exit, {:exception, reason} -> raised(:exit, reason, [], node)
-    # The process that evaluates was killed by another one there.
-    :exit, {:signal, reason} -> raised(:exit, reason, [], node)
-    :throw, value -> raised(:throw, value, [], node)
-    :error, {:erpc, _reason} -> {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
+  @spec evaluate(Expressions.t(Expressions.expression()), node(), acc, (event(), acc -> acc)) ::
+          {:ok | {:error, Error.t()}, acc}
+        when acc: term()
+  def evaluate(rpc, node, acc, report) do
+    # What runs on the node ends with this process.
+    Task.await(Task.async(fn -> run(rpc, node, acc, report) end), :infinity)
   end
+
+  @doc """
+  Prints what is no result to standard error, unless `--quiet` is given.
+  """
+  @spec note(event() | :ok, Expressions.t(), prefix :: String.t()) :: :ok
+  def note(:ok, _rpc, _prefix), do: :ok
+  def note(_event, %{quiet: true}, _prefix), do: :ok
+  def note({:warning, text}, _rpc, prefix), do: Output.say(prefix <> text)
+
+  def note(:only_erlang, _rpc, prefix),
+    do: Output.say("#{prefix}language   Erlang, because the node has no Elixir")
+
+  defp run(rpc, node, acc, report) do
+    language = language(rpc, node)
+    evaluator = Evaluator.start(node, language, @max_value)
+    only_erlang = language == :erlang and not rpc.erlang
+    acc = if only_erlang, do: report.(:only_erlang, acc), else: acc
+
+    Enum.reduce_while(rpc.expressions, {:ok, acc}, fn expression, {:ok, acc} ->
+      case expression |> call(evaluator, rpc.timeout) |> result() do
+        {:ok, shown, warnings} ->
+          acc = Enum.reduce(warnings, acc, &report.({:warning, &1}, &2))
+          {:cont, {:ok, report.({:result, shown}, acc)}}
+
+        {:error, reason} ->
+          {:halt, {error(reason, node, only_erlang), acc}}
+      end
+    end)
+  catch
+    # Before the first expression
+    :error, {:erpc, _reason} -> {lost(node), acc}
+  end
+
+  defp error(:lost, node, _only_erlang), do: lost(node)
+
+  defp error({:raised, text}, node, only_erlang) do
+    details = %{node: node, text: text, only_erlang: only_erlang}
+    {:error, Error.new(:remote, {:raised, details})}
+  end
+
+  defp error({kind, details}, node, _only_erlang),
+    do: {:error, Error.new(:remote, {kind, Map.put(details, :node, node)})}
+
+  defp lost(node), do: {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
+
+  defp language(%{erlang: true}, _node), do: :erlang
+
+  # A release can have Elixir's modules for its tools, without the application.
+  defp language(_rpc, node) do
+    if is_pid(:erpc.call(node, :erlang, :whereis, [:elixir_sup])), do: :elixir, else: :erlang
+  end
+
+  defp call({file, source}, evaluator, timeout) do
+    GenServer.call(evaluator, {:rpc, file, source}, timeout)
+  catch
+    :exit, {:timeout, _call} when timeout != :infinity ->
+      kill(evaluator)
+      {:timeout, timeout}
+
+    :exit, {{:nodedown, _node}, _call} ->
+      :lost
+
+    :exit, {:noconnection, _call} ->
+      :lost
+
+    # Another process killed it, or one that it was linked to.
+    :exit, {reason, _call} ->
+      {:exit, reason}
+  end
+
+  defp kill(evaluator) do
+    monitor = Process.monitor(evaluator)
+    Process.exit(evaluator, :kill)
+
+    receive do
+      {:DOWN, ^monitor, :process, _pid, _reason} -> :ok
+    after
+      @kill_timeout -> :ok
+    end
+  end
+
+  defp result(:lost), do: {:error, :lost}
+  defp result({:timeout, timeout}), do: {:error, {:timeout, %{timeout_ms: timeout}}}
+  defp result({:exit, reason}), do: {:error, {:raised, format_exit(reason)}}
+
+  defp result({{:value, shown}, notes}) when is_binary(shown) and length(notes) >= 0,
+    do: {:ok, text(shown), Enum.map(notes, &text/1)}
+
+  defp result({{:raised, shown}, notes}) when is_binary(shown) and length(notes) >= 0,
+    do: {:error, {:raised, Enum.map_join([shown | notes], "\n", &text/1)}}
+
+  defp result({{:too_large, size}, _notes}) when is_integer(size),
+    do: {:error, {:too_large, %{size: size, limit: @max_value}}}
+
+  # The node may send anything.
+  defp result(other), do: {:error, {:raised, inspect(other, structs: false)}}
 
   # `inspect` there escapes control characters, unless the node is not what it says.
   defp text(shown) when is_binary(shown),
-    do: :unicode |> EscapeSequences.text(shown) |> to_string()
+    do: :unicode |> EscapeSequences.text(shown) |> to_string() |> String.trim_trailing("\n")
 
   defp text(other), do: inspect(other, structs: false)
 
-  defp raised(_kind, :undef, [{Code, :eval_string, _arguments, _location} | _rest], node),
-    do: {:error, Error.new(:remote, {:no_elixir, %{node: node}})}
-
-  # What was evaluated is the user's own, so its stack is, too.
-  defp raised(kind, reason, stacktrace, node) do
-    {:error, Error.new(:remote, {:raised, %{node: node, text: format(kind, reason, stacktrace)}})}
-  end
-
-  # The node may send anything.
-  defp format(kind, reason, stacktrace) do
-    Exception.format(kind, reason, stacktrace)
+  defp format_exit(reason) do
+    Exception.format(:exit, reason, [])
   rescue
-    _not_a_stacktrace -> "** (#{kind}) #{inspect(reason, structs: false)}"
+    _not_a_reason -> "** (exit) #{inspect(reason, structs: false)}"
   end
 end

@@ -29,17 +29,41 @@ defmodule Mix.Tasks.K8s.Connect do
   line at the loss and at the reconnect. Without a terminal it holds the connection until it receives SIGTERM.
 
     * `--rpc EXPR` - evaluates EXPR on the pod's node, with the modules of that node, and prints the
-      result. The node needs Elixir
+      result. `--rpc -` evaluates standard input. See "Expressions"
+    * `--rpc-file FILE` - evaluates the expressions in FILE, and prints the result of the last one
     * `--remsh` - starts IEx on the pod's node instead of in this BEAM. The two Elixir versions may differ
     * `--hold` - holds the connection, also on a terminal
     * `--no-wait` - returns as soon as it is connected, for `mix do`
     * `--all` - connects to every running pod of TARGET, and to pods that are added later. With `--rpc` it
-      evaluates EXPR on each node, and prints a line with the pod before each result
+      evaluates on each node, and prints the pod before each result
     * `--no-reconnect` - exits when the connection is lost. By default it reconnects, to the same pod or to
       its replacement, and prints a line
     * `--exec LINE` - runs the command line LINE with `/bin/sh -c`, and exits when the command exits. See
       "Other programs, without privileges"
     * `-- CMD ARGUMENT...` - runs CMD like `--exec`, but without a shell
+
+  ## Expressions
+
+      mix k8s.connect app-0 --rpc 'pid = Process.whereis(MyApp.Cache)' --rpc ':sys.get_state(pid)'
+      mix k8s.connect app-0 --quiet --rpc-file setup.exs --rpc 'count()' < /dev/null
+      echo 'node()' | mix k8s.connect app-0 --rpc -
+
+  `--rpc` and `--rpc-file` can be given several times. The expressions are evaluated in the order of the command line, in
+  one process on the pod's node, and each result is printed. A later expression has the variables, imports and aliases of the
+  earlier ones (before Elixir 1.14 only the variables). The first expression that raises is the last, with exit code 1.
+
+  What an expression prints appears here while it runs, and `IO.gets/1` there reads standard input here. The node
+  formats the results, so it needs no module of this project, and structs hide the fields that they hide there. A result
+  larger than 1 MiB (as `:erlang.external_size/1` says) is an error, because formatting it could use up the memory of the
+  pod: take a part of it, or print it there with `IO.puts/1`.
+
+  The process on the node is killed at a timeout and when this command ends, even by SIGKILL. Processes that it has
+  started without a link keep running.
+
+    * `--rpc-timeout MS` - the timeout of each expression; by default there is none
+    * `--erl` - the expressions are Erlang: `--erl --rpc 'erlang:memory(total)'`. The last dot can be left out. This is the
+      default if Elixir does not run on the node; a line on standard error, or the error, says so
+    * `--quiet` - prints only results, errors, and what the expressions print
 
   ## Routes
 
@@ -61,7 +85,7 @@ defmodule Mix.Tasks.K8s.Connect do
       its name, `--yes` is not enough. `--visible` implies it
     * `--read-only` - only functions that read can be called on the pod's node, such as `:erlang.memory/0`. All other
       calls, messages and signals are not sent. The list is in the guide; `read_only_calls` in the configuration
-      extends it. Cannot be used with `--rpc` and `--remsh`, which evaluate anything
+      extends it. Cannot be used with `--rpc`, `--rpc-file` and `--remsh`, which evaluate anything
     * `--audit FILE` - appends a line to FILE for each request to the pod's node, before it is sent, and one for its
       result, as JSON. See the guide "Production"
     * `--audit-arguments` - also the arguments, cut at 1000 bytes. They can contain secrets. Needs `--audit`
@@ -152,13 +176,13 @@ defmodule Mix.Tasks.K8s.Connect do
   Results go to standard output. Errors and steps go to standard error. Each step has its time in milliseconds.
   The first step names the context, the namespace, the target and the route.
 
-  Exit codes: 0 success; 1 the connection failed, the connection was lost and not restored, or the expression
-  raised; 2 usage error. With `--exec`: the exit code of the command.
+  Exit codes: 0 success; 1 the connection failed, the connection was lost and not restored, or an expression
+  raised, timed out, or has a result that is too large; 2 usage error. With `--exec`: the exit code of the command.
 
   With `--json` these JSON objects go to standard output:
 
     * `{"connection": …}` when it is connected
-    * `{"result": "…"}` with `--rpc`
+    * `{"result": "…"}` for each result of `--rpc` and `--rpc-file`; with `--all` also `"pod": …`
     * `{"pods": […]}` without TARGET
     * `{"event": "reconnecting", …}`, `{"event": "up", …}` and `{"event": "refused", …}` with `--hold`
     * `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}` on failure
@@ -189,12 +213,13 @@ defmodule Mix.Tasks.K8s.Connect do
       {:ok, {:connect, target, options, mode}, format} ->
         output = {format, target, options}
         check_mode(mode, output)
-        options = reconnect(mode) ++ log(mode) ++ options
+        options = progress(mode) ++ reconnect(mode) ++ log(mode) ++ options
         with_connection(target, options, format, &Console.run(mode, &1, output))
 
       {:ok, {:connect_all, target, options, mode}, format} ->
         output = {format, target, options}
-        with_all(target, log(mode) ++ options, format, &All.run(mode, &1, output))
+        options = progress(mode) ++ log(mode) ++ options
+        with_all(target, options, format, &All.run(mode, &1, output))
 
       {:ok, {:exec, [{_target, options} | _more] = targets, command}, format} ->
         exec(targets, {command, options}, [], format)
@@ -217,7 +242,9 @@ defmodule Mix.Tasks.K8s.Connect do
     do: connections |> Enum.reverse() |> Console.exec(command)
 
   defp exec([{target, options} | targets], command, connections, format) do
-    with_connection(target, [route: :exec, log: false] ++ options, format, fn connection ->
+    here = progress(:default) ++ [route: :exec, log: false]
+
+    with_connection(target, here ++ options, format, fn connection ->
       exec(targets, command, [connection | connections], format)
     end)
   end
@@ -236,18 +263,19 @@ defmodule Mix.Tasks.K8s.Connect do
     end
   end
 
-  # The shell on the node, and the expression, end with the connection.
+  # The shell on the node, and the expressions, end with the connection.
   defp reconnect(:remsh), do: [reconnect: false]
-  defp reconnect({:rpc, _expression}), do: [reconnect: false]
+  defp reconnect({:rpc, _rpc}), do: [reconnect: false]
   defp reconnect(_mode), do: []
 
   # The other modes print what the log would say.
   defp log(:return), do: []
   defp log(_mode), do: [log: false]
 
+  defp progress(mode), do: if(Options.quiet?(mode), do: [], else: [progress: &Console.step/1])
+
   defp here do
     [
-      progress: &Console.step/1,
       confirm: &Console.confirm/1,
       interactive: Shell.asks?()
     ]

@@ -7,13 +7,22 @@ defmodule K8sConnect.Error.Catalogue.Remote do
   alias K8sConnect.Error.Catalogue
 
   @spec entry(atom(), map()) :: Catalogue.entry()
-  def entry(:raised, %{node: node, text: text}),
-    do: {"could not evaluate the expression on #{node}: #{text}", nil}
+  def entry(:raised, %{node: node, text: text} = details) do
+    as = if details[:only_erlang], do: ", as Erlang because the node has no Elixir"
+    {"could not evaluate the expression on #{node}#{as}: #{text}", nil}
+  end
 
-  def entry(:no_elixir, %{node: node}) do
-    {"unsupported: #{node} has no Elixir to evaluate the expression",
-     {"Call functions with :erpc from this BEAM instead", "Start IEx with",
-      {:mix, "k8s.connect", []}}}
+  def entry(:timeout, %{node: node, timeout_ms: timeout}) do
+    {[
+       "timed out after #{timeout} ms evaluating the expression on #{node}, and killed the process there. Allow more ",
+       "time with ",
+       {:option, :rpc_timeout}
+     ], nil}
+  end
+
+  def entry(:too_large, %{node: node, size: size, limit: limit}) do
+    {"could not print the result of the expression on #{node}: it has #{size} bytes, and the limit is #{limit}",
+     "Take a part of it, or print it there with IO.puts, which has no limit"}
   end
 
   def entry(:no_iex, %{node: node}) do
