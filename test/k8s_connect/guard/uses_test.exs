@@ -113,6 +113,19 @@ for {name, route} <- [
         clean(connection)
       end
 
+      # The terminal of the user's shell ends at text that is not UTF-8.
+      test "what the pod prints that is not UTF-8", %{connection: connection, node: node} do
+        text =
+          ExUnit.CaptureIO.capture_io(fn ->
+            request = {:put_chars, :unicode, <<0xE9, "a\n">>}
+            :erpc.call(node, :io, :request, [Process.group_leader(), request])
+          end)
+
+        assert String.valid?(text)
+        if @route == :vm, do: assert(text == "éa\n")
+        clean(connection)
+      end
+
       test "what the pod prints, without sequences that act on the terminal", %{
         connection: connection,
         node: node
