@@ -401,7 +401,27 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :raised, %{node: :a@b, text: "** boom"}, ["a@b", "** boom"]},
     {:remote, :no_elixir, %{node: :a@b}, ["a@b", "no Elixir", ":erpc"]},
     {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "this side"]},
-    {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]}
+    {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]},
+    {:remote, :no_such_module, %{node: :a@b, module: "M"}, ["no such module M on a@b"]},
+    {:remote, :module_not_loaded, %{node: :a@b, module: "M"},
+     ["M is not loaded on a@b", ":ensure_loaded, [M]"]},
+    {:remote, :no_such_function,
+     %{node: :a@b, function: "M.f/1", module: "M", private: false, available: ["f/2", "g/1"]},
+     ["no such function M.f/1 on a@b", "M has f/2, g/1"]},
+    {:remote, :no_such_function,
+     %{node: :a@b, function: "M.f/1", module: "M", private: false, available: []},
+     ["M has no functions"]},
+    {:remote, :no_such_function,
+     %{node: :a@b, function: "M.f/1", module: "M", private: true, available: []},
+     ["M.f/1 on a@b is private", "local: true"]},
+    {:remote, :too_many_functions, %{node: :a@b, count: 2000, max: 1000},
+     ["2000", "a@b", "1000"]},
+    {:remote, :no_such_process, %{node: :a@b}, ["no such process on a@b"]},
+    {:remote, :already_traced, %{node: :a@b}, ["a@b is traced already", "trace_pattern"]},
+    {:remote, :overload, %{node: :a@b, calls: 7}, ["after 7 calls", "a@b", "one process"]},
+    {:remote, :tracer_ended, %{node: :a@b}, ["tracer on a@b", "arguments: false"]},
+    {:remote, :not_traced, %{node: :a@b, problem: "p."}, ["could not trace on a@b: p. "]},
+    {:remote, :read_only, %{node: :a@b}, ["a@b is read-only"]}
   ]
 
   for {{stage, kind, details, expected}, index} <- Enum.with_index(@messages) do

@@ -370,7 +370,30 @@ defmodule K8sConnect.ErrorExamples do
         raised: %{node: :"app@10.244.1.8", text: "** (RuntimeError) boom"},
         no_elixir: %{node: :"app@10.244.1.8"},
         no_iex: %{node: :"app@10.244.1.8"},
-        no_shell: %{problem: ":already_started"}
+        no_shell: %{problem: ":already_started"},
+        no_such_module: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},
+        module_not_loaded: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},
+        no_such_function: %{
+          node: :"app@10.244.1.8",
+          function: "MyApp.Cart.ad/2",
+          module: "MyApp.Cart",
+          private: false,
+          available: ["add/2", "add/3"]
+        },
+        no_such_function: %{
+          node: :"app@10.244.1.8",
+          function: "MyApp.Cart.sum/1",
+          module: "MyApp.Cart",
+          private: true,
+          available: ["add/2", "add/3"]
+        },
+        too_many_functions: %{node: :"app@10.244.1.8", count: 1204, max: 1000},
+        no_such_process: %{node: :"app@10.244.1.8"},
+        already_traced: %{node: :"app@10.244.1.8"},
+        overload: %{node: :"app@10.244.1.8", calls: 20_412},
+        tracer_ended: %{node: :"app@10.244.1.8"},
+        not_traced: %{node: :"app@10.244.1.8", problem: ":badarg"},
+        read_only: %{node: :"app@10.244.1.8"}
       ]
     ]
   end
