@@ -70,6 +70,7 @@ defmodule K8sConnect.Trace.Relay do
     end
   catch
     :error, {:erpc, :read_only} -> {:error, Error.new(:remote, {:read_only, %{node: node}})}
+    :error, {:erpc, :timeout} -> failed(node, "timed out after 30 s")
     :error, {:erpc, _reason} -> lost(node)
     kind, reason -> failed(node, inspect({kind, reason}, limit: 5, structs: false))
   end

@@ -43,14 +43,16 @@ defmodule K8sConnect.Trace.Tracer do
           Others = [{atom_to_binary(F, utf8), A} || {F, A} <- lists:sublist(lists:sort(Names(Module, exports)), 100)],
           throw({no_such_function, #{module => ModuleName, function => Name, arity => Arity, private => Private,
                                      others => Others}});
-        Found -> Found
+        Found ->
+          Any = fun(any) -> '_'; (Text) when is_binary(Text) -> Exists(Text); (Number) -> Number end,
+          {{Module, Any(Name), Any(Arity)}, Found}
       end
     end,
 
     Tracee = fun() ->
       Found = case Process of
         all -> processes;
-        {pid, Text} -> list_to_pid(Text);
+        {pid, Text} -> catch list_to_pid(Text);
         {name, Name} -> whereis(Exists(Name))
       end,
       Found =:= processes orelse (is_pid(Found) andalso is_process_alive(Found)) orelse throw({no_such_process, #{}}),
@@ -72,8 +74,13 @@ defmodule K8sConnect.Trace.Tracer do
 
     Clear = fun(Session, Functions) -> [Set(Session, Function, false) || Function <- Functions], ok end,
 
-    Flag = fun(none, Tracer, Who, Flags) -> erlang:trace(Who, true, [{tracer, Tracer} | Flags]);
-              (Session, _, Who, Flags) -> trace:process(Session, Who, true, Flags)
+    %% By the tracer, which is never traced itself. The others would trace how they are evaluated.
+    Flag = fun(Session, Who, How) ->
+      Flags = [call, timestamp] ++ case Arguments of true -> []; false -> [arity] end,
+      case Session of
+        none -> erlang:trace(Who, How, [{tracer, self()} | Flags]);
+        _ -> trace:process(Session, Who, How, Flags)
+      end
     end,
 
     %% Of a dead tracer, where OTP clears them only when the process is traced again.
@@ -106,7 +113,10 @@ defmodule K8sConnect.Trace.Tracer do
       end
     end,
 
-    Finish = fun(Reason, #{pending := Pending, calls := Calls, names := Registered}) ->
+    Now = fun() -> erlang:monotonic_time(millisecond) end,
+
+    Finish = fun(#{why := Why, pending := Pending, calls := Calls, names := Registered}) ->
+      Reason = case Calls < Limit of true -> Why; false -> limit end,
       [erlang:send(Owner, {Ref, Event(E, Registered)}, [noconnect]) || E <- queue:to_list(Pending)],
       erlang:send(Owner, {Ref, #{event => stopped, reason => Reason, calls => Calls}}, [noconnect]),
       exit(normal)
@@ -136,12 +146,10 @@ defmodule K8sConnect.Trace.Tracer do
       case Counts of
         false -> Pushed;
         true ->
-          Added = Add({call, Pid, Function, A, At, 0}, Pushed#{calls := Calls + 1, open := Open + 1}),
+          Opened = case Returns of true -> Open + 1; false -> 0 end,
+          Added = Add({call, Pid, Function, A, At, 0}, Pushed#{calls := Calls + 1, open := Opened}),
           case Calls + 1 of
-            Limit ->
-              Clear(Session, Functions),
-              erlang:send_after(case Returns of true -> Grace; false -> 0 end, self(), {Ref, finish, limit}),
-              Added;
+            Limit -> Clear(Session, Functions), Added#{until := Now() + Grace};
             _ -> Added
           end
       end
@@ -165,27 +173,46 @@ defmodule K8sConnect.Trace.Tracer do
         {trace_ts, Pid, call, MFA, At} -> Call(Pid, MFA, At, State);
         {trace_ts, Pid, return_from, MFA, Value, At} -> Return(return, Pid, MFA, Value, At, State);
         {trace_ts, Pid, exception_from, MFA, Value, At} -> Return(exception, Pid, MFA, Value, At, State);
-        {Ref, finish, Reason} -> Finish(Reason, State);
+        {Ref, finish} -> Finish(State);
         {'DOWN', _, process, Guardian, _} -> Clear(Session, Functions), exit(guardian_died);
         _ -> State
       end
     end,
 
-    Loop = fun Loop(#{wait := Wait, calls := Calls, open := Open, session := Session, functions := Functions} = State) ->
+    %% With too many messages no more are made, and those that are there may reach the limit.
+    Check = fun(#{calls := Calls, why := Why, session := Session, functions := Functions} = State) ->
       {message_queue_len, Length} = process_info(self(), message_queue_len),
-      Calls >= Limit andalso Open =:= 0 andalso Finish(limit, State),
-      Length > MaxQueue andalso Calls < Limit andalso
-        begin Clear(Session, Functions), Finish(overload, State) end,
-      receive Message -> Loop(Handle(Message, State)) after Wait -> Loop(Flush(State)) end
+      case Length > MaxQueue andalso Calls < Limit andalso Why =:= time of
+        true -> Clear(Session, Functions), State#{why := overload, until := Now() + Grace};
+        false -> State
+      end
     end,
 
-    Tracer = fun(Guardian, Functions) ->
+    %% A message that tells the end would be the last of all.
+    Loop = fun Loop(State) ->
+      #{wait := Wait, calls := Calls, open := Open, until := Until} = Checked = Check(State),
+      Left = Until - Now(),
+      (Left =< 0 orelse (Calls >= Limit andalso Open =:= 0)) andalso Finish(Checked),
+      receive
+        Message -> Loop(Handle(Message, Checked))
+      after min(Wait, Left) ->
+        case Wait of infinity -> Loop(Checked); _ -> Loop(Flush(Checked)) end
+      end
+    end,
+
+    Tracer = fun(Guardian, Starter, Patterns, Who) ->
       monitor(process, Guardian),
       Registered = maps:from_list([{whereis(Name), atom_to_binary(Name, utf8)} || Name <- registered()]),
       receive
         {Ref, session, Session} ->
-          Loop(#{guardian => Guardian, session => Session, functions => Functions, names => Registered,
-                 pending => queue:new(), stacks => #{}, open => 0, calls => 0, wait => infinity});
+          Match = case Returns of true -> [{'_', [], [{exception_trace}]}]; false -> true end,
+          [Set(Session, Function, Match) || Function <- Patterns],
+          Flag(Session, Who, true),
+          Who =:= processes andalso [catch Flag(Session, Other, false) || Other <- [Guardian, Starter]],
+          Guardian ! {Ref, started},
+          Loop(#{guardian => Guardian, session => Session, functions => Patterns, names => Registered,
+                 pending => queue:new(), stacks => #{}, open => 0, calls => 0, wait => infinity,
+                 until => Now() + Time, why => time});
         {'DOWN', _, process, Guardian, _} -> ok
       end
     end,
@@ -202,7 +229,7 @@ defmodule K8sConnect.Trace.Tracer do
       Reason = case Wait(Monitor, OwnerMonitor, Time) of
         timeout ->
           Clear(Session, Functions),
-          Pid ! {Ref, finish, time},
+          Pid ! {Ref, finish},
           Wait(Monitor, OwnerMonitor, Linger);
         Other -> Other
       end,
@@ -216,33 +243,36 @@ defmodule K8sConnect.Trace.Tracer do
       exit(case Ended of normal -> normal; _ -> tracer_died end)
     end,
 
-    Start = fun(Functions, Who, Starter) ->
+    Start = fun(Wanted, Functions, Who, Starter) ->
       Guardian = self(),
       OwnerMonitor = monitor(process, Owner),
-      {Pid, Monitor} = spawn_opt(fun() -> Tracer(Guardian, Functions) end,
-        [monitor, {priority, high}, {max_heap_size, #{size => MaxHeap, kill => true, error_logger => false}}]),
+      {Pid, Monitor} = spawn_opt(fun() -> Tracer(Guardian, Starter, Wanted, Who) end,
+        [monitor, {priority, high}, {message_queue_data, off_heap}, {max_heap_size, #{size => MaxHeap, kill => true, error_logger => false}}]),
       Session = try trace:session_create(k8s_connect, Pid, []) catch error:undef -> none end,
       try
         Session =:= none andalso (catch register(k8s_connect_trace, Guardian)) =/= true andalso
           throw({already_traced, #{}}),
-        Session =:= none andalso Busy(Functions),
+        Session =:= none andalso Busy(Functions)
+      of _ ->
         Pid ! {Ref, session, Session},
-        Match = case Returns of true -> [{'_', [], [{exception_trace}]}]; false -> true end,
-        [Set(Session, Function, Match) || Function <- Functions],
-        Flag(Session, Pid, Who, [call, timestamp] ++ case Arguments of true -> []; false -> [arity] end),
-        Starter ! {Ref, {ok, Guardian, length(Functions)}}
-      of _ -> Guard(Session, Functions, Pid, Monitor, OwnerMonitor)
-      catch _:Reason -> exit(Pid, kill), Starter ! {Ref, Reason}
+        receive
+          {Ref, started} -> Starter ! {Ref, {ok, Guardian, length(Functions)}};
+          {'DOWN', Monitor, process, _, Why} ->
+            self() ! {'DOWN', Monitor, process, Pid, Why}
+        end,
+        Guard(Session, Wanted, Pid, Monitor, OwnerMonitor)
+      catch throw:Reason -> exit(Pid, kill), Starter ! {Ref, Reason}
       end
     end,
 
     try
-      Functions = lists:usort(lists:append([Resolve(Pattern) || Pattern <- Patterns])),
+      Resolved = [Resolve(Pattern) || Pattern <- Patterns],
+      Functions = lists:usort(lists:append([Found || {_, Found} <- Resolved])),
       length(Functions) > MaxFunctions andalso
         throw({too_many_functions, #{count => length(Functions), max => MaxFunctions}}),
       Who = Tracee(),
       Starter = self(),
-      {_, Started} = spawn_monitor(fun() -> Start(Functions, Who, Starter) end),
+      {_, Started} = spawn_monitor(fun() -> Start([Wanted || {Wanted, _} <- Resolved], Functions, Who, Starter) end),
       receive
         {Ref, Result} -> demonitor(Started, [flush]), Result;
         {'DOWN', Started, process, _, Reason} -> {failed, #{problem => Text(Reason)}}

@@ -37,8 +37,10 @@ defmodule K8sConnect.Error.Catalogue.Remote do
   end
 
   def entry(:no_such_function, %{node: node, private: true, function: function}) do
-    {"could not trace: #{function} on #{node} is private",
-     ["Trace private functions with ", {:option, :local, true}]}
+    {[
+       "could not trace: #{function} on #{node} is private, and is traced only with ",
+       {:option, :local, true}
+     ], nil}
   end
 
   def entry(:no_such_function, %{node: node, function: function, available: []} = details),
@@ -69,8 +71,11 @@ defmodule K8sConnect.Error.Catalogue.Remote do
   end
 
   def entry(:tracer_ended, %{node: node}) do
-    {"lost the trace: the tracer on #{node} was ended. It is killed if the arguments need too much memory",
-     ["Trace without arguments: ", {:option, :arguments, false}]}
+    {[
+       "lost the trace: the tracer on #{node} was killed. It is killed if the arguments need too much memory, as they do " <>
+         "not with ",
+       {:option, :arguments, false}
+     ], nil}
   end
 
   def entry(:not_traced, %{node: node, problem: problem}),
