@@ -12,10 +12,11 @@ defmodule K8sConnect.TraceTest do
     name = :"trace#{System.unique_integer([:positive])}@127.0.0.1"
     {:ok, _pid} = :net_kernel.start([name, :longnames])
     on_exit(fn -> :net_kernel.stop() end)
+    %{node: start_peer()}
   end
 
   # A peer without Elixir.
-  setup do
+  defp start_peer do
     name = :peer.random_name()
     cookie = Atom.to_charlist(Node.get_cookie())
 
@@ -29,7 +30,7 @@ defmodule K8sConnect.TraceTest do
       })
 
     on_exit(fn -> :peer.stop(peer) end)
-    %{peer: peer, node: node}
+    node
   end
 
   # Calls that go on until the trace has stopped.
@@ -43,7 +44,9 @@ defmodule K8sConnect.TraceTest do
   defp evaluate(node, code) do
     {:ok, tokens, _end} = :erl_scan.string(to_charlist(code))
     {:ok, forms} = :erl_parse.parse_exprs(tokens)
-    Node.spawn(node, :erl_eval, :exprs, [forms, []])
+    pid = Node.spawn(node, :erl_eval, :exprs, [forms, []])
+    on_exit(fn -> Process.exit(pid, :kill) end)
+    pid
   end
 
   # Traces in a process of its own.
@@ -54,6 +57,15 @@ defmodule K8sConnect.TraceTest do
       spawn(fn -> send(test, {:result, Trace.each(node, patterns, options, &send(test, &1))}) end)
 
     on_exit(fn -> Process.exit(pid, :kill) end)
+    pid
+  end
+
+  # A trace that has begun, and goes on.
+  defp running_trace(node) do
+    calling(node, {:lists, :seq, "1, 3"}, 100)
+    pid = trace(node, "lists:seq/2", time: 60_000)
+    assert_receive %{event: :call}, 10_000
+    refute clean?(node)
     pid
   end
 
@@ -245,32 +257,29 @@ defmodule K8sConnect.TraceTest do
   end
 
   test "nothing is left when the tracer is killed", %{node: node} do
-    trace(node, "lists:seq/2", time: 60_000)
-    {tracer, :tracer} = await(fn -> tracer(node) end)
-    await(fn -> not clean?(node) end)
+    running_trace(node)
+    {tracer, :tracer} = tracer(node)
     Process.exit(tracer, :kill)
     assert_receive {:result, {:error, %Error{reason: {:tracer_ended, %{node: ^node}}}}}, 10_000
     await(fn -> clean?(node) end)
   end
 
   test "nothing is left when the guardian is killed", %{node: node} do
-    trace(node, "lists:seq/2", time: 60_000)
-    {guardian, :guardian} = await(fn -> guardian(node) end)
+    running_trace(node)
+    {guardian, :guardian} = guardian(node)
     Process.exit(guardian, :kill)
     assert_receive {:result, {:error, %Error{reason: {:tracer_ended, %{node: ^node}}}}}, 10_000
     await(fn -> clean?(node) end)
   end
 
   test "nothing is left when the caller is killed", %{node: node} do
-    caller = trace(node, "lists:seq/2", time: 60_000)
-    await(fn -> guardian(node) end)
+    caller = running_trace(node)
     Process.exit(caller, :kill)
     await(fn -> clean?(node) end)
   end
 
   test "nothing is left when the connection is lost", %{node: node} do
-    trace(node, "lists:seq/2", time: 60_000)
-    await(fn -> guardian(node) end)
+    running_trace(node)
     Node.disconnect(node)
     assert_receive {:result, {:error, %Error{stage: :connect, reason: {:lost, _details}}}}, 10_000
     await(fn -> clean?(node) end)
@@ -292,7 +301,9 @@ defmodule K8sConnect.TraceTest do
     assert {:traced, :local} =
              :erpc.call(node, :erlang, :trace_info, [{:lists, :seq, 2}, :traced])
 
+    :erpc.call(node, :dbg, :ctp, [])
     :erpc.call(node, :dbg, :stop, [])
+    await(fn -> clean?(node) end)
   end
 
   test "two traces at the same time", %{node: node} do

@@ -45,10 +45,16 @@ defmodule K8sConnect.Trace.Relay do
 
     result =
       with {:ok, guardian, functions} <- start(node, reference, options) do
-        Process.monitor(guardian)
+        monitor = Process.monitor(guardian)
         deadline = System.monotonic_time(:millisecond) + options.time + @patience
         # A call and its return
-        state = %{caller: caller, node: node, left: 2 * options.limit, deadline: deadline}
+        state = %{
+          caller: caller,
+          guardian: monitor,
+          node: node,
+          left: 2 * options.limit,
+          deadline: deadline
+        }
 
         with {:ok, stopped} <- loop(reference, state),
              do: {:ok, Map.put(stopped, :functions, functions)}
@@ -78,6 +84,7 @@ defmodule K8sConnect.Trace.Relay do
   defp loop(reference, %{caller: caller, node: node} = state) do
     receive do
       {^reference, %{event: :stopped} = stopped} ->
+        await_clean(state.guardian)
         Event.stopped(stopped, node)
 
       {^reference, event} ->
@@ -94,6 +101,15 @@ defmodule K8sConnect.Trace.Relay do
         loop(reference, %{state | deadline: System.monotonic_time(:millisecond) + 1000})
     after
       max(0, state.deadline - System.monotonic_time(:millisecond)) -> ended(node)
+    end
+  end
+
+  # The guardian ends when nothing of the trace is left.
+  defp await_clean(monitor) do
+    receive do
+      {:DOWN, ^monitor, :process, _guardian, _reason} -> :ok
+    after
+      5000 -> :ok
     end
   end
 
