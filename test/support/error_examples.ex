@@ -246,13 +246,6 @@ defmodule K8sConnect.ErrorExamples do
         no_listener: %{address: "127.0.0.1", problem: "Too many open files (os error 24)"},
         no_pod_address: @pod,
         target_is_server: %{address: "10.0.0.1:6443"},
-        no_such_function: %{
-          node: :"app@10.244.1.8",
-          function: "MyApp.Empty.*",
-          module: "MyApp.Empty",
-          private: false,
-          available: []
-        },
         too_many_functions: %{node: :"app@10.244.1.2", limit: 20_000},
         too_many_atoms: %{node: :"app@10.244.1.2", limit: 100_000},
         message_too_large: %{
