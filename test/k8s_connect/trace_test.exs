@@ -284,11 +284,10 @@ defmodule K8sConnect.TraceTest do
     await(fn -> clean?(node) end)
   end
 
-  test "another tracer", %{node: node} do
-    # dbg of the node's own
-    {:ok, _tracer} = :erpc.call(node, :dbg, :tracer, [])
-    {:ok, _matched} = :erpc.call(node, :dbg, :p, [:all, [:c]])
-    {:ok, _matched} = :erpc.call(node, :dbg, :tpl, [:lists, :seq, 2, []])
+  test "another tracer keeps its patterns and flags", %{node: node} do
+    other = evaluate(node, "receive stop -> ok end.")
+    1 = :erpc.call(node, :erlang, :trace_pattern, [{:lists, :seq, 2}, true, [:local]])
+    :erpc.call(node, :erlang, :trace, [:new_processes, true, [:call, tracer: other]])
     result = Trace.calls(node, "lists:seq/2", time: 100)
 
     if sessions?(node) do
@@ -297,11 +296,11 @@ defmodule K8sConnect.TraceTest do
       assert {:error, %Error{stage: :remote, reason: {:already_traced, %{node: ^node}}}} = result
     end
 
-    assert {:traced, :local} =
-             :erpc.call(node, :erlang, :trace_info, [{:lists, :seq, 2}, :traced])
-
-    :erpc.call(node, :dbg, :ctp, [])
-    :erpc.call(node, :dbg, :stop, [])
+    info = &:erpc.call(node, :erlang, :trace_info, [&1, &2])
+    assert info.({:lists, :seq, 2}, :traced) == {:traced, :local}
+    assert info.(:new_processes, :tracer) == {:tracer, other}
+    :erpc.call(node, :erlang, :trace, [:new_processes, false, [:all]])
+    :erpc.call(node, :erlang, :trace_pattern, [{:lists, :seq, 2}, false, [:local]])
     await(fn -> clean?(node) end)
   end
 
