@@ -151,14 +151,19 @@ defmodule K8sConnect.IEx do
     with_node(target, fn node ->
       print = &IO.puts(Trace.format(&1))
 
-      with {:ok, summary} <- attempt(fn -> Trace.each(node, patterns, options, print) end) do
-        calls = if summary.calls == 1, do: "1 call", else: "#{summary.calls} calls"
-        say("stopped after #{calls}: #{summary.stopped}")
-        {:ok, nil}
-      end
+      with {:ok, summary} <- attempt(fn -> Trace.each(node, patterns, options, print) end),
+           do: stopped(summary, node)
     end)
 
     :ok
+  end
+
+  defp stopped(%{stopped: :overload, calls: calls}, node),
+    do: {:error, Error.new(:remote, {:overload, %{node: node, calls: calls}})}
+
+  defp stopped(%{stopped: reason, calls: calls}, _node) do
+    say("stopped after #{calls} #{if calls == 1, do: "call", else: "calls"}: #{reason}")
+    {:ok, nil}
   end
 
   # The connection to a target, or a new one.

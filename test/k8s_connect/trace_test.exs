@@ -5,7 +5,10 @@ defmodule K8sConnect.TraceTest do
   alias K8sConnect.{Error, Trace}
 
   setup_all do
+    {_names, running} = System.cmd("epmd", ["-names"])
     {_output, 0} = System.cmd("epmd", ["-daemon"])
+    # It refuses while other nodes use it.
+    if running != 0, do: on_exit(fn -> System.cmd("epmd", ["-kill"]) end)
     name = :"trace#{System.unique_integer([:positive])}@127.0.0.1"
     {:ok, _pid} = :net_kernel.start([name, :longnames])
     on_exit(fn -> :net_kernel.stop() end)
@@ -274,6 +277,24 @@ defmodule K8sConnect.TraceTest do
   test "nothing is left when the caller is killed", %{node: node} do
     caller = running_trace(node)
     Process.exit(caller, :kill)
+    await(fn -> clean?(node) end)
+  end
+
+  test "nothing is left when the BEAM of the caller is killed", %{node: node} do
+    code = """
+    Node.start(:"killed\#{System.pid()}@127.0.0.1", :longnames)
+    Node.set_cookie(#{inspect(Node.get_cookie())})
+    K8sConnect.Trace.each(#{inspect(node)}, "lists:seq/2", [time: 60_000], fn _event -> IO.puts("traced") end)
+    """
+
+    calling(node, {:lists, :seq, "1, 3"}, 100)
+    arguments = ["-pa", Application.app_dir(:k8s_connect, "ebin"), "-e", code]
+    elixir = System.find_executable("elixir")
+    port = Port.open({:spawn_executable, elixir}, [:binary, args: arguments])
+    {:os_pid, pid} = Port.info(port, :os_pid)
+    assert_receive {^port, {:data, "traced" <> _more}}, 20_000
+    refute clean?(node)
+    {_output, 0} = System.cmd("kill", ["-9", "#{pid}"])
     await(fn -> clean?(node) end)
   end
 
