@@ -122,19 +122,24 @@ defmodule K8sConnect.Trace.Tracer do
       exit(normal)
     end,
 
+    %% From here on without patterns of maps, which `erl_eval` lints at each match.
     %% Sends one event, unless the connection is busy: a process that waits for it does not count.
-    Flush = fun(#{pending := Pending, names := Registered} = State) ->
-      {{value, First}, Rest} = queue:out(Pending),
-      case erlang:send(Owner, {Ref, Event(First, Registered)}, [noconnect, nosuspend]) of
+    Flush = fun(State) ->
+      {{value, First}, Rest} = queue:out(maps:get(pending, State)),
+      case erlang:send(Owner, {Ref, Event(First, maps:get(names, State))}, [noconnect, nosuspend]) of
         nosuspend -> State#{wait := 50};
         _ -> State#{pending := Rest, wait := case queue:is_empty(Rest) of true -> infinity; false -> 0 end}
       end
     end,
 
-    Add = fun(E, #{pending := Pending} = State) -> State#{pending := queue:in(E, Pending), wait := 0} end,
+    Stop = fun(State) -> Clear(maps:get(session, State), maps:get(functions, State)) end,
+
+    Add = fun(E, State) -> State#{pending := queue:in(E, maps:get(pending, State)), wait := 0} end,
 
     Call = fun(Pid, {M, F, A}, Timestamp, State) ->
-      #{stacks := Stacks, open := Open, calls := Calls, session := Session, functions := Functions} = State,
+      Stacks = maps:get(stacks, State),
+      Open = maps:get(open, State),
+      Calls = maps:get(calls, State),
       At = Micros(Timestamp),
       Function = {M, F, case is_list(A) of true -> length(A); false -> A end},
       Counts = Calls < Limit,
@@ -149,13 +154,15 @@ defmodule K8sConnect.Trace.Tracer do
           Opened = case Returns of true -> Open + 1; false -> 0 end,
           Added = Add({call, Pid, Function, A, At, 0}, Pushed#{calls := Calls + 1, open := Opened}),
           case Calls + 1 of
-            Limit -> Clear(Session, Functions), Added#{until := Now() + Grace};
+            Limit -> Stop(State), Added#{until := Now() + Grace};
             _ -> Added
           end
       end
     end,
 
-    Return = fun(Kind, Pid, Function, Value, Timestamp, #{stacks := Stacks, open := Open} = State) ->
+    Return = fun(Kind, Pid, Function, Value, Timestamp, State) ->
+      Stacks = maps:get(stacks, State),
+      Open = maps:get(open, State),
       At = Micros(Timestamp),
       case lists:keytake(Function, 1, maps:get(Pid, Stacks, [])) of
         {value, {_, Start, Counts}, Rest} ->
@@ -168,31 +175,32 @@ defmodule K8sConnect.Trace.Tracer do
       end
     end,
 
-    Handle = fun(Message, #{guardian := Guardian, session := Session, functions := Functions} = State) ->
+    Handle = fun(Message, State) ->
       case Message of
         {trace_ts, Pid, call, MFA, At} -> Call(Pid, MFA, At, State);
         {trace_ts, Pid, return_from, MFA, Value, At} -> Return(return, Pid, MFA, Value, At, State);
         {trace_ts, Pid, exception_from, MFA, Value, At} -> Return(exception, Pid, MFA, Value, At, State);
         {Ref, finish} -> Finish(State);
-        {'DOWN', _, process, Guardian, _} -> Clear(Session, Functions), exit(guardian_died);
+        {'DOWN', _, process, _Guardian, _} -> Stop(State), exit(guardian_died);
         _ -> State
       end
     end,
 
     %% With too many messages no more are made, and those that are there may reach the limit.
-    Check = fun(#{calls := Calls, why := Why, session := Session, functions := Functions} = State) ->
+    Check = fun(State) ->
       {message_queue_len, Length} = process_info(self(), message_queue_len),
-      case Length > MaxQueue andalso Calls < Limit andalso Why =:= time of
-        true -> Clear(Session, Functions), State#{why := overload, until := Now() + Grace};
+      case Length > MaxQueue andalso maps:get(calls, State) < Limit andalso maps:get(why, State) =:= time of
+        true -> Stop(State), State#{why := overload, until := Now() + Grace};
         false -> State
       end
     end,
 
     %% A message that tells the end would be the last of all.
     Loop = fun Loop(State) ->
-      #{wait := Wait, calls := Calls, open := Open, until := Until} = Checked = Check(State),
-      Left = Until - Now(),
-      (Left =< 0 orelse (Calls >= Limit andalso Open =:= 0)) andalso Finish(Checked),
+      Checked = Check(State),
+      Wait = maps:get(wait, Checked),
+      Left = maps:get(until, Checked) - Now(),
+      (Left =< 0 orelse (maps:get(calls, Checked) >= Limit andalso maps:get(open, Checked) =:= 0)) andalso Finish(Checked),
       receive
         Message -> Loop(Handle(Message, Checked))
       after min(Wait, Left) ->
@@ -295,14 +303,14 @@ defmodule K8sConnect.Trace.Tracer do
     {patterns, options} = Map.pop!(options, :patterns)
     {process, options} = Map.pop!(options, :process)
 
-    # An `orddict`
-    bindings = [
+    # As a map, and not as an `orddict`, with which `erl_eval` takes 15 times as long.
+    bindings = %{
       Options: Map.merge(@limits, options),
       Owner: self(),
       Patterns: patterns,
       Process: process,
       Ref: reference
-    ]
+    }
 
     {:value, result, _bindings} = :erpc.call(node, :erl_eval, :exprs, [@forms, bindings], 30_000)
     result
