@@ -5,15 +5,20 @@ defmodule K8sConnect.TraceTest do
   alias K8sConnect.{Error, Trace}
 
   setup_all do
-    {_names, running} = System.cmd("epmd", ["-names"])
-    {_output, 0} = System.cmd("epmd", ["-daemon"])
-    # It refuses while other nodes use it.
-    if running != 0, do: on_exit(fn -> System.cmd("epmd", ["-kill"]) end)
-    name = :"trace#{System.unique_integer([:positive])}@127.0.0.1"
+    unless epmd?() do
+      {_output, 0} = System.cmd("epmd", ["-daemon"])
+      # It refuses while other nodes use it.
+      on_exit(fn -> System.cmd("epmd", ["-kill"]) end)
+      await(&epmd?/0)
+    end
+
+    name = :"trace#{System.pid()}@127.0.0.1"
     {:ok, _pid} = :net_kernel.start([name, :longnames])
     on_exit(fn -> :net_kernel.stop() end)
     %{node: start_peer()}
   end
+
+  defp epmd?, do: match?({_names, 0}, System.cmd("epmd", ["-names"], stderr_to_stdout: true))
 
   # A peer without Elixir.
   defp start_peer do

@@ -18,6 +18,13 @@ defmodule K8sConnect.Trace.Tracer do
       heap := MaxHeap, grace := Grace, linger := Linger, functions := MaxFunctions} = Options,
     Scope = case Local of true -> [local]; false -> [] end,
 
+    %% A process evaluates the program itself: functions that are sent to another process are copied once for each
+    %% place where they occur.
+    Bindings = fun(Next) ->
+      #{'Options' => Options, 'Owner' => Owner, 'Patterns' => Patterns, 'Process' => Process, 'Ref' => Ref,
+        'Program' => Program, 'Role' => Next}
+    end,
+
     Exists = fun(Name) -> try binary_to_existing_atom(Name, utf8) catch error:_ -> undefined end end,
 
     Names = fun(Module, Kind) ->
@@ -254,7 +261,7 @@ defmodule K8sConnect.Trace.Tracer do
     Start = fun(Wanted, Functions, Who, Starter) ->
       Guardian = self(),
       OwnerMonitor = monitor(process, Owner),
-      {Pid, Monitor} = spawn_opt(fun() -> Tracer(Guardian, Starter, Wanted, Who) end,
+      {Pid, Monitor} = spawn_opt(erl_eval, exprs, [Program, Bindings({tracer, Guardian, Starter, Wanted, Who})],
         [monitor, {priority, high}, {message_queue_data, off_heap}, {max_heap_size, #{size => MaxHeap, kill => true, error_logger => false}}]),
       Session = try trace:session_create(k8s_connect, Pid, []) catch error:undef -> none end,
       try
@@ -273,19 +280,26 @@ defmodule K8sConnect.Trace.Tracer do
       end
     end,
 
-    try
+    Begin = fun() -> try
       Resolved = [Resolve(Pattern) || Pattern <- Patterns],
       Functions = lists:usort(lists:append([Found || {_, Found} <- Resolved])),
       length(Functions) > MaxFunctions andalso
         throw({too_many_functions, #{count => length(Functions), max => MaxFunctions}}),
       Who = Tracee(),
       Starter = self(),
-      {_, Started} = spawn_monitor(fun() -> Start([Wanted || {Wanted, _} <- Resolved], Functions, Who, Starter) end),
+      {_, Started} = spawn_monitor(erl_eval, exprs,
+        [Program, Bindings({guardian, [Wanted || {Wanted, _} <- Resolved], Functions, Who, Starter})]),
       receive
         {Ref, Result} -> demonitor(Started, [flush]), Result;
         {'DOWN', Started, process, _, Reason} -> {failed, #{problem => Text(Reason)}}
       end
     catch throw:Thrown -> Thrown
+    end end,
+
+    case Role of
+      begin_trace -> Begin();
+      {guardian, Some, All, One, Caller} -> Start(Some, All, One, Caller);
+      {tracer, By, Caller, Some, One} -> Tracer(By, Caller, Some, One)
     end
   end)().
   """
@@ -309,7 +323,9 @@ defmodule K8sConnect.Trace.Tracer do
       Owner: self(),
       Patterns: patterns,
       Process: process,
-      Ref: reference
+      Program: @forms,
+      Ref: reference,
+      Role: :begin_trace
     }
 
     {:value, result, _bindings} = :erpc.call(node, :erl_eval, :exprs, [@forms, bindings], 30_000)
