@@ -140,7 +140,10 @@ defmodule K8sConnect.Trace do
         {:error, "unknown option #{inspect(hd(Keyword.keys(unknown)))}"}
 
       wrong ->
-        {:error, "invalid value for #{elem(wrong, 0)}: #{inspect(elem(wrong, 1))}"}
+        {option, value} = wrong
+
+        {:error,
+         "invalid value for #{option}: expected #{expected(option)}, got #{inspect(value)}"}
 
       true ->
         {:ok, tracer_options(patterns, options)}
@@ -161,6 +164,11 @@ defmodule K8sConnect.Trace do
   defp valid?(:process, value) when is_atom(value), do: true
   defp valid?(:process, value), do: is_binary(value) and byte_size(value) in 1..255
   defp valid?(_boolean, value), do: is_boolean(value)
+
+  defp expected(:limit), do: "1 to 100000 calls"
+  defp expected(:time), do: "1 ms to 1 hour"
+  defp expected(:process), do: "a pid as text or a registered name"
+  defp expected(_boolean), do: "true or false"
 
   # A name of a connection, or a node.
   defp node_of(%Connection{} = connection), do: K8sConnect.node!(connection)

@@ -14,7 +14,7 @@ defmodule Mix.Tasks.K8s.TraceTest do
         {"", "missing argument TARGET"},
         {"app-0", "missing argument PATTERN"},
         {"app-0 lists:map/256", ~s(invalid pattern "lists:map/256")},
-        {"app-0 lists --limit 0", "invalid value for limit: 0"},
+        {"app-0 lists --limit 0", "invalid value for limit: expected 1 to 100000 calls, got 0"},
         {"app-0 lists --limit x", ~s(invalid value for --limit: "x")},
         {"app-0 lists --time 10",
          ~s(invalid value for --time: expected 500ms, 10s or 2m, got "10")},

@@ -7,6 +7,7 @@ defmodule K8sConnect.Trace.Event do
 
   @max_bytes 1003
   @max_arguments 255
+  @max_names 100
 
   @doc """
   An event of the node. `nil` if it is none.
@@ -104,6 +105,7 @@ defmodule K8sConnect.Trace.Event do
   # The same name with another arity first, then similar names.
   defp available(name, others) do
     others
+    |> Enum.take(@max_names)
     |> Enum.map(fn {function, arity} when is_integer(arity) -> {text(function), arity} end)
     |> Enum.sort_by(fn {function, _arity} -> -String.jaro_distance(name, function) end)
     |> Enum.take(10)
