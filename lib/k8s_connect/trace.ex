@@ -8,7 +8,7 @@ defmodule K8sConnect.Trace do
       iex> for event <- trace.events, do: K8sConnect.Trace.format(event)
       ["09:30:00.104211 <0.845.0> MyApp.Cart.add(%MyApp.Cart{items: []}, 7)", …]
 
-  No module is loaded on the node, and Elixir is not needed there. The calls are counted on the node, and the trace
+  Nothing is installed on the node, and Elixir is not needed there. The calls are counted on the node, and the trace
   patterns and trace flags are cleared there when the limit is reached, when the time is over, and when the calling
   process, this BEAM or the connection is gone. See the guide "Tracing" for what a trace costs the node.
 

@@ -23,6 +23,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:options, :target_and_selector, %{target: "app-0"},
      ["\"app-0\"", ":selector exclude each other"]},
     {:options, :usage, %{problem: "unknown option --x"}, ["unknown option --x. See: mix help"]},
+    {:options, :usage, %{problem: "p", task: "k8s.trace"}, ["p. See: mix help k8s.trace"]},
     {:options, :kernel_only, %{option: :sudo, route: :vm},
      ["sudo: true requires route: :kernel, got route: :vm"]},
     {:options, :only_untrusted, %{option: :read_only, trusting: :visible},

@@ -25,7 +25,9 @@ defmodule Mix.Tasks.K8s.TraceTest do
         {"app-0 lists --route exec", "invalid value for --route"}
       ] do
     test "mix k8s.trace #{arguments}" do
-      assert usage(unquote(arguments)) =~ unquote(problem)
+      output = usage(unquote(arguments))
+      assert output =~ unquote(problem)
+      assert output =~ "See: mix help k8s.trace"
     end
   end
 end

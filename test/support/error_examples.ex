@@ -40,7 +40,8 @@ defmodule K8sConnect.ErrorExamples do
         only_untrusted: %{option: :audit, trusting: :trust},
         missing_option: %{given: :tls_cert, needed: :tls_key},
         unusable_tls_files: %{problem: "ca.crt: No such file or directory"},
-        usage: %{problem: "unknown option --frob"}
+        usage: %{problem: "unknown option --frob"},
+        usage: %{problem: "missing argument PATTERN", task: "k8s.trace"}
       ],
       native: [
         not_loaded: %{path: "priv/native/k8s_connect_nif.so", problem: "no such file"},

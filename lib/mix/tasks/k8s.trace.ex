@@ -21,7 +21,7 @@ defmodule Mix.Tasks.K8s.Trace do
   The time is that of the node, in UTC. A registered process is shown by its name.
 
   The trace stops by itself. The calls are counted on the node, and the trace flags and patterns are cleared there also
-  when this BEAM is killed or the connection is lost. No module is loaded there, and Elixir is not needed. See the guide
+  when this BEAM is killed or the connection is lost. Nothing is installed there, and Elixir is not needed. See the guide
   "Tracing" for what a trace costs the node.
 
   TARGET is as for `mix k8s.connect`, which finds it in the same way. With `-l` there is no TARGET.
@@ -90,7 +90,8 @@ defmodule Mix.Tasks.K8s.Trace do
         Console.fail(error, {format, nil, []})
 
       {:error, problem} ->
-        Console.fail(Error.new(:options, {:usage, %{problem: problem}}), format)
+        details = %{problem: problem, task: "k8s.trace"}
+        Console.fail(Error.new(:options, {:usage, details}), format)
     end
   end
 
