@@ -23,6 +23,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:options, :target_and_selector, %{target: "app-0"},
      ["\"app-0\"", ":selector exclude each other"]},
     {:options, :usage, %{problem: "unknown option --x"}, ["unknown option --x. See: mix help"]},
+    {:options, :usage, %{problem: "p", task: "k8s.trace"}, ["p. See: mix help k8s.trace"]},
     {:options, :kernel_only, %{option: :sudo, route: :vm},
      ["sudo: true requires route: :kernel, got route: :vm"]},
     {:options, :only_untrusted, %{option: :read_only, trusting: :visible},
@@ -404,7 +405,27 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :timeout, %{node: :a@b, timeout_ms: 500}, ["500 ms", "a@b", "rpc_timeout"]},
     {:remote, :too_large, %{node: :a@b, size: 2000, limit: 1000}, ["a@b", "2000 bytes", "1000"]},
     {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "this side"]},
-    {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]}
+    {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]},
+    {:remote, :no_such_module, %{node: :a@b, module: "M"}, ["no such module M on a@b"]},
+    {:remote, :module_not_loaded, %{node: :a@b, module: "M"},
+     ["M is not loaded on a@b", ":ensure_loaded, [M]"]},
+    {:remote, :no_such_function,
+     %{node: :a@b, function: "M.f/1", module: "M", private: false, available: ["f/2", "g/1"]},
+     ["no such function M.f/1 on a@b", "M has f/2, g/1"]},
+    {:remote, :no_such_function,
+     %{node: :a@b, function: "M.f/1", module: "M", private: false, available: []},
+     ["M has no functions"]},
+    {:remote, :no_such_function,
+     %{node: :a@b, function: "M.f/1", module: "M", private: true, available: []},
+     ["M.f/1 on a@b is private", "local: true"]},
+    {:remote, :too_many_functions, %{node: :a@b, count: 2000, max: 1000},
+     ["2000", "a@b", "1000"]},
+    {:remote, :no_such_process, %{node: :a@b}, ["no such process on a@b"]},
+    {:remote, :already_traced, %{node: :a@b}, ["a@b is traced already", "trace_pattern"]},
+    {:remote, :overload, %{node: :a@b, calls: 7}, ["after 7 calls", "a@b", "one process"]},
+    {:remote, :tracer_ended, %{node: :a@b}, ["tracer on a@b", "arguments: false"]},
+    {:remote, :not_traced, %{node: :a@b, problem: "p."}, ["could not trace on a@b: p. "]},
+    {:remote, :read_only, %{node: :a@b}, ["a@b is read-only"]}
   ]
 
   for {{stage, kind, details, expected}, index} <- Enum.with_index(@messages) do

@@ -40,7 +40,8 @@ defmodule K8sConnect.ErrorExamples do
         only_untrusted: %{option: :audit, trusting: :trust},
         missing_option: %{given: :tls_cert, needed: :tls_key},
         unusable_tls_files: %{problem: "ca.crt: No such file or directory"},
-        usage: %{problem: "unknown option --frob"}
+        usage: %{problem: "unknown option --frob"},
+        usage: %{problem: "missing argument PATTERN", task: "k8s.trace"}
       ],
       native: [
         not_loaded: %{path: "priv/native/k8s_connect_nif.so", problem: "no such file"},
@@ -371,7 +372,37 @@ defmodule K8sConnect.ErrorExamples do
         timeout: %{node: :"app@10.244.1.8", timeout_ms: 500},
         too_large: %{node: :"app@10.244.1.8", size: 5_000_000, limit: 1_048_576},
         no_iex: %{node: :"app@10.244.1.8"},
-        no_shell: %{problem: ":already_started"}
+        no_shell: %{problem: ":already_started"},
+        no_such_module: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},
+        module_not_loaded: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},
+        no_such_function: %{
+          node: :"app@10.244.1.8",
+          function: "MyApp.Cart.ad/2",
+          module: "MyApp.Cart",
+          private: false,
+          available: ["add/2", "add/3"]
+        },
+        no_such_function: %{
+          node: :"app@10.244.1.8",
+          function: "MyApp.Cart.sum/1",
+          module: "MyApp.Cart",
+          private: true,
+          available: ["add/2", "add/3"]
+        },
+        no_such_function: %{
+          node: :"app@10.244.1.8",
+          function: "MyApp.Empty.*",
+          module: "MyApp.Empty",
+          private: false,
+          available: []
+        },
+        too_many_functions: %{node: :"app@10.244.1.8", count: 1204, max: 1000},
+        no_such_process: %{node: :"app@10.244.1.8"},
+        already_traced: %{node: :"app@10.244.1.8"},
+        overload: %{node: :"app@10.244.1.8", calls: 20_412},
+        tracer_ended: %{node: :"app@10.244.1.8"},
+        not_traced: %{node: :"app@10.244.1.8", problem: ":badarg"},
+        read_only: %{node: :"app@10.244.1.8"}
       ]
     ]
   end

@@ -22,6 +22,8 @@ defmodule K8sConnect.Failures do
   @guard "test/k8s_connect/guard/limits_test.exs"
   @read_only "test/k8s_connect/read_only_test.exs"
   @audit "test/k8s_connect/audit_test.exs"
+  @trace "test/k8s_connect/trace_test.exs"
+  @trace_cluster "test/k8s_connect/trace_cluster_test.exs"
   @keep "test/k8s_connect/keep_test.exs"
   @logins "test/k8s_connect/login_test.exs"
   @plugins "test/k8s_connect/plugin_test.exs"
@@ -127,7 +129,17 @@ defmodule K8sConnect.Failures do
       {:remote, :raised} => {@command, "could not evaluate the expression"},
       {:remote, :timeout} => {@rpc, "timed out after"},
       {:remote, :too_large} => {@rpc, "could not print the result"},
-      {:remote, :no_iex} => {@variants, "has no IEx"}
+      {:remote, :no_iex} => {@variants, "has no IEx"},
+      {:remote, :no_such_module} => {@trace, ":no_such_module"},
+      {:remote, :module_not_loaded} => {@trace, ":module_not_loaded"},
+      {:remote, :no_such_function} => {@trace, ":no_such_function"},
+      {:remote, :too_many_functions} => {@trace, ":too_many_functions"},
+      {:remote, :no_such_process} => {@trace, ":no_such_process"},
+      {:remote, :already_traced} => {@trace, ":already_traced"},
+      {:remote, :overload} => {@trace, ":overload"},
+      {:remote, :tracer_ended} => {@trace, ":tracer_ended"},
+      {:remote, :not_traced} => {@trace, ":not_traced"},
+      {:remote, :read_only} => {@trace_cluster, "read-only"}
     }
   end
 

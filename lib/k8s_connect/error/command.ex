@@ -104,6 +104,7 @@ defmodule K8sConnect.Error.Command do
   @spec option(atom(), term(), Error.audience()) :: String.t()
   def option(name, value, :code), do: String.slice(inspect([{name, value}]), 1..-2//1)
   def option(:route, :exec, _audience), do: "--exec"
+  def option(name, false, _audience), do: String.replace_prefix(long(name), "--", "--no-")
   def option(name, value, _audience), do: Shellwords.join(switch(name, value))
 
   @doc """

@@ -256,6 +256,25 @@ defmodule Mix.K8sConnect.Options do
     end
   end
 
+  @doc """
+  Parses the command line of a task that has switches of its own next to those of a connection, and `--json`.
+  Returns the arguments, the own switches and the options of the connection.
+  """
+  @spec task([String.t()], keyword(atom())) ::
+          {:ok, [String.t()], own :: keyword(), keyword()} | {:error, String.t()}
+  def task(arguments, own) do
+    strict = Keyword.drop(@switches, [:all, :reconnect | @modes]) ++ own
+
+    {switches, arguments, invalid} =
+      OptionParser.parse(arguments, strict: strict, aliases: @aliases)
+
+    {own, options} = Keyword.split(switches, [:json | Keyword.keys(own)])
+
+    with :ok <- check_invalid(invalid, strict),
+         {:ok, options} <- to_atoms(options),
+         do: {:ok, arguments, own, options}
+  end
+
   defp format([]), do: {:ok, :text}
   defp format([format]), do: {:ok, format}
   defp format(_both), do: {:error, "--json and --report exclude each other"}

@@ -98,6 +98,9 @@ defmodule K8sConnect.Error.Catalogue.Options do
      ], "Remove one of them"}
   end
 
+  def entry(:usage, %{problem: problem, task: task}),
+    do: {problem, {"See", {:mix, "help", [task]}}}
+
   def entry(:usage, %{problem: problem}),
     do: {problem, {"See", {:mix, "help", ["k8s.connect"]}}}
 

@@ -1,6 +1,6 @@
 defmodule K8sConnect.Error.Catalogue.Remote do
   @moduledoc false
-  # Code and shells on the node, once it is connected.
+  # Code, shells and traces on the node, once it is connected.
 
   import K8sConnect.Error.Catalogue.Phrases
 
@@ -34,4 +34,74 @@ defmodule K8sConnect.Error.Catalogue.Remote do
     {"could not start a shell on this terminal: #{bare(problem)}",
      {"Evaluate an expression instead", {:mix, "k8s.connect", [rpc: "node()"]}}}
   end
+
+  def entry(:no_such_module, %{node: node, module: module}),
+    do: {"could not trace: no such module #{bare(module)} on #{node}", nil}
+
+  def entry(:module_not_loaded, %{node: node, module: module}) do
+    {"could not trace: #{bare(module)} is not loaded on #{node}",
+     {"Load it with",
+      {:elixir, ":erpc.call(#{inspect(node)}, :code, :ensure_loaded, [#{module}])",
+       {:mix, "k8s.connect", [rpc: "Code.ensure_loaded(#{module})"]}}}}
+  end
+
+  def entry(:no_such_function, %{node: node, private: true, function: function}) do
+    {[
+       "could not trace: #{function} on #{node} is private, and is traced only with ",
+       {:option, :local, true}
+     ], nil}
+  end
+
+  def entry(:no_such_function, %{node: node, function: function, available: []} = details),
+    do: {"could not trace: no such function #{function} on #{node}", nothing_else(details)}
+
+  def entry(:no_such_function, %{node: node, function: function} = details) do
+    {"could not trace: no such function #{function} on #{node}",
+     "#{details.module} has #{Enum.join(details.available, ", ")}"}
+  end
+
+  def entry(:too_many_functions, %{node: node, count: count, max: max}) do
+    {"could not trace: the patterns match #{count} functions on #{node}, and at most #{max} can be traced",
+     "Trace fewer modules"}
+  end
+
+  def entry(:no_such_process, %{node: node}),
+    do: {"could not trace: no such process on #{node}", "Pass its pid or its registered name"}
+
+  def entry(:already_traced, %{node: node}) do
+    {"could not trace: #{node} is traced already, and OTP before 27 has one tracer for a process",
+     {"If nobody uses dbg or Observer there, clear the traces with",
+      {:elixir, stop(node), {:mix, "k8s.connect", [rpc: stop()]}}}}
+  end
+
+  def entry(:overload, %{node: node, calls: calls}) do
+    {"stopped the trace after #{calls} calls: there were more calls on #{node} than the tracer can handle",
+     "Trace fewer functions, or one process"}
+  end
+
+  def entry(:tracer_ended, %{node: node}) do
+    {[
+       "lost the trace: the tracer on #{node} was killed. It is killed if the arguments need too much memory, as they do " <>
+         "not with ",
+       {:option, :arguments, false}
+     ], nil}
+  end
+
+  def entry(:not_traced, %{node: node, problem: problem}),
+    do: {"could not trace on #{node}: #{bare(problem)}", report()}
+
+  def entry(:read_only, %{node: node}) do
+    {"permission denied: the connection to #{node} is read-only, and a trace runs code there",
+     {"Connect without it", {:mix, "k8s.connect", [read_only: false]}}}
+  end
+
+  defp nothing_else(%{module: module}), do: "#{module} has no functions"
+
+  defp stop(node) do
+    "for {function, arguments} <- [trace: [:all, false, [:all]], trace_pattern: [{:_, :_, :_}, false, [:local]]], " <>
+      "do: :erpc.call(#{inspect(node)}, :erlang, function, arguments)"
+  end
+
+  defp stop,
+    do: ":erlang.trace(:all, false, [:all]); :erlang.trace_pattern({:_, :_, :_}, false, [:local])"
 end

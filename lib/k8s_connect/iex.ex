@@ -1,0 +1,254 @@
+defmodule K8sConnect.IEx do
+  @moduledoc """
+  Helpers for IEx. They print an error as its message, where the functions of `K8sConnect` return it.
+
+      iex> import K8sConnect.IEx
+      iex> pods()
+      app-0  Running
+      iex> connect("app-0")
+      connecting testcluster / default / app-0 / route vm (0 ms)
+      …
+      iex> on("app-0", "node()")
+      :"app@10.244.1.2"
+
+  This line in `.iex.exs` imports them at each start of IEx, where k8s_connect is available:
+
+      import_if_available K8sConnect.IEx
+
+    * `pods/1` - the pods that look like Erlang nodes
+    * `connect/2` - connects to a pod's node
+    * `nodes/0` - the connections
+    * `on/2` and `on/4` - run code on a pod's node
+    * `trace/3` - prints calls of functions there, and stops by itself
+
+  TARGET is what `K8sConnect.connect/2` takes: `"app-0"`, `"sts/app"`, or a target of the configuration. `on` and
+  `trace` also take a `K8sConnect.Connection` and a node. They use the connection to the target, and connect if there is
+  none. IEx does not complete targets in strings.
+
+  For a shell on the pod's node, use `mix k8s.connect app-0 --remsh` in another terminal: two shells would read from this
+  one.
+  """
+
+  alias K8sConnect.{Connection, Error, EscapeSequences, Trace}
+
+  @type target :: String.t() | Connection.t() | node()
+
+  @doc """
+  Prints the pods that look like Erlang nodes. The options are those of `K8sConnect.pods/1`.
+
+      iex> pods(namespace: "shop")
+      app-0  Running
+      app-1  Running
+  """
+  @spec pods(keyword()) :: :ok
+  def pods(options \\ []) do
+    with {:ok, pods} <- attempt(fn -> K8sConnect.pods(options) end) do
+      pods |> Enum.filter(& &1.beam) |> print_pods()
+    end
+
+    :ok
+  end
+
+  defp print_pods([]), do: say("no pods look like Erlang nodes")
+  defp print_pods(pods), do: Enum.each(pods, &say("#{&1.name}  #{&1.phase}"))
+
+  @doc """
+  Connects to the node in a pod, prints the steps, and returns the connection, or `nil`. The options are those of
+  `K8sConnect.connect/2`.
+
+      iex> connection = connect("sts/app", namespace: "shop")
+  """
+  @spec connect(String.t() | nil, keyword()) :: Connection.t() | nil
+  def connect(target, options \\ []) do
+    case attempt(fn -> K8sConnect.connect(target, [progress: &step/1] ++ options) end) do
+      {:ok, connection} -> connection
+      :error -> nil
+    end
+  end
+
+  defp step({:step, name, detail, ms}),
+    do: say("#{String.pad_trailing(name, 10)} #{detail} (#{ms} ms)")
+
+  defp step(_trace), do: :ok
+
+  @doc """
+  Prints the connections: node, state, pod and context.
+
+      iex> nodes()
+      app@10.244.1.2  up  shop/app-0  prod
+  """
+  @spec nodes() :: :ok
+  def nodes do
+    case K8sConnect.connections() do
+      [] ->
+        say("no connections. Connect with: connect(\"app-0\")")
+
+      connections ->
+        for c <- connections,
+            do: say("#{c.node}  #{c.state}  #{c.namespace}/#{c.pod}  #{c.context}")
+
+        :ok
+    end
+  end
+
+  @doc """
+  Evaluates an expression on a pod's node, with the modules of that node, and returns its value.
+
+      iex> on("app-0", "System.version()")
+      "1.18.4"
+
+  The node needs Elixir. A function of this shell is not accepted: it is code of a module here, which the node does
+  not have.
+  """
+  @spec on(target(), String.t()) :: term()
+  def on(target, expression) when is_binary(expression) do
+    with_node(target, fn node ->
+      case call(node, Code, :eval_string, [expression]) do
+        {:ok, {value, _binding}} ->
+          {:ok, value}
+
+        {:error, {:undef, Code, :eval_string}} ->
+          {:error, Error.new(:remote, {:no_elixir, %{node: node}})}
+
+        other ->
+          result(other, node)
+      end
+    end)
+  end
+
+  def on(_target, fun) when is_function(fun) do
+    say(
+      "a function of this shell cannot run on another node, which does not have its module. Pass text, or use on/4:"
+    )
+
+    say("    on(target, \"node()\")")
+    say("    on(target, :erlang, :node, [])")
+    nil
+  end
+
+  @doc """
+  Calls a function on a pod's node, and returns its result. This also works without Elixir there.
+
+      iex> on("app-0", :erlang, :memory, [:total])
+      41857024
+  """
+  @spec on(target(), module(), atom(), [term()]) :: term()
+  def on(target, module, function, arguments)
+      when is_atom(module) and is_atom(function) and is_list(arguments) do
+    with_node(target, fn node -> node |> call(module, function, arguments) |> result(node) end)
+  end
+
+  @doc """
+  Prints calls of functions on a pod's node, and stops by itself. Patterns and options are those of `K8sConnect.Trace`.
+
+      iex> trace("app-0", "MyApp.Cart.add/2", limit: 10)
+      09:30:00.104211 <0.845.0> MyApp.Cart.add(%MyApp.Cart{items: []}, 7)
+      09:30:00.104298 <0.845.0> MyApp.Cart.add/2 -> {:ok, %MyApp.Cart{items: [7]}} (87 µs)
+      stopped after 1 call: time
+  """
+  @spec trace(target(), Trace.pattern() | [Trace.pattern()], keyword()) :: :ok
+  def trace(target, patterns, options \\ []) do
+    with_node(target, fn node ->
+      print = &IO.puts(Trace.format(&1))
+
+      with {:ok, summary} <- attempt(fn -> Trace.each(node, patterns, options, print) end),
+           do: stopped(summary, node)
+    end)
+
+    :ok
+  end
+
+  defp stopped(%{stopped: :overload, calls: calls}, node),
+    do: {:error, Error.new(:remote, {:overload, %{node: node, calls: calls}})}
+
+  defp stopped(%{stopped: reason, calls: calls}, _node) do
+    say("stopped after #{calls} #{if calls == 1, do: "call", else: "calls"}: #{reason}")
+    {:ok, nil}
+  end
+
+  # The connection to a target, or a new one.
+  defp with_node(target, fun) do
+    with node when node != nil <- node_of(target),
+         {:ok, value} <- print_error(fun.(node)) do
+      value
+    else
+      _printed -> nil
+    end
+  end
+
+  defp node_of(%Connection{} = connection) do
+    with {:ok, node} <- attempt(fn -> {:ok, K8sConnect.node!(connection)} end),
+         do: node,
+         else: (_printed -> nil)
+  end
+
+  defp node_of(node) when is_atom(node), do: node
+
+  defp node_of(target) when is_binary(target) do
+    named = &(&1.state == :up and target in [&1.target, &1.pod, "pod/#{&1.pod}"])
+
+    case Enum.filter(K8sConnect.connections(), named) do
+      [connection] -> connection.node
+      _none_or_several -> with(%Connection{node: node} <- connect(target), do: node)
+    end
+  end
+
+  defp call(node, module, function, arguments) do
+    {:ok, :erpc.call(node, module, function, arguments)}
+  catch
+    :error, {:exception, :undef, [{^module, ^function, _arguments, _location} | _rest]} ->
+      {:error, {:undef, module, function}}
+
+    :error, {:exception, reason, stacktrace} ->
+      {:error, {:error, reason, stacktrace}}
+
+    :error, {:erpc, reason} ->
+      {:error, {:erpc, reason}}
+
+    :exit, {:exception, reason} ->
+      {:error, {:exit, reason, []}}
+
+    kind, reason ->
+      {:error, {kind, reason, []}}
+  end
+
+  defp result({:ok, value}, _node), do: {:ok, value}
+
+  defp result({:error, {:undef, module, function}}, node),
+    do:
+      raised("** (UndefinedFunctionError) no such function #{inspect(module)}.#{function}", node)
+
+  defp result({:error, {:erpc, :read_only}}, node),
+    do: {:error, Error.new(:remote, {:read_only, %{node: node}})}
+
+  defp result({:error, {:erpc, _reason}}, node),
+    do: {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
+
+  defp result({:error, {kind, reason, stacktrace}}, node),
+    do: raised(format(kind, reason, stacktrace), node)
+
+  defp raised(text, node), do: {:error, Error.new(:remote, {:raised, %{node: node, text: text}})}
+
+  # The node may send anything.
+  defp format(kind, reason, stacktrace) do
+    Exception.format(kind, reason, stacktrace)
+  rescue
+    _not_a_stacktrace -> "** (#{kind}) #{inspect(reason, structs: false)}"
+  end
+
+  # Options and the state of a connection raise.
+  defp attempt(fun) do
+    print_error(fun.())
+  rescue
+    error in [Error, ArgumentError] -> print_error({:error, error})
+  end
+
+  defp print_error({:error, error}) do
+    say(Exception.message(error))
+    :error
+  end
+
+  defp print_error(result), do: result
+
+  defp say(text), do: :unicode |> EscapeSequences.text(Error.printable(text)) |> IO.puts()
+end
