@@ -145,6 +145,34 @@ defmodule K8sConnect.OptionsTest do
     assert {:ok, %{target: %{target: "app-0"}}} = Options.connect("app-0", [])
   end
 
+  test "pods of a target, of labels, and of all namespaces" do
+    targets = [
+      prod: [context: "prod", target: "sts/app", trust: true],
+      web: [selector: "app=web"]
+    ]
+
+    Application.put_env(:k8s_connect, :targets, targets)
+    Application.put_env(:k8s_connect, :selector, "of=connections")
+
+    on_exit(fn ->
+      for name <- [:targets, :selector], do: Application.delete_env(:k8s_connect, name)
+    end)
+
+    assert {%{context: nil}, query} = Options.pods([])
+    assert query == %{target: nil, labels: nil, all_namespaces: false}
+    assert {%{context: "prod"}, %{target: "sts/app", labels: nil}} = Options.pods(target: "prod")
+    assert {_api, %{target: nil, labels: "app=web"}} = Options.pods(target: "web")
+    assert {_api, %{all_namespaces: true}} = Options.pods(all_namespaces: true)
+
+    for {options, kind} <- [
+          {[target: "prod", selector: "a=b"], :target_and_selector},
+          {[target: ""], :invalid_option},
+          {[all_namespaces: 1], :invalid_option},
+          {[trust: true], :unknown_option}
+        ],
+        do: assert({:error, %{reason: {^kind, _details}}} = Options.check_pods(options))
+  end
+
   test "an unknown key in the configuration is an error" do
     Application.put_env(:k8s_connect, :protekt, ["prod"])
     on_exit(fn -> Application.delete_env(:k8s_connect, :protekt) end)

@@ -248,7 +248,8 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   test "without a target it lists the pods that look like nodes" do
     assert {output, 0} = connect("")
-    assert output =~ "app-0  Running"
+    assert output =~ ~r/^NAME +READY +STATUS +RESTARTS +AGE +NODE NAME$/m
+    assert output =~ ~r/^app-0 +1\/1 +Running /m
     refute output =~ "pending"
     assert output =~ "mix k8s.connect sts/app"
   end

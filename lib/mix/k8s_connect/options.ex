@@ -47,6 +47,7 @@ defmodule Mix.K8sConnect.Options do
     cookie_from: ~w(spec exec),
     protocol: ~w(auto spdy websocket v4)
   ]
+  @outputs ~w(wide json name)
   @modes [:rpc, :remsh, :hold, :wait, :exec]
   @formats [:json, :report]
 
@@ -57,6 +58,31 @@ defmodule Mix.K8sConnect.Options do
           | {:connect, String.t() | nil, keyword(), mode()}
           | {:connect_all, String.t() | nil, keyword(), mode()}
           | {:exec, [{String.t() | nil, keyword()}], command :: [String.t(), ...]}
+
+  @doc """
+  The switches of a task and their letters, as `OptionParser` takes them.
+  """
+  @spec switches(String.t()) :: {keyword(), keyword()}
+  def switches("k8s.connect"), do: {@switches, @aliases}
+
+  def switches("k8s.doctor") do
+    formats = Enum.map(@formats, &{&1, :boolean})
+    {Keyword.drop(@switches, [:all, :reconnect, :json | @modes]) ++ formats, @aliases}
+  end
+
+  def switches("k8s.pods") do
+    api = Keyword.take(@switches, [:namespace, :selector, :context, :kubeconfig, :timeout, :json])
+
+    {api ++ [all_namespaces: :boolean, output: :string],
+     [n: :namespace, l: :selector] ++ [A: :all_namespaces, o: :output]}
+  end
+
+  @doc """
+  The values of an option that has a fixed set of them.
+  """
+  @spec values(atom()) :: [String.t()]
+  def values(:output), do: @outputs
+  def values(option), do: Keyword.get(@values, option, [])
 
   @spec parse([String.t()]) :: {:ok, parsed(), format()} | {:error, Error.t(), format()}
   def parse(arguments) do
@@ -207,11 +233,10 @@ defmodule Mix.K8sConnect.Options do
   @spec doctor([String.t()]) ::
           {:ok, String.t() | nil, keyword(), :text | :json | :report} | {:error, String.t()}
   def doctor(arguments) do
-    strict =
-      Keyword.drop(@switches, [:all, :reconnect | @modes]) ++ Enum.map(@formats, &{&1, :boolean})
+    {strict, aliases} = switches("k8s.doctor")
 
     {switches, arguments, invalid} =
-      OptionParser.parse(arguments, strict: strict, aliases: @aliases)
+      OptionParser.parse(arguments, strict: strict, aliases: aliases)
 
     {formats, options} = Keyword.split(switches, @formats)
 
@@ -221,6 +246,51 @@ defmodule Mix.K8sConnect.Options do
          {:ok, format} <- format(for {format, true} <- formats, do: format) do
       {:ok, target, options, format}
     end
+  end
+
+  @doc """
+  Parses the command line of `mix k8s.pods`: the options of `K8sConnect.pods/1` and the output.
+  """
+  @spec pods([String.t()]) ::
+          {:ok, keyword(), :text | :wide | :json | :name} | {:error, Error.t(), format()}
+  def pods(arguments) do
+    {strict, aliases} = switches("k8s.pods")
+
+    {switches, arguments, invalid} =
+      OptionParser.parse(arguments, strict: strict, aliases: aliases)
+
+    {outputs, options} = Keyword.split(switches, [:json, :output])
+
+    with :ok <- check_invalid(invalid, strict, aliases),
+         {:ok, output} <- output(outputs),
+         {:ok, target} <- target(arguments, options),
+         :ok <- check_namespaces(target, options) do
+      {:ok, if(target, do: [target: target], else: []) ++ options, output}
+    else
+      {:error, problem} ->
+        format = if outputs[:json] || outputs[:output] == "json", do: :json, else: :text
+        error = Error.new(:options, {:usage, %{problem: problem, task: "k8s.pods"}})
+        {:error, error, format}
+    end
+  end
+
+  defp output(outputs) do
+    case Enum.uniq(for {name, value} <- outputs, value, do: output(name, value)) do
+      [] -> {:ok, :text}
+      [output] when output in @outputs -> {:ok, String.to_atom(output)}
+      [output] -> {:error, invalid_value(:output, @outputs, output)}
+      _several -> {:error, "--json and --output exclude each other"}
+    end
+  end
+
+  defp output(:json, true), do: "json"
+  defp output(:output, output), do: output
+
+  defp check_namespaces(target, options) do
+    if target && options[:all_namespaces],
+      do:
+        {:error, "TARGET and --all-namespaces exclude each other: a TARGET is in one namespace"},
+      else: :ok
   end
 
   defp format([]), do: {:ok, :text}
@@ -233,21 +303,22 @@ defmodule Mix.K8sConnect.Options do
 
   defp action(target, options, mode), do: {:connect, target, options, mode}
 
-  defp check_invalid([], _strict), do: :ok
+  defp check_invalid(invalid, strict, aliases \\ @aliases)
+  defp check_invalid([], _strict, _aliases), do: :ok
 
   # OptionParser reports an unknown switch and a missing value in the same way.
-  defp check_invalid([{switch, nil} | _more], strict) do
-    if known?(switch, strict),
+  defp check_invalid([{switch, nil} | _more], strict, aliases) do
+    if known?(switch, strict, aliases),
       do: {:error, "missing value for #{switch}"},
       else: {:error, "unknown option #{switch}"}
   end
 
-  defp check_invalid([{switch, value} | _more], _strict),
+  defp check_invalid([{switch, value} | _more], _strict, _aliases),
     do: {:error, "invalid value for #{switch}: #{inspect(value)}"}
 
-  defp known?(switch, strict) do
+  defp known?(switch, strict, aliases) do
     names = Enum.map(strict, fn {name, _type} -> "--" <> dashed(name) end)
-    letters = Enum.map(@aliases, fn {letter, _name} -> "-#{letter}" end)
+    letters = Enum.map(aliases, fn {letter, _name} -> "-#{letter}" end)
     switch in (names ++ letters)
   end
 
