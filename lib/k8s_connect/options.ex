@@ -76,22 +76,10 @@ defmodule K8sConnect.Options do
         }
 
   @doc """
-  Options of a request to the API server. Raises `ArgumentError` where `check_api/1` has an error.
-  """
-  @spec api(keyword()) :: api()
-  def api(options), do: options |> api_options() |> unwrap!() |> to_api()
-
-  @doc """
   The options of a request to the API server.
   """
   @spec api_only(keyword()) :: keyword()
   def api_only(options), do: Keyword.take(options, @api)
-
-  @doc """
-  Checks options of a request to the API server, and the configuration.
-  """
-  @spec check_api(keyword()) :: :ok | {:error, Error.t()}
-  def check_api(options), do: with({:ok, _options} <- api_options(options), do: :ok)
 
   @doc """
   Options of `K8sConnect.pods/1`: those of its request, and which pods are listed. Raises `ArgumentError` where
@@ -177,13 +165,6 @@ defmodule K8sConnect.Options do
   @spec check(String.t() | nil, keyword()) :: :ok | {:error, Error.t()}
   def check(target, options),
     do: with({:ok, _checked} <- connect_options(target, options), do: :ok)
-
-  defp api_options(options) do
-    with :ok <- check_options(options, @api), :ok <- check_configuration() do
-      options = defaults() |> Keyword.take(@api) |> Keyword.merge(options)
-      with :ok <- check_options(options, @api), do: {:ok, options}
-    end
-  end
 
   # A configured target has options of a connection, too.
   defp pods_options(options) do

@@ -7,9 +7,9 @@ defmodule K8sConnect.OptionsTest do
   # The same mistake raises where a program calls, and is an error where a command line is checked.
   defp reason(options) do
     assert {:error, %Error{stage: :options, reason: {kind, _details}} = error} =
-             Options.check_api(options)
+             Options.check_pods(options)
 
-    assert_raise ArgumentError, Exception.message(error), fn -> Options.api(options) end
+    assert_raise ArgumentError, Exception.message(error), fn -> Options.pods(options) end
     assert_raise ArgumentError, Exception.message(error), fn -> K8sConnect.pods(options) end
     kind
   end
@@ -31,9 +31,9 @@ defmodule K8sConnect.OptionsTest do
   end
 
   test "defaults of missing options" do
-    options = Options.api(context: "prod", timeout: 5, namespace: nil)
+    {options, _query} = Options.pods(context: "prod", timeout: 5, namespace: nil)
     assert %{context: "prod", timeout_ms: 5, namespace: nil, kubeconfig: nil} = options
-    assert %{timeout_ms: 15_000} = Options.api([])
+    assert {%{timeout_ms: 15_000}, _query} = Options.pods([])
   end
 
   test "unknown options" do

@@ -254,6 +254,32 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~ "mix k8s.connect sts/app"
   end
 
+  test "mix k8s.pods prints a table, objects, and targets of mix k8s.connect" do
+    assert {output, 0} = run(path("."), "mix", ["k8s.pods"], env())
+    assert output =~ ~r/^NAME +READY +STATUS +RESTARTS +AGE +NODE NAME$/m
+    assert output =~ ~r/^app-0 +1\/1 +Running +\d+ +\w+ /m
+    refute output =~ "pending"
+
+    assert {output, 0} = run(path("."), "mix", ~w(k8s.pods sts/app -o wide), env())
+    assert output =~ ~r/^app-0 .* 10\.244\.1\.\d+ .*RELEASE_COOKIE/m
+
+    assert {"pod/app-0\n" <> _, 0} = run(path("."), "mix", ~w(k8s.pods sts/app -o name), env())
+    assert {output, 0} = connect("pod/app-0 --rpc node()")
+    assert output =~ @node
+
+    assert {output, 0} = run(path("."), "mix", ~w(k8s.pods -l app=nobody), env())
+    assert output == "no pods look like Erlang nodes\n"
+
+    assert {output, 1} = run(path("."), "mix", ~w(k8s.pods -A), env())
+    assert output =~ "permission denied: could not list pods in all namespaces (403)"
+    assert output =~ "mix k8s.pods --context testcluster -n NAMESPACE"
+
+    assert {output, 1} = run(path("."), "mix", ~w(k8s.pods -n kube-system --json), env())
+    assert output =~ ~s("kind":"forbidden")
+    assert {output, 2} = run(path("."), "mix", ~w(k8s.pods -A app-0), env())
+    assert output =~ "mix help k8s.pods"
+  end
+
   test "a project that does not compile connects all the same", %{} do
     %{tmp_dir: directory} = tmp_dir(%{})
     File.mkdir_p!(Path.join(directory, "lib"))

@@ -118,7 +118,7 @@ defmodule Mix.K8sConnect.Options do
   def check({:error, _error, _format} = result), do: result
 
   defp check_parsed({:list, options}),
-    do: options |> K8sConnect.Options.api_only() |> K8sConnect.Options.check_api()
+    do: options |> K8sConnect.Options.api_only() |> K8sConnect.Options.check_pods()
 
   defp check_parsed({connect, target, options, mode}) when connect in [:connect, :connect_all] do
     with :ok <- check_target(target, options) do

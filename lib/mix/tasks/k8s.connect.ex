@@ -21,7 +21,7 @@ defmodule Mix.Tasks.K8s.Connect do
   TARGET is a pod (`app-0`, `pod/app-0`), a workload (`sts/app`, `deploy/web`), a Service (`svc/app`), any
   owner of pods (`rollout.argoproj.io/web`, `rabbitmqcluster/mq`), or a name from the configuration. What
   `kubectl get -o name` prints is a TARGET. If several pods match, the task connects to the first ready pod.
-  Without TARGET it lists the pods that look like Erlang nodes.
+  Without TARGET it lists the pods that look like Erlang nodes, as `mix k8s.pods` does.
 
   ## Modes
 
