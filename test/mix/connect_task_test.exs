@@ -280,6 +280,19 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~ "mix help k8s.pods"
   end
 
+  test "targets for the completion of a shell" do
+    assert {output, 0} = run(path("."), "mix", ~w(k8s.complete targets -- k8s.connect), env())
+    targets = String.split(output, "\n", trim: true)
+    assert "app-0" in targets
+    assert "sts/app" in targets
+    refute "pending" in targets
+    assert {"testcluster\n", 0} = run(path("."), "mix", ~w(k8s.complete contexts --), env())
+    assert {"default\n", 0} = run(path("."), "mix", ~w(k8s.complete namespaces --), env())
+
+    nobody = ~w(k8s.complete targets -- k8s.connect -n kube-system)
+    assert {"", 0} = run(path("."), "mix", nobody, env())
+  end
+
   test "a project that does not compile connects all the same", %{} do
     %{tmp_dir: directory} = tmp_dir(%{})
     File.mkdir_p!(Path.join(directory, "lib"))

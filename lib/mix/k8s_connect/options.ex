@@ -38,23 +38,26 @@ defmodule Mix.K8sConnect.Options do
     remsh: :boolean,
     hold: :boolean,
     wait: :boolean,
-    exec: :string
+    exec: :string,
+    completion: :string
   ]
   @aliases [n: :namespace, c: :container, l: :selector]
   # Options with a fixed set of values.
   @values [
     route: ~w(auto vm kernel),
     cookie_from: ~w(spec exec),
-    protocol: ~w(auto spdy websocket v4)
+    protocol: ~w(auto spdy websocket v4),
+    completion: ~w(bash zsh fish)
   ]
   @outputs ~w(wide json name)
-  @modes [:rpc, :remsh, :hold, :wait, :exec]
+  @modes [:rpc, :remsh, :hold, :wait, :exec, :completion]
   @formats [:json, :report]
 
   @type mode :: {:rpc, String.t()} | :remsh | :hold | :return | :default
   @type format :: :text | :json
   @type parsed ::
           {:list, keyword()}
+          | {:completion, shell :: String.t()}
           | {:connect, String.t() | nil, keyword(), mode()}
           | {:connect_all, String.t() | nil, keyword(), mode()}
           | {:exec, [{String.t() | nil, keyword()}], command :: [String.t(), ...]}
@@ -69,6 +72,8 @@ defmodule Mix.K8sConnect.Options do
     formats = Enum.map(@formats, &{&1, :boolean})
     {Keyword.drop(@switches, [:all, :reconnect, :json | @modes]) ++ formats, @aliases}
   end
+
+  def switches("k8s.helper"), do: {Keyword.take(@switches, [:yes, :sudo]), []}
 
   def switches("k8s.pods") do
     api = Keyword.take(@switches, [:namespace, :selector, :context, :kubeconfig, :timeout, :json])
@@ -117,6 +122,8 @@ defmodule Mix.K8sConnect.Options do
 
   def check({:error, _error, _format} = result), do: result
 
+  defp check_parsed({:completion, _shell}), do: :ok
+
   defp check_parsed({:list, options}),
     do: options |> K8sConnect.Options.api_only() |> K8sConnect.Options.check_pods()
 
@@ -152,10 +159,19 @@ defmodule Mix.K8sConnect.Options do
   defp parsed(switches, arguments, invalid, command, format) do
     {modes, options} = Keyword.split(switches, @modes)
 
-    if command || modes[:exec],
-      do: exec(modes, options, arguments, invalid, command, format),
-      else: connect(modes, options, arguments, invalid)
+    cond do
+      modes[:completion] -> completion(switches, arguments, invalid)
+      command || modes[:exec] -> exec(modes, options, arguments, invalid, command, format)
+      true -> connect(modes, options, arguments, invalid)
+    end
   end
+
+  defp completion([completion: shell], [], []) do
+    with {:ok, _options} <- to_atoms(completion: shell), do: {:ok, {:completion, shell}}
+  end
+
+  defp completion(_switches, _arguments, _invalid),
+    do: {:error, "--completion cannot be used with TARGET and other options"}
 
   defp exec(modes, options, arguments, invalid, command, format) do
     with :ok <- check_invalid(invalid, @switches),
