@@ -293,6 +293,36 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {"", 0} = run(path("."), "mix", nobody, env())
   end
 
+  test "mix k8s.init configures targets that mix k8s.connect connects to" do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    File.mkdir_p!(Path.join(directory, "lib"))
+
+    File.write!(Path.join(directory, "mix.exs"), """
+    defmodule Init.MixProject do
+      use Mix.Project
+      def project, do: [app: :init, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
+    end
+    """)
+
+    config = Path.join(directory, "config/config.exs")
+    init = fn words -> run(directory, "mix", ["k8s.init", "-l", "app=app" | words], env()) end
+    assert {output, 0} = init.(["--dry-run"])
+    assert output =~ ~s(app: [context: "testcluster", namespace: "default", target: "sts/app"])
+    assert output =~ "resources: [pods/portforward], verbs: [get, create]"
+    assert {output, 2} = init.([])
+    assert output =~ "not running on a terminal: config/config.exs was not changed"
+    refute File.exists?(config)
+    assert {_output, 0} = init.(["--yes"])
+    text = File.read!(config)
+    assert {output, 0} = init.(["--yes"])
+    assert output =~ "nothing to add"
+    assert File.read!(config) == text
+    assert {output, 0} = run(directory, "mix", ~w(k8s.connect app --rpc node\(\)), env())
+    assert output =~ @node
+    assert {output, 1} = init.(["-n", "nobody"])
+    assert output =~ "no pods look like Erlang nodes"
+  end
+
   test "a project that does not compile connects all the same", %{} do
     %{tmp_dir: directory} = tmp_dir(%{})
     File.mkdir_p!(Path.join(directory, "lib"))

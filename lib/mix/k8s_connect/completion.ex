@@ -19,6 +19,7 @@ defmodule Mix.K8sConnect.Completion do
     {"k8s.connect", :targets},
     {"k8s.doctor", :targets},
     {"k8s.pods", :targets},
+    {"k8s.init", :any},
     {"k8s.helper", ~w(install status uninstall)}
   ]
   @files [:kubeconfig, :cookie_file, :tls_ca, :tls_cert, :tls_key, :audit]

@@ -82,6 +82,12 @@ defmodule Mix.K8sConnect.Options do
      [n: :namespace, l: :selector] ++ [A: :all_namespaces, o: :output]}
   end
 
+  def switches("k8s.init") do
+    {switches, letters} = switches("k8s.pods")
+    added = [dry_run: :boolean, yes: :boolean]
+    {Keyword.drop(switches, [:json, :output]) ++ added, Keyword.delete(letters, :o)}
+  end
+
   @doc """
   The values of an option that has a fixed set of them.
   """
@@ -289,6 +295,30 @@ defmodule Mix.K8sConnect.Options do
         {:error, error, format}
     end
   end
+
+  @doc """
+  Parses the command line of `mix k8s.init`: the options of `K8sConnect.pods/1`, and whether the task writes.
+  """
+  @spec init([String.t()]) :: {:ok, keyword(), :ask | :yes | :dry_run} | {:error, Error.t()}
+  def init(arguments) do
+    {strict, aliases} = switches("k8s.init")
+
+    {switches, arguments, invalid} =
+      OptionParser.parse(arguments, strict: strict, aliases: aliases)
+
+    {modes, options} = Keyword.split(switches, [:dry_run, :yes])
+
+    with :ok <- check_invalid(invalid, strict, aliases), :ok <- check_no_arguments(arguments) do
+      mode = if modes[:yes], do: :yes, else: :ask
+      {:ok, options, if(modes[:dry_run], do: :dry_run, else: mode)}
+    else
+      {:error, problem} ->
+        {:error, Error.new(:options, {:usage, %{problem: problem, task: "k8s.init"}})}
+    end
+  end
+
+  defp check_no_arguments([]), do: :ok
+  defp check_no_arguments([argument | _more]), do: {:error, "unknown argument #{argument}"}
 
   defp output(outputs) do
     case Enum.uniq(for {name, value} <- outputs, value, do: output(name, value)) do
