@@ -6,7 +6,7 @@ defmodule Mix.K8sConnect.InitTest do
   alias K8sConnect.Pod
   alias Mix.K8sConnect.Init
   alias Mix.K8sConnect.Init.ConfigFile
-  alias Mix.K8sConnect.Options
+  alias Mix.K8sConnect.{Options, PodsOptions}
 
   defp pod(namespace, name, owner, beam \\ true) do
     %Pod{
@@ -176,12 +176,12 @@ defmodule Mix.K8sConnect.InitTest do
 
   describe "the command line" do
     test "options and modes" do
-      assert Options.init([]) == {:ok, [], :ask}
-      assert Options.init(~w(-n shop --yes)) == {:ok, [namespace: "shop"], :yes}
-      assert Options.init(~w(-A --dry-run --yes)) == {:ok, [all_namespaces: true], :dry_run}
+      assert PodsOptions.init([]) == {:ok, [], :ask}
+      assert PodsOptions.init(~w(-n shop --yes)) == {:ok, [namespace: "shop"], :yes}
+      assert PodsOptions.init(~w(-A --dry-run --yes)) == {:ok, [all_namespaces: true], :dry_run}
 
       for words <- [["app-0"], ["--json"], ["-o", "wide"], ["-n"]] do
-        assert {:error, error} = Options.init(words)
+        assert {:error, error} = PodsOptions.init(words)
         assert K8sConnect.Error.message(error, :cli) =~ "mix help k8s.init"
       end
     end

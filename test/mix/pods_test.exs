@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.PodsTest do
   import ExUnit.CaptureIO
 
   alias K8sConnect.Pod
-  alias Mix.K8sConnect.{Options, Pods}
+  alias Mix.K8sConnect.{Options, Pods, PodsOptions}
 
   @pod %Pod{
     name: "app-0",
@@ -97,7 +97,7 @@ defmodule Mix.K8sConnect.PodsTest do
   end
 
   describe "the command line" do
-    defp parse(line), do: line |> OptionParser.split() |> Options.pods()
+    defp parse(line), do: line |> OptionParser.split() |> PodsOptions.pods()
 
     test "outputs and options" do
       assert parse("") == {:ok, [], :text}

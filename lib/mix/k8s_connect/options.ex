@@ -47,9 +47,9 @@ defmodule Mix.K8sConnect.Options do
     route: ~w(auto vm kernel),
     cookie_from: ~w(spec exec),
     protocol: ~w(auto spdy websocket v4),
-    completion: ~w(bash zsh fish)
+    completion: ~w(bash zsh fish),
+    output: ~w(wide json name)
   ]
-  @outputs ~w(wide json name)
   @modes [:rpc, :remsh, :hold, :wait, :exec, :completion]
   @formats [:json, :report]
 
@@ -92,7 +92,6 @@ defmodule Mix.K8sConnect.Options do
   The values of an option that has a fixed set of them.
   """
   @spec values(atom()) :: [String.t()]
-  def values(:output), do: @outputs
   def values(option), do: Keyword.get(@values, option, [])
 
   @spec parse([String.t()]) :: {:ok, parsed(), format()} | {:error, Error.t(), format()}
@@ -270,75 +269,6 @@ defmodule Mix.K8sConnect.Options do
     end
   end
 
-  @doc """
-  Parses the command line of `mix k8s.pods`: the options of `K8sConnect.pods/1` and the output.
-  """
-  @spec pods([String.t()]) ::
-          {:ok, keyword(), :text | :wide | :json | :name} | {:error, Error.t(), format()}
-  def pods(arguments) do
-    {strict, aliases} = switches("k8s.pods")
-
-    {switches, arguments, invalid} =
-      OptionParser.parse(arguments, strict: strict, aliases: aliases)
-
-    {outputs, options} = Keyword.split(switches, [:json, :output])
-
-    with :ok <- check_invalid(invalid, strict, aliases),
-         {:ok, output} <- output(outputs),
-         {:ok, target} <- target(arguments, options),
-         :ok <- check_namespaces(target, options) do
-      {:ok, if(target, do: [target: target], else: []) ++ options, output}
-    else
-      {:error, problem} ->
-        format = if outputs[:json] || outputs[:output] == "json", do: :json, else: :text
-        error = Error.new(:options, {:usage, %{problem: problem, task: "k8s.pods"}})
-        {:error, error, format}
-    end
-  end
-
-  @doc """
-  Parses the command line of `mix k8s.init`: the options of `K8sConnect.pods/1`, and whether the task writes.
-  """
-  @spec init([String.t()]) :: {:ok, keyword(), :ask | :yes | :dry_run} | {:error, Error.t()}
-  def init(arguments) do
-    {strict, aliases} = switches("k8s.init")
-
-    {switches, arguments, invalid} =
-      OptionParser.parse(arguments, strict: strict, aliases: aliases)
-
-    {modes, options} = Keyword.split(switches, [:dry_run, :yes])
-
-    with :ok <- check_invalid(invalid, strict, aliases), :ok <- check_no_arguments(arguments) do
-      mode = if modes[:yes], do: :yes, else: :ask
-      {:ok, options, if(modes[:dry_run], do: :dry_run, else: mode)}
-    else
-      {:error, problem} ->
-        {:error, Error.new(:options, {:usage, %{problem: problem, task: "k8s.init"}})}
-    end
-  end
-
-  defp check_no_arguments([]), do: :ok
-  defp check_no_arguments([argument | _more]), do: {:error, "unknown argument #{argument}"}
-
-  defp output(outputs) do
-    case Enum.uniq(for {name, value} <- outputs, value, do: output(name, value)) do
-      [] -> {:ok, :text}
-      [output] when output in @outputs -> {:ok, String.to_atom(output)}
-      [output] -> {:error, invalid_value(:output, @outputs, output)}
-      _several -> {:error, "--json and --output exclude each other"}
-    end
-  end
-
-  defp output(:json, true), do: "json"
-  defp output(:output, output), do: output
-
-  defp check_namespaces(target, options) do
-    if target && options[:all_namespaces],
-      do:
-        {:error, "TARGET and --all-namespaces exclude each other: a TARGET is in one namespace"},
-      else: :ok
-  end
-
   defp format([]), do: {:ok, :text}
   defp format([format]), do: {:ok, format}
   defp format(_both), do: {:error, "--json and --report exclude each other"}
@@ -349,17 +279,22 @@ defmodule Mix.K8sConnect.Options do
 
   defp action(target, options, mode), do: {:connect, target, options, mode}
 
-  defp check_invalid(invalid, strict, aliases \\ @aliases)
-  defp check_invalid([], _strict, _aliases), do: :ok
+  @doc """
+  The problem of the first option that `OptionParser` does not take.
+  """
+  @spec check_invalid([{String.t(), String.t() | nil}], keyword(), keyword()) ::
+          :ok | {:error, String.t()}
+  def check_invalid(invalid, strict, aliases \\ @aliases)
+  def check_invalid([], _strict, _aliases), do: :ok
 
   # OptionParser reports an unknown switch and a missing value in the same way.
-  defp check_invalid([{switch, nil} | _more], strict, aliases) do
+  def check_invalid([{switch, nil} | _more], strict, aliases) do
     if known?(switch, strict, aliases),
       do: {:error, "missing value for #{switch}"},
       else: {:error, "unknown option #{switch}"}
   end
 
-  defp check_invalid([{switch, value} | _more], _strict, _aliases),
+  def check_invalid([{switch, value} | _more], _strict, _aliases),
     do: {:error, "invalid value for #{switch}: #{inspect(value)}"}
 
   defp known?(switch, strict, aliases) do
@@ -382,21 +317,29 @@ defmodule Mix.K8sConnect.Options do
     end)
   end
 
-  defp invalid_value(switch, values, value) do
+  @doc """
+  The problem of a value that is none of those of its option.
+  """
+  @spec invalid_value(atom(), [String.t()], String.t()) :: String.t()
+  def invalid_value(switch, values, value) do
     "invalid value for --#{dashed(switch)}: expected #{Enum.join(values, ", ")}, got #{inspect(value)}"
   end
 
   defp dashed(name), do: name |> Atom.to_string() |> String.replace("_", "-")
 
-  defp target([], _options), do: {:ok, nil}
+  @doc """
+  The target among the arguments, of which there may be one.
+  """
+  @spec target([String.t()], keyword()) :: {:ok, String.t() | nil} | {:error, String.t()}
+  def target([], _options), do: {:ok, nil}
 
-  defp target([target], options) do
+  def target([target], options) do
     if options[:selector],
       do: {:error, "TARGET and --selector exclude each other"},
       else: {:ok, target}
   end
 
-  defp target(targets, _options),
+  def target(targets, _options),
     do: {:error, "too many arguments: expected one TARGET, got #{Enum.join(targets, " ")}"}
 
   defp mode([]), do: {:ok, :default}

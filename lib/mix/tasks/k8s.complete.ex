@@ -5,7 +5,8 @@ defmodule Mix.Tasks.K8s.Complete do
   #     mix k8s.complete targets | contexts | namespaces --line LINE
   #     mix k8s.complete targets | contexts | namespaces -- WORD...
   #
-  # It compiles nothing, and prints nothing else. A shell that cannot remove quotes gives the line as it is.
+  # It prints nothing else. Mix may compile dependencies before it finds this task, and the scripts set `MIX_QUIET` for
+  # that. A shell that cannot remove quotes gives the line as it is.
 
   use Mix.Task
 

@@ -48,7 +48,7 @@ defmodule Mix.Tasks.K8s.Init do
 
   alias K8sConnect.{Error, Native}
   alias K8sConnect.Doctor.Role
-  alias Mix.K8sConnect.{Archive, Console, Init, Options, Project, Shell}
+  alias Mix.K8sConnect.{Archive, Console, Init, PodsOptions, Project, Shell}
   alias Mix.K8sConnect.Completion.Candidates
   alias Mix.K8sConnect.Init.ConfigFile
 
@@ -63,7 +63,7 @@ defmodule Mix.Tasks.K8s.Init do
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
 
   defp execute(arguments) do
-    case Options.init(arguments) do
+    case PodsOptions.init(arguments) do
       {:ok, options, mode} ->
         Project.load(:text)
         init(options, mode)

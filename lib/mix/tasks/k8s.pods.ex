@@ -50,7 +50,7 @@ defmodule Mix.Tasks.K8s.Pods do
   use Mix.Task
 
   alias K8sConnect.Error
-  alias Mix.K8sConnect.{Archive, Console, Options, Pods, Project, Shell}
+  alias Mix.K8sConnect.{Archive, Console, Pods, PodsOptions, Project, Shell}
 
   @impl true
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
@@ -59,7 +59,7 @@ defmodule Mix.Tasks.K8s.Pods do
     # `mix do` may run this task again.
     Mix.Task.reenable("k8s.pods")
 
-    case Options.pods(arguments) do
+    case PodsOptions.pods(arguments) do
       {:ok, options, output} ->
         format = if output == :json, do: :json, else: :text
         # The configuration has named targets and a default namespace.

@@ -1,6 +1,6 @@
 defmodule Mix.K8sConnect.Completion.Bash do
   @moduledoc false
-  # Bash 3.2 or newer, with or without the package bash-completion.
+  # Bash, with or without the package bash-completion.
 
   alias Mix.K8sConnect.Completion
 
@@ -152,7 +152,7 @@ defmodule Mix.K8sConnect.Completion.Bash do
           unset "__k8s_connect_words[last]"
           while IFS= read -r candidate; do
             [[ -n $candidate ]] && __k8s_connect_add "$current" "$skipped" "$candidate"
-          done < <(mix k8s.complete "$kind" --line "${__k8s_connect_words[*]}" 2>/dev/null </dev/null)
+          done < <(MIX_QUIET=1 mix k8s.complete "$kind" --line "${__k8s_connect_words[*]}" 2>/dev/null </dev/null)
           ;;
       esac
       [[ -n $prefix ]] && COMPREPLY=("${COMPREPLY[@]/#/$prefix}")

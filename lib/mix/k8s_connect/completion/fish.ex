@@ -38,7 +38,7 @@ defmodule Mix.K8sConnect.Completion.Fish do
 
     function __k8s_connect_candidates
         set -l words (commandline -opc)
-        mix k8s.complete $argv[1] -- $words[2..-1] 2>/dev/null </dev/null
+        env MIX_QUIET=1 mix k8s.complete $argv[1] -- $words[2..-1] 2>/dev/null </dev/null
     end
 
     complete -c mix -n '__k8s_connect_task ""' -a "$__k8s_connect_tasks"

@@ -91,7 +91,7 @@ defmodule Mix.K8sConnect.Completion.Zsh do
         words*) candidates=(${=kind#words}) ;;
         files) _files; return ;;
         any) return ;;
-        *) candidates=("${(@f)$(mix k8s.complete $kind -- "${(@Q)words[2,CURRENT-1]}" 2>/dev/null </dev/null)}") ;;
+        *) candidates=("${(@f)$(MIX_QUIET=1 mix k8s.complete $kind -- "${(@Q)words[2,CURRENT-1]}" 2>/dev/null </dev/null)}") ;;
       esac
       candidates=(${candidates:#})
       compadd -a candidates
