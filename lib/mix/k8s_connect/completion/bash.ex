@@ -58,7 +58,7 @@ defmodule Mix.K8sConnect.Completion.Bash do
     ~S"""
 
     __k8s_connect_split() {
-      local line=$1 char quote= word= i
+      local line=$1 char quote='' word='' i
       __k8s_connect_words=()
       for ((i = 0; i < ${#line}; i++)); do
         char=${line:i:1}
@@ -100,7 +100,7 @@ defmodule Mix.K8sConnect.Completion.Bash do
     }
 
     __k8s_connect_complete() {
-      local line=${COMP_LINE:0:COMP_POINT} task= word before= current kind skipped= candidate
+      local line=${COMP_LINE:0:COMP_POINT} task='' word before='' current kind skipped='' candidate
       COMPREPLY=()
       __k8s_connect_split "$line"
       local last=$((${#__k8s_connect_words[@]} - 1)) i
