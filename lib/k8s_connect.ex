@@ -496,12 +496,18 @@ defmodule K8sConnect do
   end
 
   @doc """
-  Lists the pods of a namespace, by name.
+  Lists the pods of a namespace or of a target, by name.
 
-  The list is also empty if the namespace does not exist, because the API server gives the same answer.
+  The list is also empty if the namespace does not exist, because the API server gives the same answer. If there is no
+  pod of the target, that is an error.
 
   ## Options
 
+    * `:target` - lists the pods of this target only: a pod, a workload, a Service or a name from the configuration, as
+      for `connect/2`.
+    * `:selector` - a label selector such as `"app=web"`, instead of `:target`.
+    * `:all_namespaces` - `true` lists the pods of all namespaces; `:namespace` is ignored then, as by kubectl. It needs
+      the verb `list` on `pods` in a ClusterRole. A target is in one namespace: with `:target` this is ignored.
     * `:kubeconfig` - the path of a kubeconfig file. By default k8s_connect merges the files of `KUBECONFIG`, or reads
       `~/.kube/config`, as `kubectl` does.
     * `:context` - a context of the kubeconfig, instead of its `current-context`.
@@ -519,10 +525,14 @@ defmodule K8sConnect do
   """
   @spec pods(keyword()) :: {:ok, [Pod.t()]} | {:error, Error.t()}
   def pods(options \\ []) do
-    api = options |> Options.api() |> Native.with_environment()
+    {api, query} = Options.pods(options)
+    api = Native.with_environment(api)
 
-    with {:error, _error} = failure <- Native.call(:list_pods, [api]) do
-      failure |> Error.for_request(:pods, resolved(api)) |> Error.for_request(:pods, options)
+    with {:error, _error} = failure <- Native.call(:list_pods, [api, query]) do
+      failure
+      |> Error.for_request(:pods, resolved(api))
+      |> Error.for_request(:pods, options)
+      |> Error.for_request(query.target, [])
     end
   end
 

@@ -64,8 +64,8 @@ defmodule K8sConnect.Native do
   @spec with_environment(map()) :: map()
   def with_environment(options), do: Map.put(options, :environment, System.get_env())
 
-  @spec list_pods(reference(), map()) :: :ok
-  def list_pods(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)
+  @spec list_pods(reference(), map(), map()) :: :ok
+  def list_pods(_reference, _options, _query), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec resolve(reference(), map()) :: :ok
   def resolve(_reference, _options), do: :erlang.nif_error(:nif_not_loaded)

@@ -9,6 +9,7 @@ defmodule K8sConnect.Options do
   @default_timeout 15_000
   @default_connect_timeout 60_000
   @api [:kubeconfig, :context, :namespace, :timeout, :interactive]
+  @pods @api ++ [:target, :selector, :all_namespaces]
   # Kubernetes mounts it there in a pod.
   @service_account "/var/run/secrets/kubernetes.io/serviceaccount"
   @connect @api ++
@@ -20,7 +21,16 @@ defmodule K8sConnect.Options do
   # Keys of the configuration that are no options; `:service_account` and `:stable_after` are for tests.
   @configuration [:targets, :protect, :read_only_calls] ++
                    [:net_kernel, :service_account, :stable_after]
-  @booleans [:interactive, :log, :sudo, :visible, :trust, :read_only, :audit_arguments] ++
+  @booleans [
+              :all_namespaces,
+              :interactive,
+              :log,
+              :sudo,
+              :visible,
+              :trust,
+              :read_only,
+              :audit_arguments
+            ] ++
               [:yes, :verbose]
   # Of what a pod may send. The atom table of a VM has room for 1,048,576.
   @max_atoms 100_000
@@ -37,6 +47,12 @@ defmodule K8sConnect.Options do
           timeout_ms: pos_integer(),
           service_account: String.t(),
           interactive: boolean()
+        }
+
+  @type query :: %{
+          target: String.t() | nil,
+          labels: String.t() | nil,
+          all_namespaces: boolean()
         }
 
   @type connect :: %{
@@ -60,22 +76,35 @@ defmodule K8sConnect.Options do
         }
 
   @doc """
-  Options of a request to the API server. Raises `ArgumentError` where `check_api/1` has an error.
-  """
-  @spec api(keyword()) :: api()
-  def api(options), do: options |> api_options() |> unwrap!() |> to_api()
-
-  @doc """
-  The options that `K8sConnect.pods/1` takes.
+  The options of a request to the API server.
   """
   @spec api_only(keyword()) :: keyword()
   def api_only(options), do: Keyword.take(options, @api)
 
   @doc """
-  Checks options of a request to the API server, and the configuration.
+  Options of `K8sConnect.pods/1`: those of its request, and which pods are listed. Raises `ArgumentError` where
+  `check_pods/1` has an error.
   """
-  @spec check_api(keyword()) :: :ok | {:error, Error.t()}
-  def check_api(options), do: with({:ok, _options} <- api_options(options), do: :ok)
+  @spec pods(keyword()) :: {api(), query()}
+  def pods(options) do
+    {target, options} = options |> pods_options() |> unwrap!()
+    {to_api(options), query(target, options)}
+  end
+
+  @doc """
+  Which pods are listed.
+  """
+  @spec query(String.t() | nil, keyword()) :: query()
+  def query(target, options) do
+    all = options[:all_namespaces] || false
+    %{target: target, labels: options[:selector], all_namespaces: all}
+  end
+
+  @doc """
+  Checks options of `K8sConnect.pods/1`, and the configuration.
+  """
+  @spec check_pods(keyword()) :: :ok | {:error, Error.t()}
+  def check_pods(options), do: with({:ok, _checked} <- pods_options(options), do: :ok)
 
   @doc """
   Options of a connection, with defaults from the application's environment. Raises `ArgumentError` where
@@ -137,10 +166,16 @@ defmodule K8sConnect.Options do
   def check(target, options),
     do: with({:ok, _checked} <- connect_options(target, options), do: :ok)
 
-  defp api_options(options) do
-    with :ok <- check_options(options, @api), :ok <- check_configuration() do
-      options = defaults() |> Keyword.take(@api) |> Keyword.merge(options)
-      with :ok <- check_options(options, @api), do: {:ok, options}
+  # A configured target has options of a connection, too.
+  defp pods_options(options) do
+    with :ok <- check_options(options, @pods), :ok <- check_configuration() do
+      {target, options} = Keyword.pop(options, :target)
+      {target, options} = named(target, options)
+      options = defaults() |> Keyword.take(@api) |> Keyword.merge(Keyword.take(options, @pods))
+
+      with :ok <- check_options(options, @pods),
+           :ok <- if(target, do: check_target(target, options), else: :ok),
+           do: {:ok, {target, options}}
     end
   end
 

@@ -22,6 +22,12 @@ defmodule K8sConnect.Protection do
       else: {:error, Error.new(:config, {kind(trust), %{context: context, pattern: pattern}})}
   end
 
+  @doc """
+  Whether the configuration protects a context.
+  """
+  @spec protected?(String.t()) :: boolean()
+  def protected?(context), do: Enum.any?(patterns(), &matches?(&1, context))
+
   defp kind(true), do: :protected_trust
   defp kind(false), do: :protected
 

@@ -164,7 +164,22 @@ defmodule K8sConnect.ErrorCommandTest do
              ~s|K8sConnect.pods(context: "C", timeout: 9)|
 
     assert render.({:mix, "k8s.connect", [timeout: 9]}, pods, :cli) ==
-             "mix k8s.connect --context C --timeout 9"
+             "mix k8s.pods --context C --timeout 9"
+
+    targeted = request(:pods, context: "C") |> Error.request("sts/app", [])
+
+    assert render.({:mix, "k8s.connect", []}, targeted, :code) ==
+             ~s|K8sConnect.pods(target: "sts/app", context: "C")|
+
+    assert render.({:mix, "k8s.connect", []}, targeted, :cli) ==
+             "mix k8s.pods sts/app --context C"
+
+    connect = request("app-0", context: "C", trust: true)
+
+    assert render.({:mix, "k8s.pods", [namespace: "N"]}, connect, :cli) ==
+             "mix k8s.pods --context C -n N"
+
+    assert render.({:mix, "k8s.pods", []}, connect, :code) == ~s|K8sConnect.pods(context: "C")|
 
     unknown = request(nil, [])
     assert render.({:mix, "k8s.connect", []}, unknown, :cli) == "mix k8s.connect TARGET"

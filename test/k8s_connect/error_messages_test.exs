@@ -90,6 +90,8 @@ defmodule K8sConnect.ErrorMessagesTest do
      ["401", "auth whoami --context x"]},
     {:cluster, :forbidden, %{verb: "list", resource: "pods", namespace: "shop", message: "no."},
      ["permission denied: could not list pods", "\"shop\"", "no. Is", "mix k8s.doctor -n shop"]},
+    {:cluster, :forbidden, %{verb: "list", resource: "pods", namespace: "", message: "no."},
+     ["could not list pods in all namespaces (403): no. Ask for a ClusterRole", "NAMESPACE"]},
     {:cluster, :refused, %{server: "https://s", code: 500, message: "oops"},
      ["500: oops", "cluster-info"]},
     {:cluster, :not_kubernetes, %{server: "https://s", problem: "html"},

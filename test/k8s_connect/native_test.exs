@@ -20,9 +20,9 @@ defmodule K8sConnect.NativeTest do
   test "loading the module does not load the library, a call does" do
     unload()
     assert {:module, Native} = Code.ensure_loaded(Native)
-    assert_raise ErlangError, ~r/nif_not_loaded/, fn -> Native.list_pods(make_ref(), %{}) end
+    assert_raise ErlangError, ~r/nif_not_loaded/, fn -> Native.list_pods(make_ref(), %{}, %{}) end
     assert {:error, %Error{stage: :config}} = call()
-    assert_raise ArgumentError, fn -> Native.list_pods(make_ref(), %{}) end
+    assert_raise ArgumentError, fn -> Native.list_pods(make_ref(), %{}, %{}) end
   end
 
   test "many first calls at once are all answered" do

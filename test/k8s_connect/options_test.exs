@@ -7,9 +7,9 @@ defmodule K8sConnect.OptionsTest do
   # The same mistake raises where a program calls, and is an error where a command line is checked.
   defp reason(options) do
     assert {:error, %Error{stage: :options, reason: {kind, _details}} = error} =
-             Options.check_api(options)
+             Options.check_pods(options)
 
-    assert_raise ArgumentError, Exception.message(error), fn -> Options.api(options) end
+    assert_raise ArgumentError, Exception.message(error), fn -> Options.pods(options) end
     assert_raise ArgumentError, Exception.message(error), fn -> K8sConnect.pods(options) end
     kind
   end
@@ -31,9 +31,9 @@ defmodule K8sConnect.OptionsTest do
   end
 
   test "defaults of missing options" do
-    options = Options.api(context: "prod", timeout: 5, namespace: nil)
+    {options, _query} = Options.pods(context: "prod", timeout: 5, namespace: nil)
     assert %{context: "prod", timeout_ms: 5, namespace: nil, kubeconfig: nil} = options
-    assert %{timeout_ms: 15_000} = Options.api([])
+    assert {%{timeout_ms: 15_000}, _query} = Options.pods([])
   end
 
   test "unknown options" do
@@ -143,6 +143,34 @@ defmodule K8sConnect.OptionsTest do
     assert options.target.target == "sts/app"
     assert %{context: "prod", namespace: "other"} = options.api
     assert {:ok, %{target: %{target: "app-0"}}} = Options.connect("app-0", [])
+  end
+
+  test "pods of a target, of labels, and of all namespaces" do
+    targets = [
+      prod: [context: "prod", target: "sts/app", trust: true],
+      web: [selector: "app=web"]
+    ]
+
+    Application.put_env(:k8s_connect, :targets, targets)
+    Application.put_env(:k8s_connect, :selector, "of=connections")
+
+    on_exit(fn ->
+      for name <- [:targets, :selector], do: Application.delete_env(:k8s_connect, name)
+    end)
+
+    assert {%{context: nil}, query} = Options.pods([])
+    assert query == %{target: nil, labels: nil, all_namespaces: false}
+    assert {%{context: "prod"}, %{target: "sts/app", labels: nil}} = Options.pods(target: "prod")
+    assert {_api, %{target: nil, labels: "app=web"}} = Options.pods(target: "web")
+    assert {_api, %{all_namespaces: true}} = Options.pods(all_namespaces: true)
+
+    for {options, kind} <- [
+          {[target: "prod", selector: "a=b"], :target_and_selector},
+          {[target: ""], :invalid_option},
+          {[all_namespaces: 1], :invalid_option},
+          {[trust: true], :unknown_option}
+        ],
+        do: assert({:error, %{reason: {^kind, _details}}} = Options.check_pods(options))
   end
 
   test "an unknown key in the configuration is an error" do

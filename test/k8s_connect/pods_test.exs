@@ -51,6 +51,54 @@ defmodule K8sConnect.PodsTest do
     assert Enum.map_join(pods, &"#{&1.name} #{&1.uid} #{&1.ip}\n") == text
   end
 
+  test "READY, STATUS and RESTARTS are those of kubectl" do
+    {text, 0} = System.cmd("kubectl", ~w(get pods --no-headers))
+    lines = for line <- String.split(text, "\n", trim: true), do: String.split(line)
+    {:ok, pods} = K8sConnect.pods()
+
+    columns =
+      for pod <- pods do
+        ready = "#{pod.ready_containers}/#{pod.total_containers}"
+        [pod.name, ready, pod.status, "#{pod.restarts}"]
+      end
+
+    # A container that restarts in a loop has another status a moment later.
+    steady = fn rows ->
+      Enum.reject(rows, fn [_name, _ready, status | _more] -> status =~ ~r/Loop|Error|Pull/ end)
+    end
+
+    assert Enum.map(steady.(lines), &Enum.take(&1, 4)) == steady.(columns)
+  end
+
+  test "a spec leads to the node, its evidence and its owner" do
+    assert {:ok, [pod]} = K8sConnect.pods(target: "app-0")
+    assert %Pod{beam: true, owner: "sts/app", node: node, evidence: evidence} = pod
+    assert node in [nil, "app@#{pod.ip}"]
+    assert "RELEASE_COOKIE" in evidence
+    assert {:ok, created, 0} = DateTime.from_iso8601(pod.created_at)
+    assert DateTime.compare(created, DateTime.utc_now()) == :lt
+    {host, 0} = System.cmd("kubectl", ~w(get pod app-0 -o jsonpath={.spec.nodeName}))
+    assert pod.kubernetes_node == host
+  end
+
+  test "the pods of a target and of labels" do
+    names = fn options ->
+      {:ok, pods} = K8sConnect.pods(options)
+      for pod <- pods, do: pod.name
+    end
+
+    assert ["app-0" | _] = pods = names.(target: "sts/app")
+    assert names.(selector: "app=app") == pods
+    assert names.(selector: "app=nobody") == []
+    assert {:target, {:no_pods, _details}} = failure(target: "sts/nobody")
+    assert {:target, {:no_such_pod, _details}} = failure(target: "nobody-0")
+  end
+
+  test "all namespaces need a ClusterRole" do
+    assert {:cluster, {:forbidden, details}} = failure(all_namespaces: true)
+    assert %{verb: "list", resource: "pods", namespace: ""} = details
+  end
+
   test "KUBECONFIG is read at each call, and its missing files are skipped" do
     before = System.fetch_env!("KUBECONFIG")
     on_exit(fn -> System.put_env("KUBECONFIG", before) end)

@@ -113,6 +113,12 @@ defmodule K8sConnect.ErrorExamples do
         },
         forbidden: %{verb: "create", resource: "pods/exec", namespace: "shop", message: "no"},
         forbidden: %{
+          verb: "list",
+          resource: "pods",
+          namespace: "",
+          message: "pods is forbidden: User \"dev\" cannot list resource"
+        },
+        forbidden: %{
           verb: "get",
           resource: "pods/portforward",
           namespace: "shop",

@@ -6,7 +6,7 @@ defmodule K8sConnect.Doctor.Pod do
 
   import K8sConnect.Doctor.Check
 
-  alias K8sConnect.Native
+  alias K8sConnect.{Native, Options}
 
   # A container that restarted in the last minutes may restart again.
   @recent_s 600
@@ -28,7 +28,7 @@ defmodule K8sConnect.Doctor.Pod do
   defp pods(%{target: _target}), do: []
 
   defp pods(%{api: api}) do
-    case Native.call(:list_pods, [api]) do
+    case Native.call(:list_pods, [api, Options.query(nil, [])]) do
       {:ok, pods} -> candidates(for pod <- pods, pod.beam, do: pod.name)
       {:error, _error} -> skipped("could not list the pods")
     end

@@ -7,7 +7,9 @@ defmodule K8sConnect.Error.Command do
 
   @typedoc """
     * `{:mix, "k8s.connect" | "k8s.doctor", options}`: the failed request with these options added. In code
-      the first is a call of `K8sConnect.connect/2`, in the doctor a run of the doctor.
+      the first is a call of `K8sConnect.connect/2`, in the doctor a run of the doctor. After a failed list of pods
+      it is that list.
+    * `{:mix, "k8s.pods", options}`: a list of pods, with these options added to those of the request.
     * `{:mix, task, arguments}`: any other task, or several targets.
     * `{:kubectl, arguments}`: with the request's kubeconfig, context and namespace where kubectl takes them.
     * `{:apply, yaml}`: `kubectl apply` with the manifest. An admin pastes it, so it has no kubeconfig.
@@ -28,7 +30,7 @@ defmodule K8sConnect.Error.Command do
           | {:elixir, String.t()}
           | {:elixir, String.t(), t()}
 
-  @requests ["k8s.connect", "k8s.doctor"]
+  @requests ["k8s.connect", "k8s.doctor", "k8s.pods"]
 
   # kubectl has one-letter names for three of our options.
   @letters %{namespace: "-n", selector: "-l", container: "-c"}
@@ -39,10 +41,23 @@ defmodule K8sConnect.Error.Command do
   # What only one of the two tasks takes.
   @connect_only [:rpc, :remsh]
 
+  # What a list of pods takes.
+  @pods [:selector, :namespace, :context, :kubeconfig, :timeout]
+
   @doc """
   The command as a line for a shell, or as code for the audience `:code`.
   """
   @spec render(t(), Error.request(), Error.audience()) :: String.t()
+  def render({:mix, "k8s.pods", options}, %{call: :connect} = request, audience) do
+    pods = %{request | call: :pods, target: nil, options: Keyword.take(request.options, @pods)}
+    render({:mix, "k8s.pods", options}, pods, audience)
+  end
+
+  def render({:mix, "k8s.connect", options}, %{call: :pods} = request, audience),
+    do: render({:mix, "k8s.pods", options}, request, audience)
+
+  def render({:mix, "k8s.pods", options}, request, :code), do: call(request, options)
+
   def render({:mix, "k8s.connect", options}, request, :code) when options == [],
     do: call(request, [])
 
@@ -156,7 +171,7 @@ defmodule K8sConnect.Error.Command do
   defp command(_task, options), do: {["--", "CMD"], Keyword.delete(options, :route)}
 
   defp target("k8s.doctor", %{target: nil}, _options), do: []
-  defp target(_task, %{call: :pods}, _options), do: []
+  defp target(_task, %{call: :pods, target: target}, _options), do: List.wrap(target)
 
   defp target(_task, %{target: nil}, options),
     do: if(options[:selector], do: [], else: ["TARGET"])
@@ -169,8 +184,10 @@ defmodule K8sConnect.Error.Command do
 
   defp long(name), do: "--" <> (name |> Atom.to_string() |> String.replace("_", "-"))
 
-  defp call(%{call: :pods} = request, added),
-    do: "K8sConnect.pods(#{written(merge(request, added, "k8s.connect"))})"
+  defp call(%{call: :pods} = request, added) do
+    target = if request.target, do: [target: request.target], else: []
+    "K8sConnect.pods(#{written(target ++ merge(request, added, "k8s.pods"))})"
+  end
 
   defp call(request, added) do
     options = merge(request, added, "k8s.connect")

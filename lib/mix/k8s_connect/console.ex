@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.Console do
   # what `mix k8s.connect` does once it is connected.
 
   alias K8sConnect.{Connection, Error}
-  alias Mix.K8sConnect.{Follow, Options, Rpc, Shell}
+  alias Mix.K8sConnect.{Follow, Options, Pods, Rpc, Shell}
 
   import Mix.K8sConnect.Output
 
@@ -52,7 +52,7 @@ defmodule Mix.K8sConnect.Console do
   def list(options, format) do
     case options |> K8sConnect.Options.api_only() |> K8sConnect.pods() do
       {:ok, pods} ->
-        pods |> Enum.filter(& &1.beam) |> print_pods(format)
+        Pods.print(pods, format, false)
         say("Connect to a pod or a workload, for example: #{example(options)}")
 
       {:error, error} ->
@@ -63,16 +63,6 @@ defmodule Mix.K8sConnect.Console do
   defp example(options) do
     request = Error.request("sts/app", options)
     Error.Command.render({:mix, "k8s.connect", []}, request, :cli)
-  end
-
-  defp print_pods([], :text), do: say("no pods look like Erlang nodes")
-
-  defp print_pods(pods, :text),
-    do: Enum.each(pods, &IO.puts(Error.printable("#{&1.name}  #{&1.phase}")))
-
-  defp print_pods(pods, :json) do
-    pods = for pod <- pods, do: Map.take(pod, [:name, :namespace, :uid, :phase, :ip])
-    print(%{pods: pods})
   end
 
   @doc """

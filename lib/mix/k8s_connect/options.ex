@@ -43,26 +43,62 @@ defmodule Mix.K8sConnect.Options do
     remsh: :boolean,
     hold: :boolean,
     wait: :boolean,
-    exec: :string
+    exec: :string,
+    completion: :string
   ]
   @aliases [n: :namespace, c: :container, l: :selector]
   # Options with a fixed set of values.
   @values [
     route: ~w(auto vm kernel),
     cookie_from: ~w(spec exec),
-    protocol: ~w(auto spdy websocket v4)
+    protocol: ~w(auto spdy websocket v4),
+    completion: ~w(bash zsh fish),
+    output: ~w(wide json name)
   ]
   @rpc [:rpc, :rpc_file, :rpc_timeout, :erl, :quiet]
-  @modes @rpc ++ [:remsh, :hold, :wait, :exec]
+  @modes @rpc ++ [:remsh, :hold, :wait, :exec, :completion]
   @formats [:json, :report]
 
   @type mode :: {:rpc, Expressions.t()} | :remsh | :hold | :return | :default
   @type format :: :text | :json
   @type parsed ::
           {:list, keyword()}
+          | {:completion, shell :: String.t()}
           | {:connect, String.t() | nil, keyword(), mode()}
           | {:connect_all, String.t() | nil, keyword(), mode()}
           | {:exec, [{String.t() | nil, keyword()}], command :: [String.t(), ...]}
+
+  @doc """
+  The switches of a task and their letters, as `OptionParser` takes them.
+  """
+  @spec switches(String.t()) :: {keyword(), keyword()}
+  def switches("k8s.connect"), do: {@switches, @aliases}
+
+  def switches("k8s.doctor") do
+    formats = Enum.map(@formats, &{&1, :boolean})
+    {Keyword.drop(@switches, [:all, :reconnect, :json | @modes]) ++ formats, @aliases}
+  end
+
+  def switches("k8s.helper"), do: {Keyword.take(@switches, [:yes, :sudo]), []}
+
+  def switches("k8s.pods") do
+    api = Keyword.take(@switches, [:namespace, :selector, :context, :kubeconfig, :timeout, :json])
+
+    {api ++ [all_namespaces: :boolean, output: :string],
+     [n: :namespace, l: :selector] ++ [A: :all_namespaces, o: :output]}
+  end
+
+  def switches("k8s.init") do
+    {switches, letters} = switches("k8s.pods")
+    added = [dry_run: :boolean, yes: :boolean]
+    {Keyword.drop(switches, [:json, :output]) ++ added, Keyword.delete(letters, :o)}
+  end
+
+  @doc """
+  The values of an option that has a fixed set of them.
+  """
+  @spec values(atom()) :: [String.t()]
+  def values(option), do: Keyword.get(@values, option, [])
 
   @spec parse([String.t()]) :: {:ok, parsed(), format()} | {:error, Error.t(), format()}
   def parse(arguments) do
@@ -99,8 +135,10 @@ defmodule Mix.K8sConnect.Options do
 
   def check({:error, _error, _format} = result), do: result
 
+  defp check_parsed({:completion, _shell}), do: :ok
+
   defp check_parsed({:list, options}),
-    do: options |> K8sConnect.Options.api_only() |> K8sConnect.Options.check_api()
+    do: options |> K8sConnect.Options.api_only() |> K8sConnect.Options.check_pods()
 
   defp check_parsed({connect, target, options, mode}) when connect in [:connect, :connect_all] do
     with :ok <- check_target(target, options) do
@@ -146,11 +184,20 @@ defmodule Mix.K8sConnect.Options do
 
     with :ok <- check_invalid(invalid, @switches),
          {:ok, modes} <- Expressions.parse(modes) do
-      if command || modes[:exec],
-        do: exec(modes, options, arguments, command, format),
-        else: connect(modes, options, arguments)
+      cond do
+        modes[:completion] -> completion(modes ++ options, arguments)
+        command || modes[:exec] -> exec(modes, options, arguments, command, format)
+        true -> connect(modes, options, arguments)
+      end
     end
   end
+
+  defp completion([completion: shell], []) do
+    with {:ok, _options} <- to_atoms(completion: shell), do: {:ok, {:completion, shell}}
+  end
+
+  defp completion(_switches, _arguments),
+    do: {:error, "--completion cannot be used with TARGET and other options"}
 
   defp exec(modes, options, arguments, command, format) do
     with {:ok, options} <- to_atoms(options),
@@ -240,11 +287,10 @@ defmodule Mix.K8sConnect.Options do
   @spec doctor([String.t()]) ::
           {:ok, String.t() | nil, keyword(), :text | :json | :report} | {:error, String.t()}
   def doctor(arguments) do
-    strict =
-      Keyword.drop(@switches, [:all, :reconnect | @modes]) ++ Enum.map(@formats, &{&1, :boolean})
+    {strict, aliases} = switches("k8s.doctor")
 
     {switches, arguments, invalid} =
-      OptionParser.parse(arguments, strict: strict, aliases: @aliases)
+      OptionParser.parse(arguments, strict: strict, aliases: aliases)
 
     {formats, options} = Keyword.split(switches, @formats)
 
@@ -285,21 +331,27 @@ defmodule Mix.K8sConnect.Options do
 
   defp action(target, options, mode), do: {:connect, target, options, mode}
 
-  defp check_invalid([], _strict), do: :ok
+  @doc """
+  The problem of the first option that `OptionParser` does not take.
+  """
+  @spec check_invalid([{String.t(), String.t() | nil}], keyword(), keyword()) ::
+          :ok | {:error, String.t()}
+  def check_invalid(invalid, strict, aliases \\ @aliases)
+  def check_invalid([], _strict, _aliases), do: :ok
 
   # OptionParser reports an unknown switch and a missing value in the same way.
-  defp check_invalid([{switch, nil} | _more], strict) do
-    if known?(switch, strict),
+  def check_invalid([{switch, nil} | _more], strict, aliases) do
+    if known?(switch, strict, aliases),
       do: {:error, "missing value for #{switch}"},
       else: {:error, "unknown option #{switch}"}
   end
 
-  defp check_invalid([{switch, value} | _more], _strict),
+  def check_invalid([{switch, value} | _more], _strict, _aliases),
     do: {:error, "invalid value for #{switch}: #{inspect(value)}"}
 
-  defp known?(switch, strict) do
+  defp known?(switch, strict, aliases) do
     names = Enum.map(strict, fn {name, _type} -> "--" <> dashed(name) end)
-    letters = Enum.map(@aliases, fn {letter, _name} -> "-#{letter}" end)
+    letters = Enum.map(aliases, fn {letter, _name} -> "-#{letter}" end)
     switch in (names ++ letters)
   end
 
@@ -317,21 +369,29 @@ defmodule Mix.K8sConnect.Options do
     end)
   end
 
-  defp invalid_value(switch, values, value) do
+  @doc """
+  The problem of a value that is none of those of its option.
+  """
+  @spec invalid_value(atom(), [String.t()], String.t()) :: String.t()
+  def invalid_value(switch, values, value) do
     "invalid value for --#{dashed(switch)}: expected #{Enum.join(values, ", ")}, got #{inspect(value)}"
   end
 
   defp dashed(name), do: name |> Atom.to_string() |> String.replace("_", "-")
 
-  defp target([], _options), do: {:ok, nil}
+  @doc """
+  The target among the arguments, of which there may be one.
+  """
+  @spec target([String.t()], keyword()) :: {:ok, String.t() | nil} | {:error, String.t()}
+  def target([], _options), do: {:ok, nil}
 
-  defp target([target], options) do
+  def target([target], options) do
     if options[:selector],
       do: {:error, "TARGET and --selector exclude each other"},
       else: {:ok, target}
   end
 
-  defp target(targets, _options),
+  def target(targets, _options),
     do: {:error, "too many arguments: expected one TARGET, got #{Enum.join(targets, " ")}"}
 
   defp mode([]), do: {:ok, :default}

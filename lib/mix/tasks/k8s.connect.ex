@@ -21,7 +21,7 @@ defmodule Mix.Tasks.K8s.Connect do
   TARGET is a pod (`app-0`, `pod/app-0`), a workload (`sts/app`, `deploy/web`), a Service (`svc/app`), any
   owner of pods (`rollout.argoproj.io/web`, `rabbitmqcluster/mq`), or a name from the configuration. What
   `kubectl get -o name` prints is a TARGET. If several pods match, the task connects to the first ready pod.
-  Without TARGET it lists the pods that look like Erlang nodes.
+  Without TARGET it lists the pods that look like Erlang nodes, as `mix k8s.pods` does.
 
   ## Modes
 
@@ -148,6 +148,18 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--yes` - connects to a protected context without confirmation, see "Configuration"
     * `--json` - prints the result or the error as a JSON object to standard output
     * `--verbose` - also prints the protocol steps, with their times
+    * `--completion SHELL` - prints a script for `bash`, `zsh` or `fish`, which completes the tasks of k8s_connect, their
+      options, targets, contexts and namespaces. See "Completion"
+
+  ## Completion
+
+      mix k8s.connect --completion bash > ~/.k8s_connect.bash && echo '. ~/.k8s_connect.bash' >> ~/.bashrc
+      mix k8s.connect --completion zsh > ~/.k8s_connect.zsh && echo '. ~/.k8s_connect.zsh' >> ~/.zshrc
+      mix k8s.connect --completion fish > ~/.config/fish/conf.d/k8s_connect.fish
+
+  A TARGET is completed with the configured targets, and with the pods that look like Erlang nodes and their workloads,
+  which takes a second. Without an answer from the API server within two seconds only configured targets are offered.
+  Contexts and namespaces are those of the kubeconfig. Other tasks of `mix` are completed as before.
 
   ## Environment
 
@@ -195,7 +207,7 @@ defmodule Mix.Tasks.K8s.Connect do
   use Mix.Task
 
   alias K8sConnect.Error
-  alias Mix.K8sConnect.{All, Archive, Console, Options, Project, Shell}
+  alias Mix.K8sConnect.{All, Archive, Completion, Console, Options, Project, Shell}
 
   @impl true
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
@@ -209,6 +221,9 @@ defmodule Mix.Tasks.K8s.Connect do
     case Options.check(parsed) do
       {:ok, {:list, options}, format} ->
         Console.list([interactive: Shell.asks?()] ++ options, format)
+
+      {:ok, {:completion, shell}, _format} ->
+        IO.write(Completion.script(shell))
 
       {:ok, {:connect, target, options, mode}, format} ->
         output = {format, target, options}

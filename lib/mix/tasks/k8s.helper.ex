@@ -33,9 +33,8 @@ defmodule Mix.Tasks.K8s.Helper do
 
   use Mix.Task
 
-  alias Mix.K8sConnect.{Archive, Console, Install}
+  alias Mix.K8sConnect.{Archive, Console, Install, Options}
 
-  @switches [yes: :boolean, sudo: :boolean]
   @usage "usage: mix k8s.helper install | status | uninstall. See: mix help k8s.helper"
 
   @impl true
@@ -44,7 +43,9 @@ defmodule Mix.Tasks.K8s.Helper do
   defp execute(arguments) do
     Mix.Task.run("loadpaths")
 
-    case OptionParser.parse(arguments, strict: @switches) do
+    {switches, _letters} = Options.switches("k8s.helper")
+
+    case OptionParser.parse(arguments, strict: switches) do
       {options, ["install"], []} ->
         Install.install(options)
 

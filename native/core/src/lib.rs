@@ -5,6 +5,7 @@
 //! - [`pod`]: the target pod, its container, its cookie, and the certificates of its distribution;
 //! - [`port_forward`]: TCP connections to ports of a pod;
 //! - [`node`]: epmd and the distribution handshake of the Erlang node in the pod;
+//! - [`listing`]: pods as `kubectl get pods` shows them, and the nodes to which their specs lead;
 //! - [`endpoint`]: the local sockets that the BEAM connects to;
 //! - [`attach`]: all of it in one call, and [`diagnosis`]: the same, one check at a time.
 //!
@@ -21,6 +22,7 @@ pub mod diagnosis;
 pub mod endpoint;
 mod error;
 mod error_chain;
+pub mod listing;
 pub mod node;
 mod node_name;
 pub mod pod;

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use k8s_connect_core::{
     Error,
     access::{cluster::Cluster, kubeconfig},
-    pod,
+    listing,
 };
 use rustler::{Atom, Env, NewBinary, NifResult, Reference, ResourceArc, Term, types::atom};
 use tracing::{Dispatch, instrument::WithSubscriber};
@@ -36,15 +36,15 @@ use crate::{
     caller::Caller,
     guard::Guard,
     options::{ApiOptions, AttachOptions},
-    pods::Pod,
+    pods::{Pod, Query},
     session::Session,
 };
 
 /// `{reference, {:ok, [%K8sConnect.Pod{}]}}`
 #[rustler::nif]
-fn list_pods(env: Env, reference: Reference, options: ApiOptions) -> NifResult<Atom> {
+fn list_pods(env: Env, reference: Reference, options: ApiOptions, query: Query) -> NifResult<Atom> {
     reply::spawn(env, reference, async move {
-        let pods = pod::list(&*connect(options).await?).await.map_err(Error::from)?;
+        let pods = listing::list(&*connect(options).await?, &query.into()).await?;
         Ok(pods.into_iter().map(Pod::from).collect::<Vec<_>>())
     })
 }

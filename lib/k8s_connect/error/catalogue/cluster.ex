@@ -59,6 +59,11 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
          {"Ask for the verb impersonate, or remove as: from the user's entry", "Check with",
           view()}}
 
+      details.namespace == "" ->
+        {"permission denied: could not #{verb} #{resource} in all namespaces (403): #{bare(message)}",
+         {"Ask for a ClusterRole with the verb #{verb} on #{resource}",
+          "Or list those of one namespace with", {:mix, "k8s.pods", [namespace: "NAMESPACE"]}}}
+
       resource == "pods/portforward" ->
         portforward_forbidden("verb #{verb} on pods/portforward is", verb, details)
 

@@ -39,6 +39,10 @@ const PORTS: [i32; 2] = [4369, 25672];
 /// The names of distribution ports: of `EMQX`, of `RabbitMQ`.
 const PORT_NAMES: [&str; 3] = ["epmd", "ekka", "dist"];
 
+/// How many variables and ports are named as the evidence, and how many characters of each.
+const MAX_SIGNS: usize = 5;
+const MAX_SIGN: usize = 64;
+
 /// An annotation of kubectl.
 const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-container";
 
@@ -81,6 +85,30 @@ pub fn selection_reason(pod: &Pod, requested: Option<&str>) -> &'static str {
 #[must_use]
 pub fn has_evidence(container: &Container) -> bool {
     evidence(container) != Evidence::None
+}
+
+/// The variables and ports that suggest an Erlang node, for people: `RELEASE_NODE`, `port epmd`. Those of cookies only
+/// if there are no others. At most [`MAX_SIGNS`].
+#[must_use]
+pub fn signs(container: &Container) -> Vec<String> {
+    let names = || container.env.iter().flatten().map(|var| var.name.as_str());
+    let ports = container.ports.iter().flatten().filter(|port| is_of_erlang(port));
+    let ports = ports.map(|port| match port.name.as_deref() {
+        Some(name) => format!("port {name}"),
+        None => format!("port {}", port.container_port),
+    });
+    let of_erlang = names().filter(|name| is_variable_of_erlang(name)).map(short).chain(ports);
+    let of_erlang: Vec<_> = of_erlang.take(MAX_SIGNS).collect();
+    if of_erlang.is_empty() {
+        names().filter(|name| is_cookie(name)).map(short).take(MAX_SIGNS).collect()
+    } else {
+        of_erlang
+    }
+}
+
+/// The name of a variable has no limit.
+fn short(name: &str) -> String {
+    name.chars().take(MAX_SIGN).collect()
 }
 
 fn evidence(container: &Container) -> Evidence {
@@ -239,6 +267,27 @@ mod tests {
         for name in ["RABBITMQ_HOST", "RABBITMQ_URL", "EMQX_HOST", "NODE_ENV", "COOKIES"] {
             assert_eq!(with(name), Evidence::None, "{name}");
         }
+    }
+
+    #[test]
+    fn the_signs_of_a_node() {
+        let signs =
+            |container: serde_json::Value| signs(&serde_json::from_value(container).unwrap());
+        let cookies = [json!({"name": "SESSION_COOKIE"}), json!({"name": "PATH"})];
+        assert_eq!(signs(json!({"name": "x", "env": cookies})), ["SESSION_COOKIE"]);
+        let env = [&cookies[0], &json!({"name": "RELEASE_NODE"})];
+        let ports = [
+            json!({"name": "http", "containerPort": 80}),
+            json!({"containerPort": 4369}),
+            json!({"name": "dist", "containerPort": 9100}),
+        ];
+        let container = json!({"name": "x", "env": env, "ports": ports});
+        assert_eq!(signs(container), ["RELEASE_NODE", "port 4369", "port dist"]);
+        let env: Vec<_> =
+            (0..9).map(|n| json!({"name": format!("EMQX_NODE__{n}{}", "x".repeat(99))})).collect();
+        let many = signs(json!({"name": "x", "env": env}));
+        assert_eq!((many.len(), many[0].len()), (MAX_SIGNS, MAX_SIGN));
+        assert_eq!(signs(json!({"name": "x"})), [""; 0]);
     }
 
     #[test]

@@ -226,30 +226,41 @@ pub async fn selection(cluster: &Cluster, target: &Target) -> Result<Selection, 
 /// # Errors
 /// [`Error`]
 pub async fn choose(cluster: &Cluster, target: &Target, given: &str) -> Result<Choice, Error> {
-    let namespace = || cluster.namespace().to_owned();
-    let no_pods = |owners| Error::NoPods { target: given.into(), namespace: namespace(), owners };
+    pick(pods(cluster, target, given).await?).ok_or_else(|| no_pods(cluster, given, vec![]))
+}
+
+/// The pods of a target, of which there is at least one. `given`: the target as the user typed it.
+///
+/// # Errors
+/// [`Error`]
+pub async fn pods(cluster: &Cluster, target: &Target, given: &str) -> Result<Vec<Pod>, Error> {
     let pods = match target {
-        Target::Pod(name) => return Ok(Choice { pod: get(cluster, name).await?, others: vec![] }),
+        Target::Pod(name) => vec![get(cluster, name).await?],
         Target::Owner(owner) => {
             let all = list(cluster, None).await?;
             let mut ancestors = Ancestors::default();
             ancestors.read(cluster, owner, &all).await?;
-            let pods = all.iter().filter(|pod| owner.owns(pod, &ancestors)).cloned();
-            return match (pick(pods.collect()), ancestors.refused) {
-                (Some(choice), _) => Ok(choice),
-                (None, Some((resources, message))) => Err(Error::OwnersForbidden {
+            let pods: Vec<_> =
+                all.iter().filter(|pod| owner.owns(pod, &ancestors)).cloned().collect();
+            return match (pods.is_empty(), ancestors.refused) {
+                (false, _) => Ok(pods),
+                (true, Some((resources, message))) => Err(Error::OwnersForbidden {
                     target: given.into(),
-                    namespace: namespace(),
+                    namespace: cluster.namespace().into(),
                     resources: resources.into_iter().collect(),
                     message,
                 }),
-                (None, None) => Err(no_pods(owners_of(&all))),
+                (true, None) => Err(no_pods(cluster, given, owners_of(&all))),
             };
         }
         Target::Service(name) => of_service(cluster, name).await?,
         Target::Labels(labels) => list(cluster, Some(labels)).await?,
     };
-    pick(pods).ok_or_else(|| no_pods(vec![]))
+    if pods.is_empty() { Err(no_pods(cluster, given, vec![])) } else { Ok(pods) }
+}
+
+fn no_pods(cluster: &Cluster, given: &str, owners: Vec<String>) -> Error {
+    Error::NoPods { target: given.into(), namespace: cluster.namespace().into(), owners }
 }
 
 /// The controllers of these pods, as `kubectl get -o name` prints them.

@@ -167,6 +167,36 @@ impl Owner {
     }
 }
 
+/// The workload of a pod as a target: `sts/app`, `deploy/web`, `rollout.argoproj.io/web`. Known from the pod alone.
+#[must_use]
+pub fn workload_of(pod: &Pod) -> Option<String> {
+    let references = pod.owner_references();
+    let controller = references.iter().find(|owner| owner.controller == Some(true))?;
+    if let Some(target) = maker_of(pod, controller) {
+        return Some(target);
+    }
+    let group = controller.api_version.rsplit_once('/').map_or("", |(group, _version)| group);
+    Some(target_of(&controller.kind.to_ascii_lowercase(), group, &controller.name))
+}
+
+/// What has made the `ReplicaSet` of a pod.
+fn maker_of(pod: &Pod, controller: &OwnerReference) -> Option<String> {
+    HASHES.iter().filter(|_| controller.kind == "ReplicaSet").find_map(|(label, kind, group)| {
+        let hash = pod.labels().get(*label)?;
+        let name = controller.name.strip_suffix(hash.as_str())?.strip_suffix('-')?;
+        Some(target_of(kind, group, name))
+    })
+}
+
+fn target_of(kind: &str, group: &str, name: &str) -> String {
+    let workload = WORKLOADS.iter().find(|(known, _, of)| *known == kind && *of == group);
+    match (workload, group) {
+        (Some((_, short, _)), _) => format!("{short}/{name}"),
+        (None, "") => format!("{kind}/{name}"),
+        (None, group) => format!("{kind}.{group}/{name}"),
+    }
+}
+
 /// The owners of the owners of pods, by uid, as far as they were read.
 #[derive(Debug, Default)]
 pub struct Ancestors {

@@ -142,3 +142,27 @@ async fn nothing_is_read_for_a_workload_or_a_rollout() {
     }
     assert!(server.is_idle());
 }
+
+#[test]
+fn the_workload_of_a_pod_is_a_target() {
+    let of = |api_version: &str, kind: &str, name: &str, labels: &Value| {
+        let mut owner = reference(api_version, kind, name);
+        owner["controller"] = true.into();
+        let target = workload_of(&pod(&owner, labels)).unwrap();
+        let parsed = crate::pod::target::Target::parse(&target);
+        assert!(parsed.is_ok(), "{target}");
+        target
+    };
+    let hash = json!({"pod-template-hash": "6d4c"});
+    assert_eq!(of("apps/v1", "StatefulSet", "app", &json!({})), "sts/app");
+    assert_eq!(of("apps/v1", "ReplicaSet", "web-6d4c", &hash), "deploy/web");
+    assert_eq!(of("apps/v1", "ReplicaSet", "web-1", &hash), "rs/web-1");
+    let hash = json!({"rollouts-pod-template-hash": "6d4c"});
+    assert_eq!(of("apps/v1", "ReplicaSet", "web-6d4c", &hash), "rollout.argoproj.io/web");
+    assert_eq!(of("v1", "ReplicationController", "old", &json!({})), "rc/old");
+    let cluster = of("rabbitmq.com/v1beta1", "RabbitmqCluster", "mq", &json!({}));
+    assert_eq!(cluster, "rabbitmqcluster.rabbitmq.com/mq");
+    assert_eq!(of("v1", "Node", "worker", &json!({})), "node/worker");
+    // Not the controller.
+    assert_eq!(workload_of(&pod(&reference("v1", "Node", "worker"), &json!({}))), None);
+}
