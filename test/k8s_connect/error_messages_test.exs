@@ -401,7 +401,12 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :raised, %{node: :a@b, text: "** boom"}, ["a@b", "** boom"]},
     {:remote, :no_elixir, %{node: :a@b}, ["a@b", "no Elixir", ":erpc"]},
     {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "this side"]},
-    {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]}
+    {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]},
+    {:remote, :no_observer, %{application: "wx", otp: "25"},
+     ["no wx", "apt-get install erlang-observer erlang-wx", "--text"]},
+    {:remote, :no_window, %{problem: "p."}, ["p. Use", "--text"]},
+    {:remote, :no_runtime_tools, %{node: :a@b}, ["a@b", "extra_applications", "--text"]},
+    {:remote, :not_observed, %{node: :a@b, problem: "p."}, ["a@b", "p. Find", "mix k8s.doctor"]}
   ]
 
   for {{stage, kind, details, expected}, index} <- Enum.with_index(@messages) do

@@ -370,7 +370,11 @@ defmodule K8sConnect.ErrorExamples do
         raised: %{node: :"app@10.244.1.8", text: "** (RuntimeError) boom"},
         no_elixir: %{node: :"app@10.244.1.8"},
         no_iex: %{node: :"app@10.244.1.8"},
-        no_shell: %{problem: ":already_started"}
+        no_shell: %{problem: ":already_started"},
+        no_observer: %{application: "wx", otp: "25"},
+        no_window: %{problem: "the display :1 does not answer"},
+        no_runtime_tools: %{node: :"app@10.244.1.8"},
+        not_observed: %{node: :"app@10.244.1.8", problem: "no answer for 32000 ms"}
       ]
     ]
   end

@@ -98,8 +98,8 @@ defmodule K8sConnect.Error.Catalogue.Options do
      ], "Remove one of them"}
   end
 
-  def entry(:usage, %{problem: problem}),
-    do: {problem, {"See", {:mix, "help", ["k8s.connect"]}}}
+  def entry(:usage, %{problem: problem} = details),
+    do: {problem, {"See", {:mix, "help", [Map.get(details, :task, "k8s.connect")]}}}
 
   defp names(available), do: Enum.map_join(available, ", ", &inspect/1)
 end
