@@ -67,8 +67,8 @@ defmodule K8sConnect.Snapshot.Answer do
     {:ok,
      %{
        pid: pid,
-       name: name(info.registered_name, info.initial_call),
-       initial_call: mfa(info.initial_call),
+       name: name(info.registered_name, info.translated),
+       initial_call: mfa(info.translated),
        current_function: mfa(info.current_function),
        status: atom(info.status),
        priority: atom(info.priority),

@@ -14,6 +14,24 @@ defmodule K8sConnect.Snapshot.Remote do
     process_flag(max_heap_size, \#{size => 268435456 div erlang:system_info(wordsize), kill => true, error_logger => false}),
   """
 
+  # Where a process of proc_lib was started. Before OTP 26.2 that is only in a copy of its whole dictionary.
+  @initial """
+    Initial = fun(Pid, Info) ->
+      {_, Memory} = lists:keyfind(memory, 1, Info),
+      case lists:keyfind(initial_call, 1, Info) of
+        {_, {proc_lib, init_p, _} = Call} ->
+          try process_info(Pid, {dictionary, '$initial_call'}) of
+            {_, {_, _, _} = Translated} -> Translated;
+            _ -> Call
+          catch
+            error:badarg when Memory < 16777216 -> proc_lib:translate_initial_call(Pid);
+            error:badarg -> Call
+          end;
+        {_, Call} -> Call
+      end
+    end,
+  """
+
   # Processes are compared in parts of 1000, so that only those of one part and the best are in memory.
   @snapshot """
   (fun() ->
@@ -48,20 +66,7 @@ defmodule K8sConnect.Snapshot.Remote do
     Second = Sample(),
     Used = fun(Part) -> [{Value - Old, Pid} || {Pid, Old} <- Part, {_, Value} <- [process_info(Pid, reductions)]] end,
     Shown = case Sort of reductions -> Top(Before, Used, []); _ -> Used(Before) end,
-    Initial = fun(Pid, Info) ->
-      {_, Memory} = lists:keyfind(memory, 1, Info),
-      case lists:keyfind(initial_call, 1, Info) of
-        {_, {proc_lib, init_p, _} = Call} ->
-          try process_info(Pid, {dictionary, '$initial_call'}) of
-            {_, {_, _, _} = Translated} -> Translated;
-            _ -> Call
-          catch
-            error:badarg when Memory < 16777216 -> proc_lib:translate_initial_call(Pid);
-            error:badarg -> Call
-          end;
-        {_, Call} -> Call
-      end
-    end,
+    #{@initial}
     Items = [registered_name, initial_call, current_function, status, message_queue_len, memory, reductions],
     Rows = [{Pid, Change, Info, Initial(Pid, Info)} || {Change, Pid} <- Shown, Info <- [process_info(Pid, Items)], Info =/= undefined],
     Tables = case WithTables of
@@ -91,6 +96,7 @@ defmodule K8sConnect.Snapshot.Remote do
   @process """
   (fun() ->
     #{@polite}
+    #{@initial}
     Some = fun(List) -> {length(List), lists:sublist(List, Limit)} end,
     case process_info(Pid, [registered_name, initial_call, current_function, current_stacktrace, status, priority,
                             trap_exit, message_queue_len, memory, total_heap_size, stack_size, reductions,
@@ -100,7 +106,7 @@ defmodule K8sConnect.Snapshot.Remote do
         [case Item of
            {Key, List} when Key =:= links; Key =:= monitors; Key =:= monitored_by -> {Key, Some(List)};
            _ -> Item
-         end || Item <- Info] ++ [{wordsize, erlang:system_info(wordsize)}]
+         end || Item <- Info] ++ [{wordsize, erlang:system_info(wordsize)}, {translated, Initial(Pid, Info)}]
     end
   end)().
   """

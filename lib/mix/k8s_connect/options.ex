@@ -3,6 +3,7 @@ defmodule Mix.K8sConnect.Options do
   # Parses command lines.
 
   alias K8sConnect.Error
+  alias Mix.K8sConnect.Observer
 
   @switches [
     namespace: :string,
@@ -222,6 +223,62 @@ defmodule Mix.K8sConnect.Options do
       {:ok, target, options, format}
     end
   end
+
+  @observer [
+    text: :boolean,
+    once: :boolean,
+    interval: :integer,
+    sort: :string,
+    limit: :integer
+  ]
+
+  @doc """
+  Parses the command line of `mix k8s.observer`: the target, the options of the connection, and those of the view.
+  """
+  @spec observer([String.t()]) ::
+          {:ok, String.t() | nil, keyword(), keyword()} | {:error, Error.t(), format()}
+  def observer(arguments) do
+    strict = Keyword.drop(@switches, [:all, :reconnect | @modes]) ++ @observer
+
+    {switches, arguments, invalid} =
+      OptionParser.parse(arguments, strict: strict, aliases: @aliases)
+
+    {own, options} = Keyword.split(switches, [:json | Keyword.keys(@observer)])
+    format = if own[:json], do: :json, else: :text
+
+    with :ok <- check_invalid(invalid, strict),
+         {:ok, options} <- to_atoms(options),
+         {:ok, target} <- target(arguments, options),
+         :ok <- given(target, options),
+         {:ok, own} <- Observer.Options.check(own) do
+      {:ok, target, options, [format: format] ++ own}
+    else
+      {:error, problem} -> {:error, usage(problem, "k8s.observer"), format}
+    end
+  end
+
+  defp given(nil, options),
+    do: if(options[:selector], do: :ok, else: {:error, "missing argument TARGET"})
+
+  defp given(_target, _options), do: :ok
+
+  @doc """
+  Checks the options of its connection. The configuration has to be loaded.
+  """
+  @spec check_observer(String.t() | nil, keyword()) :: :ok | {:error, Error.t()}
+  def check_observer(target, options) do
+    with :ok <- check_target(target, options) do
+      if K8sConnect.Options.setting(target, options, :read_only),
+        do: {:error, usage("mix k8s.observer cannot be used with --read-only", "k8s.observer")},
+        else: :ok
+    end
+  end
+
+  @doc """
+  A usage error of a task.
+  """
+  @spec usage(String.t(), task :: String.t()) :: Error.t()
+  def usage(problem, task), do: Error.new(:options, {:usage, %{problem: problem, task: task}})
 
   defp format([]), do: {:ok, :text}
   defp format([format]), do: {:ok, format}

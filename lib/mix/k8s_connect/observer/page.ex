@@ -104,10 +104,12 @@ defmodule Mix.K8sConnect.Observer.Page do
 
   def row({:process, _pid}, line, columns), do: cut(line, columns)
 
+  # A narrow window has no room for the current function.
   defp process([pid, reductions, memory, messages, name, current], columns) do
-    fixed = [left(pid, 14), right(reductions, 12), right(memory, 10), right(messages, 10)]
-    {name, current} = share(name, current, columns - 14 - 12 - 10 - 10 - 5)
-    join(fixed ++ [name, current], columns)
+    fixed = [left(pid, 12), right(reductions, 12), right(memory, 9), right(messages, 9)]
+    space = columns - 12 - 12 - 9 - 9 - 5
+    named = if columns < 100, do: [name], else: [left(name, div(space * 11, 20)), current]
+    join(fixed ++ named, columns)
   end
 
   defp application([name, version, description], columns),
@@ -116,19 +118,13 @@ defmodule Mix.K8sConnect.Observer.Page do
   defp table([name, memory, size, type, protection, owner], columns) do
     fixed = [
       right(memory, 10),
-      right(size, 14),
+      right(size, 12),
       left(type, 13),
       left(protection, 10),
-      left(owner, 14)
+      left(owner, 12)
     ]
 
-    join([left(name, max(columns - 61 - 5, 12)) | fixed], columns)
-  end
-
-  # The initial call, which tells most, comes first, and gets the wider half.
-  defp share(name, current, space) do
-    width = max(div(space * 11, 20), 10)
-    {left(name, width), current}
+    join([left(name, max(columns - 57 - 5, 12)) | fixed], columns)
   end
 
   defp join(cells, columns), do: cells |> Enum.join(" ") |> String.trim_trailing() |> cut(columns)

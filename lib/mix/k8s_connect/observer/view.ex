@@ -18,6 +18,12 @@ defmodule Mix.K8sConnect.Observer.View do
   @around 9
 
   @doc """
+  Shows another snapshot. It may have been asked for before the user chose another order.
+  """
+  @spec put(t(), Snapshot.t()) :: t()
+  def put(view, snapshot), do: sort(%{view | snapshot: snapshot, notice: nil}, view.sort)
+
+  @doc """
   What a key does: the new state, and whether something has to be asked of the node now.
   """
   @spec key(t(), Keys.key(), rows :: pos_integer()) :: {:ok | :ask | :quit, t()}
@@ -108,7 +114,14 @@ defmodule Mix.K8sConnect.Observer.View do
     do: [[:bright, Format.cut("#{Snapshot.pid(pid)} #{details.name}", columns), :reset]]
 
   defp title(%{page: page, sort: sort}, columns),
-    do: [[:reverse, String.pad_trailing(Page.header(page, sort, columns), columns), :reset]]
+    do: [
+      [
+        :bright,
+        :underline,
+        Format.left(" " <> Page.header(page, sort, columns - 1), columns),
+        :reset
+      ]
+    ]
 
   defp body(view, columns, space) do
     rows = rows(view)
@@ -117,8 +130,10 @@ defmodule Mix.K8sConnect.Observer.View do
     first = max(min(position - div(space, 2), length(rows) - space), 0)
 
     for {row, index} <- rows |> Enum.with_index() |> Enum.slice(first, space) do
-      line = Page.row(view.page, row, columns)
-      if index == position and view.page == :processes, do: [:inverse, line, :reset], else: line
+      selected = index == position and view.page == :processes
+      mark = if selected, do: ">", else: " "
+      line = mark <> Page.row(view.page, row, columns - 1)
+      if selected, do: [:inverse, String.pad_trailing(line, columns), :reset], else: line
     end
   end
 

@@ -1,0 +1,146 @@
+defmodule Mix.K8sConnect.Observer.Windows do
+  @moduledoc false
+  # OTP's Observer, in this BEAM, on the node of a connection.
+
+  alias K8sConnect.{Connection, Error}
+
+  # In the order in which Debian's packages need each other.
+  @applications [:runtime_tools, :wx, :et, :observer]
+  @modules [wx: :wx, observer: :observer, runtime_tools: :observer_backend]
+
+  # #wx{} and #wxCommand{} of wx.hrl: a click on an item of a menu.
+  @clicked {:wxCommand, :command_menu_selected, [], 0, 0}
+
+  @doc """
+  Whether this machine has a display.
+  """
+  @spec display?() :: boolean()
+  def display? do
+    match?({:unix, :darwin}, :os.type()) or
+      Enum.any?(["DISPLAY", "WAYLAND_DISPLAY"], &(System.get_env(&1, "") != ""))
+  end
+
+  @doc """
+  Whether this machine can run Observer.
+  """
+  @spec check() :: :ok | {:error, Error.t()}
+  def check do
+    # Mix removes applications of OTP that a project does not list from the code path, since Elixir 1.15.
+    for application <- @applications,
+        path <- Path.wildcard("#{:code.lib_dir()}/#{application}{,-*}/ebin"),
+        do: Code.append_path(path)
+
+    missing = for {name, module} <- @modules, not Code.ensure_loaded?(module), do: name
+
+    case missing do
+      [] -> :ok
+      [name | _more] -> failed(:no_observer, %{application: name, otp: System.otp_release()})
+    end
+  end
+
+  @doc """
+  Opens the window, and returns when it is closed.
+  """
+  @spec run(Connection.t()) :: :ok | {:error, Error.t()}
+  def run(%{node: node, session: session} = connection) do
+    reference = K8sConnect.subscribe(connection)
+    monitor = Process.monitor(session)
+
+    with :ok <- check_backend(node),
+         :ok <- start(),
+         window when is_pid(window) <- Process.whereis(:observer) || :closed,
+         closed = Process.monitor(window),
+         :ok <- choose(node, window) do
+      await(closed, window, {reference, monitor}, node)
+    else
+      # The user was faster.
+      :closed -> :ok
+      {:error, error} -> {:error, error}
+    end
+  rescue
+    # `subscribe/1`: the connection has ended already.
+    error in Error -> {:error, error}
+  end
+
+  # Observer shows an empty window without it. It loads the module as well.
+  defp check_backend(node) do
+    case :erpc.call(node, :code, :ensure_loaded, [:observer_backend]) do
+      {:module, :observer_backend} -> :ok
+      _not_loaded -> failed(:no_runtime_tools, %{node: node})
+    end
+  catch
+    :error, {:erpc, _reason} -> {:error, lost(node)}
+  end
+
+  # wx answers a display that cannot be reached with an error, and in some versions with an exit.
+  defp start do
+    case apply(:observer, :start, []) do
+      :ok -> :ok
+      {:error, reason} -> failed(:no_window, %{problem: problem(reason)})
+    end
+  catch
+    _kind, reason -> failed(:no_window, %{problem: problem(reason)})
+  end
+
+  defp problem(reason) do
+    display = System.get_env("WAYLAND_DISPLAY") || System.get_env("DISPLAY")
+
+    "wx could not use the display #{inspect(display)} (#{inspect(reason, limit: 3, printable_limit: 80)})"
+  end
+
+  # Since OTP 26.
+  defp choose(node, _window) do
+    if function_exported?(:observer_wx, :set_node, 1),
+      do: apply(:observer_wx, :set_node, [node]),
+      else: click(node)
+  catch
+    :exit, _closed -> :closed
+  end
+
+  # Before, only the menu has the nodes, with those to which this one is hidden.
+  defp click(node) do
+    send(:observer, {:get_debug_info, self()})
+
+    receive do
+      {:observer_debug, environment, _notebook, _panel} ->
+        apply(:wx, :set_env, [environment])
+        bar = apply(:observer_wx, :get_menubar, [])
+        item = apply(:wxMenuBar, :findMenuItem, [bar, ~c"Nodes", Atom.to_charlist(node)])
+        send(:observer, {:wx, item, [], [], @clicked})
+        :ok
+    after
+      5000 -> :ok
+    end
+  end
+
+  defp await(closed, window, {reference, monitor} = events, node) do
+    receive do
+      {:DOWN, ^closed, :process, _pid, _reason} ->
+        :ok
+
+      {:k8s_connect, ^reference, {:down, error}} ->
+        close(window)
+        {:error, error || lost(node)}
+
+      {:DOWN, ^monitor, :process, _session, _reason} ->
+        ended(:init.get_status(), window, node)
+
+      {:k8s_connect, ^reference, _event} ->
+        await(closed, window, events, node)
+    end
+  end
+
+  # The VM is stopping, and with it the connection. Its exit code is that of the stop.
+  defp ended({:stopping, _progress}, _window, _node), do: Process.sleep(:infinity)
+
+  defp ended(_status, window, node) do
+    close(window)
+    {:error, lost(node)}
+  end
+
+  # It waits in a dialog about the lost node, and does not answer.
+  defp close(window), do: Process.exit(window, :kill)
+
+  defp lost(node), do: Error.new(:connect, {:lost, %{node: node, reason: nil}})
+  defp failed(kind, details), do: {:error, Error.new(:remote, {kind, details})}
+end
