@@ -3,7 +3,7 @@ defmodule Mix.K8sConnect.Observer.Live do
   # The terminal view while it runs. Processes of its own ask the node, so that keys work while the node does not answer.
 
   alias K8sConnect.{Connection, Error, Snapshot}
-  alias Mix.K8sConnect.Observer.{Screen, View}
+  alias Mix.K8sConnect.Observer.{Keys, Screen, View}
 
   # asking: whether a snapshot is on its way; again: whether it is out of date already; typed: bytes of an incomplete key
   defstruct [:screen, :connection, :reference, :monitor, :options, :styles?, :view] ++
@@ -30,12 +30,14 @@ defmodule Mix.K8sConnect.Observer.Live do
         end
 
       :error ->
-        {:error, Error.new(:remote, {:no_shell, %{problem: "stty cannot set it to raw mode"}})}
+        no_terminal("stty could not set it to raw mode")
     end
   rescue
     # `subscribe/1`: the connection has ended already.
     error in Error -> {:error, error}
   end
+
+  defp no_terminal(problem), do: {:error, Error.new(:remote, {:no_shell, %{problem: problem}})}
 
   defp start(screen, connection, reference, options) do
     Screen.read_keys()
@@ -54,8 +56,26 @@ defmodule Mix.K8sConnect.Observer.Live do
   end
 
   defp loop(state) do
-    size = Screen.size(state.screen)
-    Screen.draw(View.lines(state.view, size), size, state.styles?)
+    case Screen.size(state.screen) do
+      :closed ->
+        closed(state)
+
+      size ->
+        Screen.draw(View.lines(state.view, size), size, state.styles?)
+        await(state, size)
+    end
+  end
+
+  # The VM stops soon, unless somebody has ended the shell that holds the terminal.
+  defp closed(%{monitor: monitor} = state) do
+    receive do
+      {:DOWN, ^monitor, :process, _session, _reason} -> ended(:init.get_status(), state)
+    after
+      5000 -> no_terminal("the program that held it was ended")
+    end
+  end
+
+  defp await(state, size) do
     %{reference: reference, monitor: monitor} = state
 
     receive do
@@ -64,7 +84,7 @@ defmodule Mix.K8sConnect.Observer.Live do
         keys(keys, %{state | typed: typed}, size)
 
       {:pending, bytes} when bytes == state.typed and bytes != "" ->
-        bytes |> Mix.K8sConnect.Observer.Keys.pending() |> keys(%{state | typed: ""}, size)
+        bytes |> Keys.pending() |> keys(%{state | typed: ""}, size)
 
       :no_keys ->
         :ok

@@ -6,7 +6,7 @@ defmodule Mix.K8sConnect.Observer.Page do
 
   import Mix.K8sConnect.Observer.Format
 
-  @kinds [processes: "processes", binary: "binaries", ets: "ETS", code: "code", atom: "atoms"]
+  @kinds [processes: "processes", binary: "binaries", ets: "ETS", code: "code"]
 
   @doc """
   The node as a whole.
@@ -50,7 +50,7 @@ defmodule Mix.K8sConnect.Observer.Page do
 
   defp limit(snapshot, name) do
     %{count: count, limit: limit} = snapshot.limits[name]
-    name = if name == :ets_tables, do: "ETS tables", else: name
+    name = if name == :ets_tables, do: "ETS", else: name
     "#{name} #{number(count)}/#{number(limit)}"
   end
 
@@ -108,9 +108,18 @@ defmodule Mix.K8sConnect.Observer.Page do
   defp process([pid, reductions, memory, messages, name, current], columns) do
     fixed = [left(pid, 12), right(reductions, 12), right(memory, 9), right(messages, 9)]
     space = columns - 12 - 12 - 9 - 9 - 5
-    named = if columns < 100, do: [name], else: [left(name, div(space * 11, 20)), current]
+
+    named =
+      if columns < 100,
+        do: [narrow(name, current)],
+        else: [left(name, div(space * 11, 20)), current]
+
     join(fixed ++ named, columns)
   end
+
+  # What `spawn/1` starts with a function
+  defp narrow(":erlang.apply/2", current), do: ":erlang.apply/2 in #{current}"
+  defp narrow(name, _current), do: name
 
   defp application([name, version, description], columns),
     do: join([left(name, 24), left(version, 12), description], columns)

@@ -80,9 +80,9 @@ defmodule Mix.K8sConnect.Observer.Screen do
   end
 
   @doc """
-  The size of the window now.
+  The size of the window now; `:closed` after the terminal was given back, as before the VM stops.
   """
-  @spec size(t()) :: size()
+  @spec size(t()) :: size() | :closed
   def size(%{port: port}) do
     Port.command(port, "size\n")
 
@@ -94,10 +94,10 @@ defmodule Mix.K8sConnect.Observer.Screen do
         end
 
       {^port, {:exit_status, _ended}} ->
-        @default
+        :closed
     end
   rescue
-    ArgumentError -> @default
+    ArgumentError -> :closed
   end
 
   @doc """

@@ -99,7 +99,7 @@ defmodule Mix.K8sConnect.Observer.View do
     head = Page.summary(snapshot, columns) ++ [""] ++ title(view, columns)
     space = max(rows - length(head) - 1, 0)
     foot = [[:faint, Format.cut(view.notice || help(view), columns), :reset]]
-    body = body(view, columns, space)
+    body = if rows(view) == [], do: empty(view.page), else: body(view, columns, space)
     padding = List.duplicate("", max(space - length(body), 0))
     Enum.take(head ++ body ++ padding, rows - 1) ++ foot
   end
@@ -137,11 +137,14 @@ defmodule Mix.K8sConnect.Observer.View do
     end
   end
 
+  # The tables are fetched only when they are shown.
+  defp empty(:tables), do: [" asking the node …"]
+  defp empty(_page), do: []
+
   defp help(%{page: {:process, _pid}}), do: "Esc back   arrows scroll   q quit"
 
   defp help(%{page: :processes}),
-    do:
-      "sort: r reductions m memory l queue length   arrows Enter look   a applications e ETS q quit"
+    do: "sort: r reductions, m memory, l queue   Enter look   a applications  e ETS  q quit"
 
   defp help(_view), do: "Esc or p processes   arrows scroll   a applications e ETS   q quit"
 
