@@ -37,7 +37,7 @@ defmodule Mix.K8sConnect.Observer.Options do
     end
   end
 
-  defp range(first..last), do: "a number from #{first} to #{last}"
+  defp range(first..last//_step), do: "a number from #{first} to #{last}"
 
   defp invalid(option, expected, value),
     do: "invalid value for #{option}: expected #{expected}, got #{inspect(value)}"

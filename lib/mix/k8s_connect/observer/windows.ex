@@ -39,7 +39,8 @@ defmodule Mix.K8sConnect.Observer.Windows do
   end
 
   @doc """
-  Opens the window, and returns when it is closed.
+  Opens the window, and returns when it is closed, or when the connection is lost. Then Observer waits in a dialog, and
+  its window ends with this BEAM.
   """
   @spec run(Connection.t()) :: :ok | {:error, Error.t()}
   def run(%{node: node, session: session} = connection) do
@@ -50,8 +51,8 @@ defmodule Mix.K8sConnect.Observer.Windows do
          :ok <- start(),
          window when is_pid(window) <- Process.whereis(:observer) || :closed,
          closed = Process.monitor(window),
-         :ok <- choose(node, window) do
-      await(closed, window, {reference, monitor}, node)
+         :ok <- choose(node) do
+      await(closed, {reference, monitor}, node)
     else
       # The user was faster.
       :closed -> :ok
@@ -72,24 +73,20 @@ defmodule Mix.K8sConnect.Observer.Windows do
     :error, {:erpc, _reason} -> {:error, lost(node)}
   end
 
-  # wx answers a display that cannot be reached with an error, and in some versions with an exit.
+  # wx answers a display that cannot be reached with an error, in some versions with an exit. It prints the cause.
   defp start do
-    case apply(:observer, :start, []) do
-      :ok -> :ok
-      {:error, reason} -> failed(:no_window, %{problem: problem(reason)})
-    end
+    with {:error, _reason} <- apply(:observer, :start, []), do: no_window()
   catch
-    _kind, reason -> failed(:no_window, %{problem: problem(reason)})
+    _kind, _reason -> no_window()
   end
 
-  defp problem(reason) do
+  defp no_window do
     display = System.get_env("WAYLAND_DISPLAY") || System.get_env("DISPLAY")
-
-    "wx could not use the display #{inspect(display)} (#{inspect(reason, limit: 3, printable_limit: 80)})"
+    failed(:no_window, %{problem: "wx could not use the display #{display}"})
   end
 
   # Since OTP 26.
-  defp choose(node, _window) do
+  defp choose(node) do
     if function_exported?(:observer_wx, :set_node, 1),
       do: apply(:observer_wx, :set_node, [node]),
       else: click(node)
@@ -113,33 +110,26 @@ defmodule Mix.K8sConnect.Observer.Windows do
     end
   end
 
-  defp await(closed, window, {reference, monitor} = events, node) do
+  defp await(closed, {reference, monitor} = events, node) do
     receive do
       {:DOWN, ^closed, :process, _pid, _reason} ->
         :ok
 
       {:k8s_connect, ^reference, {:down, error}} ->
-        close(window)
         {:error, error || lost(node)}
 
       {:DOWN, ^monitor, :process, _session, _reason} ->
-        ended(:init.get_status(), window, node)
+        ended(:init.get_status(), node)
 
       {:k8s_connect, ^reference, _event} ->
-        await(closed, window, events, node)
+        await(closed, events, node)
     end
   end
 
   # The VM is stopping, and with it the connection. Its exit code is that of the stop.
-  defp ended({:stopping, _progress}, _window, _node), do: Process.sleep(:infinity)
+  defp ended({:stopping, _progress}, _node), do: Process.sleep(:infinity)
 
-  defp ended(_status, window, node) do
-    close(window)
-    {:error, lost(node)}
-  end
-
-  # It waits in a dialog about the lost node, and does not answer.
-  defp close(window), do: Process.exit(window, :kill)
+  defp ended(_status, node), do: {:error, lost(node)}
 
   defp lost(node), do: Error.new(:connect, {:lost, %{node: node, reason: nil}})
   defp failed(kind, details), do: {:error, Error.new(:remote, {kind, details})}
