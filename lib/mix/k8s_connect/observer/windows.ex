@@ -73,8 +73,12 @@ defmodule Mix.K8sConnect.Observer.Windows do
     :error, {:erpc, _reason} -> {:error, lost(node)}
   end
 
+  # Since OTP 28 wx logs hundreds of remarks of GTK.
+  @silent {&:logger_filters.domain/2, {:stop, :sub, [:wx]}}
+
   # wx answers a display that cannot be reached with an error, in some versions with an exit. It prints the cause.
   defp start do
+    _added_before = :logger.add_primary_filter(__MODULE__, @silent)
     with {:error, _reason} <- apply(:observer, :start, []), do: no_window()
   catch
     _kind, _reason -> no_window()
