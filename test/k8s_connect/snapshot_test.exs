@@ -4,37 +4,17 @@ defmodule K8sConnect.SnapshotTest do
   alias K8sConnect.{Error, JSON, Snapshot}
   alias K8sConnect.Snapshot.Answer
 
-  # A node without Elixir, which this VM is connected to as to a pod's.
-  setup_all do
-    started = Node.alive?() or start_distribution()
-    {:ok, peer, node} = :peer.start(%{name: :peer.random_name(), host: ~c"127.0.0.1"})
+  # `:erpc` evaluates in this VM as in a pod's; test/mix/observer_task_test.exs does it in a pod's.
+  setup do: %{node: node()}
 
-    on_exit(fn ->
-      :peer.stop(peer)
-      if started == :started, do: Node.stop()
-    end)
-
-    %{node: node}
-  end
-
-  defp start_distribution do
-    {_output, 0} = System.cmd("epmd", ["-daemon"])
-    {:ok, _pid} = Node.start(:"snapshot-#{System.pid()}@127.0.0.1", :longnames)
-    :started
-  end
-
-  # Evaluated there, as the node has no module of this test.
-  defp eval(node, code) do
-    {:ok, tokens, _end} = code |> String.to_charlist() |> :erl_scan.string()
-    {:ok, forms} = :erl_parse.parse_exprs(tokens)
-    {:value, value, _bindings} = :erpc.call(node, :erl_eval, :exprs, [forms, []])
-    value
-  end
-
-  defp spawn_there(node, code) do
-    pid = eval(node, "spawn(fun() -> #{code} end).")
+  defp start(fun) do
+    pid = spawn(fun)
     on_exit(fn -> Process.exit(pid, :kill) end)
     pid
+  end
+
+  defp wait do
+    receive do: (:stop -> :ok)
   end
 
   test "the whole node", %{node: node} do
@@ -53,10 +33,10 @@ defmodule K8sConnect.SnapshotTest do
 
   test "nothing on the node is changed", %{node: node} do
     look = fn ->
-      eval(
-        node,
-        "{statistics(scheduler_wall_time), lists:sort([M || {M, _} <- code:all_loaded()]), lists:sort(registered())}."
-      )
+      loaded = for {module, _file} <- :code.all_loaded(), do: module
+
+      {:erlang.statistics(:scheduler_wall_time), Enum.sort(loaded),
+       Enum.sort(Process.registered())}
     end
 
     assert {:ok, _snapshot} = Snapshot.take(node, window: 10)
@@ -67,33 +47,23 @@ defmodule K8sConnect.SnapshotTest do
 
   test "the flag scheduler_wall_time is used if somebody has set it", %{node: node} do
     # It is off again when the process that has set it ends.
-    holder =
-      spawn_there(node, "erlang:system_flag(scheduler_wall_time, true), receive stop -> ok end")
+    start(fn ->
+      :erlang.system_flag(:scheduler_wall_time, true)
+      wait()
+    end)
 
-    await(fn -> eval(node, "statistics(scheduler_wall_time).") != :undefined end)
+    await(fn -> :erlang.statistics(:scheduler_wall_time) != :undefined end)
     assert {:ok, %{utilization: [first | _more] = each}} = Snapshot.take(node, window: 50)
     assert first >= 0.0 and first <= 1.0
-    assert length(each) == :erpc.call(node, :erlang, :system_info, [:schedulers])
-    Process.exit(holder, :kill)
+    assert length(each) == System.schedulers()
   end
 
   test "the process that works most, has most memory, or most messages", %{node: node} do
-    busy =
-      spawn_there(
-        node,
-        "register(busy, self()), (fun Loop() -> lists:seq(1, 1000), Loop() end)()"
-      )
-
-    full = spawn_there(node, "register(full, self()), receive stop -> ok end")
-    large = spawn_there(node, "List = lists:seq(1, 1000000), receive stop -> List end")
+    busy = start(fn -> Process.register(self(), :busy) && Enum.each(Stream.cycle([1]), & &1) end)
+    full = start(&wait/0)
+    large = start(fn -> Enum.to_list(1..1_000_000) |> tap(fn _list -> wait() end) |> length() end)
     for number <- 1..300, do: send(full, number)
-
-    await(fn ->
-      match?(
-        {:memory, memory} when memory > 10_000_000,
-        :erpc.call(node, :erlang, :process_info, [large, :memory])
-      )
-    end)
+    await(fn -> elem(Process.info(large, :memory), 1) > 10_000_000 end)
 
     assert {:ok, %{processes: [first]}} = Snapshot.take(node, window: 50, limit: 1)
     assert %{pid: ^busy, name: ":busy", reductions: reductions} = first
@@ -106,36 +76,28 @@ defmodule K8sConnect.SnapshotTest do
              Snapshot.take(node, sort: :memory, window: 10)
 
     assert memory > 10_000_000
-    for pid <- [busy, full, large], do: Process.exit(pid, :kill)
   end
 
   test "of many processes few are sent", %{node: node} do
-    many =
-      spawn_there(
-        node,
-        "[spawn_link(fun() -> receive stop -> ok end end) || _ <- lists:seq(1, 5000)], receive stop -> ok end"
-      )
-
-    await(fn -> :erpc.call(node, :erlang, :system_info, [:process_count]) > 5000 end)
+    start(fn -> for(_number <- 1..5000, do: spawn_link(&wait/0)) && wait() end)
+    await(fn -> length(Process.list()) > 5000 end)
 
     for sort <- [:reductions, :memory, :messages] do
       assert {:ok, snapshot} = Snapshot.take(node, sort: sort, window: 10, limit: 7)
       assert length(snapshot.processes) == 7
       assert snapshot.limits.processes.count > 5000
     end
-
-    Process.exit(many, :kill)
   end
 
   test "one process", %{node: node} do
-    pid = :erpc.call(node, :erlang, :whereis, [:application_controller])
+    pid = Process.whereis(:application_controller)
     assert {:ok, details} = Snapshot.process(node, pid)
     assert details.name == ":application_controller"
     assert hd(details.stack) =~ ":gen_server.loop/7"
     assert %{count: count, first: [first | _more]} = details.links
     assert count > 0 and first =~ ~r/^<0\.\d+\.\d+>$/
 
-    ended = spawn_there(node, "ok")
+    ended = spawn(fn -> :ok end)
     await(fn -> Snapshot.process(node, ended) == {:ok, nil} end)
   end
 
@@ -157,12 +119,9 @@ defmodule K8sConnect.SnapshotTest do
              Snapshot.take(:"nobody@127.0.0.1", window: 10)
   end
 
-  # The timeout is over before the window.
   test "a node that does not answer in time", %{node: node} do
-    paused = spawn_there(node, "receive stop -> ok end")
-
     assert {:error, %Error{stage: :remote, reason: {:not_observed, %{problem: problem}}}} =
-             Snapshot.process(node, paused, 0)
+             Snapshot.process(node, self(), 0)
 
     assert problem =~ "no answer for 0 ms"
   end
@@ -175,12 +134,13 @@ defmodule K8sConnect.SnapshotTest do
   end
 
   test "names have no control characters", %{node: node} do
-    spawn_there(
-      node,
-      ~S|register('evil\e]0;title\a\n', self()), ets:new('table\e[2J', [named_table]), receive stop -> ok end|
-    )
+    start(fn ->
+      Process.register(self(), :"evil\e]0;title\a\n")
+      :ets.new(:"table\e[2J", [:named_table])
+      wait()
+    end)
 
-    await(fn -> :erpc.call(node, :ets, :whereis, [:"table\e[2J"]) != :undefined end)
+    await(fn -> :ets.whereis(:"table\e[2J") != :undefined end)
     {:ok, snapshot} = Snapshot.take(node, window: 10, limit: 1000)
     texts = for row <- snapshot.processes ++ snapshot.tables, do: row.name
     assert Enum.any?(texts, &(&1 =~ "evil"))
