@@ -13,6 +13,8 @@ defmodule K8sConnect.Failures do
   @cancel "test/k8s_connect/cancel_test.exs"
   @distribution "test/k8s_connect/distribution_test.exs"
   @variants "test/host/variants_test.exs"
+  @observer "test/mix/observer_task_test.exs"
+  @snapshot "test/k8s_connect/snapshot_test.exs"
   @faults "test/host/faults_test.exs"
   @exec "test/mix/exec_test.exs"
   @runner "native/exec/tests/life.rs"
@@ -125,7 +127,10 @@ defmodule K8sConnect.Failures do
       {:exec, :no_ptrace} => {@runner, "no_ptrace"},
       {:remote, :raised} => {@command, "could not evaluate the expression"},
       {:remote, :no_elixir} => {@variants, "has no Elixir"},
-      {:remote, :no_iex} => {@variants, "has no IEx"}
+      {:remote, :no_iex} => {@variants, "has no IEx"},
+      {:remote, :no_observer} => {@observer, "of this machine has no"},
+      {:remote, :no_runtime_tools} => {@observer, "has no runtime_tools"},
+      {:remote, :not_observed} => {@snapshot, ":not_observed"}
     }
   end
 
@@ -162,7 +167,8 @@ defmodule K8sConnect.Failures do
         endpoint: :no_pod_address,
         endpoint: :target_is_server,
         route: :no_distribution,
-        remote: :no_shell
+        remote: :no_shell,
+        remote: :no_window
       ]
     }
   end
