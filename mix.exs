@@ -62,6 +62,7 @@ defmodule K8sConnect.MixProject do
         "guides/cheatsheet.cheatmd",
         "guides/trust.md",
         "guides/production.md",
+        "guides/observer.md",
         "guides/keeping-a-connection.md",
         "guides/nodes.md",
         "guides/logins-and-gateways.md",
@@ -79,6 +80,7 @@ defmodule K8sConnect.MixProject do
       groups_for_extras: [Guides: ~r/^guides/, About: ~r/^[A-Z]+(\.md)?$/],
       groups_for_modules: [
         Connecting: [K8sConnect, K8sConnect.Connection, K8sConnect.Pod, K8sConnect.Pod.Container],
+        Observing: [K8sConnect.Snapshot],
         "When it fails": [K8sConnect.Error, K8sConnect.Doctor],
         Tasks: ~r/^Mix\.Tasks\./
       ]
