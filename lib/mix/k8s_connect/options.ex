@@ -262,6 +262,8 @@ defmodule Mix.K8sConnect.Options do
 
   defp given(_target, _options), do: :ok
 
+  @observer_read_only "mix k8s.observer cannot be used with --read-only: it evaluates an expression on the node"
+
   @doc """
   Checks the options of its connection. The configuration has to be loaded.
   """
@@ -269,7 +271,7 @@ defmodule Mix.K8sConnect.Options do
   def check_observer(target, options) do
     with :ok <- check_target(target, options) do
       if K8sConnect.Options.setting(target, options, :read_only),
-        do: {:error, usage("mix k8s.observer cannot be used with --read-only", "k8s.observer")},
+        do: {:error, usage(@observer_read_only, "k8s.observer")},
         else: :ok
     end
   end
