@@ -66,7 +66,7 @@ defmodule Mix.Tasks.K8s.Observer do
 
   alias K8sConnect.{Error, Snapshot}
   alias Mix.K8sConnect.{Archive, Console, Options, Output, Project, Shell}
-  alias Mix.K8sConnect.Observer.{Live, View, Windows}
+  alias Mix.K8sConnect.Observer.{Live, Screen, View, Windows}
 
   # Without a terminal
   @columns 120
@@ -135,6 +135,7 @@ defmodule Mix.Tasks.K8s.Observer do
     ]
 
     with {:ok, connection} <- K8sConnect.connect(target, here ++ options) do
+      Console.print_others(connection)
       place = Map.take(connection, [:context, :namespace])
       mode |> show(connection, own) |> Error.for_request(target, place)
     end
@@ -164,16 +165,9 @@ defmodule Mix.Tasks.K8s.Observer do
   defp print(snapshot, :text) do
     terminal = Shell.terminal?()
     styles? = terminal and System.get_env("NO_COLOR", "") == ""
-    columns = if terminal, do: columns(), else: @columns
+    {columns, _rows} = if terminal, do: Screen.window(), else: {@columns, nil}
 
     for line <- View.report(snapshot, columns), do: IO.puts(IO.ANSI.format(line, styles?))
     :ok
-  end
-
-  defp columns do
-    case :io.columns() do
-      {:ok, columns} when columns > 0 -> columns
-      _unknown -> @columns
-    end
   end
 end

@@ -31,15 +31,7 @@ defmodule Mix.K8sConnect.Observer.Screen do
   """
   @spec open() :: {:ok, t()} | :error
   def open do
-    port =
-      Port.open({:spawn_executable, System.find_executable("sh")}, [
-        :binary,
-        :exit_status,
-        :nouse_stdio,
-        line: 80,
-        args: ["-c", @script]
-      ])
-
+    port = shell(@script)
     screen = %__MODULE__{port: port}
 
     # Before the VM stops, because a shell that shows its prompt has saved the settings of the terminal.
@@ -49,6 +41,16 @@ defmodule Mix.K8sConnect.Observer.Screen do
       {^port, {:data, {:eol, "ready"}}} -> {:ok, screen}
       {^port, {:exit_status, _failed}} -> :error
     end
+  end
+
+  defp shell(script) do
+    Port.open({:spawn_executable, System.find_executable("sh")}, [
+      :binary,
+      :exit_status,
+      :nouse_stdio,
+      line: 80,
+      args: ["-c", script]
+    ])
   end
 
   @doc """
@@ -87,17 +89,31 @@ defmodule Mix.K8sConnect.Observer.Screen do
     Port.command(port, "size\n")
 
     receive do
-      {^port, {:data, {:eol, line}}} ->
-        case for word <- String.split(line), do: Integer.parse(word) do
-          [{rows, ""}, {columns, ""}] when rows > 0 and columns > 0 -> {columns, rows}
-          _unknown -> @default
-        end
-
-      {^port, {:exit_status, _ended}} ->
-        :closed
+      {^port, {:data, {:eol, line}}} -> parse(line)
+      {^port, {:exit_status, _ended}} -> :closed
     end
   rescue
     ArgumentError -> :closed
+  end
+
+  @doc """
+  The size of the terminal, which stays as it is.
+  """
+  @spec window() :: size()
+  def window do
+    port = shell("stty size >&4")
+
+    receive do
+      {^port, {:data, {:eol, line}}} -> parse(line)
+      {^port, {:exit_status, _failed}} -> @default
+    end
+  end
+
+  defp parse(line) do
+    case for word <- String.split(line), do: Integer.parse(word) do
+      [{rows, ""}, {columns, ""}] when rows > 0 and columns > 0 -> {columns, rows}
+      _unknown -> @default
+    end
   end
 
   @doc """
