@@ -109,9 +109,12 @@ defmodule K8sConnect.Snapshot do
 
     timeout = options[:window] + options[:timeout]
 
-    with {:ok, answer} <- Remote.evaluate(node, :snapshot, variables, timeout),
-         :error <- Answer.snapshot(answer, node, options),
-         do: malformed(node)
+    with {:ok, answer} <- Remote.evaluate(node, :snapshot, variables, timeout) do
+      case Answer.snapshot(answer, node, options) do
+        {:ok, fields} -> {:ok, struct!(__MODULE__, fields)}
+        :error -> malformed(node)
+      end
+    end
   end
 
   @doc """
@@ -148,10 +151,7 @@ defmodule K8sConnect.Snapshot do
   A pid as its own node writes it.
   """
   @spec pid(pid()) :: String.t()
-  def pid(pid) do
-    [_node, number, serial] = pid |> :erlang.pid_to_list() |> to_string() |> String.split(".")
-    "<0.#{number}.#{serial}"
-  end
+  defdelegate pid(pid), to: Answer
 
   defp options!(options) do
     defaults = [sort: :reductions, limit: 50, window: 1000, tables: true, timeout: 30_000]

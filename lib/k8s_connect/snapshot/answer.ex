@@ -2,7 +2,7 @@ defmodule K8sConnect.Snapshot.Answer do
   @moduledoc false
   # Reads what a node has answered. The node may send anything, so each part is checked before it is used.
 
-  alias K8sConnect.{Error, Snapshot}
+  alias K8sConnect.Error
 
   @kinds [:total, :processes, :binary, :ets, :code, :atom, :system]
   @counters [
@@ -21,16 +21,16 @@ defmodule K8sConnect.Snapshot.Answer do
             when is_integer(value) and value >= 0 and value < 0x1_0000_0000_0000_0000
 
   @doc """
-  The snapshot, or `:error` if the answer is not what `Remote` evaluates to.
+  The fields of a snapshot, or `:error` if the answer is not what `Remote` evaluates to.
   """
-  @spec snapshot(term(), node(), keyword()) :: {:ok, Snapshot.t()} | :error
+  @spec snapshot(term(), node(), keyword()) :: {:ok, map()} | :error
   def snapshot(answer, node, options) do
     %{system: system, samples: {first, second}, memory: memory, run_queues: queues} = answer
     system = Map.new(system)
     seconds = seconds(first, second)
 
     {:ok,
-     %Snapshot{
+     %{
        node: node,
        sort: options[:sort],
        otp_release: text(system.otp_release),
@@ -86,6 +86,15 @@ defmodule K8sConnect.Snapshot.Answer do
      }}
   rescue
     _malformed -> :error
+  end
+
+  @doc """
+  A pid as its own node writes it.
+  """
+  @spec pid(pid()) :: String.t()
+  def pid(pid) do
+    [_node, number, serial] = pid |> :erlang.pid_to_list() |> to_string() |> String.split(".")
+    "<0.#{number}.#{serial}"
   end
 
   # Parts
@@ -216,7 +225,7 @@ defmodule K8sConnect.Snapshot.Answer do
 
   defp other({:process, process}), do: other(process)
   defp other({:port, port}), do: other(port)
-  defp other(pid) when is_pid(pid), do: Snapshot.pid(pid)
+  defp other(pid) when is_pid(pid), do: pid(pid)
 
   defp other({name, node}) when is_atom(name) and is_atom(node),
     do: text("#{shown(name)} on #{node}")
