@@ -133,7 +133,7 @@ defmodule Mix.K8sConnect.Observer.Live do
   defp ask_now(state), do: ask(state, @first_window)
 
   defp ask(state, window) do
-    if state.timer, do: Process.cancel_timer(state.timer)
+    _left = state.timer && Process.cancel_timer(state.timer)
     %{view: view, connection: %{node: node}} = state
     tables = view.page == :tables
 

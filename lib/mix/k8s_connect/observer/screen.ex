@@ -58,7 +58,7 @@ defmodule Mix.K8sConnect.Observer.Screen do
   """
   @spec close(t()) :: :ok
   def close(screen) do
-    System.untrap_signal(:sigterm, __MODULE__)
+    _known = System.untrap_signal(:sigterm, __MODULE__)
     restore(screen)
   end
 
@@ -163,7 +163,7 @@ defmodule Mix.K8sConnect.Observer.Screen do
   @spec keys(binary()) :: {[Keys.key()], binary()}
   def keys(bytes) do
     {keys, rest} = Keys.parse(bytes)
-    if rest != "", do: Process.send_after(self(), {:pending, rest}, @pause)
+    _timer = if rest != "", do: Process.send_after(self(), {:pending, rest}, @pause)
     {keys, rest}
   end
 end

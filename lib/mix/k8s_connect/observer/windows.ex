@@ -26,10 +26,9 @@ defmodule Mix.K8sConnect.Observer.Windows do
   @spec check() :: :ok | {:error, Error.t()}
   def check do
     # Mix removes applications of OTP that a project does not list from the code path, since Elixir 1.15.
-    for application <- @applications,
-        path <- Path.wildcard("#{:code.lib_dir()}/#{application}{,-*}/ebin"),
-        do: Code.append_path(path)
+    paths = for name <- @applications, do: Path.wildcard("#{:code.lib_dir()}/#{name}{,-*}/ebin")
 
+    for path <- Enum.concat(paths), do: _added = Code.append_path(path)
     missing = for {name, module} <- @modules, not Code.ensure_loaded?(module), do: name
 
     case missing do
