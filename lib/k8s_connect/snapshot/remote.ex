@@ -34,13 +34,14 @@ defmodule K8sConnect.Snapshot.Remote do
 
   # Processes are compared in parts of 1000, so that only those of one part and the best are in memory. What is done for
   # each process is done by compiled functions where it can be, because `:erl_eval` takes a microsecond for each step.
+  # Of equal ones the older comes first: a young process may have ended after the window.
   @snapshot """
   (fun() ->
     #{@polite}
     Now = fun() -> erlang:monotonic_time(microsecond) end,
     Begin = Now(),
     Split = fun(List) -> try lists:split(1000, List) catch error:badarg -> {List, []} end end,
-    Largest = fun(Pairs) -> lists:sublist(lists:reverse(lists:sort(Pairs)), Limit) end,
+    Largest = fun(Pairs) -> lists:sublist(lists:reverse(lists:keysort(1, lists:reverse(Pairs))), Limit) end,
     Top = fun Top([], _Values, Best) -> Best;
               Top(List, Values, Best) ->
                 {Part, Rest} = Split(List),
