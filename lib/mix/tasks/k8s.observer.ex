@@ -22,7 +22,8 @@ defmodule Mix.Tasks.K8s.Observer do
   needs runtime_tools: add `:runtime_tools` to `extra_applications` in the `mix.exs` of its release.
 
   Observer can do more than look: it can end processes and trace, and its tab "Load Charts" switches the flag
-  `scheduler_wall_time` on at the pod's node while it is open. Its tab "Processes" fetches all processes.
+  `scheduler_wall_time` on at the pod's node while it is open. Its tab "Processes" fetches all processes. Its tab
+  "Applications" stays empty without `--trust`.
 
   ## Terminal
 

@@ -2,11 +2,15 @@ defmodule Mix.K8sConnect.Observer.Windows do
   @moduledoc false
   # OTP's Observer, in this BEAM, on the node of a connection.
 
-  alias K8sConnect.{Connection, Error}
+  alias K8sConnect.{Connection, Error, Events}
+  alias Mix.K8sConnect.Output
 
   # In the order in which Debian's packages need each other.
   @applications [:runtime_tools, :wx, :et, :observer]
   @modules [wx: :wx, observer: :observer, runtime_tools: :observer_backend]
+
+  # On the node, of runtime_tools
+  @backend [:observer_backend, :appmon_info]
 
   # #wx{} and #wxCommand{} of wx.hrl: a click on an item of a menu.
   @clicked {:wxCommand, :command_menu_selected, [], 0, 0}
@@ -62,12 +66,13 @@ defmodule Mix.K8sConnect.Observer.Windows do
     error in Error -> {:error, error}
   end
 
-  # Observer shows an empty window without it. It loads the module as well.
+  # Observer shows an empty window without them, and ends at some tabs. It loads them as well.
   defp check_backend(node) do
-    case :erpc.call(node, :code, :ensure_loaded, [:observer_backend]) do
-      {:module, :observer_backend} -> :ok
-      _not_loaded -> failed(:no_runtime_tools, %{node: node})
-    end
+    loaded =
+      for module <- @backend,
+          do: :erpc.call(node, :code, :ensure_loaded, [module]) == {:module, module}
+
+    if Enum.all?(loaded), do: :ok, else: failed(:no_runtime_tools, %{node: node})
   catch
     :error, {:erpc, _reason} -> {:error, lost(node)}
   end
@@ -123,6 +128,10 @@ defmodule Mix.K8sConnect.Observer.Windows do
 
       {:DOWN, ^monitor, :process, _session, _reason} ->
         ended(:init.get_status(), node)
+
+      {:k8s_connect, ^reference, {:refused, kind, detail}} ->
+        Output.say("#{Events.refusal(node, kind, detail)}. See --trust")
+        await(closed, events, node)
 
       {:k8s_connect, ^reference, _event} ->
         await(closed, events, node)
