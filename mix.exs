@@ -63,6 +63,7 @@ defmodule K8sConnect.MixProject do
         "guides/trust.md",
         "guides/production.md",
         "guides/tracing.md",
+        "guides/observer.md",
         "guides/keeping-a-connection.md",
         "guides/nodes.md",
         "guides/logins-and-gateways.md",
@@ -80,7 +81,7 @@ defmodule K8sConnect.MixProject do
       groups_for_extras: [Guides: ~r/^guides/, About: ~r/^[A-Z]+(\.md)?$/],
       groups_for_modules: [
         Connecting: [K8sConnect, K8sConnect.Connection, K8sConnect.Pod, K8sConnect.Pod.Container],
-        "On the node": [K8sConnect.IEx, K8sConnect.Trace],
+        "On the node": [K8sConnect.IEx, K8sConnect.Snapshot, K8sConnect.Trace],
         "When it fails": [K8sConnect.Error, K8sConnect.Doctor],
         Tasks: ~r/^Mix\.Tasks\./
       ]

@@ -427,7 +427,12 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :overload, %{node: :a@b, calls: 7}, ["after 7 calls", "a@b", "one process"]},
     {:remote, :tracer_ended, %{node: :a@b}, ["tracer on a@b", "arguments: false"]},
     {:remote, :not_traced, %{node: :a@b, problem: "p."}, ["could not trace on a@b: p. "]},
-    {:remote, :read_only, %{node: :a@b}, ["a@b is read-only"]}
+    {:remote, :read_only, %{node: :a@b}, ["a@b is read-only"]},
+    {:remote, :no_observer, %{application: "wx", otp: "25"},
+     ["no wx", "apt-get install erlang-observer erlang-wx", "--text"]},
+    {:remote, :no_window, %{problem: "p."}, ["p. Use", "--text"]},
+    {:remote, :no_runtime_tools, %{node: :a@b}, ["a@b", "extra_applications", "--text"]},
+    {:remote, :not_observed, %{node: :a@b, problem: "p."}, ["a@b", "p. Find", "mix k8s.doctor"]}
   ]
 
   for {{stage, kind, details, expected}, index} <- Enum.with_index(@messages) do

@@ -6,7 +6,7 @@ defmodule Mix.K8sConnect.InitTest do
   alias K8sConnect.Pod
   alias Mix.K8sConnect.Init
   alias Mix.K8sConnect.Init.ConfigFile
-  alias Mix.K8sConnect.{Options, PodsOptions}
+  alias Mix.K8sConnect.{PodsOptions, Switches}
 
   defp pod(namespace, name, owner, beam \\ true) do
     %Pod{
@@ -188,7 +188,7 @@ defmodule Mix.K8sConnect.InitTest do
 
     test "every option is in mix help" do
       {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Init)
-      {switches, letters} = Options.switches("k8s.init")
+      {switches, letters} = Switches.of("k8s.init")
 
       for {name, _type} <- switches,
           do: assert(help =~ "--#{String.replace("#{name}", "_", "-")}")

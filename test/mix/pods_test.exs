@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.PodsTest do
   import ExUnit.CaptureIO
 
   alias K8sConnect.Pod
-  alias Mix.K8sConnect.{Options, Pods, PodsOptions}
+  alias Mix.K8sConnect.{Options, Pods, PodsOptions, Switches}
 
   @pod %Pod{
     name: "app-0",
@@ -130,7 +130,7 @@ defmodule Mix.K8sConnect.PodsTest do
 
     test "every option is in mix help" do
       {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Pods)
-      {switches, letters} = Options.switches("k8s.pods")
+      {switches, letters} = Switches.of("k8s.pods")
 
       for {name, _type} <- switches,
           do: assert(help =~ "--#{String.replace("#{name}", "_", "-")}")

@@ -1,7 +1,7 @@
 defmodule Mix.K8sConnect.ReportTest do
   use ExUnit.Case, async: true
 
-  alias Mix.K8sConnect.{Options, Report}
+  alias Mix.K8sConnect.{NodeOptions, Report}
 
   defp check(name, status, fact, more \\ %{}) do
     Map.merge(
@@ -82,18 +82,18 @@ defmodule Mix.K8sConnect.ReportTest do
   end
 
   test "the command line" do
-    assert Options.doctor([]) == {:ok, nil, [], :text}
+    assert NodeOptions.doctor([]) == {:ok, nil, [], :text}
 
-    assert Options.doctor(~w(app-0 -n shop --port 9100 --json)) ==
+    assert NodeOptions.doctor(~w(app-0 -n shop --port 9100 --json)) ==
              {:ok, "app-0", [namespace: "shop", port: 9100], :json}
 
-    assert Options.doctor(~w(--report -l app=web)) ==
+    assert NodeOptions.doctor(~w(--report -l app=web)) ==
              {:ok, nil, [selector: "app=web"], :report}
 
-    assert {:error, sentence} = Options.doctor(~w(app-0 --json --report))
+    assert {:error, sentence} = NodeOptions.doctor(~w(app-0 --json --report))
     assert sentence =~ "exclude each other"
-    assert {:error, "unknown option --rpc"} = Options.doctor(~w(app-0 --rpc 1))
-    assert {:error, _sentence} = Options.doctor(~w(app-0 app-1))
-    assert {:error, _sentence} = Options.doctor(~w(app-0 --route tunnel))
+    assert {:error, "unknown option --rpc"} = NodeOptions.doctor(~w(app-0 --rpc 1))
+    assert {:error, _sentence} = NodeOptions.doctor(~w(app-0 app-1))
+    assert {:error, _sentence} = NodeOptions.doctor(~w(app-0 --route tunnel))
   end
 end

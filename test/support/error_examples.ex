@@ -408,7 +408,11 @@ defmodule K8sConnect.ErrorExamples do
         overload: %{node: :"app@10.244.1.8", calls: 20_412},
         tracer_ended: %{node: :"app@10.244.1.8"},
         not_traced: %{node: :"app@10.244.1.8", problem: ":badarg"},
-        read_only: %{node: :"app@10.244.1.8"}
+        read_only: %{node: :"app@10.244.1.8"},
+        no_observer: %{application: "wx", otp: "25"},
+        no_window: %{problem: "the display :1 does not answer"},
+        no_runtime_tools: %{node: :"app@10.244.1.8"},
+        not_observed: %{node: :"app@10.244.1.8", problem: "no answer for 32000 ms"}
       ]
     ]
   end

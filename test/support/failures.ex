@@ -14,6 +14,8 @@ defmodule K8sConnect.Failures do
   @cancel "test/k8s_connect/cancel_test.exs"
   @distribution "test/k8s_connect/distribution_test.exs"
   @variants "test/host/variants_test.exs"
+  @observer "test/mix/observer_task_test.exs"
+  @snapshot "test/k8s_connect/snapshot_test.exs"
   @faults "test/host/faults_test.exs"
   @exec "test/mix/exec_test.exs"
   @runner "native/exec/tests/life.rs"
@@ -139,7 +141,10 @@ defmodule K8sConnect.Failures do
       {:remote, :overload} => {@trace, ":overload"},
       {:remote, :tracer_ended} => {@trace, ":tracer_ended"},
       {:remote, :not_traced} => {@trace, ":not_traced"},
-      {:remote, :read_only} => {@trace_cluster, "read-only"}
+      {:remote, :read_only} => {@trace_cluster, "read-only"},
+      {:remote, :no_observer} => {@observer, "of this machine has no"},
+      {:remote, :no_runtime_tools} => {@observer, "has no runtime_tools"},
+      {:remote, :not_observed} => {@snapshot, ":not_observed"}
     }
   end
 
@@ -176,7 +181,8 @@ defmodule K8sConnect.Failures do
         endpoint: :no_pod_address,
         endpoint: :target_is_server,
         route: :no_distribution,
-        remote: :no_shell
+        remote: :no_shell,
+        remote: :no_window
       ]
     }
   end

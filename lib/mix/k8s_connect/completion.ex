@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.Completion do
   # switches that `OptionParser` takes. What depends on the machine comes from `mix k8s.complete`.
 
   alias Mix.K8sConnect.Completion.{Bash, Fish, Zsh}
-  alias Mix.K8sConnect.Options
+  alias Mix.K8sConnect.Switches
 
   @typedoc """
   What an argument or the value of an option is: one of these words, a file, what `mix k8s.complete` prints, or
@@ -18,6 +18,8 @@ defmodule Mix.K8sConnect.Completion do
   @tasks [
     {"k8s.connect", :targets},
     {"k8s.doctor", :targets},
+    {"k8s.observer", :targets},
+    {"k8s.trace", :targets},
     {"k8s.pods", :targets},
     {"k8s.init", :any},
     {"k8s.helper", ~w(install status uninstall)}
@@ -41,7 +43,7 @@ defmodule Mix.K8sConnect.Completion do
   def tasks, do: for({task, kind} <- @tasks, do: {task, kind, options(task)})
 
   defp options(task) do
-    {switches, letters} = Options.switches(task)
+    {switches, letters} = Switches.of(task)
 
     for {name, type} <- switches do
       letter = Enum.find_value(letters, fn {letter, long} -> long == name && "-#{letter}" end)
@@ -59,7 +61,7 @@ defmodule Mix.K8sConnect.Completion do
   defp kind(name) when name in @files, do: :files
 
   defp kind(name) do
-    case Options.values(name) do
+    case Switches.values(name) do
       [] -> :any
       values -> values
     end

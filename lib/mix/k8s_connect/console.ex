@@ -121,9 +121,13 @@ defmodule Mix.K8sConnect.Console do
   defp exec_failed(_error, {:stopping, _progress}, _output), do: Process.sleep(:infinity)
   defp exec_failed(error, _status, output), do: fail(error, output)
 
-  defp print_others(%{others: []}), do: :ok
+  @doc """
+  Names the ready pods that a target has apart from the chosen one.
+  """
+  @spec print_others(Connection.t()) :: :ok
+  def print_others(%{others: []}), do: :ok
 
-  defp print_others(%{others: others}),
+  def print_others(%{others: others}),
     do: say("other ready pods: #{Enum.join(others, ", ")}. To choose one, pass it as TARGET")
 
   # Errors repeat the context and the namespace of the connection.

@@ -52,13 +52,13 @@ defmodule Mix.Tasks.K8s.Doctor do
   use Mix.Task
 
   alias K8sConnect.{Doctor, Error}
-  alias Mix.K8sConnect.{Archive, Console, Options, Project, Report, Shell}
+  alias Mix.K8sConnect.{Archive, Console, NodeOptions, Project, Report, Shell}
 
   @impl true
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
 
   defp execute(arguments) do
-    case Options.doctor(arguments) do
+    case NodeOptions.doctor(arguments) do
       {:ok, target, options, format} ->
         # It also connects, and the configuration may protect the context.
         Project.load(if format == :json, do: :json, else: :text)

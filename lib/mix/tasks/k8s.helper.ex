@@ -33,7 +33,7 @@ defmodule Mix.Tasks.K8s.Helper do
 
   use Mix.Task
 
-  alias Mix.K8sConnect.{Archive, Console, Install, Options}
+  alias Mix.K8sConnect.{Archive, Console, Install, Switches}
 
   @usage "usage: mix k8s.helper install | status | uninstall. See: mix help k8s.helper"
 
@@ -43,7 +43,7 @@ defmodule Mix.Tasks.K8s.Helper do
   defp execute(arguments) do
     Mix.Task.run("loadpaths")
 
-    {switches, _letters} = Options.switches("k8s.helper")
+    {switches, _letters} = Switches.of("k8s.helper")
 
     case OptionParser.parse(arguments, strict: switches) do
       {options, ["install"], []} ->

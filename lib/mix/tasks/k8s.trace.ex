@@ -57,16 +57,8 @@ defmodule Mix.Tasks.K8s.Trace do
   use Mix.Task
 
   alias K8sConnect.{Error, Trace}
-  alias Mix.K8sConnect.{Archive, Console, Options, Output, Project, Shell}
+  alias Mix.K8sConnect.{Archive, Console, NodeOptions, Output, Project, Shell, Switches}
 
-  @switches [
-    limit: :integer,
-    time: :string,
-    local: :boolean,
-    returns: :boolean,
-    arguments: :boolean,
-    pid: :string
-  ]
   @units %{"ms" => 1, "s" => 1000, "m" => 60_000}
 
   @impl true
@@ -78,33 +70,22 @@ defmodule Mix.Tasks.K8s.Trace do
     format = if "--json" in arguments, do: :json, else: :text
     Project.load(format)
 
-    with {:ok, arguments, own, options} <- Options.task(arguments, @switches),
-         {:ok, target, patterns} <- target(arguments, options),
+    with {:ok, target, patterns, options, own} <- NodeOptions.trace(arguments),
          {:ok, trace} <- trace(own),
          {:ok, _checked} <- Trace.check(patterns, trace),
-         :ok <- check_read_only(target, options),
-         :ok <- K8sConnect.Options.check(target, options) do
+         :ok <- NodeOptions.check(target, options, "k8s.trace") do
       trace(target, options, patterns, trace, format)
     else
       {:error, %Error{} = error} ->
         Console.fail(error, {format, nil, []})
 
       {:error, problem} ->
-        details = %{problem: problem, task: "k8s.trace"}
-        Console.fail(Error.new(:options, {:usage, details}), format)
-    end
-  end
-
-  defp target(arguments, options) do
-    case {arguments, options[:selector]} do
-      {patterns, labels} when labels != nil -> {:ok, nil, patterns}
-      {[], nil} -> {:error, "missing argument TARGET"}
-      {[target | patterns], nil} -> {:ok, target, patterns}
+        Console.fail(Switches.usage(problem, "k8s.trace"), format)
     end
   end
 
   defp trace(own) do
-    {pid, own} = own |> Keyword.delete(:json) |> Keyword.pop(:pid)
+    {pid, own} = Keyword.pop(own, :pid)
     own = if pid, do: [process: pid] ++ own, else: own
 
     case Keyword.pop(own, :time) do
@@ -118,13 +99,6 @@ defmodule Mix.Tasks.K8s.Trace do
       [_all, number, unit] -> {:ok, String.to_integer(number) * @units[unit]}
       nil -> {:error, "invalid value for --time: expected 500ms, 10s or 2m, got #{inspect(text)}"}
     end
-  end
-
-  # The configuration may have it.
-  defp check_read_only(target, options) do
-    if K8sConnect.Options.setting(target, options, :read_only),
-      do: {:error, "--read-only cannot be used with k8s.trace, which runs code on the node"},
-      else: :ok
   end
 
   defp trace(target, options, patterns, trace, format) do

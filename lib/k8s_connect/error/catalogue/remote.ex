@@ -95,6 +95,29 @@ defmodule K8sConnect.Error.Catalogue.Remote do
      {"Connect without it", {:mix, "k8s.connect", [read_only: false]}}}
   end
 
+  def entry(:no_observer, %{application: application, otp: otp}) do
+    {"could not open Observer: the Erlang/OTP #{otp} of this machine has no #{application}",
+     {"Install it, on Debian and Ubuntu with: apt-get install erlang-observer erlang-wx. " <>
+        "Other packages have it if they were built with wxWidgets", "Or use the terminal",
+      {:mix, "k8s.observer", [text: true]}}}
+  end
+
+  def entry(:no_window, %{problem: problem}) do
+    {"could not open Observer's window: #{bare(problem)}",
+     {"Use the terminal instead", {:mix, "k8s.observer", [text: true]}}}
+  end
+
+  def entry(:no_runtime_tools, %{node: node}) do
+    {"could not open Observer: #{node} has no runtime_tools, which Observer needs there",
+     {"Add :runtime_tools to extra_applications in the mix.exs of its release",
+      "Or use the terminal, which needs nothing there", {:mix, "k8s.observer", [text: true]}}}
+  end
+
+  def entry(:not_observed, %{node: node, problem: problem}) do
+    {"could not observe #{node}: #{bare(problem)}",
+     {"Find the cause with", {:mix, "k8s.doctor", []}}}
+  end
+
   defp nothing_else(%{module: module}), do: "#{module} has no functions"
 
   defp stop(node) do

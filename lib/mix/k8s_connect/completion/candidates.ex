@@ -3,7 +3,7 @@ defmodule Mix.K8sConnect.Completion.Candidates do
   # What a command line can be completed with on this machine. Failures are silent: there is nobody to read them.
 
   alias K8sConnect.Native
-  alias Mix.K8sConnect.Options
+  alias Mix.K8sConnect.Switches
 
   # A person waits for it.
   @timeout 2000
@@ -14,7 +14,7 @@ defmodule Mix.K8sConnect.Completion.Candidates do
   @spec all(String.t(), [String.t()]) :: [String.t()]
   def all(kind, words) do
     # Not as strict as a task: the command line is not finished.
-    {switches, letters} = Options.switches("k8s.connect")
+    {switches, letters} = Switches.of("k8s.connect")
 
     {options, _arguments, _invalid} =
       OptionParser.parse(words, strict: switches, aliases: letters)
