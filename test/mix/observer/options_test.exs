@@ -44,11 +44,11 @@ defmodule Mix.K8sConnect.Observer.OptionsTest do
   end
 
   test "--read-only, also of the configuration" do
-    assert {:error, error} = NodeOptions.check("app-0", read_only: true, "k8s.observer")
-    assert Error.message(error, :cli) =~ "cannot be used with --read-only"
+    assert {:error, error} = NodeOptions.check("app-0", [read_only: true], "k8s.observer")
+    assert Error.message(error, :cli) =~ "--read-only cannot be used"
     Application.put_env(:k8s_connect, :read_only, true)
     on_exit(fn -> Application.delete_env(:k8s_connect, :read_only) end)
     assert {:error, _error} = NodeOptions.check("app-0", [], "k8s.observer")
-    assert :ok = NodeOptions.check("app-0", read_only: false, "k8s.observer")
+    assert :ok = NodeOptions.check("app-0", [read_only: false], "k8s.observer")
   end
 end
