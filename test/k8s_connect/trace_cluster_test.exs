@@ -66,7 +66,7 @@ defmodule K8sConnect.TraceClusterTest do
     end
 
     test "#{target}: nothing is left on the node when this BEAM is killed" do
-      words = ["k8s.trace", unquote(target), "lists:nth/2", "--time", "1h", "--limit", "100000"]
+      words = ["k8s.trace", unquote(target), "lists:nth/2", "--time", "60m", "--limit", "100000"]
       connection = connect(unquote(target))
       caller = calling(connection.node)
 

@@ -189,7 +189,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 0} = connect("app-0 --audit #{log} --audit-arguments --rpc '40 + 2'")
     assert output =~ ~r/^connecting .* \/ logged in #{log}/m
     assert output =~ ~r/^42$/m
-    assert File.read!(log) =~ ~r/"kind":"call".*"arguments":".*40 \+ 2/
+    assert File.read!(log) =~ ~r/"kind":"message".*"arguments":".*40 \+ 2/
     assert {output, 2} = connect("app-0 --audit #{log} --trust --rpc 1")
     assert output =~ "--audit cannot be combined with --trust"
     assert {output, 2} = connect("app-0 --audit-arguments --rpc 1")
@@ -319,7 +319,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert File.read!(config) == text
     assert {output, 0} = run(directory, "mix", ~w(k8s.connect app --rpc node\(\)), env())
     assert output =~ @node
-    assert {output, 1} = init.(["-n", "nobody"])
+    assert {output, 1} = init.(["-l", "app=nobody"])
     assert output =~ "no pods look like Erlang nodes"
   end
 

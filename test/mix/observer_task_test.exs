@@ -110,7 +110,7 @@ defmodule Mix.Tasks.K8s.ObserverTest do
   test "usage errors" do
     for {words, text} <- [
           {"app-0 --frob", "unknown option --frob"},
-          {"app-0 --read-only", "cannot be used with --read-only"},
+          {"app-0 --read-only", "--read-only cannot be used"},
           {"app-0 --text", "the view in the terminal needs a terminal"}
         ] do
       assert {output, 2} = observer(words, @no_display)
