@@ -45,7 +45,7 @@ defmodule Mix.K8sConnect.Table do
   How many columns of a terminal a text takes.
   """
   @spec width(String.t()) :: non_neg_integer()
-  def width(text), do: text |> String.graphemes() |> Enum.map(&columns/1) |> Enum.sum()
+  def width(text), do: text |> String.graphemes() |> Enum.reduce(0, &(columns(&1) + &2))
 
   # Combining characters belong to the grapheme of the first one.
   defp columns(<<char::utf8, _combining::binary>>) do

@@ -70,18 +70,23 @@ defmodule Mix.Tasks.K8s.Trace do
     format = if "--json" in arguments, do: :json, else: :text
     Project.load(format)
 
-    with {:ok, target, patterns, options, own} <- NodeOptions.trace(arguments),
-         {:ok, trace} <- trace(own),
-         {:ok, _checked} <- Trace.check(patterns, trace),
-         :ok <- NodeOptions.check(target, options, "k8s.trace") do
-      trace(target, options, patterns, trace, format)
-    else
-      {:error, %Error{} = error} ->
-        Console.fail(error, {format, nil, []})
+    case parse(arguments) do
+      {:ok, target, patterns, options, trace} ->
+        with {:error, error} <- NodeOptions.check(target, options, "k8s.trace"),
+             do: Console.fail(error, format)
+
+        trace(target, options, patterns, trace, format)
 
       {:error, problem} ->
         Console.fail(Switches.usage(problem, "k8s.trace"), format)
     end
+  end
+
+  defp parse(arguments) do
+    with {:ok, target, patterns, options, own} <- NodeOptions.trace(arguments),
+         {:ok, trace} <- trace(own),
+         {:ok, _checked} <- Trace.check(patterns, trace),
+         do: {:ok, target, patterns, options, trace}
   end
 
   defp trace(own) do
