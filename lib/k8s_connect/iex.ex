@@ -19,17 +19,18 @@ defmodule K8sConnect.IEx do
     * `connect/2` - connects to a pod's node
     * `nodes/0` - the connections
     * `on/2` and `on/4` - run code on a pod's node
+    * `top/2` - prints its busiest processes
     * `trace/3` - prints calls of functions there, and stops by itself
 
-  TARGET is what `K8sConnect.connect/2` takes: `"app-0"`, `"sts/app"`, or a target of the configuration. `on` and
-  `trace` also take a `K8sConnect.Connection` and a node. They use the connection to the target, and connect if there is
+  TARGET is what `K8sConnect.connect/2` takes: `"app-0"`, `"sts/app"`, or a target of the configuration. `on`,
+  `top` and `trace` also take a `K8sConnect.Connection` and a node. They use the connection to the target, and connect if there is
   none. IEx does not complete targets in strings.
 
   For a shell on the pod's node, use `mix k8s.connect app-0 --remsh` in another terminal: two shells would read from this
   one.
   """
 
-  alias K8sConnect.{Connection, Error, EscapeSequences, Trace}
+  alias K8sConnect.{Connection, Error, EscapeSequences, Snapshot, Trace}
 
   @type target :: String.t() | Connection.t() | node()
 
@@ -50,7 +51,7 @@ defmodule K8sConnect.IEx do
   end
 
   defp print_pods([]), do: say("no pods look like Erlang nodes")
-  defp print_pods(pods), do: Enum.each(pods, &say("#{&1.name}  #{&1.phase}"))
+  defp print_pods(pods), do: Enum.each(pods, &say("#{&1.name}  #{&1.status}"))
 
   @doc """
   Connects to the node in a pod, prints the steps, and returns the connection, or `nil`. The options are those of
@@ -108,7 +109,7 @@ defmodule K8sConnect.IEx do
           {:ok, value}
 
         {:error, {:undef, Code, :eval_string}} ->
-          {:error, Error.new(:remote, {:no_elixir, %{node: node}})}
+          raised("it has no Elixir. Call a function: on(target, :erlang, :node, [])", node)
 
         other ->
           result(other, node)
@@ -136,6 +137,40 @@ defmodule K8sConnect.IEx do
   def on(target, module, function, arguments)
       when is_atom(module) and is_atom(function) and is_list(arguments) do
     with_node(target, fn node -> node |> call(module, function, arguments) |> result(node) end)
+  end
+
+  @doc """
+  Prints the busiest processes of a pod's node. The options are those of `K8sConnect.Snapshot.take/2`, with a `:limit` of
+  10.
+
+      iex> top("app-0", sort: :memory, limit: 2)
+      pid          reductions/s  memory (bytes)  messages  process
+      <0.50.0>                0         1057728         0  :code_server
+      <0.1034.0>            211          318504         0  MyApp.Cache
+  """
+  @spec top(target(), keyword()) :: :ok
+  def top(target, options \\ []) do
+    with_node(target, fn node ->
+      options = Keyword.merge([limit: 10, tables: false], options)
+
+      with {:ok, snapshot} <- attempt(fn -> Snapshot.take(node, options) end),
+           do: {:ok, print_processes(snapshot.processes)}
+    end)
+
+    :ok
+  end
+
+  defp print_processes(processes) do
+    say("pid          reductions/s  memory (bytes)  messages  process")
+
+    for process <- processes do
+      numbers = [{process.reductions, 12}, {process.memory, 14}, {process.messages, 8}]
+      columns = for {number, width} <- numbers, do: String.pad_leading("#{number}", width)
+      pid = process.pid |> Snapshot.pid() |> String.pad_trailing(11)
+      say(Enum.join([pid] ++ columns ++ [process.name], "  "))
+    end
+
+    :ok
   end
 
   @doc """

@@ -34,6 +34,13 @@ defmodule K8sConnect.IExTest do
     assert capture_io(fn -> assert on(:none@nowhere, "1") == nil end) =~ "lost the connection"
   end
 
+  test "top/2 prints the busiest processes" do
+    output = capture_io(fn -> assert top(node(), window: 10, limit: 3) == :ok end)
+    assert [_head, row, _second, _third] = String.split(output, "\n", trim: true)
+    assert row =~ ~r/^<0\.\d+\.0> +\d+ +\d+ +\d+  \S/
+    assert capture_io(fn -> top(node(), limit: 0) end) =~ "invalid value for :limit"
+  end
+
   test "trace/3 prints the calls, and why it stopped" do
     caller =
       spawn_link(fn ->

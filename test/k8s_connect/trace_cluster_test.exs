@@ -148,6 +148,7 @@ defmodule K8sConnect.TraceClusterTest do
     assert output =~ ~r/^connecting /
     # The connection is used again.
     assert capture_io(fn -> assert is_integer(on("app-0", :erlang, :memory, [:total])) end) == ""
+    assert capture_io(fn -> top("app-0", limit: 1) end) =~ ~r/^<0\.\d+\.0> .*\n\z/m
     assert capture_io(fn -> nodes() end) =~ ~r/^app@\S+  up  default\/app-0  /
     assert capture_io(fn -> on("app-0", "raise \"boom\"") end) =~ "boom"
     assert capture_io(fn -> trace("app-0", "lists:nht/2") end) =~ "no such function"
