@@ -27,6 +27,8 @@ packages_for() {
       demo | vm) packages+=("${cluster_packages[@]}") ;;
       cluster | kernel | host) packages+=("${cluster_packages[@]}" "${laptop_packages[@]}") ;;
       lint) packages+=(erlang-dialyzer shellcheck) ;;
+      # Shells whose completions are tried
+      unit) packages+=(bash zsh fish) ;;
     esac
   done
   # shellcheck disable=SC2048,SC2086 # word splitting drops empty elements
