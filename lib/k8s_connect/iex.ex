@@ -21,8 +21,8 @@ defmodule K8sConnect.IEx do
     * `on/2` and `on/4` - run code on a pod's node
     * `trace/3` - prints calls of functions there, and stops by itself
 
-  The target is as for `K8sConnect.connect/2`: `"app-0"`, `"sts/app"`, or a target of the configuration. `on` and `trace`
-  also accept a `K8sConnect.Connection` and a node. They use the existing connection to the target, or connect.
+  The target is as for `K8sConnect.connect/2`: `"app-0"`, `"sts/app"`, or a target of the configuration. `on` and
+  `trace` also accept a `K8sConnect.Connection` and a node. They use the existing connection to the target, or connect.
 
   For a shell on the pod's node, use `mix k8s.connect app-0 --remsh` in another terminal, because two shells cannot read
   from one terminal.

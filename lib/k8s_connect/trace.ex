@@ -44,8 +44,8 @@ defmodule K8sConnect.Trace do
 
   ## Errors
 
-  `{:error, error}` with a `K8sConnect.Error`. Its stage is `:remote` if the node does not have the function, or if a node
-  with OTP 25 or 26 is already traced. Raises `ArgumentError` for an invalid pattern or option.
+  `{:error, error}` with a `K8sConnect.Error`. Its stage is `:remote` if the node does not have the function, or if a
+  node with OTP 25 or 26 is already traced. Raises `ArgumentError` for an invalid pattern or option.
   """
 
   alias K8sConnect.{Connection, Error}

@@ -17,13 +17,13 @@ defmodule Mix.Tasks.K8s.Observer do
 
   ## OTP's Observer
 
-  On a machine with a display the task opens OTP's Observer with the pod's node, and ends when you close the window. This
-  machine's Erlang needs wx and observer (on Debian and Ubuntu the packages `erlang-observer` and `erlang-wx`), and the
-  pod's node needs runtime_tools: add `:runtime_tools` to `extra_applications` in the `mix.exs` of its release.
+  On a machine with a display the task opens OTP's Observer with the pod's node, and ends when you close the window.
+  This machine's Erlang needs wx and observer (on Debian and Ubuntu the packages `erlang-observer` and `erlang-wx`), and
+  the pod's node needs runtime_tools: add `:runtime_tools` to `extra_applications` in the `mix.exs` of its release.
 
   Observer can kill processes on the node and trace there. Its tab "Load Charts" sets the flag `scheduler_wall_time`
-  on the node while it is open, and its tab "Processes" fetches all processes. Its tab "Applications" stays empty without
-  `--trust`.
+  on the node while it is open, and its tab "Processes" fetches all processes. Its tab "Applications" stays empty
+  without `--trust`.
 
   ## Terminal
 
