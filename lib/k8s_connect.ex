@@ -54,10 +54,10 @@ defmodule K8sConnect do
   connects to the first ready pod. With the option `:selector`, `target` may be `nil`.
 
   A second call for the same pod returns the same connection, with the options of the first. If its `:trust`,
-  `:read_only` or `:audit` differ, the call returns an error: disconnect first. The connection belongs to the VM, not to the calling
-  process. `disconnect/1` and `Node.disconnect/1` end the connection. If the connection is lost, k8s_connect
-  reconnects to the same pod or to its replacement. If the calling process exits while it connects, the attempt
-  ends.
+  `:read_only` or `:audit` differ, the call returns an error: disconnect first. The connection belongs to the VM, not
+  to the calling process. `disconnect/1` and `Node.disconnect/1` end the connection. If the connection is lost,
+  k8s_connect reconnects to the same pod or to its replacement. If the calling process exits while it connects, the
+  attempt ends.
 
   ## Options
 
@@ -74,9 +74,9 @@ defmodule K8sConnect do
       `RELEASE_COOKIE` is set, a release reads its cookie from a file in the image.
     * `:cookie_from` - `:spec`, the default, reads the cookie from the pod's spec. `:exec` reads it from the running
       node, with a command in its container. `:exec` needs the verbs `get` and `create` on `pods/exec`.
-    * `:tls_ca`, `:tls_cert`, `:tls_key` - files in PEM, for a node whose distribution is over TLS: the authority of its
-      certificate, and a certificate with its key, if the node asks for one. By default those to which the pod's spec
-      leads: from `-ssl_dist_optfile` through ConfigMaps and mounts to Secrets.
+    * `:tls_ca`, `:tls_cert`, `:tls_key` - PEM files for a node whose distribution is over TLS: the authority of its
+      certificate, and a certificate with its key, if the node asks for one. By default they are read from the Secrets
+      and ConfigMaps that `-ssl_dist_optfile` in the pod's spec leads to.
     * `:reconnect` - whether to reconnect after a loss: `true`, the default, without a limit; `false`; or
       `[max_attempts: number, deadline: milliseconds]`, both counted from each loss. A connection of the route
       `:exec` never reconnects. See the [guide](keeping-a-connection.md).
@@ -102,7 +102,7 @@ defmodule K8sConnect do
       By default both nodes see each other as hidden, because a visible node can make cluster nodes disconnect from
       each other.
     * `:trust` - whether the pod may do here what this VM can do there. By default it may answer, and send messages to
-      the processes that it was told of, but not start code here: see the [guide](trust.md). It is needed for code
+      processes whose pids it was given, but not run code here: see the [guide](trust.md). It is needed for code
       on the pod that calls functions or named processes of this VM, and implied by `:visible`.
     * `:read_only` - whether only certain functions of the pod's node can be called, which read and change nothing. All
       other calls, messages and signals are not sent: see the [guide](trust.md#reading-only).
@@ -112,7 +112,7 @@ defmodule K8sConnect do
       secrets. Needs `:audit`.
     * `:max_atoms` - how many different atoms the pod may send; 100 000 by default. The connection ends when there are
       more, because the atom table of a VM is limited.
-    * `:max_message` - the most bytes of one message from the pod; 256 MiB by default.
+    * `:max_message` - the largest message from the pod, in bytes; 256 MiB by default.
     * `:progress` - a function that is called in the calling process with `{:step, name, detail, milliseconds}` for
       each step. The first step names the context, the namespace, the target and the route.
     * `:verbose` - whether `:progress` is also called for each protocol step, when the step ends, with

@@ -64,7 +64,7 @@ defmodule K8sConnect.Events do
   defp remedy(_kind), do: "The option :trust would allow it"
 
   defp attempt(:spawn, function), do: "start a process here (#{function})"
-  defp attempt(:send, to), do: "send to a process here that it was not told of (#{to})"
+  defp attempt(:send, to), do: "send to a process here whose pid it was not given (#{to})"
   defp attempt(:name, "logger" <> _ = name), do: "log here (#{name})"
   defp attempt(:name, name), do: "send to #{name} here"
   defp attempt(:message, tag), do: "give a command to a process here ({#{tag}, ...})"

@@ -1,6 +1,6 @@
 defmodule K8sConnect.IEx do
   @moduledoc """
-  Helpers for IEx. They print an error as its message, where the functions of `K8sConnect` return it.
+  Helpers for IEx. They print errors, where the functions of `K8sConnect` return them.
 
       iex> import K8sConnect.IEx
       iex> pods()
@@ -11,7 +11,7 @@ defmodule K8sConnect.IEx do
       iex> on("app-0", "node()")
       :"app@10.244.1.2"
 
-  This line in `.iex.exs` imports them at each start of IEx, where k8s_connect is available:
+  This line in `.iex.exs` imports them at each start of IEx if k8s_connect is available:
 
       import_if_available K8sConnect.IEx
 
@@ -22,12 +22,12 @@ defmodule K8sConnect.IEx do
     * `top/2` - prints its busiest processes
     * `trace/3` - prints calls of functions there, and stops by itself
 
-  TARGET is what `K8sConnect.connect/2` takes: `"app-0"`, `"sts/app"`, or a target of the configuration. `on`,
-  `top` and `trace` also take a `K8sConnect.Connection` and a node. They use the connection to the target, and connect if there is
-  none. IEx does not complete targets in strings.
+  The target is as for `K8sConnect.connect/2`: `"app-0"`, `"sts/app"`, or a target of the configuration. `on`, `top` and
+  `trace` also accept a `K8sConnect.Connection` and a node. They use the existing connection to the target, or connect.
+  IEx does not complete targets in strings.
 
-  For a shell on the pod's node, use `mix k8s.connect app-0 --remsh` in another terminal: two shells would read from this
-  one.
+  For a shell on the pod's node, use `mix k8s.connect app-0 --remsh` in another terminal, because two shells cannot read
+  from one terminal.
   """
 
   alias K8sConnect.{Connection, Error, EscapeSequences, Snapshot, Trace}
@@ -98,8 +98,7 @@ defmodule K8sConnect.IEx do
       iex> on("app-0", "System.version()")
       "1.18.4"
 
-  The node needs Elixir. A function of this shell is not accepted: it is code of a module here, which the node does
-  not have.
+  The node needs Elixir. Functions of this shell are not accepted, because the node does not have their module.
   """
   @spec on(target(), String.t()) :: term()
   def on(target, expression) when is_binary(expression) do
@@ -128,7 +127,7 @@ defmodule K8sConnect.IEx do
   end
 
   @doc """
-  Calls a function on a pod's node, and returns its result. This also works without Elixir there.
+  Calls a function on a pod's node, and returns its result. The node does not need Elixir.
 
       iex> on("app-0", :erlang, :memory, [:total])
       41857024
@@ -179,7 +178,7 @@ defmodule K8sConnect.IEx do
       iex> trace("app-0", "MyApp.Cart.add/2", limit: 10)
       09:30:00.104211 <0.845.0> MyApp.Cart.add(%MyApp.Cart{items: []}, 7)
       09:30:00.104298 <0.845.0> MyApp.Cart.add/2 -> {:ok, %MyApp.Cart{items: [7]}} (87 µs)
-      stopped after 1 call: time
+      stopped after 1 call: the time is over
   """
   @spec trace(target(), Trace.pattern() | [Trace.pattern()], keyword()) :: :ok
   def trace(target, patterns, options \\ []) do
@@ -197,9 +196,12 @@ defmodule K8sConnect.IEx do
     do: {:error, Error.new(:remote, {:overload, %{node: node, calls: calls}})}
 
   defp stopped(%{stopped: reason, calls: calls}, _node) do
-    say("stopped after #{calls} #{if calls == 1, do: "call", else: "calls"}: #{reason}")
+    say("stopped after #{calls} #{if calls == 1, do: "call", else: "calls"}: #{why(reason)}")
     {:ok, nil}
   end
+
+  defp why(:limit), do: "the limit is reached"
+  defp why(:time), do: "the time is over"
 
   # The connection to a target, or a new one.
   defp with_node(target, fun) do

@@ -1,19 +1,20 @@
 defmodule K8sConnect.Snapshot do
   @moduledoc """
-  What a node does at a moment: memory, run queues, limits, its busiest processes and its largest ETS tables.
+  What a node does at one moment: memory, run queues, limits, its busiest processes and its largest ETS tables.
 
       iex> {:ok, snapshot} = K8sConnect.Snapshot.take(connection.node, sort: :memory, limit: 3)
       iex> for process <- snapshot.processes, do: {process.name, process.memory}
       [{":code_server", 427_112}, {"MyApp.Cache", 318_504}, {":application_controller", 264_072}]
 
-  `mix k8s.observer` shows it. The guide "Observer" has what it costs the node. Nothing on the node is changed.
+  `mix k8s.observer` shows it. Nothing on the node is changed. See the guide [Observer](observer.md) for what a snapshot
+  costs the node.
 
   ## Fields
 
     * `:node`, `:otp_release`, `:erts` - the name of the node, and its versions
     * `:uptime_ms` - since the start of the node, in milliseconds
     * `:window_ms` - the time in which changes were measured, in milliseconds
-    * `:cost_ms` - how long a process on the node has worked for the snapshot, in milliseconds
+    * `:cost_ms` - how long a process on the node worked for the snapshot, in milliseconds
     * `:schedulers` - `:total`, `:online`, `:dirty_cpu` and `:dirty_io`
     * `:utilization` - how busy each scheduler was, from 0.0 to 1.0, or `nil` if the flag `scheduler_wall_time` is off
       on the node. `take/2` does not set it
@@ -26,7 +27,7 @@ defmodule K8sConnect.Snapshot do
     * `:io` - `:in` and `:out`, in bytes for each second, through ports
     * `:garbage_collections` - for each second
     * `:limits` - `:processes`, `:ports`, `:atoms` and `:ets_tables`, each with its `:count` and its `:limit`
-    * `:sort` - by what `:processes` are sorted
+    * `:sort` - the sort key of `:processes`
     * `:processes` - a list of `t:process/0`, largest first
     * `:tables` - a list of `t:table/0`, largest first
     * `:applications` - the started applications: `:name`, `:description` and `:version`
@@ -94,7 +95,8 @@ defmodule K8sConnect.Snapshot do
 
   ## Errors
 
-  `{:error, error}` with a `K8sConnect.Error`. It raises `ArgumentError` for invalid options.
+  `{:error, error}` with a `K8sConnect.Error`; a connection with `read_only: true` does not allow it. Raises
+  `ArgumentError` for invalid options.
   """
   @spec take(node(), keyword()) :: {:ok, t()} | {:error, Error.t()}
   def take(node, options \\ []) do
@@ -118,10 +120,11 @@ defmodule K8sConnect.Snapshot do
   end
 
   @doc """
-  Returns what one process does, or `nil` if it has ended: the fields of `t:process/0` but with all `:reductions`, and
+  Returns what one process does, or `nil` if it has ended: the fields of `t:process/0`, with `:reductions` counted since
+  its start, and
 
     * `:stack` - its stack trace, as a list of texts
-    * `:links`, `:monitors`, `:monitored_by` - each a `:count`, and the first 50 as texts in `:first`
+    * `:links`, `:monitors`, `:monitored_by` - each a map with a `:count`, and the first 50 as texts in `:first`
     * `:heap`, `:stack_size` - in bytes
     * `:priority`, `:trap_exit`, `:group_leader`, `:initial_call`
 
@@ -137,7 +140,7 @@ defmodule K8sConnect.Snapshot do
   defp malformed(node), do: Remote.failed(node, "its answer is malformed")
 
   @doc """
-  The snapshot as plain data for JSON: the same fields, and pids as the node writes them, `"<0.42.0>"`.
+  The snapshot as plain data for JSON: the same fields, with pids as text, as `pid/1` returns them.
   """
   @spec to_map(t()) :: map()
   def to_map(%__MODULE__{} = snapshot) do
@@ -148,7 +151,7 @@ defmodule K8sConnect.Snapshot do
   end
 
   @doc """
-  A pid as its own node writes it.
+  A pid as its own node writes it: `"<0.42.0>"`.
   """
   @spec pid(pid()) :: String.t()
   defdelegate pid(pid), to: Answer

@@ -8,18 +8,18 @@ defmodule K8sConnect.Trace do
       iex> for event <- trace.events, do: K8sConnect.Trace.format(event)
       ["09:30:00.104211 <0.845.0> MyApp.Cart.add(%MyApp.Cart{items: []}, 7)", …]
 
-  Nothing is installed on the node, and Elixir is not needed there. The calls are counted on the node, and the trace
-  patterns and trace flags are cleared there when the limit is reached, when the time is over, and when the calling
-  process, this BEAM or the connection is gone. See the guide "Tracing" for what a trace costs the node.
+  Nothing is installed on the node, and Elixir is not needed there. The node counts the calls, and clears the trace
+  patterns and trace flags when the limit is reached, when the time is over, and when the calling process, this BEAM or
+  the connection ends. See the guide [Tracing](tracing.md) for what a trace costs the node.
 
   ## Patterns
 
   One pattern, or a list of them:
 
-    * `"MyApp.Cart.add/2"` - one function. `"MyApp.Cart.add/_"` and `"MyApp.Cart.add"`: with each arity
+    * `"MyApp.Cart.add/2"` - one function. `"MyApp.Cart.add/_"` and `"MyApp.Cart.add"`: with any arity
     * `"MyApp.Cart"` or `"MyApp.Cart.*"` - all functions of a module
     * `":lists.map/2"` or `"lists:map/2"` - a function of an Erlang module
-    * `{MyApp.Cart, :add, 2}`, with `:_` for each function or arity
+    * `{MyApp.Cart, :add, 2}`, with `:_` for any function or arity
 
   ## Options
 
@@ -33,19 +33,19 @@ defmodule K8sConnect.Trace do
 
   ## Events
 
-  Each event is a map with `:event`, `:time` (of the node's clock), `:pid`, `:name` (the registered name of the process, or `nil`),
-  `:module`, `:function`, `:arity`, and
+  Each event is a map with `:event`, `:time` (of the node's clock), `:pid`, `:name` (the registered name of the process,
+  or `nil`), `:module`, `:function`, `:arity`, and
 
-    * `:arguments` of a `:call`, a list, unless there are none by `arguments: false`
-    * `:result` and `:took` (microseconds) of a `:return`
-    * `:class`, `:reason` and `:took` of an `:exception`
+    * for a `:call`: `:arguments`, a list. It is missing with `arguments: false`
+    * for a `:return`: `:result`, and `:took` in microseconds
+    * for an `:exception`: `:class`, `:reason` and `:took`
 
-  Names and values are text, which the node has written, cut at 1000 bytes for each value.
+  The node formats names and values as text, and cuts each value at 1000 bytes.
 
   ## Errors
 
-  `{:error, error}` with a `K8sConnect.Error`, of the stage `:remote` if the node does not have the function, or if the
-  node with OTP 25 or 26 is traced by somebody else. Raises `ArgumentError` for an invalid pattern or option.
+  `{:error, error}` with a `K8sConnect.Error`. Its stage is `:remote` if the node does not have the function, or if a
+  node with OTP 25 or 26 is already traced. Raises `ArgumentError` for an invalid pattern or option.
   """
 
   alias K8sConnect.{Connection, Error}
@@ -120,9 +120,9 @@ defmodule K8sConnect.Trace do
   defdelegate format(event), to: Event
 
   @doc false
-  # The options of the tracer, or what is wrong with them.
-  @spec check(term(), keyword()) :: {:ok, map()} | {:error, String.t()}
-  def check(patterns, options) do
+  # The options of the tracer, or what is wrong with them. `name` writes the name of an option.
+  @spec check(term(), keyword(), (atom() -> String.t())) :: {:ok, map()} | {:error, String.t()}
+  def check(patterns, options, name \\ &inspect/1) do
     patterns = List.wrap(patterns)
     invalid = Enum.find(patterns, &(Pattern.parse(&1) == nil))
     {known, unknown} = Keyword.split(options, Keyword.keys(@defaults))
@@ -137,13 +137,13 @@ defmodule K8sConnect.Trace do
         {:error, "invalid pattern #{inspect(invalid)}: expected Mod.fun/2, Mod.fun or Mod"}
 
       unknown != [] ->
-        {:error, "unknown option #{inspect(hd(Keyword.keys(unknown)))}"}
+        {:error, "unknown option #{name.(hd(Keyword.keys(unknown)))}"}
 
       wrong ->
         {option, value} = wrong
 
         {:error,
-         "invalid value for #{option}: expected #{expected(option)}, got #{inspect(value)}"}
+         "invalid value for #{name.(option)}: expected #{expected(option)}, got #{inspect(value)}"}
 
       true ->
         {:ok, tracer_options(patterns, options)}

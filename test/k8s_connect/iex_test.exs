@@ -54,7 +54,7 @@ defmodule K8sConnect.IExTest do
 
     assert output =~ ":lists.nth(2, [:a, :b])\n"
     assert output =~ ~r":lists.nth/2 -> :b \(\d+ µs\)\n"
-    assert output =~ "stopped after 2 calls: limit"
+    assert output =~ "stopped after 2 calls: the limit is reached"
     assert capture_io(fn -> trace(node(), "NoSuch.fun/1") end) =~ "no such module NoSuch"
     assert capture_io(fn -> trace(node(), "") end) =~ "invalid pattern"
     Process.unlink(caller)

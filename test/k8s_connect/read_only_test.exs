@@ -154,6 +154,11 @@ defmodule K8sConnect.ReadOnlyTest do
       assert Map.keys(K8sConnect.status(connection).refused) == [:read_only]
     end
 
+    test "a snapshot is refused, because it runs code there" do
+      %{node: node} = read_only()
+      assert {:error, %{reason: {:read_only, %{node: ^node}}}} = K8sConnect.Snapshot.take(node)
+    end
+
     test "a process that is not started is an error" do
       %{node: node} = read_only()
       assert catch_error(Node.spawn_monitor(node, :os, :cmd, [~c"id"])) == :read_only

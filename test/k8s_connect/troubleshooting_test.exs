@@ -21,7 +21,7 @@ defmodule K8sConnect.TroubleshootingTest do
     route: {"Route", "The path from this VM to the local endpoint."},
     connect: {"Connection", "Erlang's handshake, and the connection as a whole."},
     exec: {"Commands", "The command of `--exec`, and the program that runs it."},
-    remote: {"On the node", "Code and shells on the node."}
+    remote: {"On the node", "Code, shells, traces and Observer on the node."}
   ]
 
   test "the guide has every example of the catalogue" do

@@ -64,6 +64,7 @@
   {IEx.Server,
    [
      {:respawn, :no_pid},
+     {:continue, :no_pid, :_},
      {:input, :no_pid, :_},
      {:evaled, :no_pid, :_, :_},
      {:take_over, :no_pid, :_, :_, :_, :_}
@@ -233,7 +234,7 @@
   {:erts_code_purger,
    [{:complete, :_}, {:continue, :_}, {:check_process_code, :_, :_}, {:reply, :_, :_, :_}]},
   {:erts_literal_area_collector,
-   [:copy_literals, {:copy_literals, :_, :_}, {:get_status, :_, :_}, {:change_prio, :_, :_, :_}]},
+   [:copy_literals, {:copy_literals, :_, :_}, {:get_status, :_, :_}]},
   {:file_server, [{:started, :_}]},
   {:global,
    [

@@ -146,6 +146,7 @@ defmodule K8sConnect.Snapshot.Remote do
     {:ok, value}
   catch
     :error, {:erpc, :timeout} -> failed(node, "no answer for #{timeout} ms")
+    :error, {:erpc, :read_only} -> {:error, Error.new(:remote, {:read_only, %{node: node}})}
     :error, {:erpc, _reason} -> {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
     :exit, {:signal, :killed} -> failed(node, "it needs more than 256 MB there")
     _kind, reason -> failed(node, inspect(reason, limit: 5, printable_limit: 200, structs: false))

@@ -48,21 +48,21 @@ defmodule Mix.Tasks.K8s.Connect do
       mix k8s.connect app-0 --quiet --rpc-file setup.exs --rpc 'count()' < /dev/null
       echo 'node()' | mix k8s.connect app-0 --rpc -
 
-  `--rpc` and `--rpc-file` can be given several times. The expressions are evaluated in the order of the command line, in
-  one process on the pod's node, and each result is printed. A later expression has the variables, imports and aliases of the
-  earlier ones (before Elixir 1.14 only the variables). The first expression that raises is the last, with exit code 1.
+  `--rpc` and `--rpc-file` can be given several times. One process on the pod's node evaluates the expressions in the
+  order of the command line, and each result is printed. A later expression has the variables, imports and aliases of
+  the earlier ones (before Elixir 1.14 only the variables). If an expression raises, the command ends with exit code 1.
 
   What an expression prints appears here while it runs, and `IO.gets/1` there reads standard input here. The node
-  formats the results, so it needs no module of this project, and structs hide the fields that they hide there. A result
-  larger than 1 MiB (as `:erlang.external_size/1` says) is an error, because formatting it could use up the memory of the
-  pod: take a part of it, or print it there with `IO.puts/1`.
+  formats the results with its own modules, so structs hide the fields that they hide there. A result larger than 1 MiB
+  (`:erlang.external_size/1`) is an error, because formatting it could use up the memory of the pod: return a part of
+  it, or print it there with `IO.puts/1`.
 
   The process on the node is killed at a timeout and when this command ends, even by SIGKILL. Processes that it has
   started without a link keep running.
 
     * `--rpc-timeout MS` - the timeout of each expression; by default there is none
-    * `--erl` - the expressions are Erlang: `--erl --rpc 'erlang:memory(total)'`. The last dot can be left out. This is the
-      default if Elixir does not run on the node; a line on standard error, or the error, says so
+    * `--erl` - the expressions are Erlang: `--erl --rpc 'erlang:memory(total)'`. The last dot can be left out. This is
+      the default if Elixir does not run on the node; a line on standard error, or the error, says so
     * `--quiet` - prints only results, errors, and what the expressions print
 
   ## Routes
@@ -78,7 +78,7 @@ defmodule Mix.Tasks.K8s.Connect do
 
   ## Trust
 
-  The pod can answer, and send messages to processes that it was told of. It cannot start code here, unless you
+  The pod can answer, and send messages to processes whose pids it was given. It cannot run code here, unless you
   trust it. The first refusal of each kind is printed. See the guide "Trust".
 
     * `--trust` - the pod can do in this VM what this VM can do there. For a protected context you have to type
@@ -134,9 +134,9 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--cookie-file PATH` - a file with the cookie, if the pod's spec does not have it
     * `--cookie-from exec` - reads the cookie from the running node, with a command in its container.
       Needs `- {apiGroups: [""], resources: [pods/exec], verbs: [get, create]}` in the Role
-    * `--tls-ca FILE`, `--tls-cert FILE`, `--tls-key FILE` - for a node whose distribution is over TLS: the authority
-      of its certificate, and a certificate with its key, if the node asks for one. In PEM. By default those to
-      which the pod's spec leads: from `-ssl_dist_optfile` through ConfigMaps and mounts to Secrets
+    * `--tls-ca FILE`, `--tls-cert FILE`, `--tls-key FILE` - PEM files for a node whose distribution is over TLS: the
+      authority of its certificate, and a certificate with its key, if the node asks for one. By default they are
+      read from the Secrets and ConfigMaps that `-ssl_dist_optfile` in the pod's spec leads to
     * `--protocol NAME` - the protocol of the port-forward connection: `spdy`; `websocket`, which is SPDY
       over a WebSocket if the server supports it; `v4`, a WebSocket (v4.channel.k8s.io) for each stream; or
       `auto`, the default. `auto` uses SPDY. It falls back to a WebSocket if a proxy or gateway rejects SPDY,
@@ -148,8 +148,7 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--yes` - connects to a protected context without confirmation, see "Configuration"
     * `--json` - prints the result or the error as a JSON object to standard output
     * `--verbose` - also prints the protocol steps, with their times
-    * `--completion SHELL` - prints a script for `bash`, `zsh` or `fish`, which completes the tasks of k8s_connect, their
-      options, targets, contexts and namespaces. See "Completion"
+    * `--completion SHELL` - prints a completion script for `bash`, `zsh` or `fish`. See "Completion"
 
   ## Completion
 
@@ -157,9 +156,10 @@ defmodule Mix.Tasks.K8s.Connect do
       mix k8s.connect --completion zsh > ~/.k8s_connect.zsh && echo '. ~/.k8s_connect.zsh' >> ~/.zshrc
       mix k8s.connect --completion fish > ~/.config/fish/conf.d/k8s_connect.fish
 
-  A TARGET is completed with the configured targets, and with the pods that look like Erlang nodes and their workloads,
-  which takes a second. Without an answer from the API server within two seconds only configured targets are offered.
-  Contexts and namespaces are those of the kubeconfig. Other tasks of `mix` are completed as before.
+  The script completes the tasks of k8s_connect, their options and values. It completes TARGET with the configured
+  targets, the pods that look like Erlang nodes, and their workloads. If the API server does not answer within two
+  seconds, it offers only configured targets. Contexts and namespaces are those of the kubeconfig. Other tasks of `mix`
+  are completed as before.
 
   ## Environment
 
@@ -175,7 +175,7 @@ defmodule Mix.Tasks.K8s.Connect do
         targets: [prod: [context: "prod", target: "sts/app"]]
 
   This sets the default namespace, and defines the target `prod`: `mix k8s.connect prod` is the same as
-  `mix k8s.connect sts/app --context prod`. The defaults of other options are set in the same way.
+  `mix k8s.connect sts/app --context prod -n shop`. The defaults of other options are set in the same way.
 
       config :k8s_connect, protect: ["prod*"]
 
@@ -194,7 +194,8 @@ defmodule Mix.Tasks.K8s.Connect do
   With `--json` these JSON objects go to standard output:
 
     * `{"connection": …}` when it is connected
-    * `{"result": "…"}` for each result of `--rpc` and `--rpc-file`; with `--all` also `"pod": …`
+    * `{"result": "…"}` for each result of `--rpc` and `--rpc-file`; with `--all` also `"pod": …`, and
+      `{"pod": …, "error": …}` for a pod whose expression failed
     * `{"pods": […]}` without TARGET
     * `{"event": "reconnecting", …}`, `{"event": "up", …}` and `{"event": "refused", …}` with `--hold`
     * `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}` on failure

@@ -13,7 +13,7 @@ defmodule Mix.Tasks.K8s.Doctor do
       mix k8s.doctor sts/app -n shop --json      # for programs
       mix k8s.doctor app-0 --report              # for a bug report
 
-  TARGET is as for `mix k8s.connect`. Without it the pods that look like Erlang nodes are listed.
+  TARGET is as for `mix k8s.connect`. Without it the doctor lists the pods that look like Erlang nodes.
 
   ## Layers
 
@@ -35,14 +35,15 @@ defmodule Mix.Tasks.K8s.Doctor do
 
   ## Command line options
 
-    * `--json` - prints the report as JSON on standard output; `K8sConnect.Doctor` describes it
+    * `--json` - prints the report as JSON to standard output; `K8sConnect.Doctor` describes it
     * `--report` - prints a text for others. It replaces the API server's host, the context, user names (yours here and
       in the cluster), this machine's name, the home directory, e-mail addresses, ARNs, and what looks like a
       token, a key or a password. Names of namespaces, pods, nodes, groups, images and Secrets stay, and so do
       IP addresses of pods: read it before you post it.
     * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
-      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--route`, `--sudo`, `--visible`, `--protocol`,
-      `--yes` - as for `mix k8s.connect`
+      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--route`, `--sudo`, `--visible`,
+      `--protocol`, `--read-only`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes` - as for
+      `mix k8s.connect`. `--trust` and `--verbose` have no effect
 
   ## Exit codes
 

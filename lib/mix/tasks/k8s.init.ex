@@ -10,7 +10,7 @@ defmodule Mix.Tasks.K8s.Init do
 
       mix k8s.init --dry-run                     # only prints the configuration
       mix k8s.init --context prod -n shop
-      mix k8s.init -A --yes                      # all namespaces, without a question
+      mix k8s.init -A --yes                      # all namespaces, without asking
 
   The task looks for pods that look like Erlang nodes, as `mix k8s.pods` does, and suggests a named target for each of
   their workloads:
@@ -24,16 +24,16 @@ defmodule Mix.Tasks.K8s.Init do
   Then `mix k8s.connect app` is the same as `mix k8s.connect sts/app --context prod-eu -n shop`. `protect` has the
   contexts of the kubeconfig whose names look like production: k8s_connect asks before it connects to them.
 
-  It prints the lines, and asks before it adds them: to `config/dev.exs` if the project has this file, otherwise to
-  `config/config.exs`, which it creates if needed. Other lines stay as they are. If a file in `config` has `config
-  :k8s_connect` already, the task changes nothing, and prints what to add. In an umbrella the files are those of the
-  umbrella. At most 50 targets are suggested at once.
+  The task prints the lines, and asks before it adds them to `config/dev.exs` if the project has this file, otherwise to
+  `config/config.exs`, which it creates if needed. Other lines stay as they are. If a file in `config` already has
+  `config :k8s_connect`, the task only prints what to add. In an umbrella the files are those of the umbrella. It
+  suggests at most 50 targets at once.
 
-  It also prints the Role that a connection needs, to send to an admin.
+  It also prints the Role that a connection needs, to send to an admin. Nothing in the cluster is changed.
 
   ## Command line options
 
-    * `--dry-run` - writes nothing
+    * `--dry-run` - only prints the lines
     * `--yes` - writes without asking
     * `-A`, `--all-namespaces`, `-n`, `--namespace NAME`, `-l`, `--selector LABELS`, `--context NAME`,
       `--kubeconfig PATH`, `--timeout MS` - as for `mix k8s.pods`

@@ -15,48 +15,49 @@ defmodule Mix.Tasks.K8s.Observer do
 
   TARGET is as for `mix k8s.connect`.
 
-  ## Windows
+  ## OTP's Observer
 
-  On a machine with a display it opens OTP's Observer with the pod's node, and ends with the window. This machine's
-  Erlang needs wx and observer (on Debian and Ubuntu the packages `erlang-observer` and `erlang-wx`), and the pod's node
-  needs runtime_tools: add `:runtime_tools` to `extra_applications` in the `mix.exs` of its release.
+  On a machine with a display the task opens OTP's Observer with the pod's node, and ends when you close the window.
+  This machine's Erlang needs wx and observer (on Debian and Ubuntu the packages `erlang-observer` and `erlang-wx`), and
+  the pod's node needs runtime_tools: add `:runtime_tools` to `extra_applications` in the `mix.exs` of its release.
 
-  Observer can do more than look: it can end processes and trace, and its tab "Load Charts" switches the flag
-  `scheduler_wall_time` on at the pod's node while it is open. Its tab "Processes" fetches all processes. Its tab
-  "Applications" stays empty without `--trust`.
+  Observer can kill processes on the node and trace there. Its tab "Load Charts" sets the flag `scheduler_wall_time`
+  on the node while it is open, and its tab "Processes" fetches all processes. Its tab "Applications" stays empty
+  without `--trust`.
 
   ## Terminal
 
-  `--text`, or a machine without a display. The pod's node needs nothing but stdlib, and nothing on it is changed.
+  With `--text`, or on a machine without a display, the task shows a view in the terminal. The pod's node needs only
+  stdlib, and nothing on it is changed.
 
   | key | |
   |---|---|
   | `r`, `m`, `l` | sort by reductions, memory, length of the message queue |
   | arrows, Page Up and Down, Home, End | move |
-  | Enter | look into the process: its stack trace, links and monitors |
+  | Enter | show the stack trace, links and monitors of the process |
   | Esc, `b` | back |
   | `a`, `e`, `p` | applications, ETS tables, processes |
   | `q`, Ctrl-C | quit |
 
-  Of the processes the node compares all, and sends the first. A process on the node works for that, with low priority
-  and at most 10 % of the time: the more processes, the longer between two pictures. The guide "Observer" has the cost.
+  A process on the node compares all processes and sends the first ones. It runs with low priority and for at most 10 %
+  of the time, so the view refreshes less often if there are many processes. See the guide "Observer" for what it costs
+  the node.
 
   ## Command line options
 
-    * `--text` - the view in the terminal, also with a display
+    * `--text` - shows the view in the terminal, also with a display
     * `--once` - prints one snapshot and exits. It needs no terminal
-    * `--json` - prints one snapshot as a JSON object on standard output; `K8sConnect.Snapshot` describes its fields,
-      with their units
-    * `--interval MS` - the time between two snapshots, and the time in which changes are measured, from 100 to 60000;
-      default 2000, and 1000 for one snapshot
+    * `--json` - prints one snapshot as a JSON object to standard output; `K8sConnect.Snapshot` describes its fields
+    * `--interval MS` - the time over which changes are measured, which is also the shortest time between two snapshots;
+      100 to 60000, default 2000, and 1000 for one snapshot
     * `--sort KEY` - `reductions`, `memory` or `messages` (the length of the message queue); default `reductions`
-    * `--limit NUMBER` - how many processes and ETS tables, from 1 to 1000; default 50
+    * `--limit NUMBER` - how many processes and ETS tables are shown; 1 to 1000, default 50
     * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
       `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--route`, `--sudo`, `--visible`,
       `--protocol`, `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes`, `--verbose` -
-      as for `mix k8s.connect`. `--read-only` cannot be used: an expression is evaluated on the node
+      as for `mix k8s.connect`. `--read-only` cannot be used, because the task runs code on the node
 
-  `NO_COLOR` switches bold and underlined text off.
+  `NO_COLOR` turns off bold and underlined text.
 
   ## Exit codes
 

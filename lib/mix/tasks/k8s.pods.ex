@@ -15,8 +15,8 @@ defmodule Mix.Tasks.K8s.Pods do
       mix k8s.connect "$(mix k8s.pods -o name | head -n 1)"
 
   TARGET is as for `mix k8s.connect`. A pod looks like an Erlang node if the spec of a container has a variable such
-  as `RELEASE_COOKIE`, or a port such as epmd's. Nothing is connected: the task sends one list to the API server, and
-  what it shows is what the API server answers.
+  as `RELEASE_COOKIE`, or a port such as epmd's. The task only sends requests to the API server, and does not connect to
+  a pod.
 
   ## Columns
 

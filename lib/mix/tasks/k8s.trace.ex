@@ -13,45 +13,46 @@ defmodule Mix.Tasks.K8s.Trace do
       mix k8s.trace app-0 MyApp.Cart.sum/1 --local         # also private functions
       mix k8s.trace app-0 lists:map/2 --pid MyApp.Server   # only in one process
 
-  It prints a line for each call, and one for its result or exception, in the order of the node:
+  It prints a line for each call, and one for its result or exception:
 
       09:30:00.104211 <0.845.0> MyApp.Cart.add(%MyApp.Cart{items: []}, 7)
       09:30:00.104298 <0.845.0> MyApp.Cart.add/2 -> {:ok, %MyApp.Cart{items: [7]}} (87 µs)
 
   The time is that of the node, in UTC. A registered process is shown by its name.
 
-  The trace stops by itself. The calls are counted on the node, and the trace flags and patterns are cleared there also
-  when this BEAM is killed or the connection is lost. Nothing is installed there, and Elixir is not needed. See the guide
-  "Tracing" for what a trace costs the node.
+  The trace stops by itself. The node counts the calls, and clears the trace flags and patterns, also if this BEAM is
+  killed or the connection is lost. Nothing is installed there, and Elixir is not needed. See the guide "Tracing" for
+  what a trace costs the node.
 
-  TARGET is as for `mix k8s.connect`, which finds it in the same way. With `-l` there is no TARGET.
+  TARGET is as for `mix k8s.connect`. With `-l` there is no TARGET.
 
   ## Patterns
 
-    * `Mod.fun/2` - a function; `Mod.fun/_` and `Mod.fun` with each arity
+    * `Mod.fun/2` - a function; `Mod.fun/_` and `Mod.fun` with any arity
     * `Mod` and `'Mod.*'` - all functions of a module
     * `:lists.map/2` and `lists:map/2` - an Erlang module
 
   ## Command line options
 
-    * `--limit NUMBER` - stops after this number of calls; 1 to 100000, default 100. The results of these calls
-      are awaited for a second
+    * `--limit NUMBER` - stops after this number of calls; 1 to 100000, default 100. It waits up to a second for
+      the results of these calls
     * `--time TIME` - stops after this time: `500ms`, `10s`, `2m`; at most an hour, default 10s
-    * `--local` - also private functions, and calls within the module. Without it only calls that name the module
-      (`Mod.fun(…)`) are traced
-    * `--no-returns` - no results and no exceptions
-    * `--no-arguments` - no arguments, which are copied at each call otherwise
-    * `--pid PID` - only this process of the node: `0.845.0`, or a registered name
-    * `--json` - prints a JSON object for each event to standard output, and `{"event": "stopped", …}` as the last
+    * `--local` - also traces private functions, and calls within the module. Without it only calls that name the
+      module (`Mod.fun(…)`) are traced
+    * `--no-returns` - traces no results and no exceptions
+    * `--no-arguments` - traces the arity instead of the arguments, which are copied at each call otherwise
+    * `--pid PID` - traces only this process of the node: `0.845.0`, or a registered name
+    * `--json` - prints a JSON object for each event to standard output, and `{"event": "stopped", …}` at the end;
+      `K8sConnect.Trace` describes the events
     * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
       `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--route`, `--sudo`, `--visible`,
-      `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--protocol`, `--yes`,
-      `--verbose` - as for `mix k8s.connect`. `--read-only` cannot be used: a trace runs code on the node
+      `--protocol`, `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes`, `--verbose` -
+      as for `mix k8s.connect`. `--read-only` cannot be used, because the task runs code on the node
 
   ## Exit codes
 
-  0 the limit or the time was reached; 1 the connection or the trace failed, or there were more calls than the tracer can
-  handle; 2 usage error.
+  0 the limit or the time was reached; 1 the connection or the trace failed, or there were more calls than the tracer
+  can handle; 2 usage error.
   """
 
   use Mix.Task
@@ -85,7 +86,7 @@ defmodule Mix.Tasks.K8s.Trace do
   defp parse(arguments) do
     with {:ok, target, patterns, options, own} <- NodeOptions.trace(arguments),
          {:ok, trace} <- trace(own),
-         {:ok, _checked} <- Trace.check(patterns, trace),
+         {:ok, _checked} <- Trace.check(patterns, trace, &switch/1),
          do: {:ok, target, patterns, options, trace}
   end
 
@@ -98,6 +99,9 @@ defmodule Mix.Tasks.K8s.Trace do
       {text, own} -> with {:ok, time} <- time(text), do: {:ok, [time: time] ++ own}
     end
   end
+
+  defp switch(:process), do: "--pid"
+  defp switch(option), do: "--#{option}"
 
   defp time(text) do
     case Regex.run(~r/\A(\d{1,7})(ms|s|m)\z/, text) do

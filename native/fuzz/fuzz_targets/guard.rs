@@ -24,9 +24,14 @@ fn connection() -> (Arc<Session>, Connection) {
     connection.from_pod.pass(from_pod[..].into(), &mut output).expect("a handshake");
     let reference = b"Z\0\x03w\x03l@h\0\0\0\x07\0\0\0\x01\0\0\0\x02\0\0\0\x03";
     let pid = |id| [b"Xw\x03l@h\0\0\0", &[id][..], b"\0\0\0\0\0\0\0\x07"].concat();
-    let call =
-        [&b"p\x83h\x06a\x1d"[..], reference, &pid(1), &pid(2), b"h\x03w\x01mw\x01fa\0j\x83j"]
-            .concat();
+    let call = [
+        &b"p\x83h\x06a\x1d"[..],
+        reference,
+        &pid(1),
+        &pid(2),
+        b"h\x03w\x01mw\x01fa\0l\0\0\0\x01w\x07monitorj\x83j",
+    ]
+    .concat();
     let length = (call.len() as u32).to_be_bytes();
     connection.to_pod.pass([&length, &call[..]].concat().into(), &mut output).expect("a call");
     (session, connection)

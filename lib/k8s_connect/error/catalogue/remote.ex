@@ -81,8 +81,7 @@ defmodule K8sConnect.Error.Catalogue.Remote do
 
   def entry(:tracer_ended, %{node: node}) do
     {[
-       "lost the trace: the tracer on #{node} was killed. It is killed if the arguments need too much memory, as they do " <>
-         "not with ",
+       "lost the trace: the tracer on #{node} was killed. Large arguments can exceed its memory limit. Leave them out with ",
        {:option, :arguments, false}
      ], nil}
   end
@@ -91,7 +90,7 @@ defmodule K8sConnect.Error.Catalogue.Remote do
     do: {"could not trace on #{node}: #{bare(problem)}", report()}
 
   def entry(:read_only, %{node: node}) do
-    {"permission denied: the connection to #{node} is read-only, and a trace runs code there",
+    {"permission denied: the connection to #{node} is read-only, and this runs code there",
      {"Connect without it", {:mix, "k8s.connect", [read_only: false]}}}
   end
 

@@ -1,11 +1,11 @@
 defmodule Mix.K8sConnect.Observer.Live do
   @moduledoc false
-  # The terminal view while it runs. Processes of its own ask the node, so that keys work while the node does not answer.
+  # The terminal view while it runs. Other processes ask the node, so that keys work while the node does not answer.
 
   alias K8sConnect.{Connection, Error, Snapshot}
   alias Mix.K8sConnect.Observer.{Keys, Screen, View}
 
-  # asking: whether a snapshot is on its way; again: whether it is out of date already; typed: bytes of an incomplete key
+  # asking: whether a snapshot is on its way; again: whether it is already out of date; typed: an incomplete key
   defstruct [:screen, :connection, :reference, :monitor, :options, :styles?, :view] ++
               [asking: false, again: false, timer: nil, typed: ""]
 

@@ -6,7 +6,8 @@ defmodule Mix.K8sConnect.Rpc.Evaluator do
   # the calls `{:rpc, file, source}`. A second process kills it when this side has ended, or is no longer connected:
   # code that traps exits would ignore another exit signal.
 
-  # Evaluate(File, Source, Context) returns {Value, Context}, and Collect(Fun) returns {Result, Notes} with the diagnostics of the compiler.
+  # Evaluate(File, Source, Context) returns {Value, Context}. Collect(Fun) returns {Result, Notes}, with the diagnostics
+  # of the compiler.
   @elixir ~S"""
   code:ensure_loaded('Elixir.Code'),
   IsExported = fun(Name, Arity) -> erlang:function_exported('Elixir.Code', Name, Arity) end,
