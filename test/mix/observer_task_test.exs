@@ -120,16 +120,16 @@ defmodule Mix.Tasks.K8s.ObserverTest do
     end
   end
 
-  # The app's release has no runtime_tools; app-0 may have got its modules by another test. Whether
+  # The release of the app has no runtime_tools; app-0 may have got its modules by another test. Whether
   # this machine has wx depends on its packages.
   test "what Observer needs" do
     observer? = Path.wildcard("#{:code.lib_dir()}/{wx,observer}-*/ebin") |> length() == 2
-    assert {output, 1} = observer("app-1", [{"DISPLAY", ":1"}])
+    assert {output, 1} = observer("env-from", [{"DISPLAY", ":1"}])
 
     if observer?,
       do: assert(output =~ ~r/app@10\.244\.1\.\d+ has no runtime_tools, which Observer needs/),
       else: assert(output =~ ~r/of this machine has no (wx|observer)\..*apt-get install/)
 
-    assert output =~ ~r/mix k8s\.observer app-1 .*--text/
+    assert output =~ ~r/mix k8s\.observer env-from .*--text/
   end
 end
