@@ -220,6 +220,10 @@ defmodule K8sConnect.Error do
 
   defp stop(text), do: if(String.ends_with?(text, "?"), do: text <> " ", else: text <> ". ")
 
+  # Control characters, and those that change the direction or the shape of the text around them, as in
+  # `native/core/src/text.rs`.
+  @unprintable ~r/[\x00-\x08\x0b-\x1f\x7f-\x{9f}\x{200b}-\x{200f}\x{2028}-\x{202e}\x{2060}-\x{206f}\x{feff}]/u
+
   @doc false
   # Escape sequences first, as a whole, then whatever else could move a cursor.
   @spec printable(String.t()) :: String.t()
@@ -228,7 +232,7 @@ defmodule K8sConnect.Error do
     |> String.codepoints()
     |> Enum.map_join(&if(String.valid?(&1), do: &1, else: "\uFFFD"))
     |> String.replace(~r/\e\[[0-9;?]*[ -\/]*[@-~]|\e\][^\a\e]*(\a|\e\\)?/, "")
-    |> String.replace(~r/[\x00-\x08\x0b-\x1f\x7f]|[\x{80}-\x{9f}]/u, "")
+    |> String.replace(@unprintable, "")
   end
 
   defp plain(text) when is_binary(text), do: printable(text)

@@ -269,8 +269,8 @@ defmodule K8sConnect.IEx do
   # The node may send anything.
   defp format(kind, reason, stacktrace) do
     Exception.format(kind, reason, stacktrace)
-  rescue
-    _not_a_stacktrace -> "** (#{kind}) #{inspect(reason, structs: false)}"
+  catch
+    _kind, _not_a_stacktrace -> "** (#{kind}) #{inspect(reason, structs: false)}"
   end
 
   # Options and the state of a connection raise.

@@ -133,6 +133,68 @@ defmodule K8sConnect.SnapshotTest do
     assert Answer.process([{:links, 1}], self()) == :error
   end
 
+  # In place of a list, `Enum` calls these.
+  test "nothing in an answer is called", %{node: node} do
+    test = self()
+    stream = Stream.map([1], fn _element -> send(test, :called) end)
+    fun = fn _accumulator, _reducer -> send(test, :called) end
+    options = [sort: :memory, limit: 3]
+    variables = [Sort: :memory, Limit: 3, Window: 10, WithTables: true]
+    {:ok, answer} = Snapshot.Remote.evaluate(node, :snapshot, variables, 5000)
+    assert {:ok, _snapshot} = Answer.snapshot(answer, node, options)
+    info = [Pid: self(), Limit: 3]
+    {:ok, process} = Snapshot.Remote.evaluate(node, :process, info, 5000)
+    assert {:ok, _details} = Answer.process(process, self())
+
+    for hostile <- [stream, fun, ~D[2026-01-01], [1 | stream], %{a: stream}] do
+      for {key, _value} <- answer do
+        changed = Map.put(answer, key, hostile)
+        assert Answer.snapshot(changed, node, options) == :error, inspect({key, hostile})
+      end
+
+      for {key, _value} <- process do
+        changed = List.keyreplace(process, key, 0, {key, hostile})
+        assert Answer.process(changed, self()) == :error, inspect({key, hostile})
+      end
+    end
+
+    struct = [{:__struct__, Date} | process]
+    assert Answer.process(struct, self()) == :error
+    refute_received :called
+  end
+
+  test "what is printed of an answer has no escape sequences and is not long", %{node: node} do
+    {:ok, process} = Snapshot.Remote.evaluate(node, :process, [Pid: self(), Limit: 3], 5000)
+
+    for {key, value} <- [
+          trap_exit: :"\e[2J",
+          status: :"\ec",
+          priority: :"\u202E",
+          total_heap_size: Bitwise.bsl(1, 1_000_000)
+        ] do
+      changed = List.keyreplace(process, key, 0, {key, value})
+      assert Answer.process(changed, self()) == :error, inspect(key)
+    end
+
+    {:ok, answer} =
+      Snapshot.Remote.evaluate(
+        node,
+        :snapshot,
+        [Sort: :memory, Limit: 3, Window: 10, WithTables: true],
+        5000
+      )
+
+    [{size, [name, _size, _type, protection, owner]} | _tables] = answer.tables
+    changed = %{answer | tables: [{size, [name, 1, :"\e[2J", protection, owner]}]}
+    assert Answer.snapshot(changed, node, sort: :memory, limit: 3) == :error
+
+    large = String.duplicate("ü", 1_000_000)
+    changed = %{answer | applications: [{:app, large, Enum.to_list(1..100_000)}]}
+    assert {:ok, snapshot} = Answer.snapshot(changed, node, sort: :memory, limit: 3)
+    assert [%{description: description, version: version}] = snapshot.applications
+    assert String.length(description) <= 200 and String.length(version) <= 200
+  end
+
   test "names have no control characters", %{node: node} do
     start(fn ->
       Process.register(self(), :"evil\e]0;title\a\n")

@@ -409,6 +409,38 @@ defmodule K8sConnect.TraceTest do
     assert byte_size(line) < 6000
   end
 
+  test "nothing that the node sends is called, and no code of it is suggested" do
+    alias K8sConnect.Trace.Event
+
+    test = self()
+    stream = Stream.map([1], fn _element -> send(test, :called) end)
+    event = %{event: :call, pid: "<0.1.0>", module: "m", function: "f", arity: 1, at: 0}
+    assert %{arguments: ["1"]} = Event.parse(Map.put(event, :arguments, ["1"]))
+
+    for changed <- [
+          Map.put(event, :arguments, stream),
+          Map.put(event, :name, stream),
+          Map.merge(event, %{arguments: [], __struct__: Date}),
+          Map.merge(event, %{arguments: [], arity: Bitwise.bsl(1, 1_000_000)})
+        ],
+        do: assert(Event.parse(changed) == nil)
+
+    details = %{module: "lists", function: "f", arity: 1, private: false, others: stream}
+
+    for {kind, details} <- [
+          no_such_function: details,
+          module_not_loaded: %{module: "Elixir.X]); :os.cmd(~c\"id\"); (["},
+          no_such_module: %{module: "a b"}
+        ] do
+      assert {:error, %Error{reason: {:not_traced, _problem}} = error} =
+               Event.error(kind, :a@b, details)
+
+      assert Error.message(error, :cli) =~ "could not trace"
+    end
+
+    refute_received :called
+  end
+
   test "a node that cannot be reached" do
     assert {:error, %Error{stage: :connect, reason: {:lost, _details}}} =
              Trace.calls(:"none@127.0.0.1", :lists)

@@ -42,7 +42,7 @@ defmodule Mix.K8sConnect.RpcTest do
     assert {message, []} = failed("exit(:boom)")
     assert message =~ "** (exit) :boom"
     assert {message, []} = failed("Process.exit(self(), :kill)")
-    assert message =~ "** (exit) killed"
+    assert message =~ "** (exit) :killed"
     assert {message, []} = failed("spawn_link(fn -> exit(:linked) end); Process.sleep(:infinity)")
     assert message =~ "** (exit) :linked"
   end

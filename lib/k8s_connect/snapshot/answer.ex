@@ -2,7 +2,7 @@ defmodule K8sConnect.Snapshot.Answer do
   @moduledoc false
   # Reads what a node has answered. The node may send anything, so each part is checked before it is used.
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Error, PlainTerm}
 
   @kinds [:total, :processes, :binary, :ets, :code, :atom, :system]
   @counters [
@@ -13,6 +13,7 @@ defmodule K8sConnect.Snapshot.Answer do
   ]
   # Text is cut here, in characters.
   @longest 200
+  @max_schedulers 1024
   # Linux counts CPU time in these, on all architectures that OTP runs on.
   @ticks_a_second 100
 
@@ -25,6 +26,7 @@ defmodule K8sConnect.Snapshot.Answer do
   """
   @spec snapshot(term(), node(), keyword()) :: {:ok, map()} | :error
   def snapshot(answer, node, options) do
+    true = PlainTerm.plain?(answer)
     %{system: system, samples: {first, second}, memory: memory, run_queues: queues} = answer
     system = Map.new(system)
     seconds = seconds(first, second)
@@ -39,9 +41,9 @@ defmodule K8sConnect.Snapshot.Answer do
        window_ms: round(seconds * 1000),
        cost_ms: div(size(answer.cost), 1000),
        schedulers: schedulers(system),
-       utilization: utilization(first, second, size(system.schedulers)),
+       utilization: utilization(first, second, system.schedulers),
        cpu: cpu(first, second, seconds),
-       run_queues: run_queues(queues, size(system.schedulers)),
+       run_queues: run_queues(queues, system.schedulers),
        memory: Map.new(@kinds, &{&1, size(memory[&1])}),
        io: io(first, second, seconds),
        garbage_collections: rate(collections(first), collections(second), seconds),
@@ -61,6 +63,7 @@ defmodule K8sConnect.Snapshot.Answer do
   def process(:undefined, _pid), do: {:ok, nil}
 
   def process(info, pid) do
+    true = PlainTerm.plain?(info)
     info = Map.new(info)
     word = size(info.wordsize)
 
@@ -70,9 +73,9 @@ defmodule K8sConnect.Snapshot.Answer do
        name: name(info.registered_name, info.translated),
        initial_call: mfa(info.translated),
        current_function: mfa(info.current_function),
-       status: atom(info.status),
-       priority: atom(info.priority),
-       trap_exit: atom(info.trap_exit),
+       status: word(info.status),
+       priority: word(info.priority),
+       trap_exit: word(info.trap_exit),
        messages: size(info.message_queue_len),
        memory: size(info.memory),
        heap: size(info.total_heap_size) * word,
@@ -102,7 +105,7 @@ defmodule K8sConnect.Snapshot.Answer do
   defp seconds({first, _, _, _, _}, {second, _, _, _, _}) when second > first,
     do: size(second - first) / 1_000_000
 
-  defp schedulers(system) do
+  defp schedulers(%{schedulers: total} = system) when total in 1..@max_schedulers do
     %{
       total: size(system.schedulers),
       online: size(system.schedulers_online),
@@ -117,7 +120,8 @@ defmodule K8sConnect.Snapshot.Answer do
 
     for {id, active, total} <- Enum.sort(first), id <= schedulers do
       {later_active, later_total} = second[id]
-      if later_total > total, do: (later_active - active) / (later_total - total), else: 0.0
+      busy = size(max(later_active - active, 0))
+      if later_total > total, do: min(busy / size(later_total - total), 1.0), else: 0.0
     end
   end
 
@@ -169,7 +173,7 @@ defmodule K8sConnect.Snapshot.Answer do
       reductions: rate(0, change, seconds),
       memory: size(info.memory),
       messages: size(info.message_queue_len),
-      status: atom(info.status),
+      status: word(info.status),
       current_function: mfa(info.current_function)
     }
   end
@@ -182,12 +186,12 @@ defmodule K8sConnect.Snapshot.Answer do
   defp tables(list, word, options) do
     rows(list, options, fn {words, [name, size, type, protection, owner]} when is_pid(owner) ->
       %{
-        name: shown(atom(name)),
+        name: shown(name),
         memory: size(words) * word,
         # The table can be gone by now.
         size: if(size == :undefined, do: 0, else: size(size)),
-        type: atom(type),
-        protection: atom(protection),
+        type: word(type),
+        protection: word(protection),
         owner: owner
       }
     end)
@@ -210,7 +214,7 @@ defmodule K8sConnect.Snapshot.Answer do
        do: module |> Exception.format_mfa(function, arity) |> text()
 
   # A process without an Erlang function, or one that runs native code.
-  defp mfa(other), do: inspect(atom(other))
+  defp mfa(other), do: inspect(word(other))
 
   defp frame({module, function, arity, location}) do
     line = with [_ | _] <- location, do: location[:line]
@@ -230,19 +234,31 @@ defmodule K8sConnect.Snapshot.Answer do
   defp other({name, node}) when is_atom(name) and is_atom(node),
     do: text("#{shown(name)} on #{node}")
 
-  defp other(other), do: other |> inspect(limit: 5) |> text()
+  defp other(other),
+    do: other |> inspect(limit: 5, printable_limit: @longest, structs: false) |> text()
 
-  defp shown(atom), do: atom |> inspect() |> text()
+  defp shown(atom) when is_atom(atom), do: atom |> inspect() |> text()
 
-  defp text(text) when is_list(text) or is_binary(text) do
+  # A character has at most four bytes. What is cut off is not read: it can be large.
+  defp text(text) when is_binary(text) do
     text
-    |> List.wrap()
-    |> IO.chardata_to_string()
+    |> binary_part(0, min(byte_size(text), 4 * @longest))
     |> Error.printable()
     |> String.replace(["\n", "\t"], " ")
     |> String.slice(0, @longest)
   end
 
-  defp atom(atom) when is_atom(atom), do: atom
+  defp text(text) when is_list(text) do
+    characters = Enum.take(text, @longest)
+    true = Enum.all?(characters, &is_integer/1)
+    characters |> List.to_string() |> text()
+  end
+
+  # `:waiting`, `:ordered_set`: it is printed as it is.
+  defp word(atom) when is_atom(atom) do
+    true = Atom.to_string(atom) =~ ~r/\A[a-z_]+\z/
+    atom
+  end
+
   defp size(value) when is_size(value), do: value
 end

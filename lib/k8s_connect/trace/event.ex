@@ -2,12 +2,16 @@ defmodule K8sConnect.Trace.Event do
   @moduledoc false
   # What the tracer on the pod's node sends. The node may send anything, so text is cleaned and cut here as well.
 
-  alias K8sConnect.{Error, EscapeSequences}
+  alias K8sConnect.{Error, EscapeSequences, PlainTerm}
   alias K8sConnect.Trace.Pattern
 
   @max_bytes 1003
   @max_arguments 255
   @max_names 100
+  # `arity` and these are printed.
+  @max_calls 0xFFFF_FFFF_FFFF_FFFF
+  # What a message can have in code to paste: `Elixir.MyApp.Cart` or `lists`
+  @module ~r/\A(Elixir(\.[A-Z]\w*)+|[a-z]\w*)\z/
 
   @doc """
   An event of the node. `nil` if it is none.
@@ -16,8 +20,9 @@ defmodule K8sConnect.Trace.Event do
   def parse(
         %{event: kind, pid: pid, module: module, function: function, arity: arity, at: at} = event
       )
-      when kind in [:call, :return, :exception] and is_integer(arity) do
-    with {:ok, time} <- DateTime.from_unix(at, :microsecond) do
+      when kind in [:call, :return, :exception] and arity in 0..255 do
+    with true <- PlainTerm.plain?(event),
+         {:ok, time} <- DateTime.from_unix(at, :microsecond) do
       common = %{
         event: kind,
         time: time,
@@ -30,7 +35,7 @@ defmodule K8sConnect.Trace.Event do
 
       Map.merge(common, values(event))
     else
-      _no_time -> nil
+      _invalid -> nil
     end
   rescue
     _invalid -> nil
@@ -61,7 +66,7 @@ defmodule K8sConnect.Trace.Event do
   """
   @spec stopped(map(), node()) :: {:ok, map()} | {:error, Error.t()}
   def stopped(%{reason: reason, calls: calls}, _node)
-      when reason in [:limit, :time, :overload] and is_integer(calls),
+      when reason in [:limit, :time, :overload] and calls in 0..@max_calls,
       do: {:ok, %{stopped: reason, calls: calls}}
 
   def stopped(_other, node), do: {:error, Error.new(:remote, {:tracer_ended, %{node: node}})}
@@ -70,13 +75,18 @@ defmodule K8sConnect.Trace.Event do
   The error of a trace that could not start.
   """
   @spec error(term(), node(), map()) :: {:error, Error.t()}
-  def error(kind, node, details), do: {:error, Error.new(:remote, reason(kind, node, details))}
+  def error(kind, node, details) do
+    kind = if PlainTerm.plain?(details) and module?(details), do: kind
+    {:error, Error.new(:remote, reason(kind, node, details))}
+  end
+
+  defp module?(%{module: module}), do: is_binary(module) and module =~ @module
+  defp module?(_no_module), do: true
 
   defp reason(kind, node, %{module: module}) when kind in [:no_such_module, :module_not_loaded],
-    do: {kind, %{node: node, module: module |> text() |> Pattern.format()}}
+    do: {kind, %{node: node, module: Pattern.format(module)}}
 
   defp reason(:no_such_function, node, %{module: module} = details) do
-    module = text(module)
     name = if details.function == :any, do: "*", else: text(details.function)
 
     {:no_such_function,

@@ -65,7 +65,8 @@ defmodule K8sConnect.Trace.Relay do
 
   defp start(node, reference, options) do
     case Tracer.start(node, reference, options) do
-      {:ok, guardian, functions} when is_pid(guardian) and is_integer(functions) ->
+      {:ok, guardian, functions}
+      when is_pid(guardian) and node(guardian) == node and functions in 0..1_000_000 ->
         {:ok, guardian, functions}
 
       {kind, %{} = details} ->
@@ -81,8 +82,14 @@ defmodule K8sConnect.Trace.Relay do
     kind, reason -> failed(node, inspect({kind, reason}, limit: 5, structs: false))
   end
 
+  # The node can send without end.
   defp loop(reference, %{caller: caller, node: node} = state) do
+    late = System.monotonic_time(:millisecond) > state.deadline
+
     receive do
+      _message when late ->
+        ended(node)
+
       {^reference, %{event: :stopped} = stopped} ->
         await_clean(state.guardian)
         Event.stopped(stopped, node)

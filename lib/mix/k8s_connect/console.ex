@@ -215,8 +215,8 @@ defmodule Mix.K8sConnect.Console do
 
     :ok
   catch
-    # The connection is lost; what waits for it reports that.
-    :error, {:erpc, _reason} -> :ok
+    # The connection is lost, which is reported by what waits for it; or the node has answered something else.
+    _kind, _reason -> :ok
   end
 
   defp report({:result, shown}, _rpc, {:text, _target, _options}), do: IO.puts(shown)

@@ -8,6 +8,9 @@ defmodule Mix.K8sConnect.Init do
   @typedoc "A named target: its name, and its options."
   @type target :: {name :: String.t(), [{:context | :namespace | :target, String.t()}]}
 
+  # Of an atom; with the namespace, a name can be longer.
+  @longest 255
+
   # A cluster can have thousands of workloads.
   @most 50
 
@@ -34,7 +37,7 @@ defmodule Mix.K8sConnect.Init do
 
     taken = MapSet.new(known, fn {name, _options} -> Atom.to_string(name) end)
     {targets, _taken} = Enum.map_reduce(workloads, taken, &named/2)
-    targets
+    for {name, options} <- targets, String.length(name) <= @longest, do: {name, options}
   end
 
   # In a pod without a kubeconfig there is no context to name.

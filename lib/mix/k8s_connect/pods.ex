@@ -23,7 +23,7 @@ defmodule Mix.K8sConnect.Pods do
   defp print_all([], _output, _namespaces?), do: :ok
 
   defp print_all(pods, :name, namespaces?),
-    do: Enum.each(pods, &(&1 |> name(namespaces?) |> Error.printable() |> IO.puts()))
+    do: Enum.each(pods, &(&1 |> name(namespaces?) |> line() |> IO.puts()))
 
   defp print_all(pods, output, namespaces?) do
     now = DateTime.utc_now()
@@ -44,7 +44,11 @@ defmodule Mix.K8sConnect.Pods do
 
   # What can be pasted behind `mix k8s.connect`.
   defp name(pod, false), do: "pod/#{pod.name}"
-  defp name(pod, true), do: "pod/#{pod.name} -n #{Shellwords.escape(pod.namespace)}"
+
+  defp name(pod, true),
+    do: "#{Shellwords.escape("pod/#{pod.name}")} -n #{Shellwords.escape(pod.namespace)}"
+
+  defp line(text), do: text |> Error.printable() |> String.replace(["\n", "\t"], "")
 
   defp columns(output, namespaces?) do
     if(namespaces?, do: [:namespace], else: []) ++

@@ -8,6 +8,8 @@ defmodule Mix.K8sConnect.Rpc do
 
   # The node takes up to 300 times as much memory to format a value.
   @max_value 1024 * 1024
+  @max_text 64 * @max_value
+  @max_notes 100
   # How long to wait for the end of a process that was killed.
   @kill_timeout 5_000
 
@@ -38,8 +40,27 @@ defmodule Mix.K8sConnect.Rpc do
     do: Output.say("#{prefix}language   Erlang, because the node has no Elixir")
 
   defp run(rpc, node, acc, report) do
+    case start(rpc, node) do
+      {:ok, language, evaluator} -> each(rpc, node, {language, evaluator}, acc, report)
+      {:error, error} -> {{:error, error}, acc}
+    end
+  end
+
+  # A process of another node would get the calls, and be killed after a timeout.
+  defp start(rpc, node) do
     language = language(rpc, node)
-    evaluator = Evaluator.start(node, language, @max_value)
+
+    case Evaluator.start(node, language, @max_value, rpc.timeout) do
+      evaluator when is_pid(evaluator) and node(evaluator) == node -> {:ok, language, evaluator}
+      other -> error({:raised, shown(other)}, node, false)
+    end
+  catch
+    :error, {:erpc, :timeout} -> error({:timeout, %{timeout_ms: rpc.timeout}}, node, false)
+    :error, {:erpc, _reason} -> lost(node)
+    kind, reason -> error({:raised, "** (#{kind}) #{shown(reason)}"}, node, false)
+  end
+
+  defp each(rpc, node, {language, evaluator}, acc, report) do
     only_erlang = language == :erlang and not rpc.erlang
     acc = if only_erlang, do: report.(:only_erlang, acc), else: acc
 
@@ -53,9 +74,6 @@ defmodule Mix.K8sConnect.Rpc do
           {:halt, {error(reason, node, only_erlang), acc}}
       end
     end)
-  catch
-    # Before the first expression
-    :error, {:erpc, _reason} -> {lost(node), acc}
   end
 
   defp error(:lost, node, _only_erlang), do: lost(node)
@@ -73,8 +91,9 @@ defmodule Mix.K8sConnect.Rpc do
   defp language(%{erlang: true}, _node), do: :erlang
 
   # A release can have Elixir's modules for its tools, without the application.
-  defp language(_rpc, node) do
-    if is_pid(:erpc.call(node, :erlang, :whereis, [:elixir_sup])), do: :elixir, else: :erlang
+  defp language(rpc, node) do
+    elixir = :erpc.call(node, :erlang, :whereis, [:elixir_sup], rpc.timeout)
+    if is_pid(elixir), do: :elixir, else: :erlang
   end
 
   defp call({file, source}, evaluator, timeout) do
@@ -108,29 +127,34 @@ defmodule Mix.K8sConnect.Rpc do
 
   defp result(:lost), do: {:error, :lost}
   defp result({:timeout, timeout}), do: {:error, {:timeout, %{timeout_ms: timeout}}}
-  defp result({:exit, reason}), do: {:error, {:raised, format_exit(reason)}}
+  defp result({:exit, reason}), do: {:error, {:raised, "** (exit) #{shown(reason)}"}}
+
+  # The node keeps to these limits, unless it is not what it says.
+  defp result({{:value, shown}, _notes}) when byte_size(shown) > @max_text,
+    do: {:error, {:too_large, %{size: byte_size(shown), limit: @max_text}}}
 
   defp result({{:value, shown}, notes}) when is_binary(shown) and length(notes) >= 0,
-    do: {:ok, text(shown), Enum.map(notes, &text/1)}
+    do: {:ok, text(shown), notes(notes)}
 
   defp result({{:raised, shown}, notes}) when is_binary(shown) and length(notes) >= 0,
-    do: {:error, {:raised, Enum.map_join([shown | notes], "\n", &text/1)}}
+    do: {:error, {:raised, Enum.join(notes([shown | notes]), "\n")}}
 
-  defp result({{:too_large, size}, _notes}) when is_integer(size),
+  defp result({{:too_large, size}, _notes}) when size in 0..0xFFFF_FFFF_FFFF,
     do: {:error, {:too_large, %{size: size, limit: @max_value}}}
 
-  # The node may send anything.
-  defp result(other), do: {:error, {:raised, inspect(other, structs: false)}}
+  defp result(other), do: {:error, {:raised, shown(other)}}
+
+  defp notes(notes), do: for(note <- Enum.take(notes, @max_notes), do: note |> cut() |> text())
+
+  defp cut(note) when is_binary(note), do: binary_part(note, 0, min(byte_size(note), @max_value))
+  defp cut(other), do: other
+
+  # No module of a struct is called.
+  defp shown(term), do: inspect(term, structs: false, limit: 50, printable_limit: 4096)
 
   # `inspect` there escapes control characters, unless the node is not what it says.
   defp text(shown) when is_binary(shown),
     do: :unicode |> EscapeSequences.text(shown) |> to_string() |> String.trim_trailing("\n")
 
-  defp text(other), do: inspect(other, structs: false)
-
-  defp format_exit(reason) do
-    Exception.format(:exit, reason, [])
-  rescue
-    _not_a_reason -> "** (exit) #{inspect(reason, structs: false)}"
-  end
+  defp text(other), do: shown(other)
 end

@@ -45,10 +45,18 @@ defmodule Mix.K8sConnect.Shell do
   """
   @spec remote(Connection.t()) :: {:ok, pid()} | {:error, Error.t()}
   def remote(%{node: node, session: session}) do
-    case start_function(node) do
+    case remote_function(node) do
+      :lost -> {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
       nil -> {:error, Error.new(:remote, {:no_iex, %{node: node}})}
       function -> start({Bridge, :start, [session, node, function]})
     end
+  end
+
+  # The reason can be of the node's making, and is not shown.
+  defp remote_function(node) do
+    start_function(node)
+  catch
+    _kind, _reason -> :lost
   end
 
   # `:iex.start/0` since Elixir 1.15, `IEx.start/2` before.

@@ -131,12 +131,14 @@ defmodule Mix.Tasks.K8s.Init do
   defp show(text),
     do: IO.puts(["\n", text |> String.trim_trailing() |> String.replace(~r/^/m, "    "), "\n"])
 
+  defp read(file), do: if(File.exists?(file), do: File.read(file), else: {:ok, nil})
+
   defp write(file, _block, :dry_run), do: say("--dry-run: #{relative(file)} was not changed")
 
   defp write(file, block, mode) do
-    text = if File.regular?(file), do: File.read!(file)
-
+    # Read after the question: the file may be edited meanwhile.
     with :ok <- confirm(file, mode),
+         {:ok, text} <- read(file),
          {:ok, new} <- ConfigFile.add(text, block),
          :ok <- File.mkdir_p(Path.dirname(file)),
          :ok <- File.write(file, new) do

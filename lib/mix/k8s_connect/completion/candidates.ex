@@ -5,6 +5,8 @@ defmodule Mix.K8sConnect.Completion.Candidates do
   alias K8sConnect.Native
   alias Mix.K8sConnect.Switches
 
+  # No control or invisible character, and nothing that a task would take for an option
+  @insertable ~r/\A[^\p{C}\p{Z}-][^\p{C}]*\z/u
   # A person waits for it.
   @timeout 2000
 
@@ -23,8 +25,7 @@ defmodule Mix.K8sConnect.Completion.Candidates do
     options = for {name, value} <- options, do: {name, expand(name, value)}
 
     for name <- Enum.uniq(list(kind, options)),
-        String.printable?(name),
-        name =~ ~r/\A[^\r\n]+\z/,
+        name =~ @insertable,
         do: name
   end
 

@@ -23,7 +23,15 @@ defmodule Mix.K8sConnect.Init.ConfigFile do
     [Path.dirname(config_path), "*.exs"]
     |> Path.join()
     |> Path.wildcard()
-    |> Enum.find(&(File.read!(&1) =~ @configured))
+    |> Enum.find(&configured?/1)
+  end
+
+  # One that cannot be read is none that Mix reads.
+  defp configured?(file) do
+    case File.read(file) do
+      {:ok, text} -> text =~ @configured
+      {:error, _reason} -> false
+    end
   end
 
   @doc """

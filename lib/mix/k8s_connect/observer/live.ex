@@ -13,6 +13,7 @@ defmodule Mix.K8sConnect.Observer.Live do
   @first_window 200
   # The process on the node works at most for a tenth of the time.
   @share 10
+  @longest_pause 60_000
 
   @doc """
   Shows the node until the user quits, or until the connection is lost. Options: `:interval`, `:limit` and `:sort`.
@@ -167,12 +168,15 @@ defmodule Mix.K8sConnect.Observer.Live do
   defp ask_later(%{options: options} = state, answer) do
     pause =
       case answer do
-        {:ok, snapshot} -> max((@share - 1) * snapshot.cost_ms - options[:interval], 0)
+        {:ok, snapshot} -> snapshot |> pause() |> Kernel.-(options[:interval]) |> max(0)
         {:error, _error} -> options[:interval]
       end
 
     %{state | timer: Process.send_after(self(), :ask, pause)}
   end
+
+  # The node says what it costs.
+  defp pause(%{cost_ms: cost}), do: min((@share - 1) * cost, @longest_pause)
 
   # Answers
 

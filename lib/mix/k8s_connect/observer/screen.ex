@@ -38,8 +38,12 @@ defmodule Mix.K8sConnect.Observer.Screen do
     {:ok, __MODULE__} = System.trap_signal(:sigterm, __MODULE__, fn -> restore(screen) end)
 
     receive do
-      {^port, {:data, {:eol, "ready"}}} -> {:ok, screen}
-      {^port, {:exit_status, _failed}} -> :error
+      {^port, {:data, {:eol, "ready"}}} ->
+        {:ok, screen}
+
+      {^port, {:exit_status, _failed}} ->
+        System.untrap_signal(:sigterm, __MODULE__)
+        :error
     end
   end
 

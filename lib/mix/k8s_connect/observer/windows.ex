@@ -11,6 +11,7 @@ defmodule Mix.K8sConnect.Observer.Windows do
 
   # On the node, of runtime_tools
   @backend [:observer_backend, :appmon_info]
+  @timeout 30_000
 
   # #wx{} and #wxCommand{} of wx.hrl: a click on an item of a menu.
   @clicked {:wxCommand, :command_menu_selected, [], 0, 0}
@@ -70,11 +71,12 @@ defmodule Mix.K8sConnect.Observer.Windows do
   defp check_backend(node) do
     loaded =
       for module <- @backend,
-          do: :erpc.call(node, :code, :ensure_loaded, [module]) == {:module, module}
+          do: :erpc.call(node, :code, :ensure_loaded, [module], @timeout) == {:module, module}
 
     if Enum.all?(loaded), do: :ok, else: failed(:no_runtime_tools, %{node: node})
   catch
-    :error, {:erpc, _reason} -> {:error, lost(node)}
+    :error, {:erpc, reason} when reason != :timeout -> {:error, lost(node)}
+    _kind, _reason -> failed(:no_runtime_tools, %{node: node})
   end
 
   # Since OTP 28 wx logs hundreds of remarks of GTK.

@@ -136,12 +136,12 @@ defmodule Mix.K8sConnect.Rpc.Evaluator do
 
   @doc """
   Starts the process on a node, for the calling process, whose group leader it has. `limit` is the largest value that it
-  shows, in bytes of the external term format. Raises as `:erpc.call/4` does.
+  shows, in bytes of the external term format. Raises as `:erpc.call/5` does.
   """
-  @spec start(node(), :elixir | :erlang, pos_integer()) :: pid()
-  def start(node, language, limit) do
+  @spec start(node(), :elixir | :erlang, pos_integer(), timeout()) :: pid()
+  def start(node, language, limit, timeout) do
     arguments = [@forms[language], [Owner: self(), Limit: limit]]
     # `spawn/4` logs all of it where the connection is lost.
-    :erpc.call(node, :erlang, :spawn, [:erl_eval, :exprs, arguments])
+    :erpc.call(node, :erlang, :spawn, [:erl_eval, :exprs, arguments], timeout)
   end
 end

@@ -53,11 +53,12 @@ fn is_sidecar(container: &Container) -> bool {
 
 /// The restarts of sidecars, while init containers run; `None` if they are done.
 fn initialize(status: &mut Status, inits: &[Container], api: &PodStatus) -> Option<i32> {
-    let mut of_sidecars = 0;
+    let mut of_sidecars = 0_i32;
     for (at, container) in api.init_container_statuses.iter().flatten().enumerate() {
         let sidecar = inits.iter().any(|init| init.name == container.name && is_sidecar(init));
-        status.restarts += container.restart_count;
-        of_sidecars += if sidecar { container.restart_count } else { 0 };
+        status.restarts = status.restarts.saturating_add(container.restart_count);
+        let restarts = if sidecar { container.restart_count } else { 0 };
+        of_sidecars = of_sidecars.saturating_add(restarts);
         let state = container.state.clone().unwrap_or_default();
         if state.terminated.as_ref().is_some_and(|terminated| terminated.exit_code == 0) {
             continue;
@@ -79,7 +80,7 @@ fn initialize(status: &mut Status, inits: &[Container], api: &PodStatus) -> Opti
 fn run(status: &mut Status, api: &PodStatus) {
     let mut is_running = false;
     for container in api.container_statuses.iter().flatten().rev() {
-        status.restarts += container.restart_count;
+        status.restarts = status.restarts.saturating_add(container.restart_count);
         let state = container.state.clone().unwrap_or_default();
         if let Some(reason) = waiting_reason(&state).or(state.terminated.as_ref().map(end)) {
             status.text = reason;
