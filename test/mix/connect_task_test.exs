@@ -80,7 +80,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 1} = connect("app-0 --rpc 'exit(:boom)'")
     assert output =~ "(exit) :boom"
     assert {output, 1} = connect("app-0 --rpc 'Process.exit(self(), :kill)'")
-    assert output =~ "(exit) killed"
+    assert output =~ "(exit) :killed"
     assert {output, 1} = connect("app-0 --rpc '1 +'")
     assert output =~ "TokenMissingError"
   end
