@@ -90,18 +90,29 @@ defmodule Mix.K8sConnect.Expressions do
   defp text({:rpc, text}), do: {"--rpc", {:ok, text}}
   defp text({:rpc_file, file}), do: {file, File.read(file)}
 
-  # As bytes: it is UTF-8 whatever the locale is.
+  # It is UTF-8 whatever the locale is.
   defp read_input do
+    case if(decoded?(), do: IO.read(:stdio, :eof), else: read_bytes()) do
+      text when is_binary(text) -> {:ok, text}
+      :eof -> {:ok, ""}
+      {:error, reason} when is_atom(reason) -> {:error, reason}
+      # What `check_text/2` refuses
+      {:error, _no_character} -> {:ok, <<0xFF>>}
+    end
+  end
+
+  # Since OTP 26 the terminal driver reads characters in the encoding of the locale, which is also that of file names.
+  defp decoded? do
+    List.to_integer(:erlang.system_info(:otp_release)) >= 26 and
+      :file.native_name_encoding() == :utf8
+  end
+
+  defp read_bytes do
     encoding = Keyword.get(:io.getopts(:standard_io), :encoding, :unicode)
     :ok = :io.setopts(:standard_io, encoding: :latin1)
     text = IO.binread(:stdio, :eof)
     :ok = :io.setopts(:standard_io, encoding: encoding)
-
-    case text do
-      text when is_binary(text) -> {:ok, text}
-      :eof -> {:ok, ""}
-      {:error, reason} -> {:error, reason}
-    end
+    text
   end
 
   defp check_text(name, text) do
