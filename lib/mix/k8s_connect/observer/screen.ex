@@ -42,7 +42,7 @@ defmodule Mix.K8sConnect.Observer.Screen do
         {:ok, screen}
 
       {^port, {:exit_status, _failed}} ->
-        System.untrap_signal(:sigterm, __MODULE__)
+        _untrapped = System.untrap_signal(:sigterm, __MODULE__)
         :error
     end
   end
