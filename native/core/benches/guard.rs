@@ -100,7 +100,7 @@ fn connection() -> Connection {
     ];
     assert!(connection.to_pod.pass(to_pod.concat().into(), &mut output).is_ok());
     assert!(connection.from_pod.pass(from_pod.concat().into(), &mut output).is_ok());
-    assert!(connection.to_pod.pass(call(), &mut output).is_ok());
+    assert!(connection.to_pod.pass(named().into(), &mut output).is_ok());
     connection
 }
 
@@ -122,6 +122,12 @@ fn pid(node: &[u8], id: u8) -> Vec<u8> {
 
 fn reference(node: &[u8]) -> Vec<u8> {
     [&b"Z\0\x03"[..], &atom(node), &[0, 0, 0, 7], &[1; 12]].concat()
+}
+
+/// A message with the pid of its sender, which is given out by it.
+fn named() -> Vec<u8> {
+    let control = [b"p\x83h\x03a\x16".to_vec(), pid(LAPTOP, 1), pid(POD, 9)].concat();
+    framed32(&[&control[..], b"\x83", &pid(LAPTOP, 1)].concat())
 }
 
 /// `erpc:call(Pod, erlang, node, [])`
