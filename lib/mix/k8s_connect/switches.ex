@@ -161,7 +161,7 @@ defmodule Mix.K8sConnect.Switches do
   defp dashed(name), do: name |> Atom.to_string() |> String.replace("_", "-")
 
   @doc """
-  The target among the arguments, of which there may be one.
+  Returns the target, the only argument, or `nil` without arguments.
   """
   @spec target([String.t()], keyword()) ::
           {:ok, String.t() | nil} | {:error, problem :: String.t()}

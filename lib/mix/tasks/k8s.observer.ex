@@ -148,7 +148,6 @@ defmodule Mix.Tasks.K8s.Observer do
   end
 
   defp show(:windows, connection, _own) do
-    Output.say("Observer of #{connection.node}: close its window to end")
     Windows.run(connection)
   end
 

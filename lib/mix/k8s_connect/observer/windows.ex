@@ -52,6 +52,7 @@ defmodule Mix.K8sConnect.Observer.Windows do
     monitor = Process.monitor(session)
 
     with :ok <- check_backend(node),
+         Output.say("Observer of #{node}: close its window to end"),
          :ok <- start(),
          window when is_pid(window) <- Process.whereis(:observer) || :closed,
          closed = Process.monitor(window),
@@ -75,8 +76,13 @@ defmodule Mix.K8sConnect.Observer.Windows do
 
     if Enum.all?(loaded), do: :ok, else: failed(:no_runtime_tools, %{node: node})
   catch
-    :error, {:erpc, reason} when reason != :timeout -> {:error, lost(node)}
-    _kind, _reason -> failed(:no_runtime_tools, %{node: node})
+    :error, {:erpc, reason} when reason != :timeout ->
+      {:error, lost(node)}
+
+    # The node may send any reason.
+    _kind, reason ->
+      problem = inspect(reason, limit: 5, printable_limit: 200, structs: false)
+      failed(:not_observed, %{node: node, problem: problem})
   end
 
   # Since OTP 28 wx logs hundreds of remarks of GTK.

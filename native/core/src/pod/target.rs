@@ -229,7 +229,7 @@ pub async fn choose(cluster: &Cluster, target: &Target, given: &str) -> Result<C
     pick(pods(cluster, target, given).await?).ok_or_else(|| no_pods(cluster, given, vec![]))
 }
 
-/// The pods of a target, of which there is at least one. `given`: the target as the user typed it.
+/// The pods of a target, at least one. `given`: the target as the user typed it.
 ///
 /// # Errors
 /// [`Error`]
