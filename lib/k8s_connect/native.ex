@@ -238,6 +238,12 @@ defmodule K8sConnect.Native do
       {:error, {:reload, _text}} ->
         :ok
 
+      # The module was loaded again. The library can be loaded once nothing runs the old version.
+      {:error, {:upgrade, _text}} ->
+        if :code.soft_purge(__MODULE__),
+          do: load(),
+          else: {:error, Error.new(:native, {:in_use, %{path: path <> ".so"}})}
+
       {:error, {kind, text}} ->
         {:error, Error.new(:native, {:not_loaded, details(path, kind, text)})}
     end

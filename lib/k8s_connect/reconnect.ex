@@ -182,7 +182,7 @@ defmodule K8sConnect.Reconnect do
 
   defp final?(:connect, :refused, _details), do: true
   defp final?(:connect, _kind, _details), do: false
-  defp final?(:native, kind, _details), do: kind == :not_loaded
+  defp final?(:native, kind, _details), do: kind in [:not_loaded, :in_use]
   defp final?(:exec, _kind, _details), do: true
   defp final?(_stage, _kind, _details), do: false
 

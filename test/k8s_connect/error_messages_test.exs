@@ -36,6 +36,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:options, :no_cookie_file, %{file: "/c", problem: "gone"}, ["/c: gone", "ls -l /c"]},
     {:native, :not_loaded, %{path: "/x.so", problem: "gone"},
      ["/x.so", "gone", "mix deps.compile"]},
+    {:native, :in_use, %{path: "/x.so"}, ["/x.so", "was loaded again", "restart the VM"]},
     {:native, :task_crashed, %{},
      ["internal error in the native library", "mix k8s.doctor --report"]},
     {:config, :not_found, %{paths: []}, ["neither KUBECONFIG nor HOME", "export KUBECONFIG="]},

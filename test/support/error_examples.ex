@@ -44,6 +44,7 @@ defmodule K8sConnect.ErrorExamples do
         usage: %{problem: "missing argument PATTERN", task: "k8s.trace"}
       ],
       native: [
+        in_use: %{path: "priv/native/k8s_connect_nif.so"},
         not_loaded: %{path: "priv/native/k8s_connect_nif.so", problem: "no such file"},
         task_crashed: %{}
       ],

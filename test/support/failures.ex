@@ -100,6 +100,7 @@ defmodule K8sConnect.Failures do
       {:helper, :foreign_listener} => {@listener, "foreign_listener"},
       {:helper, :no_hello} => {@protocol, "no_hello"},
       {:helper, :second_hello} => {@protocol, "second_hello"},
+      {:native, :in_use} => {"test/k8s_connect/native_test.exs", ":in_use"},
       {:target, :workload_deleted} => {@keep, ":workload_deleted"},
       {:connect, :not_up} => {@keep, ":not_up"},
       {:endpoint, :too_many_atoms} => {@guard, ":too_many_atoms"},

@@ -12,6 +12,11 @@ defmodule K8sConnect.Error.Catalogue.Native do
       {:sh, ~w(env K8S_CONNECT_BUILD=1 mix deps.compile k8s_connect --force)}}}
   end
 
+  def entry(:in_use, %{path: path}) do
+    {"could not load the native library #{path}: its module was loaded again, and calls of the old module run",
+     "Wait until these calls have ended, or restart the VM"}
+  end
+
   def entry(:task_crashed, %{}),
     do: {"internal error in the native library (the VM is unaffected)", report()}
 end
