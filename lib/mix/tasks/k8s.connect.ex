@@ -200,6 +200,9 @@ defmodule Mix.Tasks.K8s.Connect do
     * `{"event": "reconnecting", …}`, `{"event": "up", …}` and `{"event": "refused", …}` with `--hold`
     * `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}` on failure
 
+  Before Mix finds this task it may compile dependencies, and prints that to standard output, too. In scripts, set
+  `MIX_QUIET=1`.
+
   The task does not compile or start your project, so it also works in a project that does not compile.
   `iex -S mix` compiles and starts the project first. The node is connected as a hidden node:
   `Node.list(:connected)` has it, `Node.list()` does not.
