@@ -1,0 +1,145 @@
+defmodule Mix.Tasks.K8s.Livebook do
+  @shortdoc "Runs Livebook on this machine, attached to the Erlang node in a Kubernetes pod"
+
+  @moduledoc """
+  Runs Livebook on this machine. The cells of its notebooks run on the Erlang node in a Kubernetes pod.
+
+      mix k8s.livebook TARGET [options] [-- ARGUMENT...]
+
+  ## Examples
+
+      mix k8s.livebook app-0                        # open the printed URL, and run a cell: node()
+      mix k8s.livebook sts/app -n shop -- @new      # in the browser, with a new notebook
+      mix k8s.livebook app-0 -- --port 8090 a.livemd
+      mix k8s.livebook app-0 --audit livebook.log   # log the requests of Livebook to the node
+
+  TARGET is as for `mix k8s.connect`. The arguments after `--` are those of `livebook server`; see
+  `livebook server --help`.
+
+  Each notebook has the attached runtime of the pod's node as its default. You enter no node name and no cookie.
+
+  **A cell can do everything on the node.** Livebook loads its modules there for as long as a notebook is attached, and
+  registers a process as `:standard_error`. The pod cannot run code here, see "Trust" in `mix help k8s.connect`.
+
+  ## Livebook
+
+  `livebook` has to be in `PATH`, or where `mix escript.install` puts it:
+
+      mix escript.install hex livebook
+
+  Livebook and the node need the same minor version of Elixir. An escript has the Elixir that it was installed with. The
+  guide "A node in Livebook" lists which Livebook to install for an older Elixir. Livebook loads modules on the node,
+  so its OTP must not be newer than the node's either.
+
+  The task checks, before Livebook starts, that the node accepts the connection, that Elixir runs on it, that its name
+  is a long one, and that the minor versions are the same, if `livebook --version` prints its version. The node's cookie
+  must not contain a colon.
+
+  If a Livebook runs on port 8080 already, `livebook server` opens that one and ends. Choose other ports:
+
+      LIVEBOOK_IFRAME_PORT=8091 mix k8s.livebook app-0 -- --port 8090
+
+  ## The cookie
+
+  Livebook gets the node's name and its cookie in the environment variable
+  `LIVEBOOK_DEFAULT_RUNTIME=attached:NODE:COOKIE`. They are not on a command line, not in a file and not printed. Only
+  your user and root can read the environment of a process. Livebook removes the variable from its own environment, so
+  cells cannot read it there. A notebook can name the runtime, and its cookie is shown in Livebook's settings of the
+  runtime.
+
+  ## Connection
+
+  It connects this BEAM for the checks, disconnects, and runs Livebook as `mix k8s.connect TARGET --exec` runs a command:
+  only Livebook and its child processes can connect to the pod. The route is always that one, because it needs no
+  privilege, and the kernel route would let all your programs connect. "Other programs, without privileges" in
+  `mix help k8s.connect` lists its requirements and limits.
+
+  When the connection is lost, Livebook gets SIGHUP, and SIGKILL two seconds later. Livebook saves notebooks that have a
+  file every few seconds. Ctrl-C ends Livebook, and SIGTERM to `mix` ends both.
+
+  If the node's name has a host name that resolves only in the cluster, or its pod has an IPv6 address, Livebook
+  also gets Erlang flags in `ERL_AFLAGS`, with which it can connect to the node.
+
+  ## Command line options
+
+    * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
+      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--protocol`, `--trust`, `--audit`,
+      `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes`, `--verbose` - as for `mix k8s.connect`.
+      `--read-only` cannot be used, because Livebook runs code on the node
+
+  ## Exit codes
+
+  The exit code of Livebook: 128+N if signal N ended it. 127 if there is no Livebook; 1 if the connection failed or was
+  lost, or if Livebook cannot attach to the node; 2 usage error.
+  """
+
+  use Mix.Task
+
+  alias K8sConnect.{Error, Options}
+  alias Mix.K8sConnect.{Archive, Console, Livebook, NodeOptions, Project, Shell}
+
+  # Options of the configuration that its routes exclude. Livebook connects as a hidden node.
+  @here [reconnect: false, log: false, sudo: false, visible: false]
+
+  @impl true
+  def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
+
+  defp execute(arguments) do
+    # `mix do` may run this task again.
+    Mix.Task.reenable("k8s.livebook")
+
+    case NodeOptions.livebook(arguments) do
+      {:ok, target, options, server} ->
+        Project.load(:text)
+        start({target, options}, server)
+
+      {:error, error} ->
+        Console.fail(error, :text)
+    end
+  end
+
+  defp start({target, options} = request, server) do
+    with :ok <- NodeOptions.check(target, @here ++ options, "k8s.livebook"),
+         {:ok, program} <- Livebook.find(),
+         {:ok, connection, runtime} <- check(request, Livebook.ask_elixir(program)),
+         {:ok, connection} <- connect(request, connection) do
+      environment = Livebook.environment(connection, runtime.())
+      Console.exec([connection], {[program, "server" | server], options}, environment)
+    else
+      {:error, error} -> Console.fail(error, {:text, target, options})
+    end
+  end
+
+  # This BEAM connects, which it does not on the route of a command.
+  defp check({target, options}, asked) do
+    here = [route: :vm, progress: &Console.step/1, confirm: &Console.confirm/1]
+
+    with {:ok, connection} <- K8sConnect.connect(target, here ++ here() ++ options) do
+      Console.print_others(connection)
+      place = Map.take(connection, [:context, :namespace])
+
+      result =
+        connection |> Livebook.runtime(Livebook.elixir(asked)) |> Error.for_request(target, place)
+
+      :ok = K8sConnect.disconnect(connection)
+      with {:ok, runtime} <- result, do: {:ok, connection, runtime}
+    end
+  end
+
+  # To the same pod, whose context was confirmed.
+  defp connect({target, options}, %{pod: pod, namespace: namespace, context: context}) do
+    {_target, options} = Options.named(target, options)
+    options = Keyword.drop(options, [:selector, :namespace, :context])
+
+    place =
+      [namespace: namespace] ++ if(context == "in-cluster", do: [], else: [context: context])
+
+    here = [route: :exec, confirm: fn _context -> true end] ++ here()
+
+    with {:ok, connection} <- K8sConnect.connect("pod/#{pod}", here ++ place ++ options) do
+      {:ok, %{connection | others: []}}
+    end
+  end
+
+  defp here, do: [interactive: Shell.asks?()] ++ @here
+end
