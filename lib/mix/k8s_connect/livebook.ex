@@ -51,21 +51,19 @@ defmodule Mix.K8sConnect.Livebook do
   end
 
   @doc """
-  Checks that Livebook with this version of Elixir can attach to the node of a connection of this BEAM, and returns
-  the value of LIVEBOOK_DEFAULT_RUNTIME in a function, so that a crash report does not show the cookie.
+  Checks that Livebook with this version of Elixir can attach to a node that this BEAM is connected to, and returns the
+  value of LIVEBOOK_DEFAULT_RUNTIME in a function, so that a crash report does not show the cookie.
   """
-  @spec runtime(Connection.t(), elixir :: String.t() | nil) ::
+  @spec runtime(node(), cookie :: atom(), elixir :: String.t() | nil) ::
           {:ok, (() -> String.t())} | {:error, Error.t()}
-  def runtime(%{node: node}, livebook) do
-    with :ok <- check_name(node),
-         {:ok, version} <- version(node),
-         :ok <- check_version(node, version, livebook) do
-      cookie = Atom.to_string(:erlang.get_cookie(node))
+  def runtime(node, cookie, livebook) do
+    cookie = Atom.to_string(cookie)
 
-      if cookie =~ ":",
-        do: not_attachable(node, :colon),
-        else: {:ok, fn -> "attached:#{node}:#{cookie}" end}
-    end
+    with :ok <- check_name(node),
+         :ok <- if(cookie =~ ":", do: not_attachable(node, :colon), else: :ok),
+         {:ok, version} <- version(node),
+         :ok <- check_version(node, version, livebook),
+         do: {:ok, fn -> "attached:#{node}:#{cookie}" end}
   end
 
   defp check_name(node),

@@ -76,7 +76,7 @@ defmodule Mix.Tasks.K8s.Livebook do
   use Mix.Task
 
   alias K8sConnect.{Error, Options}
-  alias Mix.K8sConnect.{Archive, Console, Livebook, NodeOptions, Project, Shell}
+  alias Mix.K8sConnect.{Archive, Console, Livebook, NodeOptions, Output, Project, Shell}
 
   # Options of the configuration that its routes exclude. Livebook connects as a hidden node.
   @here [reconnect: false, log: false, sudo: false, visible: false]
@@ -103,6 +103,7 @@ defmodule Mix.Tasks.K8s.Livebook do
          {:ok, program} <- Livebook.find(),
          {:ok, connection, runtime} <- check(request, Livebook.ask_elixir(program)),
          {:ok, connection} <- connect(request, connection) do
+      Output.say("starting Livebook, with #{connection.node} as the runtime of its notebooks")
       environment = Livebook.environment(connection, runtime.())
       Console.exec([connection], {[program, "server" | server], options}, environment)
     else
@@ -114,15 +115,15 @@ defmodule Mix.Tasks.K8s.Livebook do
   defp check({target, options}, asked) do
     here = [route: :vm, progress: &Console.step/1, confirm: &Console.confirm/1]
 
-    with {:ok, connection} <- K8sConnect.connect(target, here ++ here() ++ options) do
+    with {:ok, %{node: node} = connection} <-
+           K8sConnect.connect(target, here ++ here() ++ options) do
       Console.print_others(connection)
       place = Map.take(connection, [:context, :namespace])
-
-      result =
-        connection |> Livebook.runtime(Livebook.elixir(asked)) |> Error.for_request(target, place)
-
+      runtime = Livebook.runtime(node, :erlang.get_cookie(node), Livebook.elixir(asked))
       :ok = K8sConnect.disconnect(connection)
-      with {:ok, runtime} <- result, do: {:ok, connection, runtime}
+
+      with {:ok, runtime} <- Error.for_request(runtime, target, place),
+           do: {:ok, connection, runtime}
     end
   end
 
