@@ -8,57 +8,54 @@ defmodule Mix.Tasks.K8s.Livebook do
 
   ## Examples
 
-      mix k8s.livebook app-0                        # open the printed URL, and run a cell: node()
-      mix k8s.livebook sts/app -n shop -- @new      # in the browser, with a new notebook
-      mix k8s.livebook app-0 -- --port 8090 a.livemd
-      mix k8s.livebook app-0 --audit livebook.log   # log the requests of Livebook to the node
+      mix k8s.livebook app-0                         # open the URL that Livebook prints, and run a cell: node()
+      mix k8s.livebook sts/app -n shop -- @new       # opens the browser, with a new notebook
+      mix k8s.livebook app-0 -- --port 8090 notes.livemd
+      mix k8s.livebook app-0 --audit livebook.log    # logs what Livebook sends to the node
 
-  TARGET is as for `mix k8s.connect`. The arguments after `--` are those of `livebook server`; see
-  `livebook server --help`.
+  TARGET is as for `mix k8s.connect`. The arguments after `--` are those of `livebook server`; `livebook server --help`
+  lists them. Notebooks have the pod's node as their default runtime, and you enter no node name and no cookie.
 
-  Each notebook has the attached runtime of the pod's node as its default. You enter no node name and no cookie.
-
-  **A cell can do everything on the node.** Livebook loads its modules there for as long as a notebook is attached, and
-  registers a process as `:standard_error`. The pod cannot run code here, see "Trust" in `mix help k8s.connect`.
+  **A cell can do everything on the node.** Livebook loads its modules there while a notebook is attached. The pod cannot
+  run code here, see "Trust" in `mix help k8s.connect`.
 
   ## Livebook
 
-  `livebook` has to be in `PATH`, or where `mix escript.install` puts it:
+  The program `livebook` has to be in `PATH`, or where `mix escript.install` puts it:
 
       mix escript.install hex livebook
 
-  Livebook and the node need the same minor version of Elixir. An escript has the Elixir that it was installed with. The
-  guide "A node in Livebook" lists which Livebook to install for an older Elixir. Livebook loads modules on the node,
-  so its OTP must not be newer than the node's either.
+  Livebook and the node need the same minor version of Elixir. Livebook has the version that it was installed with; the
+  guide "A node in Livebook" lists which Livebook to install for an older Elixir. Its OTP should not be newer than that of
+  the node, which loads its modules.
 
-  The task checks, before Livebook starts, that the node accepts the connection, that Elixir runs on it, that its name
-  is a long one, and that the minor versions are the same, if `livebook --version` prints its version. The node's cookie
-  must not contain a colon.
+  Before Livebook starts, the task checks that the node accepts the connection, that its name is a long one, that Elixir
+  runs on it, and that the minor versions are the same, if `livebook --version` prints its version.
 
-  If a Livebook runs on port 8080 already, `livebook server` opens that one and ends. Choose other ports:
+  If another Livebook runs on port 8080, `livebook server` opens that one and ends. Choose other ports:
 
       LIVEBOOK_IFRAME_PORT=8091 mix k8s.livebook app-0 -- --port 8090
 
   ## The cookie
 
   Livebook gets the node's name and its cookie in the environment variable
-  `LIVEBOOK_DEFAULT_RUNTIME=attached:NODE:COOKIE`. They are not on a command line, not in a file and not printed. Only
-  your user and root can read the environment of a process. Livebook removes the variable from its own environment, so
-  cells cannot read it there. A notebook can name the runtime, and its cookie is shown in Livebook's settings of the
-  runtime.
+  `LIVEBOOK_DEFAULT_RUNTIME=attached:NODE:COOKIE`. They are on no command line and in no file, and the cookie is not
+  printed. Your user and root can read the environment of the process. Livebook 0.19 deletes the variable from its
+  environment when it has started, and shows the cookie to you in the settings of the notebook's runtime. A cookie with a
+  colon cannot be passed in this way.
 
   ## Connection
 
-  It connects this BEAM for the checks, disconnects, and runs Livebook as `mix k8s.connect TARGET --exec` runs a command:
-  only Livebook and its child processes can connect to the pod. The route is always that one, because it needs no
+  The task connects this BEAM for the checks and disconnects. Then it runs Livebook as `mix k8s.connect --exec` runs a
+  command: only Livebook and its child processes can connect to the pod. There is no `--route`: this route needs no
   privilege, and the kernel route would let all your programs connect. "Other programs, without privileges" in
-  `mix help k8s.connect` lists its requirements and limits.
+  `mix help k8s.connect` has its requirements and limits.
 
-  When the connection is lost, Livebook gets SIGHUP, and SIGKILL two seconds later. Livebook saves notebooks that have a
-  file every few seconds. Ctrl-C ends Livebook, and SIGTERM to `mix` ends both.
+  If the host of the node's name resolves only in the cluster, or the pod has an IPv6 address, Livebook also gets Erlang
+  flags in `ERL_AFLAGS`, without which it could not connect.
 
-  If the node's name has a host name that resolves only in the cluster, or its pod has an IPv6 address, Livebook
-  also gets Erlang flags in `ERL_AFLAGS`, with which it can connect to the node.
+  When the connection is lost, Livebook gets SIGHUP, and SIGKILL two seconds later. It saves notebooks every five
+  seconds. Ctrl-C ends Livebook; SIGTERM to `mix` ends both.
 
   ## Command line options
 
@@ -69,8 +66,8 @@ defmodule Mix.Tasks.K8s.Livebook do
 
   ## Exit codes
 
-  The exit code of Livebook: 128+N if signal N ended it. 127 if there is no Livebook; 1 if the connection failed or was
-  lost, or if Livebook cannot attach to the node; 2 usage error.
+  The exit code of Livebook, and 128+N if signal N ended it; 1 the connection failed or was lost, or Livebook cannot
+  attach to the node; 2 usage error; 127 there is no Livebook.
   """
 
   use Mix.Task
