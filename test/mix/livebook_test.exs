@@ -58,6 +58,7 @@ defmodule Mix.K8sConnect.LivebookTest do
     path = FakeLivebook.install(directory)
     assert {output, 1} = livebook(path, "wrong-cookie")
     assert output =~ "cookie mismatch"
+    refute output =~ "--route vm"
     refute output =~ "starting Livebook"
   end
 

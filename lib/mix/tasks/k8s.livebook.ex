@@ -104,7 +104,10 @@ defmodule Mix.Tasks.K8s.Livebook do
       environment = Livebook.environment(connection, runtime.())
       Console.exec([connection], {[program, "server" | server], options}, environment)
     else
-      {:error, error} -> Console.fail(error, {:text, target, options})
+      # The routes are not the user's choice, and no suggested command repeats them.
+      {:error, error} ->
+        error = update_in(error.request.options, &Keyword.delete(&1, :route))
+        Console.fail(error, {:text, target, options})
     end
   end
 
