@@ -441,18 +441,22 @@ defmodule K8sConnect do
   it. The command inherits this BEAM's standard input, output and terminal. IEx must not read from the terminal at
   the same time. When a connection is lost, the command gets SIGHUP, and SIGKILL two seconds later.
 
+  ## Options
+
+    * `:env` - environment variables of the command, in addition to those of this VM: `[{"NAME", "value"}]`.
+
   `mix help k8s.connect` lists the requirements and the limits.
 
   ## Errors
 
   `{:error, error}` with a `K8sConnect.Error`. Its stage is `:exec` if the command was not started.
   """
-  @spec exec(Connection.t() | [Connection.t(), ...], [String.t(), ...]) ::
+  @spec exec(Connection.t() | [Connection.t(), ...], [String.t(), ...], keyword()) ::
           {:ok, 0..255} | {:error, Error.t()}
-  def exec(connections, command) do
+  def exec(connections, command, options \\ []) do
     [%{pod: pod} = connection | _more] = connections = List.wrap(connections)
     place = Map.take(connection, [:context, :namespace, :route])
-    connections |> Command.run(command) |> Error.for_request(pod, place)
+    connections |> Command.run(command, options[:env] || []) |> Error.for_request(pod, place)
   end
 
   @doc """

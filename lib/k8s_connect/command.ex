@@ -13,13 +13,15 @@ defmodule K8sConnect.Command do
               &{Atom.to_string(&1), &1}
             )
 
-  @spec run([Connection.t()], [String.t(), ...]) :: {:ok, 0..255} | {:error, Error.t()}
-  def run(connections, [name | _arguments] = command) do
+  @spec run([Connection.t()], [String.t(), ...], [{String.t(), String.t()}]) ::
+          {:ok, 0..255} | {:error, Error.t()}
+  def run(connections, [name | _arguments] = command, environment) do
     with {:ok, redirects} <- redirects(connections) do
       monitors = Map.new(connections, &{monitor(&1), &1})
 
       try do
-        with {:ok, started} <- start(redirects, command), do: await(started, monitors, name)
+        with {:ok, started} <- start(redirects, command, environment),
+             do: await(started, monitors, name)
       after
         Enum.each(monitors, fn {monitor, _node} -> Process.demonitor(monitor, [:flush]) end)
       end
@@ -51,13 +53,13 @@ defmodule K8sConnect.Command do
     Process.monitor(List.first(sessions) || spawn(fn -> :ok end))
   end
 
-  defp start(redirects, command) do
+  defp start(redirects, command, environment) do
     Native.call(:exec, [
       %{
         runner: Native.program("k8s_connect_exec"),
         redirects: redirects,
         command: command,
-        environment: System.get_env()
+        environment: Map.merge(System.get_env(), Map.new(environment))
       }
     ])
   end

@@ -32,8 +32,12 @@ defmodule K8sConnect.Distribution do
     :net_kernel.longnames() == long?(node)
   end
 
+  @doc """
+  Whether the name of `node` is long.
+  """
+  @spec long?(node()) :: boolean()
   # An IPv6 address has no dot.
-  defp long?(node) do
+  def long?(node) do
     [_name, host] = String.split(Atom.to_string(node), "@")
     String.contains?(host, [".", ":"])
   end

@@ -4,7 +4,7 @@ defmodule K8sConnect.VariantsTest do
 
   import K8sConnect.Project
 
-  alias K8sConnect.{Ground, Terminal}
+  alias K8sConnect.{FakeLivebook, Ground, Terminal, Tmp}
 
   @moduletag :host
   @moduletag timeout: 600_000
@@ -175,6 +175,18 @@ defmodule K8sConnect.VariantsTest do
     assert output =~ ~r/^'node@10\.244/m
     assert {output, 1} = laptop(~w(mix k8s.connect erlang-0 --remsh))
     assert output =~ "has no IEx"
+  end
+
+  test "Livebook attaches to a name that only the cluster knows, and not to a short one or to Erlang" do
+    %{tmp_dir: directory} = Tmp.tmp_dir(%{})
+    {"PATH", path} = FakeLivebook.install(directory)
+    livebook = &laptop(["env", "PATH=#{path}", "mix", "k8s.livebook", &1])
+    assert {output, 7} = livebook.("dns-0")
+    assert output =~ "attached true 'app@dns-0.dns.default.svc.cluster.local'"
+    assert {output, 1} = livebook.("short-0")
+    assert output =~ "connects only to nodes with long names"
+    assert {output, 1} = livebook.("erlang-0")
+    assert output =~ "Elixir does not run on the node"
   end
 
   test "of two nodes each can be had by its name" do

@@ -391,6 +391,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:connect, :not_up, %{target: "sts/app", state: :down}, ["sts/app has ended"]},
     {:exec, :not_found, %{command: "x", problem: "gone"}, ["x: gone", "command -v x"]},
     {:exec, :not_executable, %{command: "/x", problem: "denied"}, ["/x: denied", "ls -l /x"]},
+    {:exec, :no_livebook, %{directory: "/x"},
+     ["livebook in PATH or in /x", "mix escript.install hex livebook"]},
     {:exec, :no_seccomp, %{problem: "no call"}, ["5.9", "no call", "route: :vm"]},
     {:exec, :nested, %{problem: "busy"}, ["another route: :exec", "busy", "K8sConnect.exec("]},
     {:exec, :no_ptrace, %{problem: "denied"}, ["denied", "yama/ptrace_scope"]},
@@ -433,7 +435,13 @@ defmodule K8sConnect.ErrorMessagesTest do
      ["no wx", "apt-get install erlang-observer erlang-wx", "--text"]},
     {:remote, :no_window, %{problem: "p."}, ["p. Use", "--text"]},
     {:remote, :no_runtime_tools, %{node: :a@b}, ["a@b", "extra_applications", "--text"]},
-    {:remote, :not_observed, %{node: :a@b, problem: "p."}, ["a@b", "p. Find", "mix k8s.doctor"]}
+    {:remote, :not_observed, %{node: :a@b, problem: "p."}, ["a@b", "p. Find", "mix k8s.doctor"]},
+    {:remote, :not_attachable, %{node: :a@b, why: :short_name}, ["a@b", "long names"]},
+    {:remote, :not_attachable, %{node: :a@b, why: :no_elixir}, ["a@b", "Elixir does not run"]},
+    {:remote, :not_attachable,
+     %{node: :a@b, why: :other_elixir, elixir: "1.17.3", livebook: "1.18.4"},
+     ["a@b", "Elixir 1.17.3", "1.18.4", "with Elixir 1.17;"]},
+    {:remote, :not_attachable, %{node: :a@b, why: :colon}, ["a@b", "colon", "route: :exec"]}
   ]
 
   for {{stage, kind, details, expected}, index} <- Enum.with_index(@messages) do

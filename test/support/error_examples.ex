@@ -357,6 +357,7 @@ defmodule K8sConnect.ErrorExamples do
       exec: [
         not_found: %{command: "iex", problem: "No such file or directory"},
         not_executable: %{command: "./run", problem: "Permission denied"},
+        no_livebook: %{directory: "/home/me/.mix/escripts"},
         no_seccomp: %{problem: "Function not implemented (os error 38)"},
         nested: %{problem: "Device or resource busy (os error 16)"},
         no_ptrace: %{problem: "Operation not permitted (os error 1)"},
@@ -413,7 +414,16 @@ defmodule K8sConnect.ErrorExamples do
         no_observer: %{application: "wx", otp: "25"},
         no_window: %{problem: "the display :1 does not answer"},
         no_runtime_tools: %{node: :"app@10.244.1.8"},
-        not_observed: %{node: :"app@10.244.1.8", problem: "no answer for 32000 ms"}
+        not_observed: %{node: :"app@10.244.1.8", problem: "no answer for 32000 ms"},
+        not_attachable: %{node: :"app@app-0", why: :short_name},
+        not_attachable: %{node: :"app@10.244.1.8", why: :no_elixir},
+        not_attachable: %{
+          node: :"app@10.244.1.8",
+          why: :other_elixir,
+          elixir: "1.17.3",
+          livebook: "1.18.4"
+        },
+        not_attachable: %{node: :"app@10.244.1.8", why: :colon}
       ]
     ]
   end

@@ -18,6 +18,7 @@ defmodule K8sConnect.Failures do
   @snapshot "test/k8s_connect/snapshot_test.exs"
   @faults "test/host/faults_test.exs"
   @exec "test/mix/exec_test.exs"
+  @livebook "test/mix/livebook_task_test.exs"
   @runner "native/exec/tests/life.rs"
 
   @connect "test/k8s_connect/connect_test.exs"
@@ -127,6 +128,7 @@ defmodule K8sConnect.Failures do
       {:exec, :nested} => {@exec, "already supervised by seccomp"},
       {:exec, :port_forward_closed} => {@exec, "lost the connection to app@"},
       {:exec, :runner_killed} => {@exec, "the program that runs the command was killed"},
+      {:exec, :no_livebook} => {@livebook, "could not start Livebook"},
       {:exec, :no_seccomp} => {@runner, "no_seccomp"},
       {:exec, :no_ptrace} => {@runner, "no_ptrace"},
       {:remote, :raised} => {@command, "could not evaluate the expression"},
@@ -145,7 +147,8 @@ defmodule K8sConnect.Failures do
       {:remote, :read_only} => {@trace_cluster, "read-only"},
       {:remote, :no_observer} => {@observer, "of this machine has no"},
       {:remote, :no_runtime_tools} => {@observer, "has no runtime_tools"},
-      {:remote, :not_observed} => {@snapshot, ":not_observed"}
+      {:remote, :not_observed} => {@snapshot, ":not_observed"},
+      {:remote, :not_attachable} => {@livebook, "connects only to nodes with long names"}
     }
   end
 

@@ -56,7 +56,7 @@ defmodule K8sConnect.Error.Catalogue do
   shell's code.
   """
   @spec exit_code(atom(), atom()) :: 1 | 2 | 126 | 127
-  def exit_code(:exec, :not_found), do: 127
+  def exit_code(:exec, kind) when kind in [:not_found, :no_livebook], do: 127
   def exit_code(:exec, :not_executable), do: 126
   def exit_code(:options, _kind), do: 2
   def exit_code(_stage, kind) when kind in [:invalid_target, :invalid_namespace], do: 2

@@ -20,6 +20,7 @@ defmodule Mix.K8sConnect.Completion do
     {"k8s.doctor", :targets},
     {"k8s.observer", :targets},
     {"k8s.trace", :targets},
+    {"k8s.livebook", :targets},
     {"k8s.pods", :targets},
     {"k8s.init", :any},
     {"k8s.helper", ~w(install status uninstall)}

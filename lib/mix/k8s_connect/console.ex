@@ -104,13 +104,15 @@ defmodule Mix.K8sConnect.Console do
 
   @doc """
   Runs a command that can connect to the nodes of the connections, and exits with its exit code. `options` are
-  those of the connections.
+  those of the connections, and `environment` is added to the environment of the command.
   """
-  @spec exec([Connection.t()], {command :: [String.t(), ...], options :: keyword()}) :: :ok
-  def exec(connections, {command, options}) do
+  @spec exec([Connection.t()], {command :: [String.t(), ...], options :: keyword()}, [
+          {String.t(), String.t()}
+        ]) :: :ok
+  def exec(connections, {command, options}, environment \\ []) do
     Enum.each(connections, &print_others/1)
 
-    case K8sConnect.exec(connections, command) do
+    case K8sConnect.exec(connections, command, env: environment) do
       {:ok, 0} -> :ok
       {:ok, code} -> exit({:shutdown, code})
       {:error, error} -> exec_failed(error, :init.get_status(), {:text, nil, options})

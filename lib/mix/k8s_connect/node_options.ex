@@ -85,6 +85,23 @@ defmodule Mix.K8sConnect.NodeOptions do
   end
 
   @doc """
+  Of `mix k8s.livebook`: the target, the options of the connection, and the arguments of `livebook server`.
+  """
+  @spec livebook([String.t()]) ::
+          {:ok, String.t() | nil, keyword(), server :: [String.t()]} | {:error, Error.t()}
+  def livebook(arguments) do
+    {arguments, server} = Enum.split_while(arguments, &(&1 != "--"))
+
+    with {:ok, options, arguments} <- Switches.parse("k8s.livebook", arguments),
+         {:ok, target} <- required_target(arguments, options) do
+      {:ok, target, options, Enum.drop(server, 1)}
+    else
+      {:error, problem, _switches} -> {:error, Switches.usage(problem, "k8s.livebook")}
+      {:error, problem} -> {:error, Switches.usage(problem, "k8s.livebook")}
+    end
+  end
+
+  @doc """
   Checks the options of a connection on which code is run. The configuration has to be loaded.
   """
   @spec check(String.t() | nil, keyword(), task :: String.t()) :: :ok | {:error, Error.t()}

@@ -83,6 +83,10 @@ defmodule Mix.K8sConnect.Switches do
     {@connection ++ trace ++ [arguments: :boolean, pid: :string], @letters}
   end
 
+  # The route is always that of one command. Livebook connects as a hidden node, and prints what it prints.
+  def of("k8s.livebook"),
+    do: {Keyword.drop(@connection, [:route, :sudo, :visible, :json]), @letters}
+
   def of("k8s.pods") do
     api = Keyword.take(@switches, [:namespace, :selector, :context, :kubeconfig, :timeout, :json])
 

@@ -17,6 +17,11 @@ defmodule K8sConnect.Error.Catalogue.Exec do
   def entry(:not_executable, %{command: command, problem: problem}),
     do: {"could not run #{command}: #{bare(problem)}", ls(command)}
 
+  def entry(:no_livebook, %{directory: directory}) do
+    {"could not start Livebook: no program livebook in PATH or in #{directory}",
+     {"Install it with", {:mix, "escript.install", ["hex", "livebook"]}}}
+  end
+
   def entry(:no_seccomp, %{problem: problem}) do
     {[
        "unsupported: ",

@@ -117,6 +117,36 @@ defmodule K8sConnect.Error.Catalogue.Remote do
      {"Find the cause with", {:mix, "k8s.doctor", []}}}
   end
 
+  def entry(:not_attachable, %{node: node, why: :short_name}) do
+    {"could not attach Livebook to #{node}: Livebook has a long name, and connects only to nodes with long names",
+     iex()}
+  end
+
+  def entry(:not_attachable, %{node: node, why: :no_elixir}) do
+    {"could not attach Livebook to #{node}: Elixir does not run on the node, and Livebook needs it there",
+     iex()}
+  end
+
+  def entry(:not_attachable, %{node: node, why: :other_elixir} = details) do
+    %{elixir: there, livebook: here} = details
+
+    {"could not attach Livebook to #{node}: the node runs Elixir #{bare(there)}, and Livebook runs Elixir " <>
+       "#{bare(here)}. Livebook attaches only to its own minor version of Elixir",
+     {"Install a Livebook with Elixir #{minor(there)}; the guide \"A node in Livebook\" lists the versions",
+      "Or open IEx", {:mix, "k8s.connect", []}}}
+  end
+
+  def entry(:not_attachable, %{node: node, why: :colon}) do
+    {"could not attach Livebook to #{node}: the node's cookie has a colon, which LIVEBOOK_DEFAULT_RUNTIME cannot contain",
+     {"Enter the node's name and the cookie in the notebook instead",
+      "Run livebook server as the command CMD of", {:mix, "k8s.connect", [route: :exec]}}}
+  end
+
+  defp iex, do: {"Open IEx instead", {:mix, "k8s.connect", []}}
+
+  defp minor(version),
+    do: version |> String.split(".") |> Enum.take(2) |> Enum.join(".") |> bare()
+
   defp nothing_else(%{module: module}), do: "#{module} has no functions"
 
   defp stop(node) do
