@@ -33,6 +33,11 @@ defmodule K8sConnect.RawNode do
     %{name: node.name, port: port, server: server}
   end
 
+  @doc """
+  Ends one in the pod of `node`.
+  """
+  def stop(node, %{server: server}), do: :erpc.call(node, Process, :exit, [server, :kill])
+
   defp accept(listener, node) do
     {:ok, socket} = :gen_tcp.accept(listener)
     connection = spawn_link(fn -> receive do: (:go -> serve(socket, node)) end)
@@ -109,8 +114,14 @@ defmodule K8sConnect.RawNode do
 
   defp send_packets(socket, packets), do: Enum.each(packets, &send_packet(socket, &1))
 
-  defp send_packet(socket, :close), do: :gen_tcp.shutdown(socket, :write)
+  defp send_packet(socket, :close), do: :gen_tcp.close(socket)
   defp send_packet(socket, {:bytes, bytes}), do: :gen_tcp.send(socket, bytes)
+
+  defp send_packet(socket, {:stream, packets}) do
+    :ok = :inet.setopts(socket, packet: 0)
+    :ok = :gen_tcp.send(socket, packets)
+    :ok = :inet.setopts(socket, packet: 4)
+  end
 
   defp send_packet(socket, {control, {:bytes, payload}}),
     do: :gen_tcp.send(socket, [112, :erlang.term_to_binary(control), payload])
