@@ -69,6 +69,8 @@ defmodule K8sConnect.Attacks do
       {"keys", :group_leader, "send(own, {me, {:data, ~c\"os:cmd(id).\\n\"}})", :refused},
       {"an expand_fun", :io_request,
        "request.(own, {:setopts, [expand_fun: :erlang.make_fun(:os, :cmd, 1)]})", :refused},
+      {"a terminal without echo", :io_request, "request.(own, {:setopts, [echo: false]})",
+       :refused},
       {"a function in the options of a parser", :io_request,
        "request.(own, {:get_until, :unicode, ~c\"\", :erl_scan, :tokens, [1, [{:reserved_word_fun, :erlang.make_fun(:os, :cmd, 1)}]]})",
        :refused},

@@ -37,6 +37,8 @@ pub(super) struct Control<'a> {
     trace_token: Option<&'a [u8]>,
     /// The payload of a message that has one, or as much of it as there is.
     pub payload: Option<&'a [u8]>,
+    /// Bytes of the message that have arrived.
+    pub size: usize,
 }
 
 impl<'a> Control<'a> {
@@ -75,7 +77,7 @@ impl<'a> Control<'a> {
             (Some(true) | None, _) => Some(rest),
         };
         let trace_token = trace_token(code).map(|at| elements[at]);
-        Ok(Self { operation, elements, trace_token, payload })
+        Ok(Self { operation, elements, trace_token, payload, size: message.len() })
     }
 
     /// Whether it has a token of `seq_trace`. The VM takes any term for one, and reads it as a tuple.

@@ -68,12 +68,13 @@ const PURGES: [(&str, u32); 5] = [
 ];
 /// `{From, {Command, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader`, `user_drv`, `disk_log`, `qlc` and
 /// `zip`.
-const ASKED: [(&str, u32); 22] = [
+const ASKED: [(&str, u32); 23] = [
     ("call", 5),
     ("sbcast", 3),
     ("send", 3),
     ("set_path", 2),
     ("get_file", 2),
+    ("read_file", 2),
     ("list_dir", 2),
     ("open_editor", 2),
     ("put_chars", 3),
@@ -271,7 +272,16 @@ fn is_input(mut cursor: Cursor) -> bool {
         Some(Token::Tuple(_)) => cursor.item(),
         token => token,
     };
-    let tags = ["data", "eof", "activate", "reply", "error", "tty_geometry", "get_unicode_state"];
+    let tags = [
+        "data",
+        "eof",
+        "activate",
+        "reply",
+        "error",
+        "tty_geometry",
+        "get_unicode_state",
+        "editor_data",
+    ];
     matches!(tag, Some(Token::Atom(tag)) if tags.iter().any(|text| tag.is(text)))
 }
 
@@ -407,6 +417,8 @@ mod tests {
 
     #[test]
     fn keys_are_recognized() {
+        let edited = tuple(&[pid(), tuple(&[atom("editor_data"), string("os:cmd(id).")])]);
+        assert_eq!(judged(&edited), "input");
         for term in
             [tuple(&[pid(), tuple(&[atom("data"), binary(b"id\n")])]), tuple(&[pid(), atom("eof")])]
         {

@@ -56,7 +56,8 @@ impl Local<'_> {
             Operation::Monitor => self.monitor(control),
             Operation::MonitorExit => self.monitor_exit(control),
             // The VM ignores these unless it has asked for them.
-            Operation::Exit | Operation::Unlink => Verdict::Pass,
+            Operation::Exit => exit(control),
+            Operation::Unlink => Verdict::Pass,
             Operation::SpawnReply => self.spawn_reply(control),
             // Only of what it may monitor; a name it may not.
             Operation::Demonitor => match control.token(2) {
@@ -340,6 +341,19 @@ fn refuse(kind: Kind, detail: &str) -> Verdict {
 fn no_process(control: &Control) -> Bytes {
     let element = |at| control.element(at).to_vec();
     signal(&[integer(21), element(2), element(1), element(3), atom("noproc")])
+}
+
+/// The end of a linked process, with its reason in the control term. The VM decodes a payload only after it has removed
+/// the link, so the process here would never be told of an end whose reason is no term, not even when the connection
+/// ends (`erts`, `erl_proc_sig_queue.c`, OTP 25 to 29).
+fn exit(control: &Control) -> Verdict {
+    let Some(reason) = control.payload else { return Verdict::Pass };
+    let [_operation, from, to, token] = [0, 1, 2, 3].map(|at| control.element(at));
+    let (arity, code) = if token.is_empty() { (4, 3) } else { (5, 13) };
+    let before = &[PASS_THROUGH, VERSION, 104, arity, 97, code][..];
+    let head = [before, from, to, token].concat();
+    let replaced = control.size - reason.len() + 1;
+    Verdict::Rewrite(Rewritten { head, replaced, length: control.size, ends_list: false })
 }
 
 /// `erpc` in the pod gets `notsup`.

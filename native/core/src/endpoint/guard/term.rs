@@ -8,6 +8,8 @@
 const MAX_ATOM: usize = 255;
 /// 32 bit words of a reference.
 const MAX_WORDS: usize = 5;
+/// Free variables of a closure.
+const MAX_VARIABLES: u32 = 255;
 /// No item is longer: the longest is a reference of a node whose name has the most bytes.
 pub(super) const MAX_ITEM: usize = 3 + (3 + 4 * MAX_ATOM) + 4 + 4 * MAX_WORDS;
 /// The version of the format, before each term.
@@ -155,7 +157,12 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
         112 => {
             input.take(4)?;
             let identity = input.take(1 + 16 + 4)?;
-            (Token::Closure(identity), 0, 4 + u64::from(input.u32()?))
+            let variables = input.u32()?;
+            // Some releases of OTP do not check this, and their closures have room for no more.
+            if variables > MAX_VARIABLES {
+                return Err(Stop::Malformed("closure"));
+            }
+            (Token::Closure(identity), 0, 4 + u64::from(variables))
         }
         117 => (Token::OldClosure, 0, 4 + u64::from(input.u32()?)),
         _ => return Err(Stop::Malformed("unknown tag")),

@@ -197,3 +197,10 @@ fn seen(term: &[u8]) -> BTreeSet<String> {
     }
     seen
 }
+
+#[test]
+fn a_closure_has_few_variables() {
+    let closure = |count: u32| [&b"p"[..], &[0; 25], &count.to_be_bytes()].concat();
+    assert_eq!(item(&closure(255)).map(|item| item.terms), Ok(4 + 255));
+    assert_eq!(item(&closure(256)), Err(Stop::Malformed("closure")));
+}

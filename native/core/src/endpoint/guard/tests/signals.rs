@@ -36,6 +36,30 @@ fn a_sender_is_of_the_pod() {
     assert_eq!(pair.session.count(Kind::Other), 5);
 }
 
+/// The VM removes the link before it decodes a payload.
+#[test]
+fn the_reason_of_an_exit_is_decoded_before_the_link_is_removed() {
+    let (from, to) = (pid(POD, 9), pid(LAPTOP, 1));
+    let large = binary(&vec![7; 200_000]);
+    for reason in [atom("boom"), large, tuple(&[atom("error_inf_"), pid(POD, 9)])] {
+        for (code, new, token) in [(24, 3, vec![]), (25, 13, vec![b"j".to_vec()])] {
+            let sent = [vec![integer(code), from.clone(), to.clone()], token.clone()].concat();
+            let passed =
+                [vec![integer(new), from.clone(), to.clone()], token, vec![reason.clone()]]
+                    .concat();
+            let (sent, passed) = (packed(&sent, Some(&reason)), packed(&passed, None));
+            for cut in [1, 5, 20, sent.len() - 1, sent.len() / 2] {
+                let mut pair = Pair::new();
+                pair.call(1, 2);
+                let first = pair.incoming(&sent[..cut]).unwrap();
+                let second = pair.incoming(&sent[cut..]).unwrap();
+                assert!([first, second].concat() == passed, "{code}, cut at {cut}");
+                assert!(pair.passes(&[integer(36), integer(1), from.clone(), to.clone()], None));
+            }
+        }
+    }
+}
+
 #[test]
 fn a_process_of_a_third_node_gets_no_answer() {
     let mut pair = Pair::new();
@@ -75,7 +99,8 @@ fn a_trace_token_does_not_pass() {
         ] {
             let mut pair = Pair::new();
             pair.call(1, 2);
-            let passes = pair.passes(&control, payload.map(Vec::as_slice));
+            let message = packed(&control, payload.map(Vec::as_slice));
+            let passes = !pair.incoming(&message).unwrap().is_empty();
             assert_eq!(passes, token == b"j", "{control:?}");
         }
     }
