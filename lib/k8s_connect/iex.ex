@@ -6,7 +6,7 @@ defmodule K8sConnect.IEx do
       iex> pods()
       app-0  Running
       iex> connect("app-0")
-      connecting testcluster / default / app-0 / route vm (0 ms)
+      connecting   testcluster / default / app-0 / route vm (0 ms)
       …
       iex> on("app-0", "node()")
       :"app@10.244.1.2"
@@ -68,7 +68,7 @@ defmodule K8sConnect.IEx do
   end
 
   defp step({:step, name, detail, ms}),
-    do: say("#{String.pad_trailing(name, 10)} #{detail} (#{ms} ms)")
+    do: say("#{String.pad_trailing(name, 12)} #{detail} (#{ms} ms)")
 
   defp step(_trace), do: :ok
 

@@ -371,8 +371,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:route, :own_name, %{node: :a@b}, ["a@b", "iex --name"]},
     {:route, :net_kernel_busy, %{seconds: 5}, ["timed out after 5 s", "net_kernel"]},
     {:route, :internal_error, %{problem: "p."}, ["p. Please report"]},
-    {:connect, :timeout, %{ms: 10, step: "link", target: "app-0"},
-     ["timed out after 10 ms", "app-0", "completed step is link", "connect_timeout: 20)"]},
+    {:connect, :timeout, %{ms: 10, step: "port-forward", target: "app-0"},
+     ["timed out after 10 ms", "app-0", "completed step is port-forward", "connect_timeout: 20)"]},
     {:connect, :timeout, %{ms: 10, step: nil, target: nil}, ["connecting to the pod"]},
     {:connect, :refused, %{node: :a@b, source: "Secret s"},
      [

@@ -62,7 +62,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~
              ~r"\Aconnecting testcluster / default / app-0 / route vm, because no helper is installed \(mix help k8s.helper; for other programs: --exec\) \(\d+ ms\)\n"
 
-    assert output =~ ~r"^server     https://10\.200\.0\.1:6443 \(\d+ ms\)\n"m
+    assert output =~ ~r"^server +https://10\.200\.0\.1:6443 \(\d+ ms\)\n"m
 
     for step <- ~w(pod cookie link node connected),
         do: assert(output =~ ~r/^#{step} .* \(\d+ ms\)$/m)

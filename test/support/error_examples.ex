@@ -339,7 +339,7 @@ defmodule K8sConnect.ErrorExamples do
         internal_error: %{problem: "badarg"}
       ],
       connect: [
-        timeout: %{ms: 60_000, step: "link", target: "app-0"},
+        timeout: %{ms: 60_000, step: "port-forward", target: "app-0"},
         refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
         refused: %{node: :"app@10.244.1.8", source: "the process in app"},
         missing_flags: %{

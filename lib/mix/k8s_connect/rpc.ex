@@ -37,7 +37,7 @@ defmodule Mix.K8sConnect.Rpc do
   def note({:warning, text}, _rpc, prefix), do: Output.say(prefix <> text)
 
   def note(:only_erlang, _rpc, prefix),
-    do: Output.say("#{prefix}language   Erlang, because the node has no Elixir")
+    do: Output.say("#{prefix}language     Erlang, because the node has no Elixir")
 
   defp run(rpc, node, acc, report) do
     case start(rpc, node) do
