@@ -408,6 +408,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :too_large, %{node: :a@b, size: 2000, limit: 1000}, ["a@b", "2000 bytes", "1000"]},
     {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "this side"]},
     {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]},
+    {:remote, :no_terminal, %{problem: "p."}, ["the view", "p. Print", "--once"]},
     {:remote, :no_such_module, %{node: :a@b, module: "M"}, ["no such module M on a@b"]},
     {:remote, :module_not_loaded, %{node: :a@b, module: "M"},
      ["M is not loaded on a@b", ":ensure_loaded, [M]"]},

@@ -70,6 +70,17 @@ defmodule Mix.Tasks.K8s.ObserverTest do
     end
   end
 
+  test "a terminal that cannot be set to raw mode ends it with a reason", %{tmp_dir: directory} do
+    stty = Path.join(directory, "stty")
+    File.write!(stty, "#!/bin/sh\nexit 1\n")
+    File.chmod!(stty, 0o755)
+    terminal = open("PATH=#{directory}:$PATH exec mix k8s.observer app-0 --text", env())
+    seen = expect(terminal, "--once")
+    assert seen =~ "could not show the view on this terminal: stty could not set it to raw mode"
+    assert seen =~ "mix k8s.observer app-0"
+    assert await_end(terminal) == 1
+  end
+
   test "a lost connection ends it with a reason", %{tmp_dir: directory} do
     terminal = view(directory, "app-0 --text")
     expect(terminal, "REDS/S*")

@@ -143,6 +143,7 @@ defmodule K8sConnect.Failures do
       {:remote, :not_traced} => {@trace, ":not_traced"},
       {:remote, :read_only} => {@trace_cluster, "read-only"},
       {:remote, :no_observer} => {@observer, "of this machine has no"},
+      {:remote, :no_terminal} => {@observer, "could not show the view on this terminal"},
       {:remote, :no_runtime_tools} => {@observer, "has no runtime_tools"},
       {:remote, :not_observed} => {@snapshot, ":not_observed"}
     }
