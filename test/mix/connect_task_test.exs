@@ -280,6 +280,14 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~ "mix help k8s.pods"
   end
 
+  test "the first line of mix k8s.pods -o name is an argument of mix k8s.connect" do
+    # `head` closes the pipe before it has read all pods.
+    line = "mix k8s.connect $(mix k8s.pods -o name | head -n 1) --no-wait"
+    assert {output, 0} = run(path("."), "sh", ["-c", line], env())
+    assert output =~ ~r/^connected +to app@/m
+    refute output =~ "ErlangError"
+  end
+
   test "targets for the completion of a shell" do
     assert {output, 0} = run(path("."), "mix", ~w(k8s.complete targets -- k8s.connect), env())
     targets = String.split(output, "\n", trim: true)
