@@ -28,7 +28,7 @@ defmodule Mix.K8sConnect.Completion do
   ]
   @files [:kubeconfig, :cookie_file, :tls_ca, :tls_cert, :tls_key, :audit]
   # Switches that are on by default.
-  @negated [:wait, :reconnect]
+  @negated [:wait, :reconnect, :returns, :arguments]
 
   @doc """
   The script for a shell: `"bash"`, `"zsh"` or `"fish"`.
