@@ -2,6 +2,8 @@ defmodule K8sConnect.TraceTest do
   # Not async: this VM becomes a node.
   use ExUnit.Case, async: false
 
+  import K8sConnect.Laptop, only: [await: 1]
+
   alias K8sConnect.{Error, Trace}
 
   setup_all do
@@ -90,14 +92,6 @@ defmodule K8sConnect.TraceTest do
         size == 8_000_000,
         entry <- [{pid, :tracer} | for(by <- info[:monitored_by], do: {by, :guardian})],
         do: entry
-  end
-
-  defp await(fun, tries \\ 500) do
-    cond do
-      value = fun.() -> value
-      tries == 0 -> flunk("it never came")
-      true -> Process.sleep(10) && await(fun, tries - 1)
-    end
   end
 
   defp clean?(node) do

@@ -216,14 +216,8 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   test "config/runtime.exs protects a context, and has to be readable" do
     %{tmp_dir: directory} = tmp_dir(%{})
+    write_project(directory, :protected)
     File.mkdir_p!(Path.join(directory, "config"))
-
-    File.write!(Path.join(directory, "mix.exs"), """
-    defmodule Protected.MixProject do
-      use Mix.Project
-      def project, do: [app: :protected, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
-    end
-    """)
 
     runtime = Path.join(directory, "config/runtime.exs")
     File.write!(runtime, "import Config\nconfig :k8s_connect, protect: [\"test*\"]\n")
@@ -303,14 +297,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   test "mix k8s.init configures targets that mix k8s.connect connects to" do
     %{tmp_dir: directory} = tmp_dir(%{})
-    File.mkdir_p!(Path.join(directory, "lib"))
-
-    File.write!(Path.join(directory, "mix.exs"), """
-    defmodule Init.MixProject do
-      use Mix.Project
-      def project, do: [app: :init, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
-    end
-    """)
+    write_project(directory, :init)
 
     config = Path.join(directory, "config/config.exs")
     init = fn words -> run(directory, "mix", ["k8s.init", "-l", "app=app" | words], env()) end
@@ -333,15 +320,8 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
   test "a project that does not compile connects all the same", %{} do
     %{tmp_dir: directory} = tmp_dir(%{})
-    File.mkdir_p!(Path.join(directory, "lib"))
+    write_project(directory, :broken)
     File.write!(Path.join(directory, "lib/broken.ex"), "defmodule Broken do")
-
-    File.write!(Path.join(directory, "mix.exs"), """
-    defmodule Broken.MixProject do
-      use Mix.Project
-      def project, do: [app: :broken, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
-    end
-    """)
 
     assert {output, 0} = run(directory, "mix", ["k8s.connect", "app-0", "--rpc", "node()"], env())
     assert output =~ @node
