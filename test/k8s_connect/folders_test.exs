@@ -7,6 +7,7 @@ defmodule K8sConnect.FoldersTest do
 
   setup :tmp_dir
 
+  # The number is above those of processes.
   defp folder(parent, name, age) do
     path = Path.join(parent, name)
     File.mkdir_p!(path)
@@ -15,26 +16,28 @@ defmodule K8sConnect.FoldersTest do
   end
 
   test "what a killed BEAM has left is removed, and nothing else", %{tmp_dir: parent} do
-    empty = folder(parent, "k8s_connect-1-0", 120)
-    with_socket = folder(parent, "k8s_connect-1-1", 120)
+    empty = folder(parent, "k8s_connect-4194305-0", 120)
+    with_socket = folder(parent, "k8s_connect-4194305-1", 120)
     {:ok, socket} = :gen_tcp.listen(0, ifaddr: {:local, Path.join(with_socket, "s")})
     :gen_tcp.close(socket)
     File.touch!(with_socket, System.os_time(:second) - 120)
 
+    # Of a process that runs, new, and with other names
     kept = [
-      folder(parent, "k8s_connect-2-0", 5),
+      folder(parent, "k8s_connect-#{System.pid()}-0", 120),
+      folder(parent, "k8s_connect-4194305-2", 0),
       folder(parent, "k8s_connect-mine", 120),
       folder(parent, "other-1-0", 120)
     ]
 
     # A file, a link to a folder, and a folder with another file
-    file = Path.join(parent, "k8s_connect-3-0")
+    file = Path.join(parent, "k8s_connect-4194305-3")
     File.write!(file, "")
     File.touch!(file, 0)
     elsewhere = folder(parent, "elsewhere", 120)
-    link = Path.join(parent, "k8s_connect-3-1")
+    link = Path.join(parent, "k8s_connect-4194305-4")
     File.ln_s!(elsewhere, link)
-    full = folder(parent, "k8s_connect-3-2", 120)
+    full = folder(parent, "k8s_connect-4194305-5", 120)
     File.write!(Path.join(full, "other"), "")
     File.touch!(full, 0)
 

@@ -475,7 +475,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
   end
 
   test "nothing is left after SIGKILL at any step" do
-    before = {listening(), processes("epmd"), files()}
+    before = {listening(), processes("epmd")}
 
     # From before the VM has read its code to after it is connected, 40 ms apart.
     for delay <- 100..900//40 do
@@ -487,7 +487,12 @@ defmodule Mix.Tasks.K8s.ConnectTest do
       await_end(port)
     end
 
-    assert {listening(), processes("epmd"), files()} == before
+    assert {listening(), processes("epmd")} == before
+
+    # The next BEAM removes what a kill has left in the moment between the creation and the removal of a folder.
+    for folder <- files(), do: File.touch(folder, 0)
+    assert {_output, 0} = connect("app-0 --rpc 1")
+    assert files() == []
   end
 
   test "from a release without distribution" do

@@ -3,8 +3,8 @@ defmodule K8sConnect.Route.VM.Folders do
   # The folders of sockets. `native/core/src/endpoint/one_shot.rs` makes and removes one for each connection, on Linux in
   # less than a millisecond. A BEAM that is killed meanwhile leaves its folder, and another BEAM removes it.
 
-  # Seconds, many times as long as a folder is used
-  @stale 60
+  # Seconds, many times as long as a folder is used: a process in another container does not seem to run.
+  @stale 2
 
   @doc """
   The folder in which sockets are created. Only the user can access the runtime directory, so it is preferred.
@@ -26,8 +26,9 @@ defmodule K8sConnect.Route.VM.Folders do
   def remove_stale(parent) do
     # Without /proc the user is not known, and folders of others stay.
     with {:ok, %{uid: uid}} <- File.stat("/proc/self"), {:ok, names} <- File.ls(parent) do
-      for "k8s_connect-" <> numbers = name <- names,
-          numbers =~ ~r/\A\d+-\d+\z/,
+      for name <- names,
+          [_name, pid] <- [Regex.run(~r/\Ak8s_connect-(\d+)-\d+\z/, name)],
+          not File.exists?("/proc/#{pid}"),
           folder = Path.join(parent, name),
           stale?(File.lstat(folder, time: :posix), uid) do
         File.rm(Path.join(folder, "s"))
