@@ -1,22 +1,11 @@
 defmodule Mix.Tasks.K8s.ConnectProjectTest do
   # `mix k8s.connect` in projects, with other tasks, in nodes and in releases: on the laptop as `dev`.
-  use ExUnit.Case, async: false
+  use K8sConnect.CommandCase
 
   import K8sConnect.Laptop, only: [processes: 1]
-  import K8sConnect.{Project, Tmp}
-
-  @moduletag :cluster
-  @moduletag timeout: 120_000
+  import K8sConnect.Tmp
 
   @node ~r/app@10\.244\.1\.\d+/
-
-  setup_all do
-    {_output, 0} = run(path("."), "mix", ["compile"], env())
-    :ok
-  end
-
-  # The dev build of the laptop, beside the one that runs the tests.
-  defp env(more \\ []), do: [{"MIX_ENV", "dev"} | more]
 
   defp vm(elixir_words, code) do
     run(path("."), "elixir", elixir_words ++ ["-S", "mix", "run", "-e", code], env())

@@ -1,24 +1,10 @@
 defmodule Mix.Tasks.K8s.ConnectTest do
   # The command itself, in BEAMs of its own, on the laptop.
-  use ExUnit.Case, async: false
+  use K8sConnect.CommandCase
 
-  import K8sConnect.{Project, Terminal, Tmp}
-
-  @moduletag :cluster
-  @moduletag timeout: 120_000
+  import K8sConnect.{Terminal, Tmp}
 
   @node ~r/app@10\.244\.1\.\d+/
-
-  setup_all do
-    {_output, 0} = run(path("."), "mix", ["compile"], env())
-    :ok
-  end
-
-  defp connect(words, env \\ []),
-    do: run(path("."), "mix", ["k8s.connect" | OptionParser.split(words)], env(env))
-
-  # The dev build of the laptop, beside the one that runs the tests.
-  defp env(more \\ []), do: [{"MIX_ENV", "dev"} | more]
 
   test "--rpc prints the value and nothing else on standard output" do
     {output, 0} =

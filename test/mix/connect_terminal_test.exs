@@ -1,23 +1,9 @@
 defmodule Mix.Tasks.K8s.ConnectTerminalTest do
   # `mix k8s.connect` on a terminal, and what is left when it is killed: on the laptop as `dev`.
-  use ExUnit.Case, async: false
+  use K8sConnect.CommandCase
 
   import K8sConnect.Laptop, only: [processes: 1]
-  import K8sConnect.{Project, Terminal}
-
-  @moduletag :cluster
-  @moduletag timeout: 120_000
-
-  setup_all do
-    {_output, 0} = run(path("."), "mix", ["compile"], env())
-    :ok
-  end
-
-  defp connect(words, env \\ []),
-    do: run(path("."), "mix", ["k8s.connect" | OptionParser.split(words)], env(env))
-
-  # The dev build of the laptop, beside the one that runs the tests.
-  defp env(more \\ []), do: [{"MIX_ENV", "dev"} | more]
+  import K8sConnect.Terminal
 
   defp listening do
     for file <- ["tcp", "tcp6", "unix"],

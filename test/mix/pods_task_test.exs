@@ -1,24 +1,10 @@
 defmodule Mix.Tasks.K8s.PodsTest do
   # The commands about pods, without a connection: in BEAMs of their own, on the laptop as `dev`.
-  use ExUnit.Case, async: false
+  use K8sConnect.CommandCase
 
-  import K8sConnect.{Project, Tmp}
-
-  @moduletag :cluster
-  @moduletag timeout: 120_000
+  import K8sConnect.Tmp
 
   @node ~r/app@10\.244\.1\.\d+/
-
-  setup_all do
-    {_output, 0} = run(path("."), "mix", ["compile"], env())
-    :ok
-  end
-
-  defp connect(words, env \\ []),
-    do: run(path("."), "mix", ["k8s.connect" | OptionParser.split(words)], env(env))
-
-  # The dev build of the laptop, beside the one that runs the tests.
-  defp env(more \\ []), do: [{"MIX_ENV", "dev"} | more]
 
   test "without a target it lists the pods that look like nodes" do
     assert {output, 0} = connect("")
