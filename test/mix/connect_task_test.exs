@@ -21,7 +21,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 0} = connect("app-0 --rpc 1")
 
     assert output =~
-             ~r"\Aconnecting testcluster / default / app-0 / route vm, because no helper is installed \(mix help k8s.helper; for other programs: --exec\) \(\d+ ms\)\n"
+             ~r"\Aconnecting +testcluster / default / app-0 / route vm, because no helper is installed \(mix help k8s.helper; for other programs: --exec\) \(\d+ ms\)\n"
 
     assert output =~ ~r"^server +https://10\.200\.0\.1:6443 \(\d+ ms\)\n"m
 
@@ -143,7 +143,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert {output, 0} = connect("app-0 --audit #{log} --audit-arguments --rpc '40 + 2'")
     assert output =~ ~r/^connecting .* \/ logged in #{log}/m
     assert output =~ ~r/^42$/m
-    assert File.read!(log) =~ ~r/"kind":"message".*"arguments":".*40 \+ 2/
+    assert File.read!(log) =~ ~r/"kind":"call".*"arguments":".*40 \+ 2/
     assert {output, 2} = connect("app-0 --audit #{log} --trust --rpc 1")
     assert output =~ "--audit cannot be combined with --trust"
     assert {output, 2} = connect("app-0 --audit-arguments --rpc 1")
