@@ -22,10 +22,9 @@ defmodule K8sConnect do
     Native,
     Options,
     Pod,
-    Protection,
-    Route,
     Session,
-    Sessions
+    Sessions,
+    Setup
   }
 
   @typedoc """
@@ -136,77 +135,7 @@ defmodule K8sConnect do
   """
   @spec connect(String.t() | nil, keyword()) :: {:ok, Connection.t()} | {:error, Error.t()}
   def connect(target, options \\ []) do
-    target |> do_connect(options) |> Error.for_request(target, options)
-  end
-
-  defp do_connect(target, options) do
-    with {:ok, place, options} <- prepare(target, options) do
-      result =
-        case reconnecting(place, options) do
-          nil -> start(options)
-          connection -> await_up(connection, options.connect_timeout)
-        end
-
-      with({:ok, connection} <- result, do: check_power(connection, options))
-      |> Error.for_request(target, place)
-    end
-  end
-
-  # A session that was there before may be one with `:trust`, or without `:read_only` or `:audit`.
-  defp check_power(connection, options) do
-    status = status(connection)
-    powers = Map.take(status, [:trust, :read_only, :audit])
-    asked = options |> Map.take([:trust, :read_only]) |> Map.put(:audit, audit_file(options))
-
-    if status.state == :down or powers == asked,
-      do: {:ok, connection},
-      else:
-        {:error,
-         Error.new(:route, {:connected_otherwise, Map.put(powers, :node, connection.node)})}
-  end
-
-  defp audit_file(%{audit: audit}), do: with({file, _arguments} <- audit, do: file)
-
-  # Checks the options and the protection of the context, before anything is sent to the API server.
-  defp prepare(target, options) do
-    with {:ok, options} <- Options.connect(target, options),
-         {:ok, place} <- Native.call(:resolve, [Native.with_environment(options.api)]),
-         :ok <- Protection.check(place.context, options) do
-      options.progress.(first_step(place, options))
-      {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-      {:ok, place, Options.confirmed(options, place)}
-    end
-  end
-
-  defp start(options) do
-    reference = make_ref()
-    arguments = %{caller: self(), reference: reference, options: Map.delete(options, :progress)}
-    {:ok, session} = Sessions.start({Session, arguments})
-    await(reference, Process.monitor(session), options)
-  end
-
-  # A second call for the target of a connection that reconnects waits for it.
-  defp reconnecting(place, %{target: %{target: target, labels: labels}}) do
-    Enum.find(connections(), fn connection ->
-      connection.state == :reconnecting and connection.target == (target || labels) and
-        connection.context == place.context and connection.namespace == place.namespace
-    end)
-  end
-
-  defp first_step(place, options) do
-    {_routes, why} = Route.choose(options.route)
-    %{target: target, labels: labels} = options.target
-    where = Enum.join([place.context, place.namespace, target || labels], " / ")
-
-    power =
-      cond do
-        options.trust -> " / trusted: the pod can run code here"
-        options.read_only -> " / read-only"
-        true -> ""
-      end
-
-    audit = if file = audit_file(options), do: " / logged in #{file}"
-    {:step, "connecting", "#{where} / route #{why}#{power}#{audit}", 0}
+    target |> Setup.connect(options) |> Error.for_request(target, options)
   end
 
   @doc """
@@ -240,21 +169,7 @@ defmodule K8sConnect do
   @spec connect_all(String.t() | nil, keyword()) :: {:ok, pid()} | {:error, Error.t()}
   def connect_all(target, options \\ []) do
     {name, options} = Keyword.pop(options, :name)
-    target |> do_connect_all(name, options) |> Error.for_request(target, options)
-  end
-
-  defp do_connect_all(target, name, options) do
-    with {:ok, place, options} <- prepare(target, options) do
-      {:ok, group} =
-        Sessions.start({Group, %{name: name, options: Map.delete(options, :progress)}})
-
-      with {:error, error} <- await_up(group, options.connect_timeout) do
-        disconnect(group)
-        Error.for_request({:error, error}, target, place)
-      else
-        {:ok, _connections} -> {:ok, group}
-      end
-    end
+    target |> Setup.connect_all(name, options) |> Error.for_request(target, options)
   end
 
   @doc """
@@ -470,34 +385,6 @@ defmodule K8sConnect do
   """
   @spec connections(server()) :: [Connection.t()]
   def connections(group), do: Map.get(status(group), :connections, [])
-
-  defp await(reference, monitor, %{progress: progress} = options) do
-    receive do
-      {^reference, {:step, _name, _detail, _ms} = step} ->
-        progress.(step)
-        await(reference, monitor, options)
-
-      {^reference, {:trace, _name, _detail, _us, _took} = trace} ->
-        progress.(trace)
-        await(reference, monitor, options)
-
-      {^reference, {:ok, connection}} ->
-        Process.demonitor(monitor, [:flush])
-        {:ok, connection}
-
-      {^reference, {:error, error}} ->
-        # Nothing is left of the attempt when its failure is told.
-        receive do: ({:DOWN, ^monitor, :process, _session, _reason} -> {:error, error})
-
-      # Ended by disconnect/1, by its owner, or with the application.
-      {:DOWN, ^monitor, :process, _session, reason} when reason in [:normal, :shutdown] ->
-        details = %{node: options.target.target || "the pod", reason: nil}
-        {:error, Error.new(:connect, {:lost, details})}
-
-      {:DOWN, ^monitor, :process, _session, reason} ->
-        {:error, Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})}
-    end
-  end
 
   @doc """
   Lists the pods of a namespace or of a target, by name.

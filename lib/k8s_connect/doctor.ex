@@ -102,7 +102,7 @@ defmodule K8sConnect.Doctor do
   # Checks add their results to it.
   defp context(target, options) do
     result = Options.connect(placeholder(target, options), options)
-    {target, options} = Options.named(target, options)
+    {target, options} = Options.Configuration.named(target, options)
     request = %{requested_target: target, options: options}
 
     case result do

@@ -6,7 +6,7 @@ defmodule K8sConnect.IEx do
       iex> pods()
       app-0  Running
       iex> connect("app-0")
-      connecting testcluster / default / app-0 / route vm (0 ms)
+      connecting   testcluster / default / app-0 / route vm (0 ms)
       …
       iex> on("app-0", "node()")
       :"app@10.244.1.2"
@@ -31,6 +31,7 @@ defmodule K8sConnect.IEx do
   """
 
   alias K8sConnect.{Connection, Error, EscapeSequences, Snapshot, Trace}
+  alias K8sConnect.IEx.Remote
 
   @type target :: String.t() | Connection.t() | node()
 
@@ -68,7 +69,7 @@ defmodule K8sConnect.IEx do
   end
 
   defp step({:step, name, detail, ms}),
-    do: say("#{String.pad_trailing(name, 10)} #{detail} (#{ms} ms)")
+    do: say("#{String.pad_trailing(name, 12)} #{detail} (#{ms} ms)")
 
   defp step(_trace), do: :ok
 
@@ -98,22 +99,12 @@ defmodule K8sConnect.IEx do
       iex> on("app-0", "System.version()")
       "1.18.4"
 
-  The node needs Elixir. Functions of this shell are not accepted, because the node does not have their module.
+  The node needs Elixir, and makes the text of an exception. Functions of this shell are not accepted, because the node
+  does not have their module.
   """
   @spec on(target(), String.t()) :: term()
   def on(target, expression) when is_binary(expression) do
-    with_node(target, fn node ->
-      case call(node, Code, :eval_string, [expression]) do
-        {:ok, {value, _binding}} ->
-          {:ok, value}
-
-        {:error, {:undef, Code, :eval_string}} ->
-          raised("it has no Elixir. Call a function: on(target, :erlang, :node, [])", node)
-
-        other ->
-          result(other, node)
-      end
-    end)
+    with_node(target, &Remote.evaluate(&1, expression))
   end
 
   def on(_target, fun) when is_function(fun) do
@@ -135,7 +126,7 @@ defmodule K8sConnect.IEx do
   @spec on(target(), module(), atom(), [term()]) :: term()
   def on(target, module, function, arguments)
       when is_atom(module) and is_atom(function) and is_list(arguments) do
-    with_node(target, fn node -> node |> call(module, function, arguments) |> result(node) end)
+    with_node(target, &Remote.call(&1, module, function, arguments))
   end
 
   @doc """
@@ -228,49 +219,6 @@ defmodule K8sConnect.IEx do
       [connection] -> connection.node
       _none_or_several -> with(%Connection{node: node} <- connect(target), do: node)
     end
-  end
-
-  defp call(node, module, function, arguments) do
-    {:ok, :erpc.call(node, module, function, arguments)}
-  catch
-    :error, {:exception, :undef, [{^module, ^function, _arguments, _location} | _rest]} ->
-      {:error, {:undef, module, function}}
-
-    :error, {:exception, reason, stacktrace} ->
-      {:error, {:error, reason, stacktrace}}
-
-    :error, {:erpc, reason} ->
-      {:error, {:erpc, reason}}
-
-    :exit, {:exception, reason} ->
-      {:error, {:exit, reason, []}}
-
-    kind, reason ->
-      {:error, {kind, reason, []}}
-  end
-
-  defp result({:ok, value}, _node), do: {:ok, value}
-
-  defp result({:error, {:undef, module, function}}, node),
-    do:
-      raised("** (UndefinedFunctionError) no such function #{inspect(module)}.#{function}", node)
-
-  defp result({:error, {:erpc, :read_only}}, node),
-    do: {:error, Error.new(:remote, {:read_only, %{node: node}})}
-
-  defp result({:error, {:erpc, _reason}}, node),
-    do: {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
-
-  defp result({:error, {kind, reason, stacktrace}}, node),
-    do: raised(format(kind, reason, stacktrace), node)
-
-  defp raised(text, node), do: {:error, Error.new(:remote, {:raised, %{node: node, text: text}})}
-
-  # The node may send anything.
-  defp format(kind, reason, stacktrace) do
-    Exception.format(kind, reason, stacktrace)
-  catch
-    _kind, _not_a_stacktrace -> "** (#{kind}) #{inspect(reason, structs: false)}"
   end
 
   # Options and the state of a connection raise.

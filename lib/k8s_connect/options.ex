@@ -4,7 +4,8 @@ defmodule K8sConnect.Options do
   # programmer raises `ArgumentError`; what depends on the machine is `{:error, error}`. Environment variables
   # are read at each call, because a NIF does not see `System.put_env/2`.
 
-  alias K8sConnect.{Error, ReadOnly}
+  alias K8sConnect.Error
+  alias K8sConnect.Options.{Configuration, Values}
 
   @default_timeout 15_000
   @default_connect_timeout 60_000
@@ -18,25 +19,9 @@ defmodule K8sConnect.Options do
              [:owner, :connect_timeout, :reconnect, :log, :progress, :protocol] ++
              [:route, :sudo, :visible, :trust, :read_only, :audit, :audit_arguments] ++
              [:max_atoms, :max_message, :yes, :confirm, :verbose]
-  # Keys of the configuration that are no options; `:service_account` and `:stable_after` are for tests.
-  @configuration [:targets, :protect, :read_only_calls] ++
-                   [:net_kernel, :service_account, :stable_after]
-  @booleans [
-              :all_namespaces,
-              :interactive,
-              :log,
-              :sudo,
-              :visible,
-              :trust,
-              :read_only,
-              :audit_arguments
-            ] ++
-              [:yes, :verbose]
   # Of what a pod may send. The atom table of a VM has room for 1,048,576.
   @max_atoms 100_000
   @max_message 256 * 1024 * 1024
-  @routes [:auto, :vm, :kernel, :exec]
-  @protocols [:auto, :spdy, :websocket, :v4]
 
   @type api :: %{
           kubeconfig: String.t() | nil,
@@ -168,23 +153,23 @@ defmodule K8sConnect.Options do
 
   # A configured target has options of a connection, too.
   defp pods_options(options) do
-    with :ok <- check_options(options, @pods), :ok <- check_configuration() do
+    with :ok <- Values.check(options, @pods), :ok <- Configuration.check(@connect) do
       {target, options} = Keyword.pop(options, :target)
-      {target, options} = named(target, options)
-      options = defaults() |> Keyword.take(@api) |> Keyword.merge(Keyword.take(options, @pods))
+      {target, options} = Configuration.named(target, options)
+      options = @api |> Configuration.defaults() |> Keyword.merge(Keyword.take(options, @pods))
 
-      with :ok <- check_options(options, @pods),
+      with :ok <- Values.check(options, @pods),
            :ok <- if(target, do: check_target(target, options), else: :ok),
            do: {:ok, {target, options}}
     end
   end
 
   defp connect_options(target, options) do
-    with :ok <- check_options(options, @connect),
-         :ok <- check_configuration(),
-         {target, options} = named(target, options),
-         options = Keyword.merge(defaults(target, options), options),
-         :ok <- check_options(options, @connect),
+    with :ok <- Values.check(options, @connect),
+         :ok <- Configuration.check(@connect),
+         {target, options} = Configuration.named(target, options),
+         options = Keyword.merge(Configuration.defaults(@connect, target, options), options),
+         :ok <- Values.check(options, @connect),
          :ok <- check_target(target, options),
          :ok <- check_route(options),
          :ok <- check_untrusted(options),
@@ -196,77 +181,13 @@ defmodule K8sConnect.Options do
   defp unwrap!({:error, error}), do: raise(ArgumentError, Exception.message(error))
 
   @doc """
-  Replaces a target of the configuration by its `:target` and its options. Given options win.
-  """
-  @spec named(String.t() | nil, keyword()) :: {String.t() | nil, keyword()}
-  def named(nil, options), do: {nil, options}
-
-  def named(target, options) do
-    targets = Application.get_env(:k8s_connect, :targets, [])
-
-    case Enum.find(targets, fn {name, _settings} -> Atom.to_string(name) == target end) do
-      nil ->
-        {target, options}
-
-      {_name, settings} ->
-        {target, settings} = Keyword.pop(settings, :target)
-        {target, Keyword.merge(settings, options)}
-    end
-  end
-
-  @doc """
   An option of a connection, or what the configuration has for it.
   """
   @spec setting(String.t() | nil, keyword(), atom()) :: term()
   def setting(target, options, name) do
-    {target, options} = named(target, options)
-    Keyword.merge(defaults(target, options), options)[name]
+    {target, options} = Configuration.named(target, options)
+    Keyword.merge(Configuration.defaults(@connect, target, options), options)[name]
   end
-
-  # With a misspelled `:protect` no context would be protected.
-  defp check_configuration do
-    known = @connect ++ @configuration
-    keys = Keyword.keys(Application.get_all_env(:k8s_connect))
-
-    case Enum.find(keys, &(&1 not in known)) do
-      nil -> check_targets()
-      key -> failed(:unknown_configuration, %{key: key, available: Enum.sort(known)})
-    end
-  end
-
-  defp check_targets do
-    targets = Application.get_env(:k8s_connect, :targets, [])
-    patterns = Application.get_env(:k8s_connect, :protect, [])
-
-    cond do
-      not (Keyword.keyword?(targets) and Enum.all?(Keyword.values(targets), &Keyword.keyword?/1)) ->
-        failed(:invalid_configuration, %{key: :targets, expected: "[name: [option: value]]"})
-
-      not ReadOnly.valid?(Application.get_env(:k8s_connect, :read_only_calls, [])) ->
-        expected = "a list of {module, function, arity} or {module, function}"
-        failed(:invalid_configuration, %{key: :read_only_calls, expected: expected})
-
-      not (is_list(patterns) and Enum.all?(patterns, &is_binary/1)) ->
-        failed(:invalid_configuration, %{key: :protect, expected: "a list of strings"})
-
-      true ->
-        :ok
-    end
-  end
-
-  # An option also replaces the defaults of options that it excludes.
-  defp defaults(target, options) do
-    cookie? = Enum.any?([:cookie, :cookie_file, :cookie_from], &(options[&1] != nil))
-
-    for {option, value} <- defaults(),
-        not (option == :selector and target != nil),
-        not (option in [:cookie, :cookie_file] and cookie?),
-        do: {option, value}
-  end
-
-  # A confirmation is for one call.
-  defp defaults,
-    do: Keyword.take(Application.get_all_env(:k8s_connect), @connect -- [:yes, :confirm])
 
   defp to_api(options) do
     %{
@@ -402,8 +323,9 @@ defmodule K8sConnect.Options do
 
   defp check_target(target, options) do
     cond do
-      not text?(target) ->
-        failed(:invalid_option, %{option: :target, value: target, expected: expected(:target)})
+      not Values.text?(target) ->
+        details = %{option: :target, value: target, expected: "a non-empty string"}
+        failed(:invalid_option, details)
 
       options[:selector] ->
         failed(:target_and_selector, %{target: target})
@@ -412,84 +334,6 @@ defmodule K8sConnect.Options do
         :ok
     end
   end
-
-  defp check_options(options, known) do
-    if Keyword.keyword?(options),
-      do: check_each(options, known),
-      else: failed(:not_a_keyword, %{value: kind(options)})
-  end
-
-  defp check_each(options, known) do
-    Enum.find_value(options, :ok, fn {option, value} ->
-      cond do
-        option not in known ->
-          failed(:unknown_option, %{option: option, available: known})
-
-        value == nil or valid?(option, value) ->
-          nil
-
-        true ->
-          failed(:invalid_option, %{
-            option: option,
-            value: printable_value(option, value),
-            expected: expected(option)
-          })
-      end
-    end)
-  end
-
-  defp valid?(:timeout, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
-  defp valid?(:max_atoms, value), do: is_integer(value) and value in 1..1_000_000
-  defp valid?(:max_message, value), do: is_integer(value) and value in 1..0xFFFF_FFFF
-  defp valid?(:connect_timeout, value), do: value == :infinity or valid?(:timeout, value)
-  defp valid?(:reconnect, value) when is_boolean(value), do: true
-
-  defp valid?(:reconnect, [_ | _] = limits) do
-    Keyword.keyword?(limits) and
-      Enum.all?(limits, fn {limit, value} ->
-        limit in [:max_attempts, :deadline] and valid?(:timeout, value)
-      end)
-  end
-
-  defp valid?(:reconnect, _value), do: false
-  defp valid?(:owner, value), do: is_pid(value) and node(value) == node()
-  defp valid?(option, value) when option in @booleans, do: is_boolean(value)
-  defp valid?(:route, value), do: value in @routes
-  defp valid?(:protocol, value), do: value in @protocols
-  defp valid?(:cookie_from, value), do: value in [:spec, :exec]
-  defp valid?(:port, value), do: is_integer(value) and value in 1..0xFFFF
-  defp valid?(option, value) when option in [:progress, :confirm], do: is_function(value, 1)
-
-  defp valid?(:cookie, value),
-    do: (is_atom(value) or is_binary(value)) and byte_size(to_string(value)) in 1..255
-
-  defp valid?(_text, value), do: text?(value)
-
-  defp text?(value), do: is_binary(value) and String.valid?(value) and value != ""
-
-  defp expected(:timeout), do: "a positive number of milliseconds"
-  defp expected(:max_atoms), do: "a number from 1 to 1000000"
-  defp expected(:max_message), do: "a positive number of bytes, less than 4 GiB"
-  defp expected(:connect_timeout), do: "a positive number of milliseconds or :infinity"
-  defp expected(:reconnect), do: "true, false or [max_attempts: number, deadline: milliseconds]"
-  defp expected(:owner), do: "a local pid"
-  defp expected(option) when option in @booleans, do: "true or false"
-  defp expected(:route), do: ":auto, :vm, :kernel or :exec"
-  defp expected(:protocol), do: ":auto, :spdy, :websocket or :v4"
-  defp expected(:cookie_from), do: ":spec or :exec"
-  defp expected(:port), do: "a port, from 1 to 65535"
-  defp expected(option) when option in [:progress, :confirm], do: "a function of one argument"
-  defp expected(:cookie), do: "an atom or a string of 1 to 255 bytes"
-  defp expected(_text), do: "a non-empty string"
-
-  # The value may contain a cookie, so only its type is shown.
-  defp kind(options) when is_list(options), do: "another list"
-  defp kind(options) when is_map(options), do: "a map"
-  defp kind(_options), do: "something else"
-
-  # A cookie is never shown, not even an invalid one.
-  defp printable_value(:cookie, _value), do: :something_else
-  defp printable_value(_option, value), do: value
 
   defp failed(kind, details), do: {:error, Error.new(:options, {kind, details})}
 end

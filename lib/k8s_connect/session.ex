@@ -20,8 +20,8 @@ defmodule K8sConnect.Session do
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Error, Events, Native, Options, PodConnection, ReadOnly, Reconnect, Route}
-  alias K8sConnect.{Servers, Sessions}
+  alias K8sConnect.{Error, Events, Native, Options, PodConnection, Reconnect, Sessions}
+  alias K8sConnect.Session.Attempt
 
   # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
@@ -46,7 +46,7 @@ defmodule K8sConnect.Session do
     waiters: []
   ]
 
-  @typep data :: %__MODULE__{}
+  @type data :: %__MODULE__{}
 
   def child_spec(arguments) do
     %{id: __MODULE__, start: {__MODULE__, :start_link, [arguments]}, restart: :temporary}
@@ -105,7 +105,7 @@ defmodule K8sConnect.Session do
     deadline =
       if caller, do: [{{:timeout, :deadline}, options.connect_timeout, options.connect_timeout}]
 
-    {:ok, :connecting, attempt(data, caller == nil), List.wrap(deadline)}
+    {:ok, :connecting, Attempt.start(data, caller == nil), List.wrap(deadline)}
   end
 
   # In a supervision tree nobody waits for the first attempt, and the pod may not exist yet. So the pod's controller
@@ -176,7 +176,7 @@ defmodule K8sConnect.Session do
 
   @spec reconnecting(:gen_statem.event_type(), term(), data()) :: term()
   def reconnecting({:timeout, :attempt}, _number, data),
-    do: {:keep_state, attempt(data, true)}
+    do: {:keep_state, Attempt.start(data, true)}
 
   def reconnecting({:timeout, :announce}, _after, %{announced: true}), do: :keep_state_and_data
   def reconnecting({:timeout, :announce}, _after, data), do: {:keep_state, announce(data, 1, 0)}
@@ -248,7 +248,7 @@ defmodule K8sConnect.Session do
 
   @impl true
   def terminate(_reason, _state, data) do
-    _data = release(data)
+    _data = Attempt.release(data)
     :ok
   end
 
@@ -316,7 +316,7 @@ defmodule K8sConnect.Session do
   end
 
   defp retry(error, data) do
-    data = %{kill(data) | error: error}
+    data = %{Attempt.kill(data) | error: error}
     sessions = Sessions.reconnecting(data.connection)
 
     case not other_pod?(error, data) && Reconnect.failed(data.reconnect, error, sessions) do
@@ -347,7 +347,7 @@ defmodule K8sConnect.Session do
 
   # `error` is nil if the user or the owner ended the connection.
   defp ended(error, data) do
-    data = release(data)
+    data = Attempt.release(data)
     if data.caller == nil, do: Events.down(audience(data), data.connection, error, target(data))
     reply = {:error, error || Error.new(:connect, {:lost, %{node: target(data), reason: nil}})}
     for from <- data.waiters, do: :gen_statem.reply(from, reply)
@@ -355,7 +355,7 @@ defmodule K8sConnect.Session do
   end
 
   defp answer(result, data) do
-    data = release(data)
+    data = Attempt.release(data)
     notify(data, result)
     {:stop, :normal, data}
   end
@@ -367,65 +367,6 @@ defmodule K8sConnect.Session do
 
     Events.reconnecting(audience(data), data.error, attempt, delay)
     %{data | announced: true}
-  end
-
-  defp attempt(data, wait) do
-    guard = guard(data)
-    data = with {:ok, guard} <- guard, do: %{data | guard: guard}, else: (_error -> data)
-
-    job = %{
-      session: self(),
-      options: data.options,
-      wait: wait,
-      error: data.error,
-      guard: guard,
-      start: data.start
-    }
-
-    reconnect = Reconnect.attempt(data.reconnect)
-    %{data | pod_connection: PodConnection.start(job), reconnect: reconnect}
-  end
-
-  # One guard for all attempts, so that a pod cannot create more atoms by reconnects.
-  defp guard(%{options: %{trust: true}}), do: {:ok, nil}
-
-  defp guard(%{guard: nil, options: %{limits: limits} = options}) do
-    calls = if options.read_only, do: ReadOnly.calls()
-
-    servers = Enum.map(Servers.pids(), &:erlang.term_to_binary/1)
-    arguments = [limits.atoms, limits.message, calls, options.audit, servers]
-
-    with {:error, {stage, reason}} <- Native.start(:guard, arguments),
-         do: {:error, Error.new(stage, reason)}
-  end
-
-  defp guard(%{guard: guard}), do: {:ok, guard}
-
-  # All that the pod connection has opened is closed when it exits.
-  defp kill(%{pod_connection: nil} = data), do: data
-
-  defp kill(%{pod_connection: {pid, monitor}} = data) do
-    Process.demonitor(monitor, [:flush])
-    Process.unlink(pid)
-    Process.exit(pid, :kill)
-    Sessions.unregister_pending(self())
-    %{data | pod_connection: nil}
-  end
-
-  # Like kill/1, but returns after the route is detached.
-  defp release(data) do
-    before = data.pod_connection
-    data = kill(data)
-    _ = with {pid, _monitor} <- before, do: detach(pid)
-    Sessions.unregister(self())
-    data
-  end
-
-  defp detach(pid) do
-    Route.detach(pid)
-  catch
-    # The Route process has exited. Its successor starts with an empty table.
-    :exit, _reason -> :ok
   end
 
   # State for subscribers and status/1

@@ -217,14 +217,14 @@ defmodule K8sConnect.VariantsTest do
     {_output, 0} = cluster(~w(kubectl create rolebinding exec --role=exec --user=dev))
 
     assert {output, 0} = laptop(words)
-    assert output =~ "cookie     the process in app"
+    assert output =~ ~r"^cookie +the process in app"m
     assert output =~ ~r/^:"app@10\.244/m
 
     # Where the cookie is only in a file of the node's home, and where there is no shell to ask with.
     assert {output, 0} =
              laptop(["mix", "k8s.connect", "rabbitmq-0", "--cookie-from", "exec", "--no-wait"])
 
-    assert output =~ "cookie     the process in app"
+    assert output =~ ~r"^cookie +the process in app"m
 
     assert {output, 1} =
              laptop(["mix", "k8s.connect", "distroless-0", "--cookie-from", "exec", "--no-wait"])

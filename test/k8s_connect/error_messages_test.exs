@@ -372,8 +372,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:route, :own_name, %{node: :a@b}, ["a@b", "iex --name"]},
     {:route, :net_kernel_busy, %{seconds: 5}, ["timed out after 5 s", "net_kernel"]},
     {:route, :internal_error, %{problem: "p."}, ["p. Please report"]},
-    {:connect, :timeout, %{ms: 10, step: "link", target: "app-0"},
-     ["timed out after 10 ms", "app-0", "completed step is link", "connect_timeout: 20)"]},
+    {:connect, :timeout, %{ms: 10, step: "port-forward", target: "app-0"},
+     ["timed out after 10 ms", "app-0", "completed step is port-forward", "connect_timeout: 20)"]},
     {:connect, :timeout, %{ms: 10, step: nil, target: nil}, ["connecting to the pod"]},
     {:connect, :refused, %{node: :a@b, source: "Secret s"},
      [
@@ -411,6 +411,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :too_large, %{node: :a@b, size: 2000, limit: 1000}, ["a@b", "2000 bytes", "1000"]},
     {:remote, :no_iex, %{node: :a@b}, ["a@b", "no IEx", "this side"]},
     {:remote, :no_shell, %{problem: "p."}, ["p. Evaluate"]},
+    {:remote, :no_terminal, %{problem: "p."}, ["the view", "p. Print", "--once"]},
     {:remote, :no_such_module, %{node: :a@b, module: "M"}, ["no such module M on a@b"]},
     {:remote, :module_not_loaded, %{node: :a@b, module: "M"},
      ["M is not loaded on a@b", ":ensure_loaded, [M]"]},

@@ -4,6 +4,7 @@ defmodule K8sConnect.FailuresTest do
   # Not async: it changes the application's environment.
   use ExUnit.Case, async: false
 
+  import K8sConnect.Kubeconfig, only: [changed: 3, user: 1]
   import K8sConnect.Tmp
 
   alias K8sConnect.{Error, ErrorExamples, Failures, Options}
@@ -284,18 +285,7 @@ defmodule K8sConnect.FailuresTest do
     K8sConnect.connect("silent-epmd", progress: kill)
   end
 
-  defp user(name), do: Path.expand("~/.kube/#{name}")
-
   defp pods(directory, from, to), do: K8sConnect.pods(kubeconfig: changed(directory, from, to))
-
-  # The developer's kubeconfig with something in it replaced.
-  defp changed(directory, from, to) do
-    text = File.read!(user("dev"))
-    assert text =~ from
-    path = Path.join(directory, "kubeconfig")
-    File.write!(path, String.replace(text, from, to))
-    path
-  end
 
   # Answers everybody with the same.
   defp serve(answer) do

@@ -34,6 +34,47 @@ defmodule K8sConnect.IExTest do
     assert capture_io(fn -> assert on(:none@nowhere, "1") == nil end) =~ "lost the connection"
   end
 
+  defmodule Trap do
+    # An exception of the node that names a module here.
+    defexception [:text]
+
+    @impl true
+    def message(%{text: text}) do
+      send(:iex_test, :called)
+      text
+    end
+  end
+
+  test "no module here makes the text of an exception from a call, and the text is safe and short" do
+    Process.register(self(), :iex_test)
+    large = Bitwise.bsl(1, 1_000_000)
+
+    for {reason, part} <- [
+          {%Trap{text: "boom"}, ~s(text: "boom")},
+          {{:badmatch, large}, "a term of 125"},
+          {"\e[2Jclear", "clear"},
+          {:"a\e]0;title\a", "** (error)"}
+        ] do
+      output = capture_io(fn -> assert on(node(), :erlang, :error, [reason]) == nil end)
+      assert output =~ part
+      refute output =~ ~r/[\e\a]/
+      assert byte_size(output) < 5000
+    end
+
+    refute_received :called
+
+    assert capture_io(fn -> on(node(), :erlang, :abs, [:a]) end) =~
+             "** (error) :badarg\n    :erlang.abs"
+  end
+
+  test "the text of an exception from an expression is safe and short" do
+    code = ~S[raise "\e[2J" <> String.duplicate("ü", 100_000)]
+    output = capture_io(fn -> assert on(node(), code) == nil end)
+    assert output =~ "** (RuntimeError) ü"
+    refute output =~ "\e"
+    assert String.length(output) < 17_000
+  end
+
   test "top/2 prints the busiest processes" do
     output = capture_io(fn -> assert top(node(), window: 10, limit: 3) == :ok end)
     assert [_head, row, _second, _third] = String.split(output, "\n", trim: true)

@@ -3,6 +3,7 @@ defmodule K8sConnect.PodsTest do
   # Not async: one test changes KUBECONFIG.
   use ExUnit.Case, async: false
 
+  import K8sConnect.Kubeconfig, only: [changed: 3, user: 1]
   import K8sConnect.Tmp
 
   alias K8sConnect.{Error, Pod}
@@ -10,17 +11,6 @@ defmodule K8sConnect.PodsTest do
   @moduletag :cluster
 
   setup :tmp_dir
-
-  defp kubeconfig(name), do: Path.expand("~/.kube/#{name}")
-
-  # The developer's kubeconfig with something in it replaced.
-  defp changed(tmp_dir, from, to) do
-    text = File.read!(kubeconfig("dev"))
-    assert text =~ from
-    path = Path.join(tmp_dir, "kubeconfig")
-    File.write!(path, String.replace(text, from, to))
-    path
-  end
 
   defp failure(options) do
     assert {:error, %Error{} = error} = K8sConnect.pods(options)
@@ -145,7 +135,7 @@ defmodule K8sConnect.PodsTest do
 
   test "a server of another authority" do
     assert {:cluster, {:unknown_authority, %{server: "https://10.200.0.1:6443"}}} =
-             failure(kubeconfig: kubeconfig("stranger"))
+             failure(kubeconfig: user("stranger"))
   end
 
   test "bad kubeconfig", %{tmp_dir: tmp_dir} do
@@ -175,7 +165,7 @@ defmodule K8sConnect.PodsTest do
 
   test "expired client certificate" do
     assert {:cluster, {:client_certificate_expired, details}} =
-             failure(kubeconfig: kubeconfig("expired"))
+             failure(kubeconfig: user("expired"))
 
     assert %{context: "testcluster", not_after: not_after} = details
     assert {:ok, ended, 0} = DateTime.from_iso8601(not_after)

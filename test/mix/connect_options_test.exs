@@ -221,12 +221,4 @@ defmodule Mix.K8sConnect.OptionsTest do
     Application.put_env(:k8s_connect, :read_only, true)
     assert {:error, _error, :text} = check.("other --rpc 1")
   end
-
-  test "every option is in mix help" do
-    {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Connect)
-
-    for option <-
-          ~w(--namespace --container --selector --context --kubeconfig --node --cookie-file --timeout --protocol --route --sudo --visible --trust --read-only --audit --audit-arguments --max-atoms --max-message --rpc --rpc-file --rpc-timeout --erl --quiet --remsh --hold --no-wait --yes --json --verbose --port --cookie-from --tls-ca --tls-cert --tls-key --exec --),
-        do: assert(help =~ "`#{option}" or help =~ ", `#{option}")
-  end
 end

@@ -29,4 +29,18 @@ defmodule Mix.K8sConnect.ConsoleTest do
     assert fail(:stderr, error, {:text, "other", context: "D"}) =~ @command
     assert fail(:stderr, error, :text) =~ @command
   end
+
+  test "steps and traces are columns, also of the longest name" do
+    steps = [
+      {:step, "connecting", "a / b", 0},
+      {:step, "port-forward", "open", 7},
+      {:trace, "tcp", "to=b", 1500, nil}
+    ]
+
+    assert capture_io(:stderr, fn -> Enum.each(steps, &Console.step/1) end) == """
+           connecting   a / b (0 ms)
+           port-forward open (7 ms)
+             tcp          to=b (1.5 ms)
+           """
+  end
 end

@@ -27,17 +27,6 @@ defmodule Mix.K8sConnect.ExecTest do
   defp terminal(words, env \\ []),
     do: open("cd #{path(".")} && exec mix k8s.connect app-0 #{words}", [{"MIX_ENV", "dev"} | env])
 
-  # Processes of this laptop's user whose command line has the text.
-  defp processes(text) do
-    own = File.stat!("/proc/self").uid
-
-    for folder <- Path.wildcard("/proc/[0-9]*"),
-        match?({:ok, %{uid: ^own}}, File.stat(folder)),
-        {:ok, line} <- [File.read(Path.join(folder, "cmdline"))],
-        line =~ text,
-        do: folder |> Path.basename() |> String.to_integer()
-  end
-
   defp name(pid), do: "/proc/#{pid}/comm" |> File.read!() |> String.trim()
 
   defp stopped?(pid), do: File.read!("/proc/#{pid}/stat") =~ ~r/\) T /

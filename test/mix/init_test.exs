@@ -6,7 +6,7 @@ defmodule Mix.K8sConnect.InitTest do
   alias K8sConnect.Pod
   alias Mix.K8sConnect.Init
   alias Mix.K8sConnect.Init.ConfigFile
-  alias Mix.K8sConnect.{PodsOptions, Switches}
+  alias Mix.K8sConnect.PodsOptions
 
   defp pod(namespace, name, owner, beam \\ true) do
     %Pod{
@@ -184,16 +184,6 @@ defmodule Mix.K8sConnect.InitTest do
         assert {:error, error} = PodsOptions.init(words)
         assert K8sConnect.Error.message(error, :cli) =~ "mix help k8s.init"
       end
-    end
-
-    test "every option is in mix help" do
-      {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Init)
-      {switches, letters} = Switches.of("k8s.init")
-
-      for {name, _type} <- switches,
-          do: assert(help =~ "--#{String.replace("#{name}", "_", "-")}")
-
-      for {letter, _name} <- letters, do: assert(help =~ "`-#{letter}`")
     end
   end
 end

@@ -81,15 +81,8 @@ defmodule Mix.Tasks.K8s.LostPodTest do
 
   test "an application with the child spec, in mix run --no-halt" do
     %{tmp_dir: tmp_dir} = tmp_dir(%{})
-    File.mkdir_p!(Path.join(tmp_dir, "lib"))
-
-    File.write!(Path.join(tmp_dir, "mix.exs"), """
-    defmodule Kept.MixProject do
-      use Mix.Project
-      def project, do: [app: :kept, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
-      def application, do: [mod: {Kept, []}, extra_applications: [:logger]]
-    end
-    """)
+    application = "def application, do: [mod: {Kept, []}, extra_applications: [:logger]]"
+    write_project(tmp_dir, :kept, application)
 
     File.write!(Path.join(tmp_dir, "lib/kept.ex"), """
     defmodule Kept do

@@ -70,6 +70,17 @@ defmodule Mix.Tasks.K8s.ObserverTest do
     end
   end
 
+  test "a terminal that cannot be set to raw mode ends it with a reason", %{tmp_dir: directory} do
+    stty = Path.join(directory, "stty")
+    File.write!(stty, "#!/bin/sh\nexit 1\n")
+    File.chmod!(stty, 0o755)
+    terminal = open("PATH=#{directory}:$PATH exec mix k8s.observer app-0 --text", env())
+    seen = expect(terminal, "--once")
+    assert seen =~ "could not show the view on this terminal: stty could not set it to raw mode"
+    assert seen =~ "mix k8s.observer app-0"
+    assert await_end(terminal) == 1
+  end
+
   test "a lost connection ends it with a reason", %{tmp_dir: directory} do
     terminal = view(directory, "app-0 --text")
     expect(terminal, "REDS/S*")
@@ -120,16 +131,41 @@ defmodule Mix.Tasks.K8s.ObserverTest do
     end
   end
 
+  defp observer?,
+    do: Path.wildcard("#{:code.lib_dir()}/{wx,observer}-*/ebin") |> length() == 2
+
   # The release of the app has no runtime_tools; app-0 may have got its modules by another test. Whether
   # this machine has wx depends on its packages.
   test "what Observer needs" do
-    observer? = Path.wildcard("#{:code.lib_dir()}/{wx,observer}-*/ebin") |> length() == 2
     assert {output, 1} = observer("env-from", [{"DISPLAY", ":1"}])
 
-    if observer?,
+    if observer?(),
       do: assert(output =~ ~r/app@10\.244\.1\.\d+ has no runtime_tools, which Observer needs/),
       else: assert(output =~ ~r/of this machine has no (wx|observer)\..*apt-get install/)
 
     assert output =~ ~r/mix k8s\.observer env-from .*--text/
+  end
+
+  # A release without runtime_tools has its modules for as long as its pod lives. Of this machine, because app-0 has the
+  # same OTP.
+  test "the window is announced only once it is open", %{tmp_dir: directory} do
+    for module <- [:observer_backend, :appmon_info] do
+      [file] = Path.wildcard("#{:code.lib_dir()}/runtime_tools-*/ebin/#{module}.beam")
+      binary = file |> File.read!() |> Base.encode64()
+      code = ":code.load_binary(:#{module}, 'x', Base.decode64!(\"#{binary}\"))"
+      assert {_output, 0} = run(path("."), "mix", ["k8s.connect", "app-0", "--rpc", code], env())
+    end
+
+    assert {output, 1} = observer("app-0", [{"DISPLAY", ":77"}, {"WAYLAND_DISPLAY", nil}])
+    assert output =~ "could not open Observer"
+    refute output =~ "close its window"
+
+    if observer?() and System.find_executable("xvfb-run") do
+      line = "echo $$ > #{directory}/pid; exec mix k8s.observer app-0"
+      terminal = open("xvfb-run -a sh -c '#{line}'", env())
+      expect(terminal, ~r/Observer of app@10\.244\.1\.\d+: close its window to end/)
+      {_output, 0} = System.cmd("kill", [beam(directory)])
+      await_end(terminal)
+    end
   end
 end

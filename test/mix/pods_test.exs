@@ -4,7 +4,7 @@ defmodule Mix.K8sConnect.PodsTest do
   import ExUnit.CaptureIO
 
   alias K8sConnect.Pod
-  alias Mix.K8sConnect.{Options, Pods, PodsOptions, Switches}
+  alias Mix.K8sConnect.{Options, Pods, PodsOptions}
 
   @pod %Pod{
     name: "app-0",
@@ -126,16 +126,6 @@ defmodule Mix.K8sConnect.PodsTest do
         assert message =~ "See: mix help k8s.pods"
         assert K8sConnect.Error.exit_code(error) == 2
       end
-    end
-
-    test "every option is in mix help" do
-      {:docs_v1, _, _, _, %{"en" => help}, _, _} = Code.fetch_docs(Mix.Tasks.K8s.Pods)
-      {switches, letters} = Switches.of("k8s.pods")
-
-      for {name, _type} <- switches,
-          do: assert(help =~ "--#{String.replace("#{name}", "_", "-")}")
-
-      for {letter, _name} <- letters, do: assert(help =~ "`-#{letter}`")
     end
   end
 end

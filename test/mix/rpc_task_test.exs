@@ -227,8 +227,9 @@ defmodule Mix.Tasks.K8s.Connect.RpcTest do
     lines = log |> File.read!() |> String.split("\n")
     assert Enum.any?(lines, &(&1 =~ ~s("module":"erlang","function":"spawn","arity":3)))
 
+    evaluation = ~s("kind":"call","module":"erl_eval","function":"exprs","arity":2)
+
     for expression <- [":first_one", ":second_one"],
-        do:
-          assert([_one] = Enum.filter(lines, &(&1 =~ ~s("tag":"$gen_call") and &1 =~ expression)))
+        do: assert([_one] = Enum.filter(lines, &(&1 =~ evaluation and &1 =~ expression)))
   end
 end

@@ -340,7 +340,7 @@ defmodule K8sConnect.ErrorExamples do
         internal_error: %{problem: "badarg"}
       ],
       connect: [
-        timeout: %{ms: 60_000, step: "link", target: "app-0"},
+        timeout: %{ms: 60_000, step: "port-forward", target: "app-0"},
         refused: %{node: :"app@10.244.1.8", source: "Secret app-cookie, key cookie"},
         refused: %{node: :"app@10.244.1.8", source: "the process in app"},
         missing_flags: %{
@@ -381,6 +381,7 @@ defmodule K8sConnect.ErrorExamples do
         too_large: %{node: :"app@10.244.1.8", size: 5_000_000, limit: 1_048_576},
         no_iex: %{node: :"app@10.244.1.8"},
         no_shell: %{problem: ":already_started"},
+        no_terminal: %{problem: "stty could not set it to raw mode"},
         no_such_module: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},
         module_not_loaded: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},
         no_such_function: %{

@@ -10,6 +10,8 @@ defmodule K8sConnect.Failures do
   @kernel "test/k8s_connect/kernel_route_test.exs"
   @helper "test/mix/helper_task_test.exs"
   @command "test/mix/connect_task_test.exs"
+  @project "test/mix/connect_project_test.exs"
+  @terminal "test/mix/connect_terminal_test.exs"
   @rpc "test/mix/rpc_test.exs"
   @cancel "test/k8s_connect/cancel_test.exs"
   @distribution "test/k8s_connect/distribution_test.exs"
@@ -116,9 +118,9 @@ defmodule K8sConnect.Failures do
       {:exec, :linux_only} => {@connect, ":linux_only"},
       {:route, :host_elsewhere} => {@kernel, ":host_elsewhere"},
       {:route, :blocked} => {@helper, "the connection does not arrive"},
-      {:options, :unreadable_configuration} => {@command, "could not read config/runtime.exs"},
-      {:options, :unknown_configuration} => {@command, "unknown key"},
-      {:options, :remsh_in_iex} => {@command, "--remsh cannot be used"},
+      {:options, :unreadable_configuration} => {@project, "could not read config/runtime.exs"},
+      {:options, :unknown_configuration} => {@project, "unknown key"},
+      {:options, :remsh_in_iex} => {@terminal, "--remsh cannot be used"},
       {:route, :own_name} => {@cancel, ":own_name"},
       {:route, :net_kernel_busy} => {@cancel, ":net_kernel_busy"},
       {:connect, :timeout} => {@cancel, ":timeout"},
@@ -146,6 +148,7 @@ defmodule K8sConnect.Failures do
       {:remote, :not_traced} => {@trace, ":not_traced"},
       {:remote, :read_only} => {@trace_cluster, "read-only"},
       {:remote, :no_observer} => {@observer, "of this machine has no"},
+      {:remote, :no_terminal} => {@observer, "could not show the view on this terminal"},
       {:remote, :no_runtime_tools} => {@observer, "has no runtime_tools"},
       {:remote, :not_observed} => {@snapshot, ":not_observed"},
       {:remote, :not_attachable} => {@livebook, "connects only to nodes with long names"}

@@ -31,6 +31,22 @@ defmodule K8sConnect.Kubeconfig do
   end
 
   @doc """
+  Writes the developer's own with something in it replaced, and answers its path.
+  """
+  def changed(folder, from, to) do
+    text = File.read!(user("dev"))
+    true = text =~ from
+    path = Path.join(folder, "kubeconfig")
+    File.write!(path, String.replace(text, from, to))
+    path
+  end
+
+  @doc """
+  The kubeconfig of a user of this laptop.
+  """
+  def user(name), do: Path.expand("~/.kube/#{name}")
+
+  @doc """
   The lines of a user that has the developer's certificate.
   """
   def certificate do
@@ -46,7 +62,7 @@ defmodule K8sConnect.Kubeconfig do
   A value of a kubeconfig of this laptop.
   """
   def part(name, file \\ "dev") do
-    text = File.read!(Path.expand("~/.kube/#{file}"))
+    text = File.read!(user(file))
     [_line, value] = Regex.run(~r/^\s*(?:- )?#{name}: "?([^"\n]+)"?$/m, text)
     value
   end

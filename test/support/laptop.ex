@@ -90,6 +90,19 @@ defmodule K8sConnect.Laptop do
   end
 
   @doc """
+  The process ids of this user whose command line matches. Processes of the pods are in sight as well.
+  """
+  def processes(pattern) do
+    own = File.stat!("/proc/self").uid
+
+    for folder <- Path.wildcard("/proc/[0-9]*"),
+        match?({:ok, %{uid: ^own}}, File.stat(folder)),
+        {:ok, text} <- [File.read(Path.join(folder, "cmdline"))],
+        text =~ pattern,
+        do: folder |> Path.basename() |> String.to_integer()
+  end
+
+  @doc """
   The process ids of helpers that run.
   """
   def helpers do

@@ -27,4 +27,19 @@ defmodule K8sConnect.Project do
   A folder of this checkout.
   """
   def path(relative), do: Path.expand(relative, Path.expand("../..", __DIR__))
+
+  @doc """
+  Writes a project with the name of an application that depends on this checkout. `more` are lines of its `mix.exs`.
+  """
+  def write_project(directory, app, more \\ "") do
+    File.mkdir_p!(Path.join(directory, "lib"))
+
+    File.write!(Path.join(directory, "mix.exs"), """
+    defmodule #{Macro.camelize("#{app}")}.MixProject do
+      use Mix.Project
+      def project, do: [app: :#{app}, version: "0.1.0", deps: [{:k8s_connect, path: #{inspect(path("."))}}]]
+      #{more}
+    end
+    """)
+  end
 end

@@ -8,7 +8,7 @@ defmodule K8sConnect.Tmp do
   """
   def tmp_dir(_context) do
     # Other VMs run tests at the same time.
-    name = "k8s_connect-#{System.pid()}-#{System.unique_integer([:positive])}"
+    name = "k8s_connect_test-#{System.pid()}-#{System.unique_integer([:positive])}"
     path = Path.join(System.tmp_dir!(), name)
     File.mkdir!(path)
     ExUnit.Callbacks.on_exit(fn -> File.rm_rf!(path) end)

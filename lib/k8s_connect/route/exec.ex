@@ -10,11 +10,12 @@ defmodule K8sConnect.Route.Exec do
 
   alias K8sConnect.{Connection, Error, Native}
   alias K8sConnect.Route.Kernel.Hosts
+  alias K8sConnect.Route.PodAddress
 
   @impl true
   def prepare(connection, owner, session, %{visible: visible, guard: guard}) do
     with :ok <- check_system(),
-         {:ok, _address} <- address(connection),
+         {:ok, _address} <- PodAddress.parse(connection),
          do: Native.call(:listen, [session, owner, visible, guard])
   end
 
@@ -26,7 +27,7 @@ defmodule K8sConnect.Route.Exec do
     [_name, host] = String.split(Atom.to_string(node), "@")
 
     with {:error, _a_name} <- :inet.parse_strict_address(to_charlist(host)),
-         {:ok, address} <- address(connection) do
+         {:ok, address} <- PodAddress.parse(connection) do
       "#{host} resolves only in the cluster; the command has to evaluate: #{Hosts.recipe(host, address)}"
     else
       _an_address -> nil
@@ -49,11 +50,5 @@ defmodule K8sConnect.Route.Exec do
     if Native.linux?(),
       do: :ok,
       else: {:error, Error.new(:exec, {:linux_only, %{}})}
-  end
-
-  defp address(%{ip: ip, pod: pod, namespace: namespace}) do
-    with {:error, _reason} <- :inet.parse_strict_address(to_charlist(ip || "")) do
-      {:error, Error.new(:endpoint, {:no_pod_address, %{pod: pod, namespace: namespace}})}
-    end
   end
 end

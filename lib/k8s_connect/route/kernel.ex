@@ -10,7 +10,7 @@ defmodule K8sConnect.Route.Kernel do
 
   alias K8sConnect.{Connection, Distribution, Error, Helper, Native}
   alias K8sConnect.Route.Kernel.{Hosts, IPv6}
-  alias K8sConnect.Route.NetKernel
+  alias K8sConnect.Route.{NetKernel, PodAddress}
 
   # The listener is local and answers at once.
   @timeout 1_000
@@ -18,7 +18,7 @@ defmodule K8sConnect.Route.Kernel do
   @impl true
   def prepare(%{node: node} = connection, owner, session, options) do
     with :ok <- check_system(),
-         {:ok, address} <- address(connection),
+         {:ok, address} <- PodAddress.parse(connection),
          :ok <- check_kind(node),
          {:ok, named} <- check_host(node, address),
          {:ok, %{listener: listener, redirects: redirects}} <-
@@ -43,7 +43,8 @@ defmodule K8sConnect.Route.Kernel do
   """
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{node: node} = connection) do
-    with {:ok, address} <- address(connection), {:ok, true} <- check_host(node, address) do
+    with {:ok, address} <- PodAddress.parse(connection),
+         {:ok, true} <- check_host(node, address) do
       "#{host(node)} resolves in this BEAM; another one has to evaluate: #{Hosts.recipe(host(node), address)}" <>
         if(ipv6?(address), do: ", and needs #{IPv6.flag()}", else: "")
     else
@@ -97,12 +98,6 @@ defmodule K8sConnect.Route.Kernel do
 
   defp check_system do
     if Native.linux?(), do: :ok, else: failed(:linux_only, %{})
-  end
-
-  defp address(%{ip: ip, pod: pod, namespace: namespace}) do
-    with {:error, _reason} <- :inet.parse_strict_address(to_charlist(ip || "")) do
-      {:error, Error.new(:endpoint, {:no_pod_address, %{pod: pod, namespace: namespace}})}
-    end
   end
 
   # OTP's distribution makes the same check when it connects, but only logs the failure.

@@ -12,18 +12,22 @@ defmodule K8sConnect.Route.VM do
 
   alias K8sConnect.{Distribution, Error, Native}
   alias K8sConnect.Route.NetKernel
-  alias K8sConnect.Route.VM.{Dist, Epmd, Table}
+  alias K8sConnect.Route.VM.{Dist, Epmd, Folders, Table}
 
   @doc """
   Creates the table of attached nodes. The calling process owns it.
   """
   @spec new() :: :ok
-  def new, do: Table.new()
+  def new do
+    # In the background: others can have many files there. The second is that of `SHORT_DIRECTORY` in `one_shot.rs`.
+    spawn(fn -> for parent <- [Folders.parent(), "/tmp"], do: Folders.remove_stale(parent) end)
+    Table.new()
+  end
 
   # Creates the socket here, because `net_kernel` would not report why it failed. It accepts one connection.
   @impl true
   def prepare(_connection, owner, session, %{visible: false, guard: guard}) do
-    arguments = [session, socket_directory(), Native.linux?(), guard]
+    arguments = [session, Folders.parent(), Native.linux?(), guard]
 
     with {:ok, path} <- Native.call(:dial, arguments),
          do: {:ok, %{owner: owner, session: session, path: path, listener: nil, guard: guard}}
@@ -75,14 +79,4 @@ defmodule K8sConnect.Route.VM do
   # The connection is hidden, even if the local node is visible.
   @impl true
   def connect(node, _options), do: Node.connect(node)
-
-  # Only the user can access the runtime directory, so it is preferred.
-  defp socket_directory do
-    with directory when is_binary(directory) <- System.get_env("XDG_RUNTIME_DIR"),
-         {:ok, %File.Stat{type: :directory, access: :read_write}} <- File.stat(directory) do
-      directory
-    else
-      _not_usable -> System.tmp_dir!()
-    end
-  end
 end

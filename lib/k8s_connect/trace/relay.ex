@@ -103,9 +103,10 @@ defmodule K8sConnect.Trace.Relay do
       {:DOWN, _monitor, :process, _guardian, :noconnection} ->
         lost(node)
 
-      # The last messages are the tracer's, and this one is the guardian's.
-      {:DOWN, _monitor, :process, _guardian, _reason} ->
-        loop(reference, %{state | deadline: System.monotonic_time(:millisecond) + 1000})
+      # The last messages are the tracer's, and this one is the guardian's. A tracer that was killed sends no more.
+      {:DOWN, _monitor, :process, _guardian, reason} ->
+        wait = if reason == :normal, do: 1000, else: 100
+        loop(reference, %{state | deadline: System.monotonic_time(:millisecond) + wait})
     after
       max(0, state.deadline - System.monotonic_time(:millisecond)) -> ended(node)
     end

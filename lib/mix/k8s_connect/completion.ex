@@ -15,6 +15,8 @@ defmodule Mix.K8sConnect.Completion do
   @typedoc "An option: `--namespace`, its letter, and its value; without one it is a switch."
   @type option :: {long :: String.t(), letter :: String.t() | nil, kind() | nil}
 
+  @type task :: {String.t(), kind(), [option()]}
+
   @tasks [
     {"k8s.connect", :targets},
     {"k8s.doctor", :targets},
@@ -27,7 +29,7 @@ defmodule Mix.K8sConnect.Completion do
   ]
   @files [:kubeconfig, :cookie_file, :tls_ca, :tls_cert, :tls_key, :audit]
   # Switches that are on by default.
-  @negated [:wait, :reconnect]
+  @negated [:wait, :reconnect, :returns, :arguments]
 
   @doc """
   The script for a shell: `"bash"`, `"zsh"` or `"fish"`.
@@ -40,8 +42,31 @@ defmodule Mix.K8sConnect.Completion do
   @doc """
   The tasks with the kind of their argument and their options.
   """
-  @spec tasks() :: [{String.t(), kind(), [option()]}]
+  @spec tasks() :: [task()]
   def tasks, do: for({task, kind} <- @tasks, do: {task, kind, options(task)})
+
+  @doc """
+  The names of an option, its letter first.
+  """
+  @spec names(option()) :: [String.t(), ...]
+  def names({long, letter, _kind}), do: List.wrap(letter) ++ [long]
+
+  @doc """
+  What is completed with a value, by its names: the options that have one, and the tasks with their argument. A value is
+  a word, and words begin with `words`.
+  """
+  @spec values([task()]) :: [{[String.t(), ...], String.t()}]
+  def values(tasks) do
+    options =
+      for {_task, _kind, options} <- tasks, {_, _, kind} = option when kind != nil <- options do
+        {names(option), word(kind)}
+      end
+
+    Enum.uniq(options) ++ for {task, kind, _options} <- tasks, do: {[task], word(kind)}
+  end
+
+  defp word(words) when is_list(words), do: Enum.join(["words" | words], " ")
+  defp word(kind), do: Atom.to_string(kind)
 
   defp options(task) do
     {switches, letters} = Switches.of(task)

@@ -11,17 +11,23 @@ defmodule Mix.K8sConnect.Console do
   @typedoc "The output format, and the request that errors repeat."
   @type output :: {Options.format(), target :: String.t() | nil, keyword()}
 
+  # Of the longest name, port-forward
+  @name_width 12
+
   @doc """
   Prints a completed step of a connection, or a trace of a protocol.
   """
   @spec step(tuple()) :: :ok
   def step({:step, name, detail, ms}) do
-    say("#{String.pad_trailing(name, 10)} #{Error.printable(detail)} (#{ms} ms)")
+    say("#{String.pad_trailing(name, @name_width)} #{Error.printable(detail)} (#{ms} ms)")
   end
 
   def step({:trace, name, detail, us, took}) do
     took = if took, do: ", took #{ms(took)} ms"
-    say("  #{String.pad_trailing(name, 10)} #{Error.printable(detail)} (#{ms(us)} ms#{took})")
+
+    say(
+      "  #{String.pad_trailing(name, @name_width)} #{Error.printable(detail)} (#{ms(us)} ms#{took})"
+    )
   end
 
   defp ms(us), do: :erlang.float_to_binary(us / 1000, decimals: 1)

@@ -23,15 +23,18 @@ defmodule Mix.K8sConnect.Pods do
   defp print_all([], _output, _namespaces?), do: :ok
 
   defp print_all(pods, :name, namespaces?),
-    do: Enum.each(pods, &(&1 |> name(namespaces?) |> line() |> IO.puts()))
+    do: puts(Enum.map(pods, &(&1 |> name(namespaces?) |> line())))
 
   defp print_all(pods, output, namespaces?) do
     now = DateTime.utc_now()
     columns = columns(output, namespaces?)
     header = Enum.map(columns, &header/1)
     rows = for pod <- pods, do: Enum.map(columns, &cell(&1, pod, now))
-    [header | rows] |> Table.lines() |> Enum.each(&IO.puts/1)
+    puts(Table.lines([header | rows]))
   end
+
+  # At once: standard output fails after `head` has closed its pipe.
+  defp puts(lines), do: lines |> Enum.join("\n") |> IO.puts()
 
   defp object(pod) do
     %{

@@ -37,7 +37,7 @@ defmodule Mix.K8sConnect.Rpc do
   def note({:warning, text}, _rpc, prefix), do: Output.say(prefix <> text)
 
   def note(:only_erlang, _rpc, prefix),
-    do: Output.say("#{prefix}language   Erlang, because the node has no Elixir")
+    do: Output.say("#{prefix}language     Erlang, because the node has no Elixir")
 
   defp run(rpc, node, acc, report) do
     case start(rpc, node) do
@@ -97,21 +97,21 @@ defmodule Mix.K8sConnect.Rpc do
   end
 
   defp call({file, source}, evaluator, timeout) do
-    GenServer.call(evaluator, {:rpc, file, source}, timeout)
+    Evaluator.evaluate(evaluator, file, source, timeout)
   catch
-    :exit, {:timeout, _call} when timeout != :infinity ->
+    :error, {:erpc, :timeout} ->
       kill(evaluator)
       {:timeout, timeout}
 
-    :exit, {{:nodedown, _node}, _call} ->
-      :lost
-
-    :exit, {:noconnection, _call} ->
+    :error, {:erpc, _reason} ->
       :lost
 
     # Another process killed it, or one that it was linked to.
-    :exit, {reason, _call} ->
+    :exit, {:exception, {reason, {:gen_server, :call, _arguments}}} ->
       {:exit, reason}
+
+    kind, reason ->
+      {:exit, {kind, reason}}
   end
 
   defp kill(evaluator) do

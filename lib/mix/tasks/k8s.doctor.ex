@@ -40,10 +40,10 @@ defmodule Mix.Tasks.K8s.Doctor do
       in the cluster), this machine's name, the home directory, e-mail addresses, ARNs, and what looks like a
       token, a key or a password. Names of namespaces, pods, nodes, groups, images and Secrets stay, and so do
       IP addresses of pods: read it before you post it.
-    * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
-      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--route`, `--sudo`, `--visible`,
-      `--protocol`, `--read-only`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes` - as for
-      `mix k8s.connect`. `--trust` and `--verbose` have no effect
+    * `-n`, `--namespace`, `-c`, `--container`, `-l`, `--selector`, `--context`, `--kubeconfig`, `--node`, `--port`,
+      `--cookie-file`, `--cookie-from`, `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`,
+      `--route`, `--sudo`, `--visible`, `--protocol`, `--read-only`, `--audit`, `--audit-arguments`, `--max-atoms`,
+      `--max-message`, `--yes` - as for `mix k8s.connect`. `--trust` and `--verbose` have no effect
 
   ## Exit codes
 

@@ -46,10 +46,9 @@ defmodule Mix.Tasks.K8s.Init do
 
   use Mix.Task
 
-  alias K8sConnect.{Error, Native}
+  alias K8sConnect.Error
   alias K8sConnect.Doctor.Role
-  alias Mix.K8sConnect.{Archive, Console, Init, PodsOptions, Project, Shell}
-  alias Mix.K8sConnect.Completion.Candidates
+  alias Mix.K8sConnect.{Archive, Console, Init, Kubeconfig, PodsOptions, Project, Shell}
   alias Mix.K8sConnect.Init.ConfigFile
 
   import Mix.K8sConnect.Output, only: [say: 1]
@@ -76,7 +75,7 @@ defmodule Mix.Tasks.K8s.Init do
   defp init(options, mode) do
     with :ok <- K8sConnect.Options.check_pods(options),
          {:ok, pods} <- K8sConnect.pods([interactive: Shell.asks?()] ++ options),
-         {:ok, %{context: context}} <- resolve(options) do
+         {:ok, %{context: context}} <- Kubeconfig.resolve(options) do
       if not Enum.any?(pods, & &1.beam), do: Console.fail("no pods look like Erlang nodes", 1)
       known = Application.get_env(:k8s_connect, :targets, [])
       targets = Init.targets(pods, context, known)
@@ -88,14 +87,8 @@ defmodule Mix.Tasks.K8s.Init do
     end
   end
 
-  defp resolve(options) do
-    {api, _query} = K8sConnect.Options.pods(options)
-    Native.call(:resolve, [Native.with_environment(api)])
-  end
-
   defp protect(options) do
-    words = if options[:kubeconfig], do: ["--kubeconfig", options[:kubeconfig]], else: []
-    contexts = Candidates.all("contexts", words)
+    contexts = options |> Keyword.take([:kubeconfig]) |> Kubeconfig.contexts()
     Enum.reject(Init.production(contexts), &K8sConnect.Protection.protected?/1)
   end
 

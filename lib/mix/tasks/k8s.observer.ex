@@ -52,10 +52,11 @@ defmodule Mix.Tasks.K8s.Observer do
       100 to 60000, default 2000, and 1000 for one snapshot
     * `--sort KEY` - `reductions`, `memory` or `messages` (the length of the message queue); default `reductions`
     * `--limit NUMBER` - how many processes and ETS tables are shown; 1 to 1000, default 50
-    * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
-      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--route`, `--sudo`, `--visible`,
-      `--protocol`, `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes`, `--verbose` -
-      as for `mix k8s.connect`. `--read-only` cannot be used, because the task runs code on the node
+    * `-n`, `--namespace`, `-c`, `--container`, `-l`, `--selector`, `--context`, `--kubeconfig`, `--node`, `--port`,
+      `--cookie-file`, `--cookie-from`, `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`,
+      `--route`, `--sudo`, `--visible`, `--protocol`, `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`,
+      `--max-message`, `--yes`, `--verbose` - as for `mix k8s.connect`. `--read-only` cannot be used, because the task
+      runs code on the node
 
   `NO_COLOR` turns off bold and underlined text.
 

@@ -12,7 +12,8 @@ defmodule Mix.Tasks.K8s.Pods do
       mix k8s.pods sts/app -n shop         # of a workload
       mix k8s.pods -l app=web -o wide      # with IP, Kubernetes node, and why each looks like an Erlang node
       mix k8s.pods -A                      # of all namespaces
-      mix k8s.connect "$(mix k8s.pods -o name | head -n 1)"
+      mix k8s.connect $(mix k8s.pods -o name | head -n 1)
+      mix k8s.pods -A -o name | xargs -L 1 mix k8s.connect --rpc 'node()'
 
   TARGET is as for `mix k8s.connect`. A pod looks like an Erlang node if the spec of a container has a variable such
   as `RELEASE_COOKIE`, or a port such as epmd's. The task only sends requests to the API server, and does not connect to
@@ -31,8 +32,10 @@ defmodule Mix.Tasks.K8s.Pods do
 
     * `-A`, `--all-namespaces` - the pods of all namespaces; `-n` is ignored. Needs the verb `list` on `pods` in a
       ClusterRole. Cannot be used with TARGET
-    * `-o`, `--output FORMAT` - `wide`, `json` or `name`. `name` prints lines that are a TARGET of `mix k8s.connect`:
-      `pod/app-0`, with `-A` also the namespace: `pod/app-0 -n shop`
+    * `-o`, `--output FORMAT` - `wide`, `json` or `name`. `name` prints lines that are arguments of `mix k8s.connect`:
+      `pod/app-0`, as kubectl does, and with `-A` also the namespace: `pod/app-0 -n shop`, without quotes around `$(…)`.
+      Repeat `-n` (without `-A`), `--context` and `--kubeconfig`. `MIX_QUIET=1` leaves out what Mix prints when it
+      compiles
     * `--json` - as `-o json`
     * `-n`, `--namespace NAME`, `-l`, `--selector LABELS`, `--context NAME`, `--kubeconfig PATH`, `--timeout MS` -
       as for `mix k8s.connect`

@@ -44,10 +44,11 @@ defmodule Mix.Tasks.K8s.Trace do
     * `--pid PID` - traces only this process of the node: `0.845.0`, or a registered name
     * `--json` - prints a JSON object for each event to standard output, and `{"event": "stopped", …}` at the end;
       `K8sConnect.Trace` describes the events
-    * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
-      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--route`, `--sudo`, `--visible`,
-      `--protocol`, `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes`, `--verbose` -
-      as for `mix k8s.connect`. `--read-only` cannot be used, because the task runs code on the node
+    * `-n`, `--namespace`, `-c`, `--container`, `-l`, `--selector`, `--context`, `--kubeconfig`, `--node`, `--port`,
+      `--cookie-file`, `--cookie-from`, `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`,
+      `--route`, `--sudo`, `--visible`, `--protocol`, `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`,
+      `--max-message`, `--yes`, `--verbose` - as for `mix k8s.connect`. `--read-only` cannot be used, because the task
+      runs code on the node
 
   ## Exit codes
 

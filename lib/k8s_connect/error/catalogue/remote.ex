@@ -35,6 +35,11 @@ defmodule K8sConnect.Error.Catalogue.Remote do
      {"Evaluate an expression instead", {:mix, "k8s.connect", [rpc: "node()"]}}}
   end
 
+  def entry(:no_terminal, %{problem: problem}) do
+    {"could not show the view on this terminal: #{bare(problem)}",
+     {"Print one snapshot instead", {:mix, "k8s.observer", [once: true]}}}
+  end
+
   def entry(:no_such_module, %{node: node, module: module}),
     do: {"could not trace: no such module #{bare(module)} on #{node}", nil}
 

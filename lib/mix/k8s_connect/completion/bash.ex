@@ -7,10 +7,8 @@ defmodule Mix.K8sConnect.Completion.Bash do
   @doc """
   The script.
   """
-  @spec script([{String.t(), Completion.kind(), [Completion.option()]}]) :: String.t()
+  @spec script([Completion.task()]) :: String.t()
   def script(tasks) do
-    options = for {_task, _kind, options} <- tasks, option <- options, uniq: true, do: option
-
     """
     # Completes the tasks of k8s_connect in bash. Save it, and read it in ~/.bashrc:
     #
@@ -30,28 +28,18 @@ defmodule Mix.K8sConnect.Completion.Bash do
     # What an option or the argument of a task is completed with.
     __k8s_connect_kind() {
       case $1 in
-    #{Enum.map_join(values(options) ++ arguments(tasks), "\n", &kind/1)}
+    #{Enum.map_join(Completion.values(tasks), "\n", &value/1)}
       esac
     }
     """ <> functions()
   end
 
   defp options({task, _kind, options}) do
-    names = Enum.flat_map(options, fn {long, letter, _kind} -> List.wrap(letter) ++ [long] end)
+    names = Enum.flat_map(options, &Completion.names/1)
     "    #{task}) echo '#{Enum.join(names, " ")}' ;;"
   end
 
-  defp values(options) do
-    for {long, letter, kind} when kind != nil <- options,
-        do: {Enum.join(List.wrap(letter) ++ [long], "|"), kind}
-  end
-
-  defp arguments(tasks), do: for({task, kind, _options} <- tasks, do: {task, kind})
-
-  defp kind({pattern, words}) when is_list(words),
-    do: "    #{pattern}) echo 'words #{Enum.join(words, " ")}' ;;"
-
-  defp kind({pattern, kind}), do: "    #{pattern}) echo #{kind} ;;"
+  defp value({names, value}), do: "    #{Enum.join(names, "|")}) echo '#{value}' ;;"
 
   # `COMP_WORDS` is split at each `:` and `=`, so the line is split again, at spaces that are not quoted.
   defp functions do

@@ -2,8 +2,7 @@ defmodule Mix.K8sConnect.Completion.Candidates do
   @moduledoc false
   # What a command line can be completed with on this machine. Failures are silent: there is nobody to read them.
 
-  alias K8sConnect.Native
-  alias Mix.K8sConnect.Switches
+  alias Mix.K8sConnect.{Kubeconfig, Switches}
 
   # No control or invisible character, and nothing that a task would take for an option
   @insertable ~r/\A[^\p{C}\p{Z}-][^\p{C}]*\z/u
@@ -46,14 +45,14 @@ defmodule Mix.K8sConnect.Completion.Candidates do
     end
   end
 
-  defp list("contexts", options), do: contexts(options)
+  defp list("contexts", options), do: Kubeconfig.contexts(options)
 
   defp list("namespaces", options) do
-    contexts = if options[:context], do: [options[:context]], else: contexts(options)
+    contexts = if options[:context], do: [options[:context]], else: Kubeconfig.contexts(options)
 
     for context <- contexts,
         {:ok, %{namespace: namespace}} <- [
-          resolve([context: context] ++ Keyword.delete(options, :namespace))
+          Kubeconfig.resolve([context: context] ++ Keyword.delete(options, :namespace))
         ],
         do: namespace
   end
@@ -63,20 +62,5 @@ defmodule Mix.K8sConnect.Completion.Candidates do
   defp configured do
     for {name, _settings} <- Application.get_env(:k8s_connect, :targets, []),
         do: Atom.to_string(name)
-  end
-
-  # An unknown context is an error that names the known ones.
-  defp contexts(options) do
-    unknown = "k8s-connect-#{System.unique_integer([:positive])}"
-
-    case resolve(Keyword.put(options, :context, unknown)) do
-      {:error, %{reason: {:unknown_context, %{available: available}}}} -> available
-      _other -> []
-    end
-  end
-
-  defp resolve(options) do
-    {api, _query} = K8sConnect.Options.pods(options)
-    Native.call(:resolve, [Native.with_environment(api)])
   end
 end

@@ -7,7 +7,7 @@ defmodule Mix.K8sConnect.Completion.Fish do
   @doc """
   The script.
   """
-  @spec script([{String.t(), Completion.kind(), [Completion.option()]}]) :: String.t()
+  @spec script([Completion.task()]) :: String.t()
   def script(tasks) do
     """
     # Completes the tasks of k8s_connect in fish. Save it where fish reads it:

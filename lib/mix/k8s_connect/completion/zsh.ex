@@ -7,10 +7,8 @@ defmodule Mix.K8sConnect.Completion.Zsh do
   @doc """
   The script.
   """
-  @spec script([{String.t(), Completion.kind(), [Completion.option()]}]) :: String.t()
+  @spec script([Completion.task()]) :: String.t()
   def script(tasks) do
-    options = for {_task, _kind, options} <- tasks, option <- options, uniq: true, do: option
-
     """
     # Completes the tasks of k8s_connect in zsh. Save it, and read it in ~/.zshrc, after compinit:
     #
@@ -25,26 +23,17 @@ defmodule Mix.K8sConnect.Completion.Zsh do
     )
     # What an option or the argument of a task is completed with.
     _k8s_connect_kinds=(
-    #{Enum.map_join(values(options) ++ arguments(tasks), "\n", &kind/1)}
+    #{Enum.map_join(Completion.values(tasks), "\n", &value/1)}
     )
     """ <> functions()
   end
 
   defp options({task, _kind, options}) do
-    names = Enum.flat_map(options, fn {long, letter, _kind} -> List.wrap(letter) ++ [long] end)
+    names = Enum.flat_map(options, &Completion.names/1)
     "  #{task} '#{Enum.join(names, " ")}'"
   end
 
-  defp values(options) do
-    for {long, letter, kind} when kind != nil <- options,
-        name <- [long | List.wrap(letter)],
-        do: {name, kind}
-  end
-
-  defp arguments(tasks), do: for({task, kind, _options} <- tasks, do: {task, kind})
-
-  defp kind({name, words}) when is_list(words), do: "  #{name} 'words #{Enum.join(words, " ")}'"
-  defp kind({name, kind}), do: "  #{name} #{kind}"
+  defp value({names, value}), do: Enum.map_join(names, "\n", &"  #{&1} '#{value}'")
 
   defp functions do
     ~S"""

@@ -38,7 +38,7 @@ defmodule Mix.K8sConnect.Observer.Live do
     error in Error -> {:error, error}
   end
 
-  defp no_terminal(problem), do: {:error, Error.new(:remote, {:no_shell, %{problem: problem}})}
+  defp no_terminal(problem), do: {:error, Error.new(:remote, {:no_terminal, %{problem: problem}})}
 
   defp start(screen, connection, reference, options) do
     Screen.read_keys()

@@ -52,11 +52,11 @@ defmodule Mix.K8sConnect.Observer.Windows do
     monitor = Process.monitor(session)
 
     with :ok <- check_backend(node),
-         Output.say("Observer of #{node}: close its window to end"),
          :ok <- start(),
          window when is_pid(window) <- Process.whereis(:observer) || :closed,
          closed = Process.monitor(window),
          :ok <- choose(node) do
+      Output.say("Observer of #{node}: close its window to end")
       await(closed, {reference, monitor}, node)
     else
       # The user was faster.

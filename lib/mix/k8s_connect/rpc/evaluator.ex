@@ -3,8 +3,9 @@ defmodule Mix.K8sConnect.Rpc.Evaluator do
   # The process that evaluates expressions on a node, one after the other, with the variables of the ones before.
   #
   # It is Erlang, as abstract forms for `:erl_eval`: the node has none of our modules, and perhaps no Elixir. It answers
-  # the calls `{:rpc, file, source}`. A second process kills it when this side has ended, or is no longer connected:
-  # code that traps exits would ignore another exit signal.
+  # the calls `{:rpc, file, source}`, which `:erl_eval` makes there, so that an audit log says that code was evaluated. A
+  # second process kills it when this side has ended, or is no longer connected: code that traps exits would ignore
+  # another exit signal.
 
   # Evaluate(File, Source, Context) returns {Value, Context}. Collect(Fun) returns {Result, Notes}, with the diagnostics
   # of the compiler.
@@ -134,6 +135,10 @@ defmodule Mix.K8sConnect.Rpc.Evaluator do
             {language, forms}
           end)
 
+  {:ok, tokens, _line} = :erl_scan.string(~c"gen_server:call(Evaluator, Request, infinity).")
+  {:ok, forms} = :erl_parse.parse_exprs(tokens)
+  @call forms
+
   @doc """
   Starts the process on a node, for the calling process, whose group leader it has. `limit` is the largest value that it
   shows, in bytes of the external term format. Raises as `:erpc.call/5` does.
@@ -143,5 +148,18 @@ defmodule Mix.K8sConnect.Rpc.Evaluator do
     arguments = [@forms[language], [Owner: self(), Limit: limit]]
     # `spawn/4` logs all of it where the connection is lost.
     :erpc.call(node, :erlang, :spawn, [:erl_eval, :exprs, arguments], timeout)
+  end
+
+  @doc """
+  Evaluates the source on the evaluator's node, and returns its answer. Raises as `:erpc.call/5` does.
+  """
+  @spec evaluate(pid(), String.t(), String.t(), timeout()) :: term()
+  def evaluate(evaluator, file, source, timeout) do
+    arguments = [@call, [Request: {:rpc, file, source}, Evaluator: evaluator]]
+
+    {:value, answer, _bindings} =
+      :erpc.call(node(evaluator), :erl_eval, :exprs, arguments, timeout)
+
+    answer
   end
 end
