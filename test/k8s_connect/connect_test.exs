@@ -127,7 +127,7 @@ for {name, protocol, bytes, portable} <- [
         test = self()
         connect("app-0", progress: &send(test, &1))
 
-        for name <- ~w(connecting server pod cookie link node connected),
+        for name <- ~w(connecting server pod cookie port-forward node connected),
             do: assert_received({:step, ^name, _detail, _ms})
       end
 

@@ -241,7 +241,7 @@ defmodule K8sConnect.FailuresTest do
     # What is read of the pod comes by another connection, and its failure would count first.
     cut = fn {:step, name, _detail, _ms} ->
       Process.put({:done, name}, true)
-      done? = Enum.all?(["link", "pod"], &Process.get({:done, &1}))
+      done? = Enum.all?(["port-forward", "pod"], &Process.get({:done, &1}))
       if done?, do: Process.exit(forwarder, :kill)
     end
 
@@ -272,7 +272,7 @@ defmodule K8sConnect.FailuresTest do
     :logger.set_primary_config(:level, :none)
 
     kill = fn
-      {:step, "link", _detail, _ms} ->
+      {:step, "port-forward", _detail, _ms} ->
         [{_id, session, _type, _modules}] =
           DynamicSupervisor.which_children(K8sConnect.Sessions.Supervisor)
 

@@ -47,11 +47,11 @@ defmodule K8sConnect.ProtocolTest do
     end)
   end
 
-  # A connection that works, and what it says its link is.
+  # A connection that works, and what it says its port-forward connection is.
   defp link(options, target \\ "app-0") do
     assert {:ok, %Connection{} = connection} = connect(target, options)
     assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
-    assert_received {:step, "link", detail, _ms}
+    assert_received {:step, "port-forward", detail, _ms}
     K8sConnect.disconnect(connection)
     detail
   end

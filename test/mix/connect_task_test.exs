@@ -25,7 +25,7 @@ defmodule Mix.Tasks.K8s.ConnectTest do
 
     assert output =~ ~r"^server +https://10\.200\.0\.1:6443 \(\d+ ms\)\n"m
 
-    for step <- ~w(pod cookie link node connected),
+    for step <- ~w(pod cookie port-forward node connected),
         do: assert(output =~ ~r/^#{step} .* \(\d+ ms\)$/m)
   end
 

@@ -184,7 +184,7 @@ impl Attach<'_> {
         let connect = PortForward::connect(self.cluster, pod, first_port, *protocol);
         let (connection, description) = connect.await?;
         let connection = connection.with_tls(self.tls.clone());
-        self.progress.report("link", description);
+        self.progress.report("port-forward", description);
         if self.request.wait {
             // `Rediscovery` finds the node, and sends nothing to a port that refuses: see `knock`.
             return Ok((connection, Err(node::Error::NoNodes)));

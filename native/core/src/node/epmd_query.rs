@@ -32,7 +32,7 @@ pub(super) struct EpmdQuery {
 
 impl EpmdQuery {
     pub async fn send(connection: &PortForward) -> Result<Self, Error> {
-        tracing::debug!(name: "epmd", asked = "NAMES_REQ", port = epmd::PORT);
+        tracing::debug!(name: "epmd", request = "NAMES_REQ", port = epmd::PORT);
         let stream = connection
             .open(epmd::PORT, epmd::NAMES)
             .await

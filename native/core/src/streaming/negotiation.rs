@@ -85,7 +85,7 @@ pub(crate) async fn negotiate(
         Ok(negotiated) => return Ok((negotiated, known)),
         Err(refused) => refused,
     };
-    tracing::debug!(name: "upgrade", asked = first.name(), refused = %refused);
+    tracing::debug!(name: "upgrade", protocol = first.name(), refused = %refused);
     let Some(second) = second else {
         return Err(error(cluster, subresource, &[(first, refused)]));
     };
