@@ -23,17 +23,6 @@ defmodule Mix.K8sConnect.LivebookTest do
 
   defp env(path), do: [path, {"MIX_ENV", "dev"}]
 
-  # Processes of this laptop's user whose command line has the text.
-  defp processes(text) do
-    own = File.stat!("/proc/self").uid
-
-    for folder <- Path.wildcard("/proc/[0-9]*"),
-        match?({:ok, %{uid: ^own}}, File.stat(folder)),
-        {:ok, line} <- [File.read(Path.join(folder, "cmdline"))],
-        line =~ text,
-        do: folder |> Path.basename() |> String.to_integer()
-  end
-
   test "Livebook attaches to the node with what it gets", %{tmp_dir: directory} do
     path = FakeLivebook.install(directory)
     log = Path.join(directory, "audit")

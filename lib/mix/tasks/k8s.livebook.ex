@@ -59,9 +59,10 @@ defmodule Mix.Tasks.K8s.Livebook do
 
   ## Command line options
 
-    * `-n`, `-c`, `-l`, `--context`, `--kubeconfig`, `--node`, `--port`, `--cookie-file`, `--cookie-from`,
-      `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`, `--protocol`, `--trust`, `--audit`,
-      `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes`, `--verbose` - as for `mix k8s.connect`.
+    * `-n`, `--namespace`, `-c`, `--container`, `-l`, `--selector`, `--context`, `--kubeconfig`, `--node`, `--port`,
+      `--cookie-file`, `--cookie-from`, `--tls-ca`, `--tls-cert`, `--tls-key`, `--timeout`, `--connect-timeout`,
+      `--protocol`, `--trust`, `--audit`, `--audit-arguments`, `--max-atoms`, `--max-message`, `--yes`, `--verbose` -
+      as for `mix k8s.connect`.
       `--read-only` cannot be used, because Livebook runs code on the node
 
   ## Exit codes
@@ -72,7 +73,8 @@ defmodule Mix.Tasks.K8s.Livebook do
 
   use Mix.Task
 
-  alias K8sConnect.{Error, Options}
+  alias K8sConnect.Error
+  alias K8sConnect.Options.Configuration
   alias Mix.K8sConnect.{Archive, Console, Livebook, NodeOptions, Output, Project, Shell}
 
   # Options of the configuration that its routes exclude. Livebook connects as a hidden node.
@@ -129,7 +131,7 @@ defmodule Mix.Tasks.K8s.Livebook do
 
   # To the same pod, whose context was confirmed.
   defp connect({target, options}, %{pod: pod, namespace: namespace, context: context}) do
-    {_target, options} = Options.named(target, options)
+    {_target, options} = Configuration.named(target, options)
     options = Keyword.drop(options, [:selector, :namespace, :context])
 
     place =
