@@ -14,18 +14,8 @@ defmodule K8sConnect do
   connection is restored: see the guide [Keeping a connection](keeping-a-connection.md).
   """
 
-  alias K8sConnect.{
-    Command,
-    Connection,
-    Error,
-    Group,
-    Native,
-    Options,
-    Pod,
-    Session,
-    Sessions,
-    Setup
-  }
+  alias K8sConnect.{Command, Connection, Error, Group, Native, Options}
+  alias K8sConnect.{Pod, Server, Session, Sessions, Setup}
 
   @typedoc """
   A connection, the name of a supervised connection, or the process of a connection or of a group of
@@ -265,15 +255,7 @@ defmodule K8sConnect do
   """
   @spec await_up(server(), timeout()) ::
           {:ok, Connection.t() | [Connection.t()]} | {:error, Error.t()}
-  def await_up(server, timeout \\ 60_000) do
-    :gen_statem.call(process(server), :await_up, timeout)
-  catch
-    :exit, {:timeout, _call} ->
-      {:error, Error.new(:connect, {:timeout, %{ms: timeout, step: nil, target: target(server)}})}
-
-    :exit, _ended ->
-      {:error, ended(server)}
-  end
+  def await_up(server, timeout \\ 60_000), do: Server.await_up(server, timeout)
 
   @doc """
   Returns the status of a connection:
@@ -295,12 +277,7 @@ defmodule K8sConnect do
   pods, and `:failed` has the errors of the pods that could not be connected, by pod name.
   """
   @spec status(server()) :: map()
-  def status(server) do
-    :gen_statem.call(process(server), :status)
-  catch
-    :exit, _ended ->
-      %{state: :down, target: target(server), connection: nil, error: ended(server)}
-  end
+  def status(server), do: Server.status(server)
 
   @doc """
   Returns the `status/1` of each connection.
@@ -321,29 +298,13 @@ defmodule K8sConnect do
   Raises a `K8sConnect.Error` if the connection has ended.
   """
   @spec subscribe(server()) :: reference()
-  def subscribe(server) do
-    :gen_statem.call(process(server), {:subscribe, self()})
-  catch
-    :exit, _ended -> raise ended(server)
-  end
+  def subscribe(server), do: Server.subscribe(server)
 
   @doc """
   Ends a subscription.
   """
   @spec unsubscribe(server(), reference()) :: :ok
-  def unsubscribe(server, reference) do
-    :gen_statem.call(process(server), {:unsubscribe, reference})
-  catch
-    :exit, _ended -> :ok
-  end
-
-  defp process(%Connection{session: session}), do: session
-  defp process(server), do: server
-
-  defp target(%Connection{target: target}), do: target
-  defp target(server), do: inspect(server)
-
-  defp ended(server), do: Error.new(:connect, {:not_up, %{target: target(server), state: :down}})
+  def unsubscribe(server, reference), do: Server.unsubscribe(server, reference)
 
   @doc """
   Runs a command. Only the command and its child processes can connect to the pod's IP address.

@@ -10,6 +10,7 @@ defmodule K8sConnect.Setup do
     Options,
     Protection,
     Route,
+    Server,
     Session,
     Sessions
   }
@@ -23,7 +24,7 @@ defmodule K8sConnect.Setup do
       result =
         case reconnecting(place, options) do
           nil -> start(options)
-          connection -> K8sConnect.await_up(connection, options.connect_timeout)
+          connection -> Server.await_up(connection, options.connect_timeout)
         end
 
       with({:ok, connection} <- result, do: check_power(connection, options))
@@ -41,8 +42,8 @@ defmodule K8sConnect.Setup do
       {:ok, group} =
         Sessions.start({Group, %{name: name, options: Map.delete(options, :progress)}})
 
-      with {:error, error} <- K8sConnect.await_up(group, options.connect_timeout) do
-        K8sConnect.disconnect(group)
+      with {:error, error} <- Server.await_up(group, options.connect_timeout) do
+        Session.disconnect(group)
         Error.for_request({:error, error}, target, place)
       else
         {:ok, _connections} -> {:ok, group}
@@ -52,7 +53,7 @@ defmodule K8sConnect.Setup do
 
   # A session that was there before may be one with `:trust`, or without `:read_only` or `:audit`.
   defp check_power(connection, options) do
-    status = K8sConnect.status(connection)
+    status = Server.status(connection)
     powers = Map.take(status, [:trust, :read_only, :audit])
     asked = options |> Map.take([:trust, :read_only]) |> Map.put(:audit, audit_file(options))
 
@@ -89,9 +90,10 @@ defmodule K8sConnect.Setup do
 
   # A second call for the target of a connection that reconnects waits for it.
   defp reconnecting(place, %{target: %{target: target, labels: labels}}) do
-    Enum.find(K8sConnect.connections(), fn connection ->
+    Enum.find_value(Sessions.list(), fn {_session, connection} ->
       connection.state == :reconnecting and connection.target == (target || labels) and
-        connection.context == place.context and connection.namespace == place.namespace
+        connection.context == place.context and connection.namespace == place.namespace and
+        connection
     end)
   end
 

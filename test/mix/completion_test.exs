@@ -8,6 +8,7 @@ defmodule Mix.K8sConnect.CompletionTest do
 
   alias K8sConnect.Shellwords
   alias Mix.K8sConnect.{Completion, Options}
+  alias Mix.K8sConnect.Completion.Tasks
 
   @contexts ["prod-eu", "arn:aws:eks:eu:1:cluster/x", "me@work", "od'd $x", "a=b"]
 
@@ -268,7 +269,7 @@ defmodule Mix.K8sConnect.CompletionTest do
           do: task
 
     assert Enum.sort(tasks) ==
-             Enum.sort(for {task, _kind, _options} <- Completion.tasks(), do: task)
+             Enum.sort(for {task, _kind, _options} <- Tasks.all(), do: task)
   end
 
   test "the command line" do

@@ -31,8 +31,8 @@ defmodule K8sConnect.Route.VM.Folders do
           not File.exists?("/proc/#{pid}"),
           folder = Path.join(parent, name),
           stale?(File.lstat(folder, time: :posix), uid) do
-        File.rm(Path.join(folder, "s"))
-        File.rmdir(folder)
+        _there_or_not = File.rm(Path.join(folder, "s"))
+        _empty_or_not = File.rmdir(folder)
       end
     end
 

@@ -2,12 +2,12 @@ defmodule Mix.K8sConnect.Completion.Bash do
   @moduledoc false
   # Bash, with or without the package bash-completion.
 
-  alias Mix.K8sConnect.Completion
+  alias Mix.K8sConnect.Completion.Tasks
 
   @doc """
   The script.
   """
-  @spec script([Completion.task()]) :: String.t()
+  @spec script([Tasks.t()]) :: String.t()
   def script(tasks) do
     """
     # Completes the tasks of k8s_connect in bash. Save it, and read it in ~/.bashrc:
@@ -28,14 +28,14 @@ defmodule Mix.K8sConnect.Completion.Bash do
     # What an option or the argument of a task is completed with.
     __k8s_connect_kind() {
       case $1 in
-    #{Enum.map_join(Completion.values(tasks), "\n", &value/1)}
+    #{Enum.map_join(Tasks.values(tasks), "\n", &value/1)}
       esac
     }
     """ <> functions()
   end
 
   defp options({task, _kind, options}) do
-    names = Enum.flat_map(options, &Completion.names/1)
+    names = Enum.flat_map(options, &Tasks.names/1)
     "    #{task}) echo '#{Enum.join(names, " ")}' ;;"
   end
 

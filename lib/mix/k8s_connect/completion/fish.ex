@@ -2,12 +2,12 @@ defmodule Mix.K8sConnect.Completion.Fish do
   @moduledoc false
   # Fish keeps the completions that `mix` has, and adds these.
 
-  alias Mix.K8sConnect.Completion
+  alias Mix.K8sConnect.Completion.Tasks
 
   @doc """
   The script.
   """
-  @spec script([Completion.task()]) :: String.t()
+  @spec script([Tasks.t()]) :: String.t()
   def script(tasks) do
     """
     # Completes the tasks of k8s_connect in fish. Save it where fish reads it:

@@ -2,12 +2,12 @@ defmodule Mix.K8sConnect.Completion.Zsh do
   @moduledoc false
   # Zsh with its completion system.
 
-  alias Mix.K8sConnect.Completion
+  alias Mix.K8sConnect.Completion.Tasks
 
   @doc """
   The script.
   """
-  @spec script([Completion.task()]) :: String.t()
+  @spec script([Tasks.t()]) :: String.t()
   def script(tasks) do
     """
     # Completes the tasks of k8s_connect in zsh. Save it, and read it in ~/.zshrc, after compinit:
@@ -23,13 +23,13 @@ defmodule Mix.K8sConnect.Completion.Zsh do
     )
     # What an option or the argument of a task is completed with.
     _k8s_connect_kinds=(
-    #{Enum.map_join(Completion.values(tasks), "\n", &value/1)}
+    #{Enum.map_join(Tasks.values(tasks), "\n", &value/1)}
     )
     """ <> functions()
   end
 
   defp options({task, _kind, options}) do
-    names = Enum.flat_map(options, &Completion.names/1)
+    names = Enum.flat_map(options, &Tasks.names/1)
     "  #{task} '#{Enum.join(names, " ")}'"
   end
 
