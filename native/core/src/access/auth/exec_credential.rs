@@ -117,7 +117,8 @@ fn time(node: &Node) -> Result<Option<Timestamp>, Invalid> {
         return Ok(None);
     }
     let invalid = || Invalid::new(node.at, "this is not a time as in RFC 3339");
-    expiry::parse(&node.text()?).ok_or_else(invalid)
+    let time = expiry::parse(&node.text()?).ok_or_else(invalid)?;
+    Ok((!expiry::is_zero(time)).then_some(time))
 }
 
 fn identity(certificate: String, key: String) -> Result<Option<Identity>, InvalidAnswer> {

@@ -16,8 +16,8 @@ pub(super) fn is_valid(expires: Timestamp) -> bool {
     Timestamp::now() + MARGIN < expires
 }
 
-/// The time in a text, as Go reads RFC 3339; `None` for another text. Go's zero time means that there is none.
-pub(super) fn parse(text: &str) -> Option<Option<Timestamp>> {
+/// The time in a text, as Go reads RFC 3339; `None` for another text.
+pub(super) fn parse(text: &str) -> Option<Timestamp> {
     let (date, rest) = text.split_once('T')?;
     let at = rest.find(['Z', '+', '-'])?;
     let (time, zone) = rest.split_at(at);
@@ -36,8 +36,7 @@ pub(super) fn parse(text: &str) -> Option<Option<Timestamp>> {
     }
     let fraction = &fraction[..fraction.len().min(9)];
     let local: DateTime = format!("{date}T{hour:0>2}:{minute}:{second}.{fraction}").parse().ok()?;
-    let time = offset(zone)?.to_timestamp(local).unwrap_or(Timestamp::MAX);
-    Some((time != zero()).then_some(time))
+    Some(offset(zone)?.to_timestamp(local).unwrap_or(Timestamp::MAX))
 }
 
 /// `Z`, or hours and minutes.
@@ -58,9 +57,9 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// The first second of the first year.
-fn zero() -> Timestamp {
-    Timestamp::from_second(-62_135_596_800).unwrap_or_default()
+/// Whether it is Go's zero time, the first second of the first year, which means that there is none.
+pub(super) fn is_zero(time: Timestamp) -> bool {
+    time.as_nanosecond() == -62_135_596_800_000_000_000
 }
 
 /// The last failure, for [`BACKOFF`].
@@ -92,10 +91,10 @@ mod tests {
             ("2030-01-02T3:04:05.1234567899+01:30", "2030-01-02T01:34:05.123456789Z"),
             ("2030-01-02T03:04:05,5-01:00", "2030-01-02T04:04:05.5Z"),
         ] {
-            assert_eq!(parse(text).unwrap().unwrap().to_string(), expected, "{text}");
+            assert_eq!(parse(text).unwrap().to_string(), expected, "{text}");
         }
-        assert_eq!(parse("9999-12-31T23:59:59Z"), Some(Some(Timestamp::MAX)));
-        assert_eq!(parse("0001-01-01T00:00:00Z"), Some(None));
+        assert_eq!(parse("9999-12-31T23:59:59Z"), Some(Timestamp::MAX));
+        assert!(is_zero(parse("0001-01-01T00:00:00Z").unwrap()));
         for text in [
             "",
             "2030-01-02",

@@ -1,6 +1,6 @@
 //! Terms of option files, as this reader and an OTP read them.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::fmt::Write;
 
