@@ -1,5 +1,6 @@
 // Command kubeconfig writes kubeconfigs into a folder, and what client-go makes of each: an error, or the server and
-// the credentials of a request. A test of native/core compares its own results with them.
+// the credentials of a request. It does the same with answers of exec plugins, and with kubercs. Tests of native/core
+// compare their own results with them.
 //
 // script/test runs it in the Go module of test/cluster, which has the client-go of the test cluster.
 package main
@@ -85,6 +86,9 @@ func main() {
 	output, err := json.Marshal(written)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(os.Args[1], "cases.json"), output, 0o600)
+	}
+	if err == nil {
+		err = writePlugins(os.Args[1])
 	}
 	if err != nil {
 		fail(err)

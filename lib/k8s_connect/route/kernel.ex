@@ -9,7 +9,7 @@ defmodule K8sConnect.Route.Kernel do
   @behaviour K8sConnect.Route.Behaviour
 
   alias K8sConnect.{Connection, Distribution, Error, Helper, Native}
-  alias K8sConnect.Route.Kernel.{Hosts, IPv6}
+  alias K8sConnect.Route.Kernel.{Hosts, IPv6, ThisMachine}
   alias K8sConnect.Route.{NetKernel, PodAddress}
 
   # The listener is local and answers at once.
@@ -121,15 +121,9 @@ defmodule K8sConnect.Route.Kernel do
         failed(:host_elsewhere, elsewhere)
 
       {:error, :einval} ->
-        if here?(host), do: failed(:host_elsewhere, elsewhere), else: {:ok, true}
+        # If a name of this machine resolved to the pod, the VM's other connections would go there, too.
+        if ThisMachine.named?(host), do: failed(:host_elsewhere, elsewhere), else: {:ok, true}
     end
-  end
-
-  # If a name of this machine resolved to the pod, the VM's other connections would go there, too.
-  defp here?(host) do
-    {:ok, own} = :inet.gethostname()
-    host = String.downcase(host)
-    host == String.downcase(to_string(own)) or "localhost" in String.split(host, ".")
   end
 
   # The helper's programs do not redirect this BEAM if it is in another cgroup or has a capability. An epmd request

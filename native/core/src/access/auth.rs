@@ -10,6 +10,8 @@ use thiserror::Error;
 
 use super::kubeconfig::{self, ClientConfig, LoginMethod};
 
+#[cfg(test)]
+mod client_go;
 mod credentials;
 mod exec_credential;
 mod expiry;

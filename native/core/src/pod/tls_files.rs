@@ -18,7 +18,7 @@ use crate::{
 mod options;
 mod term;
 
-use options::Paths;
+use options::{Options, Paths};
 
 const OPTION_FILE: &str = "-ssl_dist_optfile";
 /// The distribution modules of OTP with TLS.
@@ -156,18 +156,19 @@ impl<'a> Reader<'a> {
     }
 
     async fn paths_in(&mut self, words: &[String]) -> Result<Option<(Paths, String)>, Error> {
-        if let Some((_, path)) = settings::option_value(words, &[OPTION_FILE]) {
-            self.has_options = true;
-            let from = format!("{OPTION_FILE} {}", printable(path, MAX_PATH));
-            let (text, object) = self.required(path).await?;
-            let paths = options::of_file(&String::from_utf8_lossy(&text));
-            let malformed =
-                || Error::Missing(format!("{} ({from}) has no valid Erlang term", object.text()));
-            return Ok(Some((paths.ok_or_else(malformed)?, from)));
-        }
-        let paths = options::of_words(words);
-        self.has_options |= paths.is_some();
-        Ok(paths.map(|paths| (paths, "-ssl_dist_opt".into())))
+        let mut options = Options::default();
+        let given = options.add_words(words);
+        let Some((_, path)) = settings::option_value(words, &[OPTION_FILE]) else {
+            self.has_options |= given;
+            return Ok(given.then(|| (options.paths(), "-ssl_dist_opt".into())));
+        };
+        self.has_options = true;
+        let from = format!("{OPTION_FILE} {}", printable(path, MAX_PATH));
+        let (text, object) = self.required(path).await?;
+        options.add_file(&String::from_utf8_lossy(&text)).ok_or_else(|| {
+            Error::Missing(format!("{} ({from}) is no plain Erlang term", object.text()))
+        })?;
+        Ok(Some((options.paths(), from)))
     }
 
     /// The words of a file of options, such as `SERVER_ADDITIONAL_ERL_ARGS="-proto_dist inet_tls"`.

@@ -2,12 +2,15 @@
 //! <https://kubernetes.io/docs/reference/config-api/client-authentication.v1/>
 
 use k8s_openapi::jiff::Timestamp;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde_json::{Value, json};
 
-use super::credentials::{Credentials, Identity, bearer};
+use super::{
+    credentials::{Credentials, Identity, bearer},
+    expiry,
+};
 use crate::access::{
     kubeconfig::Exec,
+    tls,
     yaml::{self, Fields, Invalid, Node},
 };
 
@@ -113,8 +116,9 @@ fn time(node: &Node) -> Result<Option<Timestamp>, Invalid> {
     if node.is_null() {
         return Ok(None);
     }
-    let time = node.text()?.parse();
-    time.map(Some).map_err(|_| Invalid::new(node.at, "this is not a time as in RFC 3339"))
+    let invalid = || Invalid::new(node.at, "this is not a time as in RFC 3339");
+    let time = expiry::parse(&node.text()?).ok_or_else(invalid)?;
+    Ok((!expiry::is_zero(time)).then_some(time))
 }
 
 fn identity(certificate: String, key: String) -> Result<Option<Identity>, InvalidAnswer> {
@@ -122,10 +126,8 @@ fn identity(certificate: String, key: String) -> Result<Option<Identity>, Invali
     match (certificate.is_empty(), key.is_empty()) {
         (true, true) => Ok(None),
         (false, false) => {
-            CertificateDer::from_pem_slice(certificate.as_bytes())
-                .map_err(|_| malformed("its clientCertificateData is no PEM certificate"))?;
-            PrivateKeyDer::from_pem_slice(key.as_bytes())
-                .map_err(|_| malformed("its clientKeyData is no PEM key"))?;
+            tls::client_identity(certificate.as_bytes(), key.as_bytes())
+                .map_err(InvalidAnswer::Malformed)?;
             Ok(Some(Identity { certificate, key: key.into() }))
         }
         (false, true) => Err(malformed("it has a clientCertificateData and no clientKeyData")),

@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde::de::IgnoredAny;
+
 use super::{Error, Source, files::clean};
 use crate::access::{
     environment::Environment,
@@ -108,7 +110,9 @@ fn preference(contents: &[u8]) -> Result<Option<Preference>, String> {
     let text = String::from_utf8_lossy(contents);
     let (mut document, mut tried) = (String::new(), false);
     for line in text.lines().chain(["---"]) {
-        if line.strip_prefix("---").is_none_or(|rest| !rest.trim().is_empty()) {
+        let is_end = line.strip_prefix("---").is_some_and(|rest| rest.trim().is_empty());
+        // For kubectl a line `---` at the beginning is part of the document.
+        if !is_end || document.is_empty() {
             document += line;
             document.push('\n');
             continue;
@@ -125,6 +129,11 @@ fn preference(contents: &[u8]) -> Result<Option<Preference>, String> {
 }
 
 fn decode(document: &[u8]) -> Result<Option<Preference>, Invalid> {
+    if document.trim_ascii_start().starts_with(b"{")
+        && serde_json::from_slice::<IgnoredAny>(document).is_err()
+    {
+        return Ok(None);
+    }
     let root = yaml::parse(document)?;
     let (version, kind) = root.version_and_kind()?;
     let fields = root.fields()?;
@@ -235,6 +244,10 @@ mod tests {
         let text = format!("kind: Other\n---\n{deny}\n---\n{}", preference(""));
         assert!(!allows(&policy(&text).await.unwrap(), "aws"));
         assert!(allows(&policy("").await.unwrap(), "aws"));
+        assert!(policy("---\n").await.is_err());
+        let json = r#"{"apiVersion": "kubectl.config.k8s.io/v1beta1", "kind": "Preference"}"#;
+        assert!(allows(&policy(json).await.unwrap(), "aws"));
+        assert!(policy(&format!("{json} x")).await.is_err());
         let old = "apiVersion: kubectl.config.k8s.io/v1alpha1\nkind: Preference\n\
                    credentialPluginPolicy: DenyAll";
         assert!(allows(&policy(old).await.unwrap(), "aws"));

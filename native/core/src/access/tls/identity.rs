@@ -26,7 +26,10 @@ impl Identity {
         let key = key.ok_or("the client key has no PEM block PRIVATE KEY")?;
         let parsed = Certificate::parse(own)
             .map_err(|problem| format!("invalid client certificate: {problem}"))?;
-        let key = key::load(&key.contents, &parsed.key)?;
+        let key = key::load(&key.contents, &parsed.key).map_err(|problem| match &*key.label {
+            "ENCRYPTED PRIVATE KEY" => "unsupported client key: it is encrypted",
+            _ => problem,
+        })?;
         Ok(Self(Arc::new(CertifiedKey::new(chain, key))))
     }
 }

@@ -1,354 +1,217 @@
-//! Erlang terms, as `file:consult/1` reads them, as far as the options of TLS distribution need them.
+//! Erlang terms, as OTP reads the file of `-ssl_dist_optfile`: one expression that ends with a dot. An expression that
+//! is no plain term, such as a call, is not evaluated.
 //!
 //! <https://www.erlang.org/doc/system/reference_manual#terms>
 
-use std::{iter::Peekable, str::Chars};
+use scan::Scanner;
+
+mod scan;
 
 /// The longest text. The API server takes objects of 1 MiB.
 const MAX_LENGTH: usize = 256 * 1024;
 const MAX_DEPTH: usize = 32;
 
+/// The types of a segment of a binary, without `unit`.
+const SEGMENT_TYPES: [&str; 14] = [
+    "integer",
+    "float",
+    "binary",
+    "bytes",
+    "bitstring",
+    "bits",
+    "utf8",
+    "utf16",
+    "utf32",
+    "signed",
+    "unsigned",
+    "big",
+    "little",
+    "native",
+];
+
 /// A term.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Term {
     Atom(String),
-    /// A string or a binary.
+    /// A string, or a binary of strings.
     Text(String),
+    /// The tail of an improper list is one more item.
     List(Vec<Term>),
     Tuple(Vec<Term>),
     Map(Vec<(Term, Term)>),
-    /// A number, a character or a fun.
+    /// A number, a character, a fun or another binary.
     Other,
 }
 
-/// The first term of a text; `None` where it is malformed, too long or too deep.
+/// The term of a text; `None` where it is malformed, too long or too deep.
 pub(super) fn parse(text: &str) -> Option<Term> {
     if text.len() > MAX_LENGTH {
         return None;
     }
-    Parser { input: text.chars().peekable() }.term(MAX_DEPTH)
+    let mut parser = Parser { input: Scanner::new(text) };
+    let term = parser.term(MAX_DEPTH)?;
+    parser.input.end().map(|()| term)
 }
 
 struct Parser<'a> {
-    input: Peekable<Chars<'a>>,
+    input: Scanner<'a>,
 }
 
 impl Parser<'_> {
     fn term(&mut self, depth: usize) -> Option<Term> {
         let depth = depth.checked_sub(1)?;
-        match self.peek()? {
-            '[' => {
-                self.input.next();
-                self.items(']', depth).map(Term::List)
-            }
+        match self.input.peek()? {
+            '[' => self.list(depth).map(Term::List),
             '{' => {
-                self.input.next();
-                self.items('}', depth).map(Term::Tuple)
+                self.input.expect("{")?;
+                self.items("}", depth).map(Term::Tuple)
             }
             '#' => {
-                self.input.next();
-                self.expect('{')?;
+                self.input.expect("#")?;
+                self.input.expect("{")?;
                 self.pairs(depth).map(Term::Map)
             }
-            '<' => self.binary(),
+            '<' => self.binary(depth),
             '"' => self.strings().map(Term::Text),
-            '\'' => self.quoted('\'').map(Term::Atom),
-            '$' => {
-                self.input.next();
-                match self.input.next()? {
-                    '\\' => self.escape().map(|_| Term::Other),
-                    _ => Some(Term::Other),
-                }
-            }
-            '-' | '+' => {
-                self.input.next();
-                self.number()
-            }
-            letter if letter.is_ascii_digit() => self.number(),
-            letter if letter.is_lowercase() => self.word(),
-            _ => None,
+            '\'' => self.input.name().map(Term::Atom),
+            '-' | '+' => self.signed(),
+            '$' => self.input.character().map(|()| Term::Other),
+            '0'..='9' => self.input.number().map(|_| Term::Other),
+            _ if self.input.skip_word("fun") => self.fun(),
+            _ => self.input.name().map(Term::Atom),
         }
     }
 
-    /// The terms up to the end of a list or tuple.
-    fn items(&mut self, end: char, depth: usize) -> Option<Vec<Term>> {
+    /// The terms up to the end of a tuple.
+    fn items(&mut self, end: &str, depth: usize) -> Option<Vec<Term>> {
         let mut items = Vec::new();
-        if self.skip(end) {
+        if self.input.skip(end) {
             return Some(items);
         }
         loop {
             items.push(self.term(depth)?);
-            if self.skip(end) {
+            if self.input.skip(end) {
                 return Some(items);
             }
-            // The tail of an improper list is one more item.
-            if !(self.skip(',') || end == ']' && self.skip('|')) {
-                return None;
+            self.input.expect(",")?;
+        }
+    }
+
+    fn list(&mut self, depth: usize) -> Option<Vec<Term>> {
+        self.input.expect("[")?;
+        let mut items = Vec::new();
+        if self.input.skip("]") {
+            return Some(items);
+        }
+        loop {
+            items.push(self.term(depth)?);
+            if self.input.skip("|") {
+                match self.term(depth)? {
+                    Term::List(tail) => items.extend(tail),
+                    tail => items.push(tail),
+                }
+                return self.input.expect("]").map(|()| items);
             }
+            if self.input.skip("]") {
+                return Some(items);
+            }
+            self.input.expect(",")?;
         }
     }
 
     fn pairs(&mut self, depth: usize) -> Option<Vec<(Term, Term)>> {
         let mut pairs = Vec::new();
-        if self.skip('}') {
+        if self.input.skip("}") {
             return Some(pairs);
         }
         loop {
             let key = self.term(depth)?;
-            self.expect('=')?;
-            self.input.next_if_eq(&'>')?;
+            self.input.expect("=>")?;
             pairs.push((key, self.term(depth)?));
-            if self.skip('}') {
+            if self.input.skip("}") {
                 return Some(pairs);
             }
-            self.expect(',')?;
+            self.input.expect(",")?;
         }
     }
 
-    /// A binary with a string, or another one, which is no path.
-    fn binary(&mut self) -> Option<Term> {
-        self.input.next();
-        self.input.next_if_eq(&'<')?;
-        let mut text = String::new();
+    fn binary(&mut self, depth: usize) -> Option<Term> {
+        self.input.expect("<<")?;
+        let mut text = Some(String::new());
+        if self.input.skip(">>") {
+            return text.map(Term::Text);
+        }
         loop {
-            match self.peek()? {
-                '"' => text.push_str(&self.strings()?),
-                '>' => {
-                    self.input.next();
-                    return self.input.next_if_eq(&'>').map(|_| Term::Text(text));
-                }
-                _ => {
-                    self.input.next();
-                }
+            let is_string = self.input.peek() == Some('"');
+            let segment = self.term(depth)?;
+            let is_plain = self.segment_type(depth)?;
+            text = match (segment, text) {
+                (Term::Text(segment), Some(text)) if is_string && is_plain => Some(text + &segment),
+                (Term::Text(_) | Term::Other, _) => None,
+                _ => return None,
+            };
+            if self.input.skip(">>") {
+                return Some(text.map_or(Term::Other, Term::Text));
+            }
+            self.input.expect(",")?;
+        }
+    }
+
+    /// The size and the types of a segment. Whether a string of that segment is the text as it stands.
+    fn segment_type(&mut self, depth: usize) -> Option<bool> {
+        let mut is_plain = true;
+        if self.input.skip(":") {
+            is_plain = false;
+            // Sizes of other kinds are for expressions.
+            (self.term(depth)? == Term::Other).then_some(())?;
+        }
+        if !self.input.skip("/") {
+            return Some(is_plain);
+        }
+        loop {
+            let name = self.input.name()?;
+            is_plain &= name == "utf8";
+            if name == "unit" {
+                self.input.expect(":")?;
+                self.input.peek()?;
+                self.input.number()?;
+            } else if !SEGMENT_TYPES.contains(&name.as_str()) {
+                return None;
+            }
+            if !self.input.skip("-") {
+                return Some(is_plain);
             }
         }
     }
 
     /// Strings next to each other are one.
     fn strings(&mut self) -> Option<String> {
-        let mut text = self.quoted('"')?;
-        while self.peek() == Some('"') {
-            text.push_str(&self.quoted('"')?);
+        let mut text = self.input.quoted('"')?;
+        while self.input.peek() == Some('"') {
+            text.push_str(&self.input.quoted('"')?);
         }
         Some(text)
     }
 
-    fn quoted(&mut self, end: char) -> Option<String> {
-        self.input.next();
-        let mut text = String::new();
-        loop {
-            match self.input.next()? {
-                '\\' => text.push(self.escape()?),
-                letter if letter == end => return Some(text),
-                letter => text.push(letter),
-            }
+    fn signed(&mut self) -> Option<Term> {
+        self.input.sign()?;
+        match self.input.peek()? {
+            '$' => self.input.character().map(|()| Term::Other),
+            _ => self.input.number().map(|_| Term::Other),
         }
     }
 
-    /// The character after a backslash.
-    fn escape(&mut self) -> Option<char> {
-        let code = match self.input.next()? {
-            'n' => return Some('\n'),
-            't' => return Some('\t'),
-            'r' => return Some('\r'),
-            's' => return Some(' '),
-            '^' => u32::from(self.input.next()?) & 0x1f,
-            'x' => {
-                if self.input.next_if_eq(&'{').is_some() {
-                    let code = self.digits(16, 6)?;
-                    self.input.next_if_eq(&'}')?;
-                    code
-                } else {
-                    self.digits(16, 2)?
-                }
-            }
-            digit @ '0'..='7' => {
-                let first = digit.to_digit(8)?;
-                let mut code = first;
-                for _ in 0..2 {
-                    let Some(next) = self.input.next_if(|next| next.is_digit(8)) else { break };
-                    code = code * 8 + next.to_digit(8)?;
-                }
-                code
-            }
-            letter => return Some(letter),
-        };
-        char::from_u32(code)
-    }
-
-    fn digits(&mut self, base: u32, max: usize) -> Option<u32> {
-        let mut code = None;
-        for _ in 0..max {
-            let Some(digit) = self.input.next_if(|next| next.is_digit(base)) else { break };
-            code = Some(code.unwrap_or(0) * base + digit.to_digit(base)?);
-        }
-        code
-    }
-
-    /// An integer of any base, or a float.
-    fn number(&mut self) -> Option<Term> {
-        let is_digit = |letter: &char| letter.is_ascii_alphanumeric() || "_#".contains(*letter);
-        self.input.next_if(char::is_ascii_digit)?;
-        while self.input.next_if(is_digit).is_some() {}
-        // The dot at the end of the term is followed by no digit.
-        let mut ahead = self.input.clone();
-        if ahead.next() == Some('.') && ahead.next().is_some_and(|next| next.is_ascii_digit()) {
-            self.input.next();
-            let is_rest = |letter: &char| letter.is_ascii_digit() || "eE+-".contains(*letter);
-            while self.input.next_if(is_rest).is_some() {}
-        }
-        Some(Term::Other)
-    }
-
-    /// An atom, or `fun module:name/1`.
-    fn word(&mut self) -> Option<Term> {
-        let word = self.atom();
-        if word != "fun" {
-            return Some(Term::Atom(word));
-        }
-        self.name()?;
-        self.expect(':')?;
-        self.name()?;
-        self.expect('/')?;
-        self.peek()?;
-        self.number()
-    }
-
-    fn name(&mut self) -> Option<()> {
-        match self.peek()? {
-            '\'' => self.quoted('\'').map(|_| ()),
-            letter if letter.is_lowercase() => {
-                self.atom();
-                Some(())
-            }
-            _ => None,
-        }
-    }
-
-    fn atom(&mut self) -> String {
-        let mut atom = String::new();
-        let is_letter = |letter: &char| letter.is_alphanumeric() || "_@".contains(*letter);
-        while let Some(letter) = self.input.next_if(is_letter) {
-            atom.push(letter);
-        }
-        atom
-    }
-
-    /// The next character that is neither space nor in a comment.
-    fn peek(&mut self) -> Option<char> {
-        loop {
-            match self.input.peek()? {
-                '%' => while self.input.next_if(|letter| *letter != '\n').is_some() {},
-                letter if letter.is_whitespace() => {
-                    self.input.next();
-                }
-                letter => return Some(*letter),
-            }
-        }
-    }
-
-    fn skip(&mut self, letter: char) -> bool {
-        self.peek() == Some(letter) && self.input.next().is_some()
-    }
-
-    fn expect(&mut self, letter: char) -> Option<()> {
-        self.skip(letter).then_some(())
+    /// The rest of `fun module:name/1`.
+    fn fun(&mut self) -> Option<Term> {
+        self.input.name()?;
+        self.input.expect(":")?;
+        self.input.name()?;
+        self.input.expect("/")?;
+        self.input.arity().map(|()| Term::Other)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn atom(name: &str) -> Term {
-        Term::Atom(name.into())
-    }
-
-    fn text(text: &str) -> Term {
-        Term::Text(text.into())
-    }
-
-    #[test]
-    fn terms_as_file_consult_reads_them() {
-        use Term::{List, Map, Other, Tuple};
-        for (input, term) in [
-            ("[].", List(vec![])),
-            (" % comment ]\n[a, 'b c'|'\\'d'] .", List(vec![atom("a"), atom("b c"), atom("'d")])),
-            ("{\"a\" \"b\"\n\"c\", <<\"d\"/utf8>>}.", Tuple(vec![text("abc"), text("d")])),
-            ("\"\\x41\\x{e9}\\102\\n\\\"%\"", text("A\u{e9}B\n\"%")),
-            ("[1, -2, 16#ff, 1_000, 1.5e-3, $a, $\\n, $,].", List(vec![Other; 8])),
-            ("{verify_fun, fun ssl:check/3, fun 'A':'b'/12}.", {
-                Tuple(vec![atom("verify_fun"), Other, Other])
-            }),
-            ("#{certfile => \"c\"}.", Map(vec![(atom("certfile"), text("c"))])),
-            ("#{}", Map(vec![])),
-            ("5.", Other),
-            ("<<1,2:8>>", text("")),
-        ] {
-            assert_eq!(parse(input), Some(term), "{input}");
-        }
-    }
-
-    #[test]
-    fn malformed_terms() {
-        for input in [
-            "",
-            ".",
-            "%",
-            "[",
-            "[a",
-            "[a,",
-            "[a,]",
-            "[a b]",
-            "{a|b}",
-            "\"",
-            "\"\\",
-            "\"\\x\"",
-            "'",
-            "$",
-            "$\\",
-            "<",
-            "<<",
-            "<<\"a\">",
-            "#",
-            "#{a}",
-            "#{a =>",
-            "#{a=1}",
-            "fun",
-            "fun a",
-            "fun a:b/",
-            "-",
-            "-a",
-            "A",
-            "]",
-            "\"\\x{110000}\"",
-            "\"\\x{ffffffff}\"",
-        ] {
-            assert_eq!(parse(input), None, "{input}");
-        }
-    }
-
-    #[test]
-    fn long_and_deep_texts() {
-        let nested = |depth| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert!(parse(&nested(MAX_DEPTH)).is_some());
-        assert_eq!(parse(&nested(MAX_DEPTH + 1)), None);
-        assert_eq!(parse(&"[".repeat(MAX_LENGTH)), None);
-        let long = |length| format!("\"{}\"", "x".repeat(length - 2));
-        assert!(parse(&long(MAX_LENGTH)).is_some());
-        assert_eq!(parse(&long(MAX_LENGTH + 1)), None);
-    }
-
-    #[test]
-    fn every_beginning_and_every_changed_byte_ends() {
-        let input = "% c\n[{server, [{certfile, \"/a\\x{41}\"}, #{k => <<\"v\">>}, fun a:b/1, $\\n, 1.5]}|x].";
-        for at in 0..input.len() {
-            let _ = parse(&input[..at]);
-            for byte in 0..128 {
-                let mut changed = input.as_bytes().to_vec();
-                changed[at] = byte;
-                let _ = parse(&String::from_utf8_lossy(&changed));
-            }
-        }
-    }
-}
+mod otp;
+#[cfg(test)]
+mod tests;

@@ -175,7 +175,7 @@ async fn what_the_spec_does_not_lead_to() {
     assert_eq!(problem(image, &[]).await, expected);
     let malformed = problem(flags("ERL_FLAGS", FLAGS), &[options("[{client")]).await;
     let expected =
-        "ConfigMap options (-ssl_dist_optfile /etc/erl/tls.config) has no valid Erlang term";
+        "ConfigMap options (-ssl_dist_optfile /etc/erl/tls.config) is no plain Erlang term";
     assert_eq!(malformed, expected);
     let nobody = problem(flags("ERL_FLAGS", FLAGS), &[options("[{client, []}].")]).await;
     assert!(nobody.ends_with("names no cacertfile to verify its certificate with"), "{nobody}");
@@ -185,6 +185,22 @@ async fn what_the_spec_does_not_lead_to() {
     let gone = ("secrets/nodes-tls", Ok(json!({"ca.crt": "CA"})));
     let gone = problem(flags("ERL_FLAGS", FLAGS), &[options(OPTIONS), gone]).await;
     assert!(gone.starts_with("the file /certs/tls.crt is in no Secret"), "{gone}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_does_not_leave_its_mount() {
+    for path in [
+        "/certs/../hidden/key",
+        "/certs/ca.crt/../tls.key",
+        "../certs/ca.crt",
+        "certs/ca.crt",
+        "/certs",
+        "/",
+    ] {
+        let text = format!("[{{client, [{{cacertfile, \"{path}\"}}]}}].");
+        let missing = problem(flags("ERL_FLAGS", FLAGS), &[options(&text)]).await;
+        assert!(missing.starts_with(&format!("the file {path} is in no Secret")), "{missing}");
+    }
 }
 
 async fn objects_of(container: Value, answers: &[Answer<'_>]) -> Vec<String> {
