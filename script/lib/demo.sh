@@ -159,7 +159,7 @@ open_shell() {
   cat << 'END'
 
 This is a shell on the laptop: an ordinary user, who reaches only the API server. The cluster has app (2 pods), otp27
-(OTP 27) and rabbit (RabbitMQ). Try:
+(OTP 27) and rabbit (RabbitMQ; the list does not have it, because nothing in its spec shows a node). Try:
 
   mix k8s.pods                                    # list the pods that look like Erlang nodes
   mix k8s.connect app-0                           # IEx here, connected to the node in app-0
