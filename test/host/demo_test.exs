@@ -29,12 +29,12 @@ defmodule K8sConnect.DemoTest do
     assert Terminal.expect(terminal, ~r/dev@laptop\$ $/, "", 400_000) =~ "End it with: exit"
 
     Terminal.type(terminal, "id -un\n")
-    Terminal.expect(terminal, ~r/\ndev\r\n.*\$ $/)
+    Terminal.expect(terminal, ~r/[\r\n]dev\r\n.*\$ $/)
     Terminal.type(terminal, "mix k8s.pods\n")
     pods = Terminal.expect(terminal, ~r/NODE NAME.*\$ $/s)
     for pod <- ~w(app-0 app-1 otp27-0), do: assert(pods =~ ~r/#{pod} +1\/1 +Running/)
     Terminal.type(terminal, "mix k8s.connect rabbit-0 --rpc 'rabbit:is_running().'\n")
-    Terminal.expect(terminal, ~r/\ntrue\r\n.*\$ $/s)
+    Terminal.expect(terminal, ~r/[\r\n]true\r\n.*\$ $/s)
 
     Terminal.type(terminal, "exit\n")
     assert Terminal.await_end(terminal) == 0
