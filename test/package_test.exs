@@ -20,7 +20,7 @@ defmodule K8sConnect.PackageTest do
                ~r"^(_build|deps|priv|release|native/(target|fuzz)|native/\w+/(tests|benches))/",
              file
 
-      assert Path.extname(file) in ~w(.ex .exs .rs .toml .lock .md .cheatmd .livemd .svg .txt) or
+      assert Path.extname(file) in ~w(.ex .exs .rs .toml .lock .md .cheatmd .livemd .svg .png .txt) or
                file == "LICENSE"
     end
 

@@ -6,9 +6,10 @@ golang_image=golang:1.26-bookworm
 rust_image=rust:1-bookworm
 built_image=k8s_connect_demo
 
-# demo_in_container [IMAGE]
+# demo_in_container IMAGE [--try]: IMAGE can be empty.
 demo_in_container() {
   local engine image=$1 options terminal=()
+  shift
   engine=$(container_engine)
   [ -n "$image" ] || { image=$built_image; step "$engine: image with Go and Rust" build_image "$engine"; }
   [ ! -t 0 ] || terminal=(--tty)
@@ -18,7 +19,7 @@ demo_in_container() {
     --volume "$project:/source:ro" --volume /var/cache/k8s_connect --volume /var/lib/k8s_connect)
   # The container uses the kernel of this machine, so it needs its modules.
   [ ! -d /lib/modules ] || options+=(--volume /lib/modules:/lib/modules:ro)
-  "$engine" run "${options[@]}" "$image" bash /source/script/lib/container-init /source
+  "$engine" run "${options[@]}" "$image" bash /source/script/lib/container-init /source "$@"
   [ "$image" != "$built_image" ] || printf '\nThe container was removed. The images are kept for the next run. Remove them with: %s image rm %s %s %s\n' \
     "$engine" "$built_image" "$golang_image" "$rust_image"
 }

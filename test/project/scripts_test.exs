@@ -97,9 +97,18 @@ defmodule K8sConnect.ScriptsTest do
   end
 
   test "script/demo checks its words" do
-    for words <- [["--image"], ["--image", "debian"], ["--keep", "--container"]] do
+    for words <- [["--image"], ["--image", "debian"], ["--keep", "--container"], ["--try", "now"]] do
       assert {^words, {output, 2}} = {words, run(path("."), path("script/demo"), words)}
       assert output =~ "usage: script/demo"
+    end
+  end
+
+  test "script/demo --try needs a terminal" do
+    for words <- [["--try"], ["--try", "--keep"], ["--try", "--container"]] do
+      assert {output, 2} = run(path("."), path("script/demo"), words)
+
+      assert output ==
+               "demo: --try opens a shell, which needs a terminal. Without one, try: script/demo\n"
     end
   end
 

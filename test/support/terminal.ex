@@ -40,9 +40,9 @@ defmodule K8sConnect.Terminal do
   def type(port, text), do: Port.command(port, text)
 
   @doc """
-  Waits until the screen has shown `pattern`, and answers what it showed.
+  Waits until the screen has shown `pattern`, and answers what it showed. `timeout` is the longest time without output.
   """
-  def expect(port, pattern, seen \\ "") do
+  def expect(port, pattern, seen \\ "", timeout \\ 20_000) do
     # Colours and moves of the cursor are not what is waited for.
     plain = String.replace(seen, ~r/\e\[[0-9;?]*[a-zA-Z]/, "")
 
@@ -51,12 +51,12 @@ defmodule K8sConnect.Terminal do
     else
       receive do
         {^port, {:data, data}} ->
-          expect(port, pattern, seen <> data)
+          expect(port, pattern, seen <> data, timeout)
 
         {^port, {:exit_status, status}} ->
           ExUnit.Assertions.flunk("ended with #{status}: #{seen}")
       after
-        20_000 -> ExUnit.Assertions.flunk("no #{inspect(pattern)} in: #{seen}")
+        timeout -> ExUnit.Assertions.flunk("no #{inspect(pattern)} in: #{seen}")
       end
     end
   end
