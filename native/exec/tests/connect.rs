@@ -51,8 +51,8 @@ fn targets_of_all_kinds() {
 fn everything_else_is_untouched() {
     under_runner("everything_else_is_untouched", || {
         // The address with another port, another address.
-        assert_eq!(greeting("127.77.0.1:4370"), Err(libc::ECONNREFUSED));
-        assert_eq!(greeting("127.77.0.3:4369"), Err(libc::ECONNREFUSED));
+        assert_eq!(greeting("127.77.0.1:14370"), Err(libc::ECONNREFUSED));
+        assert_eq!(greeting("127.77.0.3:14369"), Err(libc::ECONNREFUSED));
         let elsewhere = greeter("127.77.0.3:0", "elsewhere").to_string();
         assert_eq!(greeting(&elsewhere), Ok("elsewhere".into()));
         // UDP to a redirected address.
@@ -65,7 +65,7 @@ fn everything_else_is_untouched() {
         // A socket that is not an internet socket, and a descriptor that is not a socket.
         let path = std::os::unix::net::UnixStream::connect("/nowhere").unwrap_err();
         assert_eq!(path.kind(), ErrorKind::NotFound);
-        let address = SockaddrIn::from("127.77.0.1:4369".parse::<SocketAddrV4>().unwrap());
+        let address = SockaddrIn::from("127.77.0.1:14369".parse::<SocketAddrV4>().unwrap());
         assert_eq!(connect(99, &address), Err(nix::errno::Errno::EBADF));
         assert_eq!(connect(0, &address), Err(nix::errno::Errno::ENOTSOCK));
     });
@@ -152,7 +152,7 @@ fn a_full_listener_does_not_block_other_calls() {
     let full = TcpListener::bind("127.0.0.1:0").unwrap();
     // SAFETY: numbers only.
     assert_eq!(unsafe { libc::listen(full.as_raw_fd(), 0) }, 0);
-    let redirect = format!("127.77.0.9:4369={}", full.local_addr().unwrap().port());
+    let redirect = format!("127.77.0.9:14369={}", full.local_addr().unwrap().port());
     under_runner_with(
         "a_full_listener_does_not_block_other_calls",
         |command| {
@@ -165,7 +165,7 @@ fn a_full_listener_does_not_block_other_calls() {
         },
         || {
             for _ in 0..6 {
-                thread::spawn(|| greeting("127.77.0.9:4369"));
+                thread::spawn(|| greeting("127.77.0.9:14369"));
             }
             let start = Instant::now();
             for _ in 0..50 {
@@ -181,7 +181,7 @@ fn a_full_listener_does_not_block_other_calls() {
 #[test]
 fn an_address_that_changes_meanwhile() {
     under_runner("an_address_that_changes_meanwhile", || {
-        let other = greeter("127.77.0.8:4369", "other");
+        let other = greeter("127.77.0.8:14369", "other");
         greeter(EPMD, "direct");
         let (target, other) = (in_memory(EPMD.parse().unwrap()), in_memory(other));
         let address = Arc::new([AtomicU64::new(target), AtomicU64::new(0)]);

@@ -288,7 +288,7 @@ fn standard_input_passes_through() {
 }
 
 /// A shell that connects to a redirected address.
-const CONNECT: &str = "(exec 3<> /dev/tcp/127.77.0.20/4369) 2>&1 && echo connected";
+const CONNECT: &str = "(exec 3<> /dev/tcp/127.77.0.20/14369) 2>&1 && echo connected";
 
 /// Closes `listener`, and waits until nothing listens there: a process that another test is starting has a copy of it
 /// until its `execve`.
@@ -299,7 +299,7 @@ fn close(listener: TcpListener) {
 }
 
 fn redirect_to(listener: &TcpListener) -> String {
-    format!("127.77.0.20:4369={}", listener.local_addr().unwrap().port())
+    format!("127.77.0.20:14369={}", listener.local_addr().unwrap().port())
 }
 
 #[test]

@@ -15,11 +15,11 @@ use std::{
 
 use nix::{sys::signal::kill, unistd::Pid};
 
-/// epmd and node of a pod, those of another pod, and an IPv6 pod.
-pub const EPMD: &str = "127.77.0.1:4369";
+/// epmd and node of a pod, not at the port of an epmd of this machine, those of another pod, and an IPv6 pod.
+pub const EPMD: &str = "127.77.0.1:14369";
 pub const NODE: &str = "127.77.0.1:5555";
-pub const OTHER_POD: &str = "127.77.0.2:4369";
-pub const MAPPED: &str = "[::ffff:127.77.0.1]:4369";
+pub const OTHER_POD: &str = "127.77.0.2:14369";
+pub const MAPPED: &str = "[::ffff:127.77.0.1]:14369";
 /// A loopback port without a listener.
 pub const IPV6: &str = "[::1]:3";
 pub const RUNNER: &str = env!("CARGO_BIN_EXE_k8s_connect_exec");

@@ -95,7 +95,8 @@ fn the_same_answers_as_client_go() {
             _ => match DIFFERENCES.iter().find(|(_, is_meant)| is_meant(&case, &ours, &theirs)) {
                 Some((reason, _)) => *meant.entry(reason).or_insert(0) += 1,
                 None => {
-                    failures.push(format!("{}\n  ours {ours:?}\n  client-go {theirs:?}", case.name))
+                    failures
+                        .push(format!("{}\n  ours {ours:?}\n  client-go {theirs:?}", case.name));
                 }
             },
         }
@@ -160,7 +161,7 @@ async fn the_same_plugins_as_kubectl_and_client_go() {
                 match KUBERC_DIFFERENCES.iter().find(is_in) {
                     Some((reason, _)) => *meant.entry(reason).or_insert(0) += 1,
                     None => {
-                        failures.push(format!("{text:?}\n  ours {ours:?}\n  kubectl {error:?}"))
+                        failures.push(format!("{text:?}\n  ours {ours:?}\n  kubectl {error:?}"));
                     }
                 }
             }
