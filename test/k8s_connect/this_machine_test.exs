@@ -1,9 +1,11 @@
 defmodule K8sConnect.ThisMachineTest do
   use ExUnit.Case, async: true
 
+  import K8sConnect.Tmp
+
   alias K8sConnect.Route.Kernel.ThisMachine
 
-  @moduletag :tmp_dir
+  setup :tmp_dir
 
   setup %{tmp_dir: etc} do
     {:ok, name} = :inet.gethostname()
