@@ -152,6 +152,12 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~ "could not open the audit log #{directory}: Is a directory"
   end
 
+  test "--remsh needs a terminal" do
+    assert {output, 1} = connect("app-0 --remsh")
+    assert output =~ "could not start a shell: standard input is not a terminal"
+    assert output =~ ~r/mix k8s\.connect app-0 .*--rpc/
+  end
+
   test "what a pod tries is printed once", %{} do
     code =
       ~S|for _ <- 1..3, do: :erlang.spawn_request(node(Process.group_leader()), :os, :cmd, [~c"x"], [])|

@@ -380,7 +380,7 @@ defmodule K8sConnect.ErrorExamples do
         timeout: %{node: :"app@10.244.1.8", timeout_ms: 500},
         too_large: %{node: :"app@10.244.1.8", size: 5_000_000, limit: 1_048_576},
         no_iex: %{node: :"app@10.244.1.8"},
-        no_shell: %{problem: ":already_started"},
+        no_shell: %{problem: "standard input is not a terminal"},
         no_terminal: %{problem: "stty could not set it to raw mode"},
         no_such_module: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},
         module_not_loaded: %{node: :"app@10.244.1.8", module: "MyApp.Cart"},

@@ -136,6 +136,7 @@ defmodule K8sConnect.Failures do
       {:remote, :raised} => {@command, "could not evaluate the expression"},
       {:remote, :timeout} => {@rpc, "timed out after"},
       {:remote, :too_large} => {@rpc, "could not print the result"},
+      {:remote, :no_shell} => {@command, "could not start a shell"},
       {:remote, :no_iex} => {@variants, "has no IEx"},
       {:remote, :no_such_module} => {@trace, ":no_such_module"},
       {:remote, :module_not_loaded} => {@trace, ":module_not_loaded"},
@@ -188,7 +189,6 @@ defmodule K8sConnect.Failures do
         endpoint: :no_pod_address,
         endpoint: :target_is_server,
         route: :no_distribution,
-        remote: :no_shell,
         remote: :no_window
       ]
     }

@@ -46,11 +46,22 @@ defmodule Mix.K8sConnect.Shell do
   @spec remote(Connection.t()) :: {:ok, pid()} | {:error, Error.t()}
   def remote(%{node: node, session: session}) do
     case remote_function(node) do
-      :lost -> {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
-      nil -> {:error, Error.new(:remote, {:no_iex, %{node: node}})}
-      function -> start({Bridge, :start, [session, node, function]})
+      :lost ->
+        {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
+
+      nil ->
+        {:error, Error.new(:remote, {:no_iex, %{node: node}})}
+
+      function ->
+        if terminal?(0),
+          do: start({Bridge, :start, [session, node, function]}),
+          else: no_terminal()
     end
   end
+
+  # The shell would not end with its input.
+  defp no_terminal,
+    do: {:error, Error.new(:remote, {:no_shell, %{problem: "standard input is not a terminal"}})}
 
   # The reason can be of the node's making, and is not shown.
   defp remote_function(node) do

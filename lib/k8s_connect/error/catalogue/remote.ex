@@ -31,7 +31,7 @@ defmodule K8sConnect.Error.Catalogue.Remote do
   end
 
   def entry(:no_shell, %{problem: problem}) do
-    {"could not start a shell on this terminal: #{bare(problem)}",
+    {"could not start a shell: #{bare(problem)}",
      {"Evaluate an expression instead", {:mix, "k8s.connect", [rpc: "node()"]}}}
   end
 
