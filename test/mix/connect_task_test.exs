@@ -158,6 +158,16 @@ defmodule Mix.Tasks.K8s.ConnectTest do
     assert output =~ ~r/mix k8s\.connect app-0 .*--rpc/
   end
 
+  test "what a pod tries during --rpc is printed after the results, and not with --quiet" do
+    code = ~S|:erlang.spawn_request(node(Process.group_leader()), :os, :cmd, [[1]], []); :sent|
+    tried = ~r/^refused: app@.* tried to start a process here \(os:cmd\/1\)\. See --trust$/m
+    assert {output, 0} = connect("app-0 --rpc '#{code}'")
+    assert output =~ ~r/^:sent$/m and output =~ tried
+    assert {output, 0} = connect("sts/app --all --rpc '#{code}'")
+    assert output =~ ~r/^app-0: :sent$/m and output =~ ~r/^app-0: refused: /m
+    assert {":sent\n", 0} = connect("app-0 --quiet --rpc '#{code}'")
+  end
+
   test "what a pod tries is printed once", %{} do
     code =
       ~S|for _ <- 1..3, do: :erlang.spawn_request(node(Process.group_leader()), :os, :cmd, [~c"x"], [])|

@@ -24,12 +24,10 @@ defmodule Mix.K8sConnect.All do
   defp do_run({:rpc, rpc}, _group, connections, failed, {format, _target, _options}) do
     results =
       connections
-      |> Enum.map(
-        &{&1, Task.async(fn -> Rpc.evaluate(rpc, &1.node, [], fn e, es -> [e | es] end) end)}
-      )
+      |> Enum.map(&{&1, Task.async(fn -> evaluate(rpc, &1) end)})
       |> Enum.map(fn {%{pod: pod}, task} ->
         {result, events} = Task.await(task, :infinity)
-        for event <- Enum.reverse([result | events]), do: print(event, pod, rpc, format)
+        for event <- events ++ [result], do: print(event, pod, rpc, format)
         result
       end)
 
@@ -48,6 +46,12 @@ defmodule Mix.K8sConnect.All do
       mode == :default and Shell.terminal?() -> shell(group, output)
       true -> hold(group, output)
     end
+  end
+
+  defp evaluate(rpc, connection) do
+    evaluate = fn -> Rpc.evaluate(rpc, connection.node, [], &[&1 | &2]) end
+    {{result, events}, refused} = Follow.refused(connection, evaluate)
+    {result, Enum.reverse(events) ++ Enum.map(refused, &{:warning, &1})}
   end
 
   defp follow(group) do

@@ -147,8 +147,10 @@ defmodule Mix.K8sConnect.Console do
   defp do_run({:rpc, rpc}, connection, output) do
     report = fn event, :ok -> report(event, rpc, output) end
 
-    with {{:error, error}, :ok} <- Rpc.evaluate(rpc, connection.node, :ok, report),
-         do: fail(error, output)
+    evaluate = fn -> Rpc.evaluate(rpc, connection.node, :ok, report) end
+    {{result, :ok}, refused} = Follow.refused(connection, evaluate)
+    Enum.each(refused, &Rpc.note({:warning, &1}, rpc, ""))
+    with {:error, error} <- result, do: fail(error, output)
 
     :ok
   end

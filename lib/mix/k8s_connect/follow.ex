@@ -6,6 +6,9 @@ defmodule Mix.K8sConnect.Follow do
   alias K8sConnect.{Connection, Error, Events}
   alias Mix.K8sConnect.{Options, Output}
 
+  # For an event of a connection that may have ended
+  @event_timeout 1_000
+
   # nodes: session => its node, as last printed; lost: the sessions whose loss was printed
   defstruct [:reference, :monitor, :device, :format, nodes: %{}, lost: MapSet.new()]
 
@@ -38,6 +41,39 @@ defmodule Mix.K8sConnect.Follow do
       {:down, error} = run(followed, device, :text)
       print_end(error, device)
     end)
+  end
+
+  @doc """
+  Calls the function, and returns its result with a line for each kind of thing that the guard has refused meanwhile.
+  """
+  @spec refused(Connection.t(), (() -> result)) :: {result, [String.t()]} when result: term()
+  def refused(connection, fun) do
+    before = refused_kinds(connection)
+    reference = subscribe(connection)
+    result = fun.()
+    # They are counted before the result passes. Their events come later, in any order.
+    lines =
+      for kind <- refused_kinds(connection) -- before, do: first(kind, reference, connection)
+
+    {result, List.flatten(lines)}
+  end
+
+  defp refused_kinds(connection),
+    do: connection |> K8sConnect.status() |> Map.get(:refused, %{}) |> Map.keys()
+
+  defp subscribe(connection) do
+    K8sConnect.subscribe(connection)
+  rescue
+    # It has ended already.
+    Error -> make_ref()
+  end
+
+  defp first(kind, reference, %{node: node}) do
+    receive do
+      {:k8s_connect, ^reference, {:refused, ^kind, detail}} -> refusal(node, kind, detail)
+    after
+      @event_timeout -> []
+    end
   end
 
   @doc """
@@ -107,8 +143,7 @@ defmodule Mix.K8sConnect.Follow do
   end
 
   defp event({:refused, kind, detail}, session, state) do
-    option = if kind == :read_only, do: "--read-only", else: "--trust"
-    text = "#{Events.refusal(state.nodes[session], kind, detail)}. See #{option}"
+    text = refusal(state.nodes[session], kind, detail)
     print(state, text, %{event: :refused, kind: kind, detail: detail})
     state
   end
@@ -120,6 +155,11 @@ defmodule Mix.K8sConnect.Follow do
     object = %{event: :down, node: node, error: error && Error.to_map(error)}
     if node || error, do: print(state, text, object)
     %{state | nodes: nodes, lost: MapSet.delete(state.lost, session)}
+  end
+
+  defp refusal(node, kind, detail) do
+    option = if kind == :read_only, do: "--read-only", else: "--trust"
+    "#{Events.refusal(node, kind, detail)}. See #{option}"
   end
 
   defp print(%{format: :json}, _text, object), do: Output.print(object)
