@@ -94,7 +94,7 @@ defmodule K8sConnect do
       processes whose pids it was given, but not run code here: see the [guide](trust.md). It is needed for code
       on the pod that calls functions or named processes of this VM, and implied by `:visible`.
     * `:read_only` - whether only certain functions of the pod's node can be called, which read and change nothing. All
-      other calls, messages and signals are not sent: see the [guide](trust.md#reading-only).
+      other calls, messages and signals are not sent: see the [guide](trust.md#read-only-connections).
     * `:audit` - a file to which a line is appended for each request to the pod's node and for its end, as JSON: see
       the [guide](production.md#audit). A request does not leave before its line is on the disk.
     * `:audit_arguments` - whether the arguments of calls, cut at 1000 bytes, are in these lines. They can contain

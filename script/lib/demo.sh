@@ -78,7 +78,7 @@ show_all_pods() {
 }
 
 show_numbers() {
-  heading "The node in numbers"
+  heading "Memory, load and top processes of the node"
   show "mix k8s.observer app-0 --once --sort memory --limit 5"
   holds '^memory [0-9.]+ MB' "the snapshot does not have the memory of the node"
 }
@@ -158,8 +158,9 @@ deploy_apps() {
 open_shell() {
   cat << 'END'
 
-This is a shell on the laptop: an ordinary user, who reaches only the API server. The cluster has app (2 pods), otp27
-(OTP 27) and rabbit (RabbitMQ; the list does not have it, because nothing in its spec shows a node). Try:
+This is a shell of user dev on "the laptop", a network namespace that reaches only the API server. The cluster has app
+(2 pods), otp27 (OTP 27) and rabbit (RabbitMQ; mix k8s.pods does not list it, because its spec has no variable or port
+of Erlang). Try:
 
   mix k8s.pods                                    # list the pods that look like Erlang nodes
   mix k8s.connect app-0                           # IEx here, connected to the node in app-0

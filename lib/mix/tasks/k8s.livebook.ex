@@ -10,7 +10,7 @@ defmodule Mix.Tasks.K8s.Livebook do
 
       mix k8s.livebook app-0                         # open the URL that Livebook prints, and run a cell: node()
       mix k8s.livebook sts/app -n shop -- @new       # opens the browser, with a new notebook
-      mix k8s.livebook app-0 -- --port 8090 notes.livemd
+      mix k8s.livebook app-0 -- notes.livemd
       mix k8s.livebook app-0 --audit livebook.log    # logs what Livebook sends to the node
 
   TARGET is as for `mix k8s.connect`. The arguments after `--` are those of `livebook server`; `livebook server --help`
@@ -26,10 +26,10 @@ defmodule Mix.Tasks.K8s.Livebook do
       mix escript.install hex livebook
 
   Livebook and the node need the same minor version of Elixir. Livebook has the version that it was installed with; the
-  guide "A node in Livebook" lists which Livebook to install for an older Elixir. Its OTP should not be newer than that of
-  the node, which loads its modules.
+  guide "A node in Livebook" lists which Livebook to install for an older Elixir. Livebook's OTP should not be newer than
+  the node's, because the node loads Livebook's modules.
 
-  Before Livebook starts, the task checks that the node accepts the connection, that its name is a long one, that Elixir
+  Before Livebook starts, the task checks that the node accepts the connection and has a long name, that Elixir
   runs on it, and that the minor versions are the same, if `livebook --version` prints its version.
 
   If another Livebook runs on port 8080, `livebook server` opens that one and ends. Choose other ports:
