@@ -357,8 +357,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:route, :name_kind, %{node: :"a@b.c", me: :me@host}, ["a@b.c", "me@host", "route: :vm"]},
     {:route, :address_family, %{node: :"a@fd00::1"},
      ["a@fd00::1", "has an IPv6 address", "iex --erl '-proto_dist inet6_tcp' -S mix"]},
-    {:route, :host_elsewhere, %{node: :"a@b.c", host: "b.c", ip: "10.1.1.1"},
-     ["a@b.c", "b.c does not lead to the pod", "IP is 10.1.1.1", "route: :vm"]},
+    {:route, :host_elsewhere, %{node: :"a@b.c", host: "b.c", ip: "10.1.1.1", route: :exec},
+     ["a@b.c", "exec route", "b.c does not lead to the pod", "IP is 10.1.1.1", "route: :vm"]},
     {:route, :blocked, %{address: "10.1.1.1:4369", problem: "timed out."},
      ["10.1.1.1:4369", "(timed out)", "slice", "k8s.helper status"]},
     {:route, :unknown_net_kernel, %{otp: "40"}, ["(40)", "route: :kernel)"]},
@@ -442,7 +442,8 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:remote, :not_attachable,
      %{node: :a@b, why: :other_elixir, elixir: "1.17.3", livebook: "1.18.4"},
      ["a@b", "Elixir 1.17.3", "1.18.4", "with Elixir 1.17;"]},
-    {:remote, :not_attachable, %{node: :a@b, why: :colon}, ["a@b", "colon", "route: :exec"]}
+    {:remote, :not_attachable, %{node: :a@b, why: :colon}, ["a@b", "colon", "route: :exec"]},
+    {:remote, :not_attachable, %{node: :a@b, why: :reserved_name}, ["a@b", "remote_runtime_"]}
   ]
 
   for {{stage, kind, details, expected}, index} <- Enum.with_index(@messages) do

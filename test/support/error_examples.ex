@@ -315,7 +315,12 @@ defmodule K8sConnect.ErrorExamples do
         always_hidden: %{},
         name_kind: %{node: :"app@10.244.1.8", me: :me@laptop},
         address_family: %{node: :"app@fd00::8"},
-        host_elsewhere: %{node: :ejabberd@localhost, host: "localhost", ip: "10.244.1.8"},
+        host_elsewhere: %{
+          node: :ejabberd@localhost,
+          host: "localhost",
+          ip: "10.244.1.8",
+          route: :kernel
+        },
         blocked: %{address: "10.244.1.8:4369", problem: "timed out"},
         unknown_net_kernel: %{otp: "40"},
         no_distribution: %{name: "rem-me-x1@127.0.0.1", problem: "not allowed"},
@@ -424,7 +429,8 @@ defmodule K8sConnect.ErrorExamples do
           elixir: "1.17.3",
           livebook: "1.18.4"
         },
-        not_attachable: %{node: :"app@10.244.1.8", why: :colon}
+        not_attachable: %{node: :"app@10.244.1.8", why: :colon},
+        not_attachable: %{node: :"remote_runtime_22@10.244.1.8", why: :reserved_name}
       ]
     ]
   end

@@ -217,12 +217,7 @@
    [
      {:_, :ok},
      {:_, :purge_archive_cache},
-     {:_, {:get_cwd, :_}},
-     {:_, {:get_modules, :_}},
      {:_, {:get_path, :_}},
-     {:_, {:read_file_info, :_}},
-     {:_, {:read_link_info, :_}},
-     {:_, {:set_primary_archive, :_, :_, :_, :_}},
      {:tcp_closed, :_},
      {:_, :_, {:error, :_}},
      {:_, :_, {:ok, :_}},
@@ -280,10 +275,10 @@
      {:no_pid, :eof},
      {:no_pid, {:data, :_}},
      {:reply, :_},
-     {:_, :echo, :_},
+     {:no_pid, :echo, :_},
      {:_, :get_unicode_state, :_},
      {:_, :get_unicode_state, :error},
-     {:_, :set_unicode_state, :_},
+     {:no_pid, :set_unicode_state, :_},
      {:_, :tty_geometry, :_}
    ]},
   {:heart,
@@ -402,9 +397,9 @@
      {:_, :ok},
      {:no_pid, :tty_geometry},
      {:no_pid, {:data, :_}},
-     {:_, :set_unicode_state, :_},
-     {:_, :set_unicode_state, false},
-     {:_, :set_unicode_state, true}
+     {:no_pid, :set_unicode_state, :_},
+     {:no_pid, :set_unicode_state, false},
+     {:no_pid, :set_unicode_state, true}
    ]},
   {Logger.Backends.Console, [{:io_reply, :_, :_}]},
   {Logger.Config, [{Logger.Config, :_}]},

@@ -15,7 +15,8 @@ defmodule K8sConnect.Route.Exec do
   @impl true
   def prepare(connection, owner, session, %{visible: visible, guard: guard}) do
     with :ok <- check_system(),
-         {:ok, _address} <- PodAddress.parse(connection),
+         {:ok, address} <- PodAddress.parse(connection),
+         {:ok, _named} <- PodAddress.check_host(connection.node, address, :exec),
          do: Native.call(:listen, [session, owner, visible, guard])
   end
 

@@ -9,7 +9,7 @@ defmodule K8sConnect.Route.Kernel do
   @behaviour K8sConnect.Route.Behaviour
 
   alias K8sConnect.{Connection, Distribution, Error, Helper, Native}
-  alias K8sConnect.Route.Kernel.{Hosts, IPv6, ThisMachine}
+  alias K8sConnect.Route.Kernel.{Hosts, IPv6}
   alias K8sConnect.Route.{NetKernel, PodAddress}
 
   # The listener is local and answers at once.
@@ -20,7 +20,7 @@ defmodule K8sConnect.Route.Kernel do
     with :ok <- check_system(),
          {:ok, address} <- PodAddress.parse(connection),
          :ok <- check_kind(node),
-         {:ok, named} <- check_host(node, address),
+         {:ok, named} <- PodAddress.check_host(node, address, :kernel),
          {:ok, %{listener: listener, redirects: redirects}} <-
            Native.call(:listen, [session, owner, options.visible, options.guard]) do
       # Another session may still hold a claim for a node of this name.
@@ -44,7 +44,7 @@ defmodule K8sConnect.Route.Kernel do
   @spec note(Connection.t()) :: String.t() | nil
   def note(%{node: node} = connection) do
     with {:ok, address} <- PodAddress.parse(connection),
-         {:ok, true} <- check_host(node, address) do
+         {:ok, true} <- PodAddress.check_host(node, address, :kernel) do
       "#{host(node)} resolves in this BEAM; another one has to evaluate: #{Hosts.recipe(host(node), address)}" <>
         if(ipv6?(address), do: ", and needs #{IPv6.flag()}", else: "")
     else
@@ -108,24 +108,6 @@ defmodule K8sConnect.Route.Kernel do
       else: :ok
   end
 
-  # Whether the host is a name. It is not resolved, because outside the cluster it has no address, or another one.
-  defp check_host(node, address) do
-    host = host(node)
-    elsewhere = %{node: node, host: host, ip: text(address)}
-
-    case :inet.parse_strict_address(to_charlist(host)) do
-      {:ok, ^address} ->
-        {:ok, false}
-
-      {:ok, _other} ->
-        failed(:host_elsewhere, elsewhere)
-
-      {:error, :einval} ->
-        # If a name of this machine resolved to the pod, the VM's other connections would go there, too.
-        if ThisMachine.named?(host), do: failed(:host_elsewhere, elsewhere), else: {:ok, true}
-    end
-  end
-
   # The helper's programs do not redirect this BEAM if it is in another cgroup or has a capability. An epmd request
   # to the pod's address shows whether they do.
   defp check_open([{epmd, _via} | _node]) do
@@ -162,7 +144,6 @@ defmodule K8sConnect.Route.Kernel do
 
   defp problem(:timeout), do: "timed out"
   defp problem(reason), do: to_string(:inet.format_error(reason))
-  defp text(address), do: to_string(:inet.ntoa(address))
 
   defp host(node) do
     [_name, host] = String.split(Atom.to_string(node), "@")

@@ -66,8 +66,19 @@ defmodule Mix.K8sConnect.Livebook do
          do: {:ok, fn -> "attached:#{node}:#{cookie}" end}
   end
 
-  defp check_name(node),
-    do: if(Distribution.long?(node), do: :ok, else: not_attachable(node, :short_name))
+  # For a reserved name, Livebook.EPMD connects to the port in the name, on this machine.
+  defp check_name(node) do
+    cond do
+      String.starts_with?(Atom.to_string(node), "remote_runtime_") ->
+        not_attachable(node, :reserved_name)
+
+      Distribution.long?(node) ->
+        :ok
+
+      true ->
+        not_attachable(node, :short_name)
+    end
+  end
 
   # A release can have Elixir's modules for its tools, without the application.
   defp version(node) do

@@ -10,6 +10,8 @@ defmodule Mix.K8sConnect.Rpc do
   @max_value 1024 * 1024
   @max_text 64 * @max_value
   @max_notes 100
+  # Of what only a node sends that is not what it says.
+  @max_other 64 * 1024
   # How long to wait for the end of a process that was killed.
   @kill_timeout 5_000
 
@@ -137,7 +139,7 @@ defmodule Mix.K8sConnect.Rpc do
     do: {:ok, text(shown), notes(notes)}
 
   defp result({{:raised, shown}, notes}) when is_binary(shown) and length(notes) >= 0,
-    do: {:error, {:raised, Enum.join(notes([shown | notes]), "\n")}}
+    do: {:error, {:raised, [shown | notes] |> notes() |> Enum.join("\n") |> cut() |> text()}}
 
   defp result({{:too_large, size}, _notes}) when size in 0..0xFFFF_FFFF_FFFF,
     do: {:error, {:too_large, %{size: size, limit: @max_value}}}
@@ -149,8 +151,13 @@ defmodule Mix.K8sConnect.Rpc do
   defp cut(note) when is_binary(note), do: binary_part(note, 0, min(byte_size(note), @max_value))
   defp cut(other), do: other
 
-  # No module of a struct is called.
-  defp shown(term), do: inspect(term, structs: false, limit: 50, printable_limit: 4096)
+  # No module of a struct is called. A number of a million digits takes minutes to print.
+  defp shown(term) do
+    case :erlang.external_size(term) do
+      size when size > @max_other -> "a term of #{size} bytes"
+      _printable -> inspect(term, structs: false, limit: 50, printable_limit: 4096)
+    end
+  end
 
   # `inspect` there escapes control characters, unless the node is not what it says.
   defp text(shown) when is_binary(shown),

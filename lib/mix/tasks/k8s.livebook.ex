@@ -130,7 +130,7 @@ defmodule Mix.Tasks.K8s.Livebook do
   end
 
   # To the same pod, whose context was confirmed.
-  defp connect({target, options}, %{pod: pod, namespace: namespace, context: context}) do
+  defp connect({target, options}, %{pod: pod, namespace: namespace, context: context} = checked) do
     {_target, options} = Configuration.named(target, options)
     options = Keyword.drop(options, [:selector, :namespace, :context])
 
@@ -139,9 +139,16 @@ defmodule Mix.Tasks.K8s.Livebook do
 
     here = [route: :exec, confirm: fn _context -> true end] ++ here()
 
-    with {:ok, connection} <- K8sConnect.connect("pod/#{pod}", here ++ place ++ options) do
-      {:ok, %{connection | others: []}}
-    end
+    with {:ok, connection} <- K8sConnect.connect("pod/#{pod}", here ++ place ++ options),
+         do: same(connection, checked)
+  end
+
+  # What was checked is the name of the first connection, and what is redirected that of the second.
+  defp same(%{node: node} = connection, %{node: node}), do: {:ok, %{connection | others: []}}
+
+  defp same(connection, %{node: node}) do
+    :ok = K8sConnect.disconnect(connection)
+    {:error, Error.new(:connect, {:lost, %{node: node, reason: nil}})}
   end
 
   defp here, do: [interactive: Shell.asks?()] ++ @here

@@ -147,6 +147,11 @@ defmodule K8sConnect.Error.Catalogue.Remote do
       "Run livebook server as the command CMD of", {:mix, "k8s.connect", [route: :exec]}}}
   end
 
+  def entry(:not_attachable, %{node: node, why: :reserved_name}) do
+    {"could not attach Livebook to #{node}: for a name that begins with remote_runtime_, Livebook connects to a port of this machine",
+     iex()}
+  end
+
   defp iex, do: {"Open IEx instead", {:mix, "k8s.connect", []}}
 
   defp minor(version),

@@ -30,8 +30,8 @@ defmodule K8sConnect.Error.Catalogue.Route do
       {:sh, ["iex", "--erl", "-proto_dist inet6_tcp", "-S", "mix"]}}}
   end
 
-  def entry(:host_elsewhere, %{node: node, host: host, ip: ip}) do
-    {"could not connect to #{node} over the kernel route: #{host} does not lead to the pod, whose IP is #{ip}",
+  def entry(:host_elsewhere, %{node: node, host: host, ip: ip, route: route}) do
+    {"could not connect to #{node} over the #{route} route: #{host} does not lead to the pod, whose IP is #{ip}",
      @vm}
   end
 

@@ -150,11 +150,7 @@ impl EpmdQuery {
     /// All nodes, and this one even where it is a transient CLI node, or not registered.
     pub fn nodes_and_self(&self, chosen: &Entry) -> Vec<Entry> {
         let counts = |entry: &&Entry| *entry == chosen || !self.is_transient(&entry.name);
-        let mut nodes: Vec<_> = self.entries.iter().filter(counts).cloned().collect();
-        if !nodes.iter().any(|entry| entry.name == chosen.name) {
-            nodes.insert(0, chosen.clone());
-        }
-        nodes
+        with_chosen(self.entries.iter().filter(counts).cloned().collect(), chosen)
     }
 
     fn parse(&mut self) -> Result<(), Error> {
@@ -171,6 +167,15 @@ impl EpmdQuery {
         }
         Ok(())
     }
+}
+
+/// The node has only the port that has answered: epmd may say another one, to which connections are not redirected.
+fn with_chosen(mut nodes: Vec<Entry>, chosen: &Entry) -> Vec<Entry> {
+    nodes.retain(|entry| entry == chosen || entry.name != chosen.name);
+    if !nodes.contains(chosen) {
+        nodes.insert(0, chosen.clone());
+    }
+    nodes
 }
 
 /// `rabbitmqcli-7-rabbit` of `rabbit`, `maint1-app` of `app`: the command-line tools of a node register while
@@ -193,6 +198,16 @@ fn is_of_release(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_has_the_port_that_has_answered() {
+        let entry = |name: &str, port| Entry { name: name.into(), port };
+        let chosen = entry("app", 1);
+        let others = vec![entry("app", 2), entry("b", 3), entry("app", 4)];
+        assert_eq!(with_chosen(others, &chosen), [entry("app", 1), entry("b", 3)]);
+        let listed = vec![entry("b", 3), entry("app", 1), entry("app", 2)];
+        assert_eq!(with_chosen(listed, &chosen), [entry("b", 3), entry("app", 1)]);
+    }
 
     #[test]
     fn a_cli_node_is_named_after_its_node() {

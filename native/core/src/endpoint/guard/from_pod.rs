@@ -191,7 +191,7 @@ impl FromPod {
 fn rewrite(message: &[u8], left: usize, rewritten: &Rewritten) -> Vec<u8> {
     let Rewritten { head, replaced, length, ends_list } = rewritten;
     let (before, request) = message.split_at(message.len() - length);
-    let after = &request[*replaced..];
+    let after = request.get(*replaced..).unwrap_or_default();
     let size = before.len() + head.len() + after.len() + left + usize::from(*ends_list);
     let size = u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes();
     [&size, before, head, after].concat()

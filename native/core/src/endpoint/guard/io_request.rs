@@ -307,10 +307,7 @@ fn is_plain_text(text: &str) -> bool {
 fn has_no_function(term: &[u8]) -> bool {
     let mut cursor = Cursor::new(term);
     while !cursor.rest.is_empty() {
-        if matches!(
-            cursor.item(),
-            None | Some(Token::Export | Token::Closure(_) | Token::OldClosure)
-        ) {
+        if matches!(cursor.item(), None | Some(Token::Export | Token::Closure(_))) {
             return false;
         }
     }

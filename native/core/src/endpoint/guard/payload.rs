@@ -68,13 +68,18 @@ const PURGES: [(&str, u32); 5] = [
 ];
 /// `{From, {Command, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader`, `user_drv`, `disk_log`, `qlc` and
 /// `zip`.
-const ASKED: [(&str, u32); 23] = [
+const ASKED: [(&str, u32); 28] = [
     ("call", 5),
     ("sbcast", 3),
     ("send", 3),
     ("set_path", 2),
     ("get_file", 2),
     ("read_file", 2),
+    ("read_file_info", 2),
+    ("read_link_info", 2),
+    ("get_cwd", 2),
+    ("get_modules", 2),
+    ("set_primary_archive", 5),
     ("list_dir", 2),
     ("open_editor", 2),
     ("put_chars", 3),
@@ -154,8 +159,8 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         Some(Token::Atom(tag)) if tag.is("log") && matches!(arity, 4 | 5) => {
             Payload::Command("log".into())
         }
-        // `{reply, {{From, ReplyAs}, Reply}}`: a group leader answers for another process.
-        Some(Token::Atom(tag)) if tag.is("reply") && arity == 2 && is_answer(cursor) => {
+        // A group leader answers for another process.
+        Some(Token::Atom(tag)) if tag.is("reply") && is_answer(arity, cursor) => {
             Payload::Command("reply".into())
         }
         // Of a timer, which is of the VM of the process
@@ -178,7 +183,7 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         {
             Payload::Command(tag.text())
         }
-        Some(Token::Pid(_) | Token::Port(_)) if arity == 2 && is_input(cursor) => Payload::Input,
+        Some(Token::Pid(_) | Token::Port(_)) if is_input(arity, cursor) => Payload::Input,
         Some(_) => match (reply_to(bytes), command(arity, bytes)) {
             (Some(to), command) => Payload::Reply { to, is_command: command.is_some() },
             (None, command) => command.map_or(Payload::Message, Payload::Command),
@@ -262,12 +267,25 @@ fn io_request(arity: u32, mut cursor: Cursor<'_>) -> Option<Payload<'_>> {
     Some(Payload::IoRequest { from, reply_as, request: cursor.rest() })
 }
 
-fn is_answer(mut cursor: Cursor) -> bool {
-    cursor.item() == Some(Token::Tuple(2)) && cursor.item() == Some(Token::Tuple(2))
+/// `{reply, {{From, ReplyAs}, Reply}}`, and since OTP 26 `{reply, {From, ReplyAs}, Reply}`.
+fn is_answer(arity: u32, mut cursor: Cursor) -> bool {
+    let first = cursor.item();
+    match arity {
+        2 => first == Some(Token::Tuple(2)) && cursor.item() == Some(Token::Tuple(2)),
+        3 => first == Some(Token::Tuple(2)) && matches!(cursor.item(), Some(Token::Pid(_))),
+        _ => false,
+    }
 }
 
-/// What `user_drv` sends to a group leader.
-fn is_input(mut cursor: Cursor) -> bool {
+/// What `user_drv` sends to a group leader, and what sets a terminal.
+fn is_input(arity: u32, mut cursor: Cursor) -> bool {
+    if arity == 3 {
+        let modes = ["echo", "terminal_mode", "set_unicode_state"];
+        return cursor.atom().is_some_and(|mode| modes.iter().any(|text| mode.is(text)));
+    }
+    if arity != 2 {
+        return false;
+    }
     let tag = match cursor.item() {
         Some(Token::Tuple(_)) => cursor.item(),
         token => token,
@@ -424,6 +442,23 @@ mod tests {
         {
             assert_eq!(judged(&term), "input");
         }
+    }
+
+    #[test]
+    fn the_mode_of_a_terminal_is_recognized() {
+        for mode in ["echo", "terminal_mode", "set_unicode_state"] {
+            assert_eq!(judged(&tuple(&[pid(), atom(mode), atom("false")])), "input");
+            assert_eq!(judged(&tuple(&[atom("x"), atom(mode), atom("false")])), "message");
+        }
+    }
+
+    #[test]
+    fn an_answer_for_another_process_is_recognized() {
+        let from = tuple(&[pid(), atom("r")]);
+        assert_eq!(judged(&tuple(&[atom("reply"), tuple(&[from.clone(), atom("x")])])), "reply");
+        assert_eq!(judged(&tuple(&[atom("reply"), from, atom("x")])), "reply");
+        let other = tuple(&[atom("a"), atom("b")]);
+        assert_eq!(judged(&tuple(&[atom("reply"), other, atom("x")])), "message");
     }
 
     #[test]

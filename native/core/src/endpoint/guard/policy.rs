@@ -347,6 +347,10 @@ fn no_process(control: &Control) -> Bytes {
 /// the link, so the process here would never be told of an end whose reason is no term, not even when the connection
 /// ends (`erts`, `erl_proc_sig_queue.c`, OTP 25 to 29).
 fn exit(control: &Control) -> Verdict {
+    // Two pids leave room for the rest in the part of a message that is judged.
+    let (Some(Token::Pid(_)), Some(Token::Pid(_))) = (control.token(1), control.token(2)) else {
+        return refuse(Kind::Exit, "of what is no process");
+    };
     let Some(reason) = control.payload else { return Verdict::Pass };
     let [_operation, from, to, token] = [0, 1, 2, 3].map(|at| control.element(at));
     let (arity, code) = if token.is_empty() { (4, 3) } else { (5, 13) };

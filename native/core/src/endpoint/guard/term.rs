@@ -86,8 +86,6 @@ pub(super) enum Token<'a> {
     Export,
     /// A closure by what makes it different within its module, which follows.
     Closure(&'a [u8]),
-    /// A closure in the form before OTP R15.
-    OldClosure,
 }
 
 /// A tag and its fields.
@@ -108,7 +106,12 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
     let (token, data, terms) = match input.u8()? {
         97 => (Token::Integer(input.u8()?.into()), 0, 0),
         98 => (Token::Integer(i32::from_be_bytes(input.array()?)), 0, 0),
-        70 => (input.skipped(8, Token::Number)?, 0, 0),
+        70 => {
+            if !f64::from_be_bytes(input.array()?).is_finite() {
+                return Err(Stop::Malformed("float"));
+            }
+            (Token::Number, 0, 0)
+        }
         99 => (input.skipped(31, Token::Number)?, 0, 0),
         // The sign is a byte after the length.
         110 => {
@@ -135,8 +138,11 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
         107 => (Token::String, input.u16()?.into(), 0),
         109 => (Token::Binary, input.u32()?, 0),
         77 => {
-            let length = input.u32()?;
-            (input.skipped(1, Token::Binary)?, length, 0)
+            let (length, bits) = (input.u32()?, input.u8()?);
+            if bits > 8 || (bits == 0) != (length == 0) {
+                return Err(Stop::Malformed("bits of a binary"));
+            }
+            (Token::Binary, length, 0)
         }
         104 => {
             let arity = input.u8()?;
@@ -164,7 +170,6 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
             }
             (Token::Closure(identity), 0, 4 + u64::from(variables))
         }
-        117 => (Token::OldClosure, 0, 4 + u64::from(input.u32()?)),
         _ => return Err(Stop::Malformed("unknown tag")),
     };
     Ok(Item { token, size: input.at, data, terms })

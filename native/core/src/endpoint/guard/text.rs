@@ -60,7 +60,7 @@ impl<'a> Writer<'a> {
             Token::Port(node) => write!(self, "#Port<{}>", Quoted(&node.text())),
             Token::Export => self.fun(3, terms, depth),
             // What it holds is not shown: it may be anything.
-            Token::Closure(_) | Token::OldClosure => self.fun(1, terms, depth),
+            Token::Closure(_) => self.fun(1, terms, depth),
             Token::Nil => self.write_str("[]"),
             Token::String => {
                 let bytes = self.data(data);

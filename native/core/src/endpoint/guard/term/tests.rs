@@ -95,7 +95,6 @@ fn the_parts_of_a_term_are_counted_as_otp_counts_them() {
     // A wrong size in a closure does not count.
     let fun = [&b"p\xff\xff\xff\xff\x01"[..], &[7; 16], &[0, 0, 0, 1], &[0, 0, 0, 2]].concat();
     assert_eq!(parts(&fun), 4 + 2);
-    assert_eq!(parts(b"u\0\0\0\x02"), 4 + 2);
 }
 
 #[test]
@@ -203,4 +202,20 @@ fn a_closure_has_few_variables() {
     let closure = |count: u32| [&b"p"[..], &[0; 25], &count.to_be_bytes()].concat();
     assert_eq!(item(&closure(255)).map(|item| item.terms), Ok(4 + 255));
     assert_eq!(item(&closure(256)), Err(Stop::Malformed("closure")));
+}
+
+/// The VM writes each byte of a message that it cannot decode to its log.
+#[test]
+fn what_otp_does_not_decode_is_malformed() {
+    for (malformed, what) in [
+        (&b"F\x7f\xf8\0\0\0\0\0\0"[..], "float"),
+        (b"F\xff\xf0\0\0\0\0\0\0", "float"),
+        (b"M\0\0\0\x01\x09\xff", "bits of a binary"),
+        (b"M\0\0\0\x01\0\xff", "bits of a binary"),
+        (b"M\0\0\0\0\x01", "bits of a binary"),
+        (b"u\0\0\0\0", "unknown tag"),
+    ] {
+        assert_eq!(item(malformed), Err(Stop::Malformed(what)), "{malformed:?}");
+    }
+    assert!(item(b"M\0\0\0\0\0").is_ok() && item(b"F\x7f\xef\0\0\0\0\0\0").is_ok());
 }

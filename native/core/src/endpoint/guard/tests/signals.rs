@@ -60,6 +60,19 @@ fn the_reason_of_an_exit_is_decoded_before_the_link_is_removed() {
     }
 }
 
+/// The control term ends where the part of the message ends that is judged.
+#[test]
+fn the_end_of_what_is_no_process_is_refused() {
+    let from = pid(POD, 9);
+    let before = 6 + from.len() + 5;
+    let to = binary(&vec![7; packets::HEAD - before]);
+    let sent = packed(&[integer(24), from, to], Some(&atom("boom")));
+    let mut pair = Pair::new();
+    pair.call(1, 2);
+    assert!(pair.incoming(&sent).unwrap().is_empty());
+    assert_eq!(pair.session.count(Kind::Exit), 1);
+}
+
 #[test]
 fn a_process_of_a_third_node_gets_no_answer() {
     let mut pair = Pair::new();
