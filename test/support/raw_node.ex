@@ -23,6 +23,10 @@ defmodule K8sConnect.RawNode do
   """
   def start(local_part) do
     [_local_part, host] = Node.self() |> Atom.to_string() |> String.split("@")
+    start(local_part, host)
+  end
+
+  def start(local_part, host) do
     cookie = Atom.to_string(Node.get_cookie())
     {:ok, listener} = :gen_tcp.listen(0, [:binary, active: false, packet: 2, nodelay: true])
     {:ok, port} = :inet.port(listener)

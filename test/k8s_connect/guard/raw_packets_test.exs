@@ -43,6 +43,22 @@ defmodule K8sConnect.GuardRawPacketsTest do
   # Each call is followed by a message to a name, which is counted.
   defp arrived?(connection), do: await(fn -> refused(connection, :name) > 0 end)
 
+  # Programs connect by the name, and would connect to that machine, where no guard is.
+  test "a node named like another machine is for this BEAM only" do
+    liar = honest(&:erpc.call(&1, RawNode, :start, ["liar", "192.0.2.9"]))
+    on_exit(fn -> honest(&RawNode.stop(&1, liar)) end)
+    assert connect_raw(liar).node == :"liar@192.0.2.9"
+    K8sConnect.disconnect(:"liar@192.0.2.9")
+
+    pod = System.get_env("K8S_CONNECT_POD", "app-0")
+    options = [log: false, route: :exec, node: liar.name, port: liar.port]
+
+    assert {:error, %Error{stage: :route, reason: {:host_elsewhere, details}}} =
+             K8sConnect.connect(pod, options)
+
+    assert %{host: "192.0.2.9", route: :exec} = details
+  end
+
   describe "a BEAM of its own" do
     # It ends by a signal: the VM reads memory that is none.
     for {name, packets, given} <- [
