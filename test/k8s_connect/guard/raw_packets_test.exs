@@ -6,14 +6,19 @@ defmodule K8sConnect.GuardRawPacketsTest do
   alias K8sConnect.{Error, PlainNode, RawNode}
 
   setup_all do
-    nodes =
-      for name <- ["raw", "other"], do: {name, honest(&:erpc.call(&1, RawNode, :start, [name]))}
+    names = [raw: ["raw"], other: ["other"], liar: ["liar", "192.0.2.9"]]
 
-    on_exit(fn -> for {_name, node} <- nodes, do: honest(&RawNode.stop(&1, node)) end)
-    {:ok, Map.new(nodes, fn {name, node} -> {String.to_atom(name), node} end)}
+    nodes =
+      honest(fn pod ->
+        for {key, name} <- names, do: {key, :erpc.call(pod, RawNode, :start, name)}
+      end)
+
+    on_exit(fn -> honest(fn pod -> for {_key, node} <- nodes, do: RawNode.stop(pod, node) end) end)
+
+    {:ok, nodes}
   end
 
-  # By the VM of the pod, which is honest
+  # By the VM of the pod, which is honest. A third load of the module would end processes of the first.
   defp honest(fun) do
     connection = connect()
     RawNode.load(connection.node)
@@ -44,9 +49,7 @@ defmodule K8sConnect.GuardRawPacketsTest do
   defp arrived?(connection), do: await(fn -> refused(connection, :name) > 0 end)
 
   # Programs connect by the name, and would connect to that machine, where no guard is.
-  test "a node named like another machine is for this BEAM only" do
-    liar = honest(&:erpc.call(&1, RawNode, :start, ["liar", "192.0.2.9"]))
-    on_exit(fn -> honest(&RawNode.stop(&1, liar)) end)
+  test "a node named like another machine is for this BEAM only", %{liar: liar} do
     assert connect_raw(liar).node == :"liar@192.0.2.9"
     K8sConnect.disconnect(:"liar@192.0.2.9")
 
