@@ -139,10 +139,10 @@ show_kill() {
 # Prints what a connection could leave on the laptop.
 # shellcheck disable=SC2016 # expanded by the laptop's shell
 traces() {
+  # Other clusters have the same user. An epmd is a listening socket.
   laptop sh -c '
     echo "listening sockets: $(grep -c " 0A " /proc/net/tcp)"
-    echo "epmd of this user: $(pgrep -c -u "$(id -u)" epmd)"
-    echo "temporary files: $(find /tmp -maxdepth 1 -user "$(id -u)" -name "k8s_connect*" | wc -l)"
+    echo "temporary files: $(find /tmp -maxdepth 1 -user "$(id -u)" -name "k8s_connect-*" | wc -l)"
     echo "routes: $(ip route | wc -l)"'
   laptop --root sh -c 'echo "rules: $(iptables-save | grep -c "^-A")"'
 }

@@ -169,7 +169,7 @@ defmodule K8sConnect.FaultsTest do
     on_exit(fn -> File.rm(file) end)
     File.write!(file, manifest)
     connecting = start(@name, ~w(mix k8s.connect silent-epmd --hold))
-    Terminal.expect(connecting, "link ")
+    Terminal.expect(connecting, "port-forward ")
     cluster!(@name, ["cut"])
     cluster!(@name, ~w(kubectl replace --force --grace-period=0 -f #{file}))
     cluster!(@name, ["restore"])
