@@ -37,7 +37,8 @@ defmodule K8sConnect.DemoTest do
     Terminal.expect(terminal, ~r/[\r\n]true\r\n.*\$ $/s)
 
     Terminal.type(terminal, "exit\n")
-    assert Terminal.await_end(terminal) == 0
+    # It stops a cluster with three apps.
+    assert Terminal.await_end(terminal, 120_000) == 0
     assert Ground.left(@name) == []
   end
 end

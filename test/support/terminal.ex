@@ -62,14 +62,14 @@ defmodule K8sConnect.Terminal do
   end
 
   @doc """
-  Waits for the end and answers the exit status.
+  Waits for the end, which may take so long after the last output, and answers the exit status.
   """
-  def await_end(port) do
+  def await_end(port, timeout \\ 20_000) do
     receive do
-      {^port, {:data, _data}} -> await_end(port)
+      {^port, {:data, _data}} -> await_end(port, timeout)
       {^port, {:exit_status, status}} -> status
     after
-      20_000 -> ExUnit.Assertions.flunk("it goes on")
+      timeout -> ExUnit.Assertions.flunk("it goes on")
     end
   end
 end
