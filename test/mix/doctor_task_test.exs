@@ -2,7 +2,7 @@ defmodule Mix.Tasks.K8s.DoctorTest do
   # The command itself, in BEAMs of its own, on the laptop.
   use ExUnit.Case, async: false
 
-  import K8sConnect.Project
+  import K8sConnect.{Laptop, Project}
 
   @moduletag :cluster
   @moduletag timeout: 120_000
@@ -59,11 +59,6 @@ defmodule Mix.Tasks.K8s.DoctorTest do
     assert output =~ ~r/No issues found.\ntrue/
   after
     # A named node starts epmd, and that is its own.
-    own = File.stat!("/proc/self").uid
-
-    for folder <- Path.wildcard("/proc/[0-9]*"),
-        match?({:ok, %{uid: ^own}}, File.stat(folder)),
-        match?({:ok, "epmd\n"}, File.read(Path.join(folder, "comm"))),
-        do: System.cmd("kill", [Path.basename(folder)])
+    for pid <- processes(~r/epmd\0-daemon/), do: System.cmd("kill", ["#{pid}"])
   end
 end

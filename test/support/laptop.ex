@@ -90,13 +90,16 @@ defmodule K8sConnect.Laptop do
   end
 
   @doc """
-  The process ids of this user whose command line matches. Processes of the pods are in sight as well.
+  The process ids of this user on this laptop whose command line matches. Processes of pods, and of the laptops of other
+  clusters, are in sight as well.
   """
   def processes(pattern) do
     own = File.stat!("/proc/self").uid
+    network = File.read_link!("/proc/self/ns/net")
 
     for folder <- Path.wildcard("/proc/[0-9]*"),
         match?({:ok, %{uid: ^own}}, File.stat(folder)),
+        match?({:ok, ^network}, File.read_link(Path.join(folder, "ns/net"))),
         {:ok, text} <- [File.read(Path.join(folder, "cmdline"))],
         text =~ pattern,
         do: folder |> Path.basename() |> String.to_integer()
