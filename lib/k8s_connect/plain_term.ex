@@ -4,6 +4,20 @@ defmodule K8sConnect.PlainTerm do
   # of a list, `Access` and protocols call the module that a struct names, and a number of a million digits takes
   # minutes to print. The guard lets all of these pass in answers.
 
+  # Bytes in the external term format
+  @max_shown 64 * 1024
+
+  @doc """
+  A term as text, or only its size if it is large. No module of a struct is called.
+  """
+  @spec show(term()) :: String.t()
+  def show(term) do
+    case :erlang.external_size(term) do
+      size when size > @max_shown -> "a term of #{size} bytes"
+      _small -> inspect(term, structs: false, limit: 50, printable_limit: 4096)
+    end
+  end
+
   @doc """
   Whether a term has no function, no struct and nothing that makes one, no improper list, and no integer above 64 bits.
   """

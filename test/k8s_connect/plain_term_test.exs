@@ -37,4 +37,9 @@ defmodule K8sConnect.PlainTermTest do
         hostile <- [term, [term], {1, term}, %{a: term}, %{term => 1}, [1, {%{a: [term]}}]],
         do: refute(plain?(hostile), inspect(hostile))
   end
+
+  test "a large term is shown as its size, and a struct without its module" do
+    assert K8sConnect.PlainTerm.show(%{__struct__: Date, year: 1}) =~ "__struct__: Date"
+    assert K8sConnect.PlainTerm.show(Bitwise.bsl(1, 4_000_000)) =~ ~r/^a term of 500\d\d\d bytes$/
+  end
 end

@@ -3,7 +3,7 @@ defmodule K8sConnect.IEx.Remote do
   # Expressions and calls of the helpers for IEx. The pod's node makes the text of an exception: here it would be made by
   # the modules that its terms name.
 
-  alias K8sConnect.{Error, EscapeSequences}
+  alias K8sConnect.{Error, EscapeSequences, PlainTerm}
 
   # It catches the exception in the same call, because terms that are sent back give the pod the pids in them.
   @evaluate """
@@ -14,7 +14,7 @@ defmodule K8sConnect.IEx.Remote do
   end
   """
 
-  # Bytes of what a node sends, and frames of a stack trace. A number of a million digits takes minutes to print.
+  # Bytes of a text of the node, and frames of a stack trace
   @max_size 65_536
   @max_frames 5
 
@@ -31,7 +31,7 @@ defmodule K8sConnect.IEx.Remote do
         raised(text, node)
 
       {:ok, other} ->
-        raised(shown(other), node)
+        raised(PlainTerm.show(other), node)
 
       {:error, {:undef, Code, :eval_string}} ->
         raised("it has no Elixir. Call a function: on(target, :erlang, :node, [])", node)
@@ -80,7 +80,7 @@ defmodule K8sConnect.IEx.Remote do
 
   defp failed({kind, reason, stacktrace}, node) do
     frames = if is_list(stacktrace), do: frames(stacktrace, @max_frames), else: []
-    raised(Enum.join(["** (#{kind}) #{shown(reason)}" | frames], "\n    "), node)
+    raised(Enum.join(["** (#{kind}) #{PlainTerm.show(reason)}" | frames], "\n    "), node)
   end
 
   defp frames([{module, function, arity, _location} | rest], left)
@@ -95,13 +95,5 @@ defmodule K8sConnect.IEx.Remote do
     text = binary_part(text, 0, min(byte_size(text), @max_size))
     text = :unicode |> EscapeSequences.text(text) |> to_string() |> String.trim_trailing("\n")
     {:error, Error.new(:remote, {:raised, %{node: node, text: text}})}
-  end
-
-  # No module of a struct is called.
-  defp shown(term) do
-    case :erlang.external_size(term) do
-      size when size > @max_size -> "a term of #{size} bytes"
-      _printable -> inspect(term, structs: false, limit: 50, printable_limit: 4096)
-    end
   end
 end

@@ -2,7 +2,7 @@ defmodule Mix.K8sConnect.Rpc do
   @moduledoc false
   # Expressions that are evaluated on a node.
 
-  alias K8sConnect.{Error, EscapeSequences}
+  alias K8sConnect.{Error, EscapeSequences, PlainTerm}
   alias Mix.K8sConnect.{Expressions, Output}
   alias Mix.K8sConnect.Rpc.Evaluator
 
@@ -10,8 +10,6 @@ defmodule Mix.K8sConnect.Rpc do
   @max_value 1024 * 1024
   @max_text 64 * @max_value
   @max_notes 100
-  # Of what only a node sends that is not what it says.
-  @max_other 64 * 1024
   # How long to wait for the end of a process that was killed.
   @kill_timeout 5_000
 
@@ -54,12 +52,12 @@ defmodule Mix.K8sConnect.Rpc do
 
     case Evaluator.start(node, language, @max_value, rpc.timeout) do
       evaluator when is_pid(evaluator) and node(evaluator) == node -> {:ok, language, evaluator}
-      other -> error({:raised, shown(other)}, node, false)
+      other -> error({:raised, PlainTerm.show(other)}, node, false)
     end
   catch
     :error, {:erpc, :timeout} -> error({:timeout, %{timeout_ms: rpc.timeout}}, node, false)
     :error, {:erpc, _reason} -> lost(node)
-    kind, reason -> error({:raised, "** (#{kind}) #{shown(reason)}"}, node, false)
+    kind, reason -> error({:raised, "** (#{kind}) #{PlainTerm.show(reason)}"}, node, false)
   end
 
   defp each(rpc, node, {language, evaluator}, acc, report) do
@@ -129,7 +127,7 @@ defmodule Mix.K8sConnect.Rpc do
 
   defp result(:lost), do: {:error, :lost}
   defp result({:timeout, timeout}), do: {:error, {:timeout, %{timeout_ms: timeout}}}
-  defp result({:exit, reason}), do: {:error, {:raised, "** (exit) #{shown(reason)}"}}
+  defp result({:exit, reason}), do: {:error, {:raised, "** (exit) #{PlainTerm.show(reason)}"}}
 
   # The node keeps to these limits, unless it is not what it says.
   defp result({{:value, shown}, _notes}) when byte_size(shown) > @max_text,
@@ -144,24 +142,16 @@ defmodule Mix.K8sConnect.Rpc do
   defp result({{:too_large, size}, _notes}) when size in 0..0xFFFF_FFFF_FFFF,
     do: {:error, {:too_large, %{size: size, limit: @max_value}}}
 
-  defp result(other), do: {:error, {:raised, shown(other)}}
+  defp result(other), do: {:error, {:raised, PlainTerm.show(other)}}
 
   defp notes(notes), do: for(note <- Enum.take(notes, @max_notes), do: note |> cut() |> text())
 
   defp cut(note) when is_binary(note), do: binary_part(note, 0, min(byte_size(note), @max_value))
   defp cut(other), do: other
 
-  # No module of a struct is called. A number of a million digits takes minutes to print.
-  defp shown(term) do
-    case :erlang.external_size(term) do
-      size when size > @max_other -> "a term of #{size} bytes"
-      _printable -> inspect(term, structs: false, limit: 50, printable_limit: 4096)
-    end
-  end
-
   # `inspect` there escapes control characters, unless the node is not what it says.
   defp text(shown) when is_binary(shown),
     do: :unicode |> EscapeSequences.text(shown) |> to_string() |> String.trim_trailing("\n")
 
-  defp text(other), do: shown(other)
+  defp text(other), do: PlainTerm.show(other)
 end

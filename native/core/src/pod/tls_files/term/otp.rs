@@ -22,7 +22,7 @@ fn option_files_are_read_as_by_otp() {
                 refused += 1;
                 read.is_none()
             }
-            // OTP evaluates it, perhaps in vain. A segment of a binary can have a size that it cannot have.
+            // OTP evaluates it, and that can fail: for example, a binary can have a segment of an impossible size.
             "expression" => {
                 expressions += 1;
                 read.is_none() || text.contains("<<")
