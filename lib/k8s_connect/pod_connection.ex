@@ -31,7 +31,7 @@ defmodule K8sConnect.PodConnection do
     Tick
   }
 
-  alias K8sConnect.Distribution.Flags
+  alias K8sConnect.PodConnection.Rejection
 
   @type job :: %{
           session: pid(),
@@ -274,39 +274,10 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # Discovery has reached the node. If the node closes the connection without a reason, the cause is the cookie.
   defp connect_distribution(connection, %{job: job} = state) do
     if Route.connect(connection, job.options.route),
       do: :ok,
-      else: {:error, rejection(connection, state)}
-  end
-
-  defp rejection(connection, state) do
-    case Native.call(:rejection, [state.native, Atom.to_string(Node.self())]) do
-      {:error, %Error{stage: :node, reason: {kind, _details}} = error}
-      when kind in [:port_forward_closed, :rejected] ->
-        error
-
-      {:ok, flags} when is_integer(flags) ->
-        mismatch(Flags.missing(flags), connection)
-
-      _no_reason ->
-        mismatch([], connection)
-    end
-  end
-
-  defp mismatch([], connection) do
-    details = %{node: connection.node, source: connection.cookie_source}
-    Error.new(:connect, {:refused, details})
-  end
-
-  defp mismatch(flags, connection) do
-    otp = List.to_string(:erlang.system_info(:otp_release))
-
-    Error.new(
-      :connect,
-      {:missing_flags, %{node: connection.node, pod: connection.pod, flags: flags, otp: otp}}
-    )
+      else: {:error, Rejection.error(connection, state.native)}
   end
 
   defp named_wrong?(%Error{stage: :connect}), do: true

@@ -21,7 +21,7 @@ defmodule K8sConnect.Session do
   @behaviour :gen_statem
 
   alias K8sConnect.{Error, Events, Native, Options, PodConnection, Reconnect, Sessions}
-  alias K8sConnect.Session.Attempt
+  alias K8sConnect.Session.{Attempt, Status}
 
   # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
@@ -217,7 +217,7 @@ defmodule K8sConnect.Session do
     do: {:keep_state, %{data | waiters: [from | data.waiters]}}
 
   defp any(state, {:call, from}, :status, data),
-    do: {:keep_state_and_data, {:reply, from, status(state, data)}}
+    do: {:keep_state_and_data, {:reply, from, Status.of(state, data)}}
 
   defp any(_state, {:call, from}, {:judge, pid}, data) do
     if data.guard, do: Native.guard_judge(data.guard, :erlang.term_to_binary(pid))
@@ -227,7 +227,7 @@ defmodule K8sConnect.Session do
   defp any(state, {:call, from}, {:subscribe, pid}, data) do
     reference = Process.monitor(pid)
     data = put_in(data.subscribers[reference], pid)
-    if event = current(state, data), do: send(pid, {:k8s_connect, reference, event})
+    if event = Status.event(state, data), do: send(pid, {:k8s_connect, reference, event})
     {:keep_state, data, {:reply, from, reference}}
   end
 
@@ -369,34 +369,9 @@ defmodule K8sConnect.Session do
     %{data | announced: true}
   end
 
-  # State for subscribers and status/1
-
-  defp current(:up, data), do: {:up, data.connection}
-
-  defp current(:reconnecting, %{announced: true} = data),
-    do: {:reconnecting, data.error, data.reconnect.attempts + 1, 0}
-
-  defp current(_state, _data), do: nil
-
-  defp status(state, data) do
-    %{
-      state: state,
-      target: target(data),
-      connection: data.connection,
-      since: data.since,
-      attempts: data.reconnect.attempts,
-      reconnects: data.reconnects,
-      error: data.error,
-      trust: data.options.trust,
-      read_only: data.options.read_only,
-      audit: with({file, _arguments} <- data.options.audit, do: file),
-      refused: if(data.guard, do: Map.new(Native.guard_counts(data.guard)), else: %{})
-    }
-  end
-
   defp audience(data), do: {data.subscribers, data.options.log}
 
-  defp target(%{options: %{target: target}}), do: target.target || target.labels
+  defp target(data), do: Status.target(data)
 
   defp unsubscribe(reference, data),
     do: %{data | subscribers: Map.delete(data.subscribers, reference)}

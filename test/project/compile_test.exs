@@ -7,7 +7,19 @@ defmodule K8sConnect.CompileTest do
   @moduletag :project
   @moduletag timeout: 300_000
 
+  # One build for all tests: each of them compiles no Elixir, and installs again.
+  setup_all do
+    build = Path.join(System.tmp_dir!(), "k8s_connect-#{System.pid()}-compile")
+    on_exit(fn -> File.rm_rf!(build) end)
+    %{build: build}
+  end
+
   setup :tmp_dir
+
+  setup %{build: build} do
+    File.rm_rf!(native(build))
+    :ok
+  end
 
   # A program in front of the others in PATH.
   defp fake(tmp_dir, name, script) do
@@ -29,7 +41,7 @@ defmodule K8sConnect.CompileTest do
 
   defp native(build), do: Path.join(build, "dev/lib/k8s_connect/priv/native")
 
-  test "builds once, and asks cargo again only when a source has changed", %{tmp_dir: build} do
+  test "builds once, and asks cargo again only when a source has changed", %{build: build} do
     assert {output, 0} = compile(build, [])
     assert output =~ "Compiling the native parts"
 
@@ -48,7 +60,7 @@ defmodule K8sConnect.CompileTest do
     assert version =~ Mix.Project.config()[:version]
   end
 
-  test "a running VM keeps the library that it has loaded", %{tmp_dir: build} do
+  test "a running VM keeps the library that it has loaded", %{build: build} do
     assert {_output, 0} = compile(build, [])
     library = Path.join(native(build), "k8s_connect_nif.so")
     before = File.stat!(library)
@@ -57,47 +69,47 @@ defmodule K8sConnect.CompileTest do
     assert File.stat!(library).inode != before.inode
   end
 
-  test "clean takes the files away", %{tmp_dir: build} do
+  test "clean takes the files away", %{build: build} do
     assert {_output, 0} = compile(build, [])
     assert {_output, 0} = mix(path("."), build, ["clean"])
     refute File.exists?(native(build))
   end
 
-  test "without cargo", %{tmp_dir: build} do
+  test "without cargo", %{build: build} do
     assert {output, 1} = compile(build, [path_without("cargo")])
 
     assert output =~
              "could not build k8s_connect: cargo not found in PATH. Install Rust with rustup"
   end
 
-  test "with a rustc that is too old", %{tmp_dir: build} do
-    assert {output, 1} =
-             compile(build, [fake(build, "rustc", "echo rustc 1.80.1 '(3f5fd8dd4 2024-08-06)'")])
+  test "with a rustc that is too old", %{build: build, tmp_dir: tmp_dir} do
+    rustc = "echo rustc 1.80.1 '(3f5fd8dd4 2024-08-06)'"
+    assert {output, 1} = compile(build, [fake(tmp_dir, "rustc", rustc)])
 
     assert output =~
              ~r/needs rustc 1\.91\.0 or newer, and \S+ is 1\.80\.1\. Update it with: rustup update/
   end
 
-  test "with a rustc that does not run", %{tmp_dir: build} do
-    assert {output, 1} = compile(build, [fake(build, "rustc", "echo no toolchain >&2; exit 1")])
+  test "with a rustc that does not run", %{build: build, tmp_dir: tmp_dir} do
+    assert {output, 1} = compile(build, [fake(tmp_dir, "rustc", "echo no toolchain >&2; exit 1")])
     assert output =~ "rustc --version: no toolchain"
   end
 
-  test "without a C compiler", %{tmp_dir: build} do
+  test "without a C compiler", %{build: build} do
     assert {output, 1} = compile(build, [{"CC", "no-such-cc"}])
 
     assert output =~
              "no-such-cc not found in PATH. On Debian: sudo apt-get install build-essential"
   end
 
-  test "what cargo says is shown, and its failure is ours", %{tmp_dir: build} do
+  test "what cargo says is shown, and its failure is ours", %{build: build, tmp_dir: tmp_dir} do
     script = "echo 'error[E0308]: mismatched types' >&2; exit 101"
-    assert {output, 1} = compile(build, [fake(build, "cargo", script)])
+    assert {output, 1} = compile(build, [fake(tmp_dir, "cargo", script)])
     assert output =~ "error[E0308]: mismatched types"
     assert output =~ "cargo build failed with exit code 101"
   end
 
-  test "prebuilt files, without any toolchain", %{tmp_dir: build} do
+  test "prebuilt files, without any toolchain", %{build: build} do
     prebuilt = path("_build/test/lib/k8s_connect/priv/native")
     env = [{"K8S_CONNECT_NATIVE_DIR", prebuilt}, path_without("cargo")]
     assert {output, 0} = compile(build, env)
@@ -108,7 +120,7 @@ defmodule K8sConnect.CompileTest do
     assert File.read!(library.(native(build))) == File.read!(library.(prebuilt))
   end
 
-  test "prebuilt files that are not there", %{tmp_dir: build} do
+  test "prebuilt files that are not there", %{build: build} do
     assert {output, 1} = compile(build, [{"K8S_CONNECT_NATIVE_DIR", build}])
 
     assert output =~

@@ -10,11 +10,16 @@ defmodule K8sConnect.DependencyTest do
   @answer "answer: missing kubeconfig: no such file: /does/not/exist."
   @call ~s|{:error, error} = K8sConnect.pods(kubeconfig: "/does/not/exist"); IO.puts("answer: " <> Exception.message(error))|
 
+  # One build of k8s_connect in dev for all projects.
+  setup_all do
+    build = Path.join(System.tmp_dir!(), "k8s_connect-#{System.pid()}-dependency")
+    on_exit(fn -> File.rm_rf!(build) end)
+    %{build: build}
+  end
+
   setup :tmp_dir
 
-  test "a path dependency starts unchanged, and the first call loads the library", %{
-    tmp_dir: build
-  } do
+  test "a path dependency starts unchanged, and the first call loads the library", %{build: build} do
     directory = path("test/fixtures/path_dependency")
     assert {output, 0} = mix(directory, build, ["run", "-e", "PathDependency.call()"])
     assert output =~ "library at boot: false"
@@ -28,10 +33,10 @@ defmodule K8sConnect.DependencyTest do
   test "iex -S mix k8s.connect starts the project, and the command alone does not", context do
     directory = path("test/fixtures/path_dependency")
     words = ["k8s.connect", "app-0", "--kubeconfig", "/does/not/exist"]
-    env = [{"MIX_BUILD_ROOT", context.tmp_dir}, {"MIX_ENV", "dev"}]
+    env = [{"MIX_BUILD_ROOT", context.build}, {"MIX_ENV", "dev"}]
     assert {output, 1} = run(directory, "iex", ["-S", "mix" | words], env)
     assert output =~ ~r"library at boot: false.*missing kubeconfig: no such file: /does"s
-    assert {output, 1} = mix(directory, context.tmp_dir, words)
+    assert {output, 1} = mix(directory, context.build, words)
     assert output =~ "missing kubeconfig"
     refute output =~ "library at boot"
   end
@@ -61,15 +66,15 @@ defmodule K8sConnect.DependencyTest do
            ]
   end
 
-  test "a dev dependency that is not started", %{tmp_dir: build} do
+  test "a dev dependency that is not started", %{build: build, tmp_dir: tmp_dir} do
     directory = path("test/fixtures/dev_dependency")
     assert {output, 0} = mix(directory, build, ["run", "-e", @call])
     assert output =~ @answer
-    assert {_output, 0} = mix(directory, build, ["compile"], [{"MIX_ENV", "prod"}])
-    refute File.exists?(Path.join(build, "prod/lib/k8s_connect"))
+    assert {_output, 0} = mix(directory, tmp_dir, ["compile"], [{"MIX_ENV", "prod"}])
+    refute File.exists?(Path.join(tmp_dir, "prod/lib/k8s_connect"))
   end
 
-  test "an umbrella, from its root", %{tmp_dir: build} do
+  test "an umbrella, from its root", %{build: build} do
     assert {output, 0} = mix(path("test/fixtures/umbrella"), build, ["run", "-e", @call])
     assert output =~ @answer
   end

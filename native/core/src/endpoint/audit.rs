@@ -146,12 +146,14 @@ struct Line<'a> {
 }
 
 impl ConnectionLog {
-    /// Appends entries, and returns when they are on the disk.
+    /// Appends entries, and returns when they are on the disk, and those that the other direction is appending: the
+    /// answer to what is not sent must not come before its line.
     ///
     /// # Errors
     /// [`NotWritten`]
     pub async fn append(&self, entries: &[Entry]) -> Result<(), NotWritten> {
         if entries.is_empty() {
+            drop(self.turn.lock().await);
             return Ok(());
         }
         self.begun.store(true, Ordering::Relaxed);

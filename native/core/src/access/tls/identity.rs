@@ -26,9 +26,10 @@ impl Identity {
         let key = key.ok_or("the client key has no PEM block PRIVATE KEY")?;
         let parsed = Certificate::parse(own)
             .map_err(|problem| format!("invalid client certificate: {problem}"))?;
-        let key = key::load(&key.contents, &parsed.key).map_err(|problem| match &*key.label {
-            "ENCRYPTED PRIVATE KEY" => "unsupported client key: it is encrypted",
-            _ => problem,
+        // Of PKCS#8, and OpenSSL's older form, which has headers.
+        let is_encrypted = key.label == "ENCRYPTED PRIVATE KEY" || key.has_headers;
+        let key = key::load(&key.contents, &parsed.key).map_err(|problem| {
+            if is_encrypted { "unsupported client key: it is encrypted" } else { problem }
         })?;
         Ok(Self(Arc::new(CertifiedKey::new(chain, key))))
     }

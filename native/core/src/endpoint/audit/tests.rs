@@ -2,6 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
+use futures_util::FutureExt;
 use serde_json::{Value, json};
 
 use super::{
@@ -120,6 +121,16 @@ async fn a_file_that_cannot_be_written_ends_the_session() {
     assert_eq!(connection.append(&[Entry::Connected]).await, Err(NotWritten));
     let Some(Error::AuditNotWritten { file, .. }) = log.session.failure() else { unreachable!() };
     assert_eq!(Path::new(&file), path);
+}
+
+#[tokio::test]
+async fn an_answer_waits_for_the_lines_that_are_being_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = log(&folder.path().join("audit")).connection();
+    let turn = connection.turn.clone().lock_owned().await;
+    assert_eq!(connection.append(&[]).now_or_never(), None);
+    drop(turn);
+    assert_eq!(connection.append(&[]).now_or_never(), Some(Ok(())));
 }
 
 #[tokio::test]

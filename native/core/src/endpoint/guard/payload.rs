@@ -6,120 +6,9 @@ use super::{
     term::{Reference, Token, VERSION},
 };
 
-/// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
-/// compiler and the VM itself handle. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
-const COMMANDS: [&str; 30] = [
-    "system",
-    "$gen_call",
-    "$gen_cast",
-    "$gen_event",
-    "$gen_sync_event",
-    "$gen_all_state_event",
-    "$gen_sync_all_state_event",
-    "$socket",
-    "EXIT",
-    "DOWN",
-    "notify",
-    "sync_notify",
-    "code_call",
-    "command",
-    "remote",
-    "try_again_restart",
-    "apply_after",
-    "apply_interval",
-    "$gen_restart",
-    "$dets_call",
-    "disk_log",
-    "module_available",
-    "file_ok",
-    "file_error",
-    "waiting",
-    "driver_id",
-    "file_request",
-    "epp_request",
-    "shell_state",
-    "file_cancel",
-];
+mod commands;
 
-/// Tags of messages that `IEx` and the shell of Erlang handle. The second element is a process.
-const OF_A_SHELL: [&str; 14] = [
-    "eval",
-    "evaled",
-    "continue",
-    "done",
-    "input",
-    "take_over",
-    "respawn",
-    "fields_from_env",
-    "value_from_binding",
-    "variables_from_binding",
-    "shell_cmd",
-    "shell_req",
-    "shell_rep",
-    "shell_eval",
-];
-/// Of `erts_code_purger`, by the size of the tuple.
-const PURGES: [(&str, u32); 5] = [
-    ("purge", 4),
-    ("soft_purge", 4),
-    ("test_purge", 5),
-    ("finish_after_on_load", 4),
-    ("change_prio", 4),
-];
-/// `{From, {Command, …}}`, by the size of the inner tuple: of `rpc`, `erl_prim_loader`, `user_drv`, `disk_log`, `qlc` and
-/// `zip`.
-const ASKED: [(&str, u32); 28] = [
-    ("call", 5),
-    ("sbcast", 3),
-    ("send", 3),
-    ("set_path", 2),
-    ("get_file", 2),
-    ("read_file", 2),
-    ("read_file_info", 2),
-    ("read_link_info", 2),
-    ("get_cwd", 2),
-    ("get_modules", 2),
-    ("set_primary_archive", 5),
-    ("list_dir", 2),
-    ("open_editor", 2),
-    ("put_chars", 3),
-    ("put_chars_sync", 4),
-    ("put_chars_keep_state", 3),
-    ("put_expand", 3),
-    ("insert_chars", 3),
-    ("insert_chars_over", 3),
-    ("requests", 2),
-    ("change_header", 2),
-    ("change_notify", 3),
-    ("change_size", 2),
-    ("internal_open", 2),
-    ("reopen", 5),
-    ("truncate", 4),
-    ("parent_fun", 2),
-    ("open", 3),
-];
-/// `{From, Command}`, of `disk_log`.
-const ASKED_ALONE: [&str; 2] = ["inc_wrap_file", "next_file"];
-/// The second element, of `heart` and `net_kernel`.
-const SECOND: [&str; 4] = ["set_cmd", "set_callback", "set_options", "registered_send"];
-/// Of `gen_event` and Elixir's `GenEvent`.
-const EVENT_COMMANDS: [&str; 15] = [
-    "add_handler",
-    "add_sup_handler",
-    "delete_handler",
-    "swap_handler",
-    "swap_sup_handler",
-    "add_mon_handler",
-    "add_process_handler",
-    "swap_mon_handler",
-    "call",
-    "sync_notify",
-    "ack_notify",
-    "notify",
-    "which_handlers",
-    "get_modules",
-    "stop",
-];
+use commands::{COMMANDS, OF_A_SHELL, PURGES, command};
 
 /// A payload.
 #[derive(Debug, PartialEq, Eq)]
@@ -209,54 +98,6 @@ pub(super) fn reply_to(payload: &[u8]) -> Option<Reference<'_>> {
     }
 }
 
-/// A command behind a sender, which can be any term.
-fn command(arity: u32, bytes: &[u8]) -> Option<String> {
-    let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
-    let _tuple = cursor.item();
-    match arity {
-        2 => asked(cursor),
-        3 => second(cursor).or_else(|| event_command(cursor)),
-        4 => second(cursor),
-        _ => None,
-    }
-}
-
-fn asked(mut cursor: Cursor) -> Option<String> {
-    cursor.term()?;
-    let (arity, command) = match cursor.item()? {
-        Token::Tuple(arity) => (arity, cursor.atom()?),
-        Token::Atom(command) => (0, command),
-        _ => return None,
-    };
-    let alone = arity == 0 && ASKED_ALONE.iter().any(|name| command.is(name));
-    let handled = |(name, size): &(&str, u32)| *size == arity && command.is(name);
-    (alone || ASKED.iter().any(handled)).then(|| command.text())
-}
-
-fn second(mut cursor: Cursor) -> Option<String> {
-    cursor.term()?;
-    let command = cursor.atom()?;
-    SECOND.iter().any(|name| command.is(name)).then(|| command.text())
-}
-
-/// `{From, Tag, Command}`: what `gen_event` handles, whatever the first two are. If they are larger than what is looked at,
-/// it might be one.
-fn event_command(mut cursor: Cursor) -> Option<String> {
-    if cursor.term().is_none() || cursor.term().is_none() {
-        return Some("unknown".into());
-    }
-    let command = match cursor.item() {
-        Some(Token::Tuple(1..)) => cursor.item(),
-        token => token,
-    };
-    match command {
-        Some(Token::Atom(command)) if EVENT_COMMANDS.iter().any(|text| command.is(text)) => {
-            Some(command.text())
-        }
-        _ => None,
-    }
-}
-
 /// `{io_request, From, ReplyAs, Request}`. A requester that is no process is refused without an answer.
 fn io_request(arity: u32, mut cursor: Cursor<'_>) -> Option<Payload<'_>> {
     let mut asked = cursor;
@@ -305,7 +146,7 @@ fn is_input(arity: u32, mut cursor: Cursor) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::encode::*, *};
+    use super::{super::encode::*, commands::*, *};
 
     fn pid() -> Vec<u8> {
         [&b"X"[..], &atom("a@b"), &[0; 12]].concat()

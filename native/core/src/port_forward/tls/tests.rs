@@ -124,10 +124,14 @@ fn files_that_cannot_be_used() {
     assert_eq!(none, "the client certificate has no PEM block CERTIFICATE");
     let none = problem(AUTHORITY, identity(NODE, AUTHORITY));
     assert_eq!(none, "the client key has no PEM block PRIVATE KEY");
-    let encrypted =
-        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    let encrypted = problem(AUTHORITY, identity(NODE, encrypted));
-    assert_eq!(encrypted, "unsupported client key: it is encrypted");
+    for encrypted in [
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMAA=\n-----END ENCRYPTED PRIVATE KEY-----\n",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0F\n\nMAA=\n\
+         -----END RSA PRIVATE KEY-----\n",
+    ] {
+        let encrypted = problem(AUTHORITY, identity(NODE, encrypted));
+        assert_eq!(encrypted, "unsupported client key: it is encrypted");
+    }
     // Of another certificate
     let other = problem(AUTHORITY, identity(SIGNED_BY_IT, KEY));
     assert!(!other.is_empty() && !other.contains("MIG"), "{other}");
