@@ -53,6 +53,18 @@ defmodule Mix.Tasks.K8s.ConnectProjectTest do
     assert output =~ @node
   end
 
+  test "the program of mix k8s.launcher, in any folder" do
+    %{tmp_dir: directory} = tmp_dir(%{})
+    program = Path.join(directory, "k8s_connect")
+    assert {_output, 0} = run(path("."), "mix", ["k8s.launcher", program], env())
+    assert {output, 0} = run(directory, program, ["app-0", "--rpc", "node()"], env())
+    assert output =~ @node
+    assert {output, 0} = run(directory, program, ["pods"], env())
+    assert output =~ ~r/^app-0 .*@10\.244/m
+    assert {output, 1} = run(directory, program, ["app-0", "--rpc", "raise(\"boom\")"], env())
+    assert output =~ "(RuntimeError) boom"
+  end
+
   test "a project with us as a dev dependency, and a script with Mix.install" do
     %{tmp_dir: build} = tmp_dir(%{})
     directory = path("test/fixtures/dev_dependency")

@@ -23,7 +23,16 @@ defmodule Mix.K8sConnect.Project do
 
   # `config/runtime.exs` may protect contexts. `mix app.config` would compile the project before it reads the file.
   defp configure(format) do
-    file = Path.join(Path.dirname(Mix.Project.config()[:config_path]), "runtime.exs")
+    folder = Path.dirname(Mix.Project.config()[:config_path])
+    if not_loaded?(), do: configure(folder, "config.exs", format)
+    configure(folder, "runtime.exs", format)
+  end
+
+  # `k8s_connect` in the folder of a project (`mix k8s.launcher`). Mix reads `config.exs` when it loads a project.
+  defp not_loaded?, do: Mix.Project.get() == nil and File.regular?("mix.exs")
+
+  defp configure(folder, name, format) do
+    file = Path.join(folder, name)
 
     if File.regular?(file) do
       config = Config.Reader.read!(file, env: Mix.env(), target: Mix.target())
@@ -31,7 +40,7 @@ defmodule Mix.K8sConnect.Project do
     end
   rescue
     exception ->
-      details = %{file: "config/runtime.exs", problem: Exception.message(exception)}
+      details = %{file: "config/#{name}", problem: Exception.message(exception)}
       Console.fail(Error.new(:options, {:unreadable_configuration, details}), format)
   end
 end

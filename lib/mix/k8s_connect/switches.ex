@@ -101,6 +101,7 @@ defmodule Mix.K8sConnect.Switches do
   end
 
   def of("k8s.helper"), do: {Keyword.take(@switches, [:yes, :sudo]), []}
+  def of("k8s.launcher"), do: {[], []}
 
   @doc """
   The values of a switch that has a fixed set of them.

@@ -23,7 +23,8 @@ defmodule Mix.K8sConnect.Completion.Tasks do
     {"k8s.livebook", :targets},
     {"k8s.pods", :targets},
     {"k8s.init", :any},
-    {"k8s.helper", ~w(install status uninstall)}
+    {"k8s.helper", ~w(install status uninstall)},
+    {"k8s.launcher", :files}
   ]
   @files [:kubeconfig, :cookie_file, :tls_ca, :tls_cert, :tls_key, :audit]
   # Switches that are on by default.
