@@ -45,7 +45,7 @@ defmodule Mix.Tasks.K8s.Connect.RpcTest do
   defp alive?(name),
     do: on_node(&(:erpc.call(&1, Process, :whereis, [String.to_atom(name)]) != nil))
 
-  # What this BEAM finds there. It starts faster than a command.
+  # Asks the node from this BEAM, which is faster than to start a command.
   defp on_node(fun) do
     connection = K8sConnect.connect!(@pod, log: false)
     result = fun.(connection.node)

@@ -29,20 +29,53 @@ defmodule K8sConnect.LauncherTest do
     for {arguments, code} <- [{["doctor"], 3} | Enum.map(commands, &{&1, 1})] do
       assert {output, ^code} = launch(context, arguments ++ nowhere)
       assert output =~ "missing kubeconfig: no such file: /does/not/exist"
+      # The same program, as there may be no Mix task here.
+      assert output =~ ~r/k8s_connect (connect|pods|doctor) /
     end
 
-    # Words arrive as they are.
     assert {output, 2} = launch(context, ["app-0", "--wrong it's \"$HOME\""])
     assert output =~ ~s(unknown option --wrong it's "$HOME")
+  end
+
+  test "no word is for elixir or erl", context do
+    assert {_output, 0} = write([context.program])
+    main = "Mix.K8sConnect.Launcher.main(System.argv())"
+    text = File.read!(context.program)
+    assert text =~ main
+
+    File.write!(
+      context.program,
+      String.replace(text, main, "IO.inspect(System.argv(), width: :infinity)")
+    )
+
+    words = [
+      "a",
+      "--",
+      "b c",
+      "",
+      "-S",
+      "-e",
+      "1",
+      "-extra",
+      "+S",
+      "--erl",
+      "-args_file",
+      "--version",
+      "ü'\"$`\\"
+    ]
+
+    assert {output, 0} = launch(context, words)
+    assert output == inspect(words, width: :infinity) <> "\n"
   end
 
   test "its own usage", context do
     assert {_output, 0} = write([context.program])
     assert {"usage: k8s_connect [connect] TARGET" <> _more, 0} = launch(context, ["--help"])
-    assert {"usage: k8s_connect [connect] TARGET" <> _more, 2} = launch(context, [])
+    assert {"missing argument: TARGET or COMMAND\n\nusage: " <> _more, 2} = launch(context, [])
     assert {output, 0} = launch(context, ["help", "pods"])
     assert output =~ "--all-namespaces"
-    assert {~s(unknown command "node") <> _more, 2} = launch(context, ["help", "node"])
+    assert {"unknown command: node" <> _more, 2} = launch(context, ["help", "node"])
+    assert {"too many arguments" <> _more, 2} = launch(context, ["help", "connect", "pods"])
   end
 
   test "the configuration of a project's folder is read", context do
@@ -67,11 +100,31 @@ defmodule K8sConnect.LauncherTest do
     end
   end
 
+  test "the configuration of an umbrella is read in its apps, and none without a project",
+       context do
+    assert {_output, 0} = write([context.program])
+    app = Path.join(context.tmp_dir, "apps/web")
+    for folder <- [app, Path.join(context.tmp_dir, "config")], do: File.mkdir_p!(folder)
+    config = Path.join(context.tmp_dir, "config/config.exs")
+    File.write!(config, "import Config\nconfig :k8s_connect, protekt: [\"prod\"]\n")
+    File.write!(Path.join(context.tmp_dir, "config/runtime.exs"), "raise \"read\"")
+    words = ["app-0", "--kubeconfig", "/does/not/exist"]
+    assert {output, 1} = launch(context, words)
+    assert output =~ "missing kubeconfig"
+    for folder <- [context.tmp_dir, app], do: File.write!(Path.join(folder, "mix.exs"), "")
+    assert {output, 2} = launch_in(app, context, words)
+    assert output =~ "could not read ../../config/runtime.exs: read"
+    assert output =~ "mix help k8s.launcher"
+    File.rm!(Path.join(context.tmp_dir, "config/runtime.exs"))
+    assert {output, 2} = launch_in(app, context, words)
+    assert output =~ ":protekt"
+  end
+
   test "another file is not replaced, and its own is", context do
     File.mkdir_p!(Path.dirname(context.program))
     File.write!(context.program, "mine")
     assert {output, 1} = write([context.program])
-    assert output =~ "could not write #{context.program}: it is another file"
+    assert output =~ "could not write #{context.program}: it exists, and mix k8s.launcher did not"
     assert File.read!(context.program) == "mine"
     File.rm!(context.program)
     for _twice <- 1..2, do: assert({_output, 0} = write([context.program]))
@@ -100,7 +153,9 @@ defmodule K8sConnect.LauncherTest do
     File.write!(context.program, String.replace(text, ~r/^ebin=.*$/m, "ebin=/gone/ebin"))
     assert {output, 1} = launch(context, ["app-0"])
 
-    assert output ==
-             "k8s_connect: no such directory: /gone/ebin. Write this program again with: mix k8s.launcher #{context.program}\n"
+    assert [_, again] = Regex.run(~r"/gone/ebin\. Write this program again with:\n(.*)\n", output)
+    # As pasted
+    assert {_output, 0} = run(path("."), "sh", ["-c", again], [{"MIX_ENV", "test"}])
+    assert File.read!(context.program) == text
   end
 end

@@ -23,6 +23,11 @@ defmodule K8sConnect.ErrorExamples do
         not_a_keyword: %{value: "a map"},
         unknown_option: %{option: :namspace, available: [:context, :namespace]},
         unreadable_configuration: %{file: "config/runtime.exs", problem: "undefined variable x"},
+        unreadable_configuration: %{
+          file: "config/runtime.exs",
+          problem: "module Dotenvy is not loaded and could not be found",
+          project: false
+        },
         remsh_in_iex: %{},
         invalid_configuration: %{key: :protect, expected: "a list of strings"},
         unknown_configuration: %{key: :protected, available: [:namespace, :protect]},

@@ -74,7 +74,7 @@ defmodule K8sConnect.Error.Command do
     do: mix(task, request, options)
 
   def render({:mix, task, arguments}, _request, _audience),
-    do: Shellwords.join(["mix", task | arguments])
+    do: Shellwords.join(program(task) ++ arguments)
 
   def render({:kubectl, arguments}, request, _audience) do
     {arguments, command} = Enum.split_while(arguments, &(&1 != "--"))
@@ -163,8 +163,17 @@ defmodule K8sConnect.Error.Command do
       if options[:route] == :exec, do: command(task, options), else: {[], options}
 
     switches = for {name, value} <- options, value != nil, word <- switch(name, value), do: word
-    Shellwords.join(["mix", task] ++ target(task, request, options) ++ switches ++ command)
+    Shellwords.join(program(task) ++ target(task, request, options) ++ switches ++ command)
   end
+
+  # The program of `mix k8s.launcher` runs where there may be no Mix task, and says so.
+  defp program("k8s." <> command = task) do
+    if command in :persistent_term.get({K8sConnect, :launcher}, []),
+      do: ["k8s_connect", command],
+      else: ["mix", task]
+  end
+
+  defp program(task), do: ["mix", task]
 
   # The doctor examines the other routes.
   defp command("k8s.doctor", options), do: {[], Keyword.delete(options, :route)}

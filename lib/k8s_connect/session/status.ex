@@ -31,7 +31,7 @@ defmodule K8sConnect.Session.Status do
 
   def event(_state, _data), do: nil
 
-  @doc "What the user named."
+  @doc "The target or the labels that the user gave."
   @spec target(Session.data()) :: term()
   def target(%{options: %{target: target}}), do: target.target || target.labels
 end

@@ -2,10 +2,11 @@ defmodule Mix.K8sConnect.Launcher do
   @moduledoc false
   # A program that runs the tasks without a Mix project, which takes half the time to start.
 
+  alias K8sConnect.Shellwords
   alias Mix.K8sConnect.Console
 
   @commands ~w(connect doctor helper livebook observer pods trace)
-  # In the second line of each program, so that no other file is overwritten.
+  # The second line of each program. A file without it is not overwritten.
   @mark "# Written by mix k8s.launcher"
 
   @usage """
@@ -13,20 +14,23 @@ defmodule Mix.K8sConnect.Launcher do
          k8s_connect COMMAND [arguments]
          k8s_connect help COMMAND
 
-  COMMAND: #{Enum.join(@commands, ", ")}. Each is the Mix task k8s.COMMAND.
+  COMMAND: #{Enum.join(@commands, ", ")}. Each is the Mix task k8s.COMMAND. A target with the name of a
+  command needs the command connect.
   """
 
   @doc """
-  The program, a shell script for the modules in the directory `ebin`.
+  The program, a shell script for the modules in the directory `ebin`. `file` is where it will be.
   """
-  @spec program(Path.t()) :: String.t()
-  def program(ebin) do
+  @spec program(Path.t(), Path.t()) :: String.t()
+  def program(ebin, file) do
+    again = Shellwords.join(["mix", "k8s.launcher", file])
+
     """
     #!/bin/sh
     #{@mark}
-    ebin=#{K8sConnect.Shellwords.escape(ebin)}
+    ebin=#{Shellwords.escape(ebin)}
     if [ ! -d "$ebin" ]; then
-      echo "k8s_connect: no such directory: $ebin. Write this program again with: mix k8s.launcher $0" >&2
+      printf '%s\\n' "k8s_connect: no such directory: $ebin. Write this program again with:" #{Shellwords.escape(again)} >&2
       exit 1
     fi
     exec elixir -pa "$ebin" -e '#{inspect(__MODULE__)}.main(System.argv())' -- "$@"
@@ -39,11 +43,15 @@ defmodule Mix.K8sConnect.Launcher do
   @spec write(Path.t()) :: :ok | {:error, problem :: String.t()}
   def write(file) do
     ebin = __MODULE__ |> :code.which() |> Path.dirname()
+    # The rename replaces a symbolic link, and not what it leads to.
+    new = file <> ".new"
 
-    with :ok <- check_overwrite(file),
+    with :ok <- check_path(ebin),
+         :ok <- check_overwrite(file),
          :ok <- File.mkdir_p(Path.dirname(file)),
-         :ok <- File.write(file, program(ebin)),
-         :ok <- File.chmod(file, 0o755) do
+         :ok <- File.write(new, program(ebin, file)),
+         :ok <- File.chmod(new, 0o755),
+         :ok <- File.rename(new, file) do
       :ok
     else
       {:error, reason} when is_atom(reason) -> {:error, to_string(:file.format_error(reason))}
@@ -51,13 +59,25 @@ defmodule Mix.K8sConnect.Launcher do
     end
   end
 
+  # Elixir expands the argument of -pa.
+  defp check_path(ebin) do
+    if ebin =~ ~r/[][{}*?]/,
+      do: {:error, "the path #{ebin} has a character that Elixir expands"},
+      else: :ok
+  end
+
   defp check_overwrite(file) do
     case File.read(file) do
-      {:ok, text} -> if text =~ "\n#{@mark}\n", do: :ok, else: {:error, "it is another file"}
+      {:ok, text} -> if written?(text), do: :ok, else: {:error, not_written()}
       {:error, :enoent} -> :ok
       {:error, reason} -> {:error, reason}
     end
   end
+
+  defp written?(text), do: match?([_interpreter, @mark | _rest], String.split(text, "\n"))
+
+  defp not_written,
+    do: "it exists, and mix k8s.launcher did not write it. Remove it, or choose another FILE"
 
   @doc """
   Runs a command line of the program.
@@ -65,18 +85,20 @@ defmodule Mix.K8sConnect.Launcher do
   @spec main([String.t()]) :: term()
   def main(arguments) do
     Mix.start()
+    :persistent_term.put({K8sConnect, :launcher}, @commands)
     run(arguments)
   end
 
-  defp run(none) when none in [[], ["help"]], do: Console.fail(String.trim(@usage), 2)
+  defp run([]), do: usage_error("missing argument: TARGET or COMMAND")
   defp run([help]) when help in ["--help", "-h"], do: IO.write(@usage)
+  defp run(["help"]), do: IO.write(@usage)
   defp run(["help", command]) when command in @commands, do: task("help", ["k8s.#{command}"])
-
-  defp run(["help", command | _more]),
-    do: Console.fail("unknown command #{inspect(command)}\n\n" <> String.trim(@usage), 2)
-
+  defp run(["help", command]), do: usage_error("unknown command: #{command}")
+  defp run(["help" | _more]), do: usage_error("too many arguments")
   defp run([command | arguments]) when command in @commands, do: task("k8s.#{command}", arguments)
   defp run(arguments), do: task("k8s.connect", arguments)
+
+  defp usage_error(problem), do: Console.fail("#{problem}\n\n#{String.trim(@usage)}", 2)
 
   defp task(name, arguments), do: Mix.Task.run(name, arguments)
 end

@@ -23,24 +23,44 @@ defmodule Mix.K8sConnect.Project do
 
   # `config/runtime.exs` may protect contexts. `mix app.config` would compile the project before it reads the file.
   defp configure(format) do
-    folder = Path.dirname(Mix.Project.config()[:config_path])
-    if not_loaded?(), do: configure(folder, "config.exs", format)
-    configure(folder, "runtime.exs", format)
+    for file <- files(), do: configure(file, format)
   end
 
-  # `k8s_connect` in the folder of a project (`mix k8s.launcher`). Mix reads `config.exs` when it loads a project.
-  defp not_loaded?, do: Mix.Project.get() == nil and File.regular?("mix.exs")
+  # Mix reads `config.exs` when it loads a project. The program of `mix k8s.launcher` loads none.
+  defp files do
+    cond do
+      Mix.Project.get() ->
+        [Path.join(Path.dirname(Mix.Project.config()[:config_path]), "runtime.exs")]
 
-  defp configure(folder, name, format) do
-    file = Path.join(folder, name)
+      File.regular?("mix.exs") ->
+        for name <- ["config.exs", "runtime.exs"], do: Path.join(config(), name)
 
+      true ->
+        []
+    end
+  end
+
+  # The apps of an umbrella have the configuration of the umbrella.
+  defp config do
+    umbrella? =
+      Path.basename(Path.dirname(File.cwd!())) == "apps" and File.regular?("../../mix.exs")
+
+    if umbrella?, do: "../../config", else: "config"
+  end
+
+  defp configure(file, format) do
     if File.regular?(file) do
       config = Config.Reader.read!(file, env: Mix.env(), target: Mix.target())
       Application.put_all_env(Keyword.take(config, [:k8s_connect]))
     end
   rescue
     exception ->
-      details = %{file: "config/#{name}", problem: Exception.message(exception)}
+      details = %{
+        file: Path.relative_to_cwd(file),
+        problem: Exception.message(exception),
+        project: Mix.Project.get() != nil
+      }
+
       Console.fail(Error.new(:options, {:unreadable_configuration, details}), format)
   end
 end

@@ -23,7 +23,7 @@ defmodule Mix.Tasks.Compile.K8sConnect do
 
     * `CARGO_TARGET_DIR` - the target directory, which all Mix environments share; by default `native/target`
     * `K8S_CONNECT_PROFILE` - the profile of cargo: `dev-release`, the default, or `release`, which makes a smaller
-      library in three times the time
+      and faster library in a much longer build
   """
 
   use Mix.Task.Compiler

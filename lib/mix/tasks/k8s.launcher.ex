@@ -17,11 +17,12 @@ defmodule Mix.Tasks.K8s.Launcher do
       k8s_connect pods                       # mix k8s.pods
       k8s_connect help connect               # mix help k8s.connect
 
-  The program is a shell script that runs `elixir` from `PATH` with the modules of this k8s_connect: those of the archive,
-  or those in `_build` of this project. Write it again when they move.
+  The program is a shell script that runs `elixir` from `PATH`. The modules come from the archive or from `_build` of this
+  project. Run `mix k8s.launcher` again if that folder moves.
 
-  It loads no Mix project, and so compiles nothing and checks no dependencies. In a folder with a `mix.exs`, it reads
-  `config/config.exs` and `config/runtime.exs` of this folder, which may configure targets and protect contexts.
+  The program loads no Mix project: it compiles nothing, and has no code of the project or of its dependencies. In a
+  folder with a `mix.exs`, it reads `config/config.exs` and `config/runtime.exs`, which may configure targets and protect
+  contexts; in an app of an umbrella, those of the umbrella. It does not read another `:config_path` of a `mix.exs`.
 
   An existing FILE is only replaced if `mix k8s.launcher` wrote it.
 

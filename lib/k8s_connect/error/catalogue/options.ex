@@ -22,6 +22,13 @@ defmodule K8sConnect.Error.Catalogue.Options do
   def entry(:invalid_configuration, %{key: key, expected: expected}),
     do: {"invalid value for #{inspect(key)} in config :k8s_connect: expected #{expected}", nil}
 
+  def entry(:unreadable_configuration, %{file: file, problem: problem, project: false}) do
+    {"could not read #{file}: #{bare(problem)}",
+     {"k8s_connect does not connect without it, because it may protect contexts. The program of " <>
+        "mix k8s.launcher has no code of dependencies: use mix here", "See",
+      {:mix, "help", ["k8s.launcher"]}}}
+  end
+
   def entry(:unreadable_configuration, %{file: file, problem: problem}) do
     {"could not read #{file}: #{bare(problem)}",
      {"k8s_connect does not connect without it, because it may protect contexts",

@@ -126,8 +126,8 @@ pub struct ConnectionLog {
     name: String,
     /// Whether it has a line.
     begun: AtomicBool,
-    /// Held while lines are written, which goes on when nobody waits for it any more.
-    turn: Arc<Mutex<()>>,
+    /// Held while lines are written, which goes on when nobody waits for it any more. Whether that has failed.
+    turn: Arc<Mutex<bool>>,
 }
 
 /// The log cannot be written. The session has the reason: see [`Session::failure`].
@@ -146,22 +146,24 @@ struct Line<'a> {
 }
 
 impl ConnectionLog {
-    /// Appends entries, and returns when they are on the disk, and those that the other direction is appending: the
-    /// answer to what is not sent must not come before its line.
+    /// Appends entries, and returns when they are on the disk.
     ///
     /// # Errors
     /// [`NotWritten`]
     pub async fn append(&self, entries: &[Entry]) -> Result<(), NotWritten> {
         if entries.is_empty() {
-            drop(self.turn.lock().await);
             return Ok(());
         }
         self.begun.store(true, Ordering::Relaxed);
-        let turn = self.turn.clone().lock_owned().await;
+        let mut failed = self.turn.clone().lock_owned().await;
+        if *failed {
+            return Err(NotWritten);
+        }
         let (lines, file) = (self.lines(entries), self.log.file.clone());
         let written = spawn_blocking(move || {
-            let _turn = turn;
-            file.append(&lines, true)
+            let written = file.append(&lines, true);
+            *failed = written.is_err();
+            written
         })
         .await;
         written.map_err(io::Error::other).flatten().map_err(|problem| {
@@ -169,6 +171,14 @@ impl ConnectionLog {
             self.log.session.fail(Error::AuditNotWritten { file, problem: problem.to_string() });
             NotWritten
         })
+    }
+
+    /// Waits for the lines that the other direction is writing.
+    ///
+    /// # Errors
+    /// [`NotWritten`]
+    pub async fn written(&self) -> Result<(), NotWritten> {
+        if *self.turn.lock().await { Err(NotWritten) } else { Ok(()) }
     }
 
     fn lines(&self, entries: &[Entry]) -> Vec<u8> {

@@ -192,7 +192,14 @@ async fn guarded_from_pod(
             },
             () = waiting.replies.notified() => Ok(false),
         };
-        output.extend(guard.replies());
+        let replies = guard.replies();
+        // The local node must not get the answer to a refused call before the call is in the log.
+        if let (false, Some(log)) = (replies.is_empty(), log)
+            && log.written().await.is_err()
+        {
+            return false;
+        }
+        output.extend(replies);
         if record(log, &guard.entries()).await.is_err() {
             return false;
         }

@@ -26,7 +26,7 @@ impl Identity {
         let key = key.ok_or("the client key has no PEM block PRIVATE KEY")?;
         let parsed = Certificate::parse(own)
             .map_err(|problem| format!("invalid client certificate: {problem}"))?;
-        // Of PKCS#8, and OpenSSL's older form, which has headers.
+        // OpenSSL's older form has headers, and Go does not look at them.
         let is_encrypted = key.label == "ENCRYPTED PRIVATE KEY" || key.has_headers;
         let key = key::load(&key.contents, &parsed.key).map_err(|problem| {
             if is_encrypted { "unsupported client key: it is encrypted" } else { problem }

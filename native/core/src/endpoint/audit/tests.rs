@@ -128,9 +128,22 @@ async fn an_answer_waits_for_the_lines_that_are_being_written() {
     let folder = tempfile::tempdir().unwrap();
     let connection = log(&folder.path().join("audit")).connection();
     let turn = connection.turn.clone().lock_owned().await;
-    assert_eq!(connection.append(&[]).now_or_never(), None);
+    assert_eq!(connection.written().now_or_never(), None);
     drop(turn);
-    assert_eq!(connection.append(&[]).now_or_never(), Some(Ok(())));
+    assert_eq!(connection.written().now_or_never(), Some(Ok(())));
+}
+
+#[tokio::test]
+async fn nothing_is_answered_after_lines_that_could_not_be_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit");
+    let connection = log(&path).connection();
+    fs::remove_file(path).unwrap();
+    // Whoever gets the turn next knows, also before the writer does.
+    let writing = connection.append(&[Entry::Connected]);
+    let waiting = connection.written();
+    assert_eq!(tokio::join!(writing, waiting), (Err(NotWritten), Err(NotWritten)));
+    assert_eq!(connection.append(&[Entry::Connected]).await, Err(NotWritten));
 }
 
 #[tokio::test]

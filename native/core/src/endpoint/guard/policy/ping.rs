@@ -1,4 +1,4 @@
-//! Messages to a name.
+//! Messages to registered names. Only `net_adm:ping` has an answer.
 
 use super::{
     super::{
