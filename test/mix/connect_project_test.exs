@@ -60,7 +60,7 @@ defmodule Mix.Tasks.K8s.ConnectProjectTest do
     assert {output, 0} = run(directory, program, ["app-0", "--rpc", "node()"], env())
     assert output =~ @node
     assert {output, 0} = run(directory, program, ["pods"], env())
-    assert output =~ ~r/^app-0 .*@10\.244/m
+    assert output =~ ~r"^app-0 +1/1 +Running"m
     assert {output, 1} = run(directory, program, ["app-0", "--rpc", "raise(\"boom\")"], env())
     assert output =~ "(RuntimeError) boom"
   end
