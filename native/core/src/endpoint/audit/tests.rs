@@ -140,9 +140,9 @@ async fn nothing_is_answered_after_lines_that_could_not_be_written() {
     let connection = log(&path).connection();
     fs::remove_file(path).unwrap();
     // Whoever gets the turn next knows, also before the writer does.
-    let writing = connection.append(&[Entry::Connected]);
-    let waiting = connection.written();
-    assert_eq!(tokio::join!(writing, waiting), (Err(NotWritten), Err(NotWritten)));
+    let lines = connection.append(&[Entry::Connected]);
+    let answer = connection.written();
+    assert_eq!(tokio::join!(lines, answer), (Err(NotWritten), Err(NotWritten)));
     assert_eq!(connection.append(&[Entry::Connected]).await, Err(NotWritten));
 }
 
