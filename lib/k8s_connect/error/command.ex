@@ -168,7 +168,7 @@ defmodule K8sConnect.Error.Command do
 
   # The program of `mix k8s.launcher` runs where there may be no Mix task, and says so.
   defp program("k8s." <> command = task) do
-    if command in :persistent_term.get({K8sConnect, :launcher}, []),
+    if command in :persistent_term.get({:k8s_connect, :launcher}, []),
       do: ["k8s_connect", command],
       else: ["mix", task]
   end

@@ -85,7 +85,7 @@ defmodule Mix.K8sConnect.Launcher do
   @spec main([String.t()]) :: term()
   def main(arguments) do
     Mix.start()
-    :persistent_term.put({K8sConnect, :launcher}, @commands)
+    :persistent_term.put({:k8s_connect, :launcher}, @commands)
     run(arguments)
   end
 
@@ -98,6 +98,7 @@ defmodule Mix.K8sConnect.Launcher do
   defp run([command | arguments]) when command in @commands, do: task("k8s.#{command}", arguments)
   defp run(arguments), do: task("k8s.connect", arguments)
 
+  @spec usage_error(String.t()) :: no_return()
   defp usage_error(problem), do: Console.fail("#{problem}\n\n#{String.trim(@usage)}", 2)
 
   defp task(name, arguments), do: Mix.Task.run(name, arguments)
