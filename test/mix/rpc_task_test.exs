@@ -114,7 +114,7 @@ defmodule Mix.Tasks.K8s.Connect.RpcTest do
     screen = expect(port, "a clean line\n")
     refute screen =~ "title"
 
-    on_node(&send({String.to_atom(name), &1}, :go))
+    on_node(&:erpc.call(&1, :erlang, :send, [String.to_atom(name), :go]))
     expect(port, ~r/it goes on\n:ok\n:end_of_#{name}\n/)
     assert await_end(port) == 0
   end

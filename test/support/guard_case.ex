@@ -12,12 +12,12 @@ defmodule K8sConnect.GuardCase do
       import K8sConnect.GuardCase
 
       @route unquote(route)
-      # test/host/versions_test.exs runs this with each OTP on both sides.
-      @moduletag if(@route == :vm, do: [cluster: true, each_otp: true], else: :kernel)
+      @moduletag if(@route == :vm, do: :cluster, else: :kernel)
       @moduletag timeout: 180_000
 
       setup :disconnect_all
 
+      # test/host/versions_test.exs runs this with each OTP on both sides.
       defp connect(options \\ []) do
         pod = System.get_env("K8S_CONNECT_POD", "app-0")
         K8sConnect.connect!(pod, [log: false, route: @route] ++ options)
