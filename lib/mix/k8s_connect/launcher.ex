@@ -1,6 +1,6 @@
 defmodule Mix.K8sConnect.Launcher do
   @moduledoc false
-  # A program that runs the tasks without a Mix project, which takes half the time to start.
+  # A program that runs the tasks without a Mix project, which takes half the CPU time to start.
 
   alias K8sConnect.Shellwords
   alias Mix.K8sConnect.Console
