@@ -118,6 +118,12 @@ defmodule K8sConnect.LauncherTest do
     File.rm!(Path.join(context.tmp_dir, "config/runtime.exs"))
     assert {output, 2} = launch_in(app, context, words)
     assert output =~ ":protekt"
+
+    # A folder that only looks like an umbrella
+    File.mkdir!(Path.join(app, "config"))
+    File.write!(Path.join(app, "config/runtime.exs"), "raise \"own\"")
+    assert {output, 2} = launch_in(app, context, words)
+    assert output =~ "could not read config/runtime.exs: own"
   end
 
   test "another file is not replaced, and its own is", context do

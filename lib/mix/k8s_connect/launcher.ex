@@ -49,7 +49,8 @@ defmodule Mix.K8sConnect.Launcher do
     with :ok <- check_path(ebin),
          :ok <- check_overwrite(file),
          :ok <- File.mkdir_p(Path.dirname(file)),
-         :ok <- File.write(new, program(ebin, file)),
+         _left_by_a_crash = File.rm(new),
+         :ok <- File.write(new, program(ebin, file), [:exclusive]),
          :ok <- File.chmod(new, 0o755),
          :ok <- File.rename(new, file) do
       :ok

@@ -33,19 +33,22 @@ defmodule Mix.K8sConnect.Project do
         [Path.join(Path.dirname(Mix.Project.config()[:config_path]), "runtime.exs")]
 
       File.regular?("mix.exs") ->
-        for name <- ["config.exs", "runtime.exs"], do: Path.join(config(), name)
+        for folder <- folders(),
+            name <- ["config.exs", "runtime.exs"],
+            do: Path.join(folder, name)
 
       true ->
         []
     end
   end
 
-  # The apps of an umbrella have the configuration of the umbrella.
-  defp config do
+  # The apps of an umbrella have the configuration of the umbrella. Only `mix.exs` says whether this is one, so an own
+  # configuration counts, too, and more.
+  defp folders do
     umbrella? =
       Path.basename(Path.dirname(File.cwd!())) == "apps" and File.regular?("../../mix.exs")
 
-    if umbrella?, do: "../../config", else: "config"
+    if umbrella?, do: ["../../config", "config"], else: ["config"]
   end
 
   defp configure(file, format) do

@@ -22,7 +22,7 @@ defmodule Mix.Tasks.K8s.Launcher do
 
   The program loads no Mix project: it compiles nothing, and has no code of the project or of its dependencies. In a
   folder with a `mix.exs`, it reads `config/config.exs` and `config/runtime.exs`, which may configure targets and protect
-  contexts; in an app of an umbrella, those of the umbrella. It does not read another `:config_path` of a `mix.exs`.
+  contexts; in an app of an umbrella, also those of the umbrella. It does not read another `:config_path` of a `mix.exs`.
 
   An existing FILE is only replaced if `mix k8s.launcher` wrote it.
 

@@ -126,7 +126,7 @@ pub struct ConnectionLog {
     name: String,
     /// Whether it has a line.
     begun: AtomicBool,
-    /// Held while lines are written, which goes on when nobody waits for it any more. Whether that has failed.
+    /// Held while lines are written, which goes on when nobody waits for it any more. Whether lines are missing.
     turn: Arc<Mutex<bool>>,
 }
 
@@ -155,14 +155,16 @@ impl ConnectionLog {
             return Ok(());
         }
         self.begun.store(true, Ordering::Relaxed);
-        let mut failed = self.turn.clone().lock_owned().await;
-        if *failed {
+        let mut missing = self.turn.clone().lock_owned().await;
+        if *missing {
             return Err(NotWritten);
         }
+        // Also if the task never runs.
+        *missing = true;
         let (lines, file) = (self.lines(entries), self.log.file.clone());
         let written = spawn_blocking(move || {
             let written = file.append(&lines, true);
-            *failed = written.is_err();
+            *missing = written.is_err();
             written
         })
         .await;
