@@ -86,6 +86,9 @@ defmodule K8sConnect.PrebuiltTest do
 
   test "two compilers at once", context do
     port = serve("200 OK", context.archive)
+    # The Elixir compiler of 1.14 fails beside another one in a new build: only ours runs twice.
+    assert {_output, 0} = compile(context, port)
+    Enum.each([native(context.build), Path.dirname(cached(context.tmp_dir))], &File.rm_rf!/1)
 
     results =
       [context.build, context.build]
