@@ -6,10 +6,13 @@ defmodule K8sConnect.Application do
 
   @impl true
   def start(_type, _arguments) do
+    :ok = K8sConnect.Originals.new()
+
     # If the helper's process ends, the routes end with it, and with the routes the sessions.
     children = [
       K8sConnect.Distribution.Name,
       K8sConnect.Helper,
+      K8sConnect.NodeMonitor,
       K8sConnect.Route,
       K8sConnect.Sessions
     ]

@@ -126,7 +126,8 @@ defmodule K8sConnect.Events do
   defp was(%{node: node}, _connection), do: " (it was #{node})"
 
   defp telemetry(event, metadata) do
-    if Code.ensure_loaded?(:telemetry) do
+    # A handler has loaded the module. Without one, loading would search the whole code path each time.
+    if function_exported?(:telemetry, :execute, 3) do
       measurements = %{system_time: System.system_time()}
       apply(:telemetry, :execute, [[:k8s_connect, :connection, event], measurements, metadata])
     end

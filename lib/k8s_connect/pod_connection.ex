@@ -24,6 +24,7 @@ defmodule K8sConnect.PodConnection do
     Distribution,
     Error,
     Native,
+    NodeMonitor,
     Protection,
     Reconnect,
     Route,
@@ -96,8 +97,6 @@ defmodule K8sConnect.PodConnection do
     do: {:error, Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})}
 
   defp run(job) do
-    # Subscribe before the node is connected, because the node may go down at any time.
-    :ok = :net_kernel.monitor_nodes(true, [:nodedown_reason, node_type: :all])
     monitor = Process.monitor(Route)
 
     with {:ok, guard} <- job.guard,
@@ -138,7 +137,8 @@ defmodule K8sConnect.PodConnection do
   defp connect_node(state, connection, cookie) do
     with :ok <- register(connection, state.job),
          {:ok, connection} <- attach_route(connection, cookie, state),
-         :ok <- flush_nodedown(connection.node),
+         :ok = NodeMonitor.monitor(connection.node),
+         :ok = flush_nodedown(connection.node),
          :ok <- connect_distribution(connection, state) do
       {:ok, %{state | connection: connection, cookie: cookie}}
     end
@@ -299,6 +299,8 @@ defmodule K8sConnect.PodConnection do
     step(job, "connected", to(connection))
     notify(job, {:up, connection})
     tick = connection.route != :exec && Tick.start(connection.node)
+    # What the connection setup leaves is several times of what stays.
+    true = :erlang.garbage_collect()
     hold(%{state | tick: tick, up_at: now()})
   end
 

@@ -23,6 +23,8 @@ defmodule K8sConnect.Session do
   alias K8sConnect.{Error, Events, Native, Options, PodConnection, Reconnect, Sessions}
   alias K8sConnect.Session.{Attempt, Status}
 
+  # There may be a thousand sessions, and most of the time nothing happens in them.
+  @start_options [hibernate_after: 1_000]
   # The cause of a loss can arrive a moment after the loss.
   @announce_after 500
 
@@ -58,9 +60,10 @@ defmodule K8sConnect.Session do
   """
   @spec start_link(map()) :: :gen_statem.start_ret()
   def start_link(%{name: name} = arguments) when name != nil,
-    do: :gen_statem.start_link(name, __MODULE__, arguments, [])
+    do: :gen_statem.start_link(name, __MODULE__, arguments, @start_options)
 
-  def start_link(arguments), do: :gen_statem.start_link(__MODULE__, arguments, [])
+  def start_link(arguments),
+    do: :gen_statem.start_link(__MODULE__, arguments, @start_options)
 
   @doc """
   Ends the connection. Returns when the session has exited.

@@ -5,7 +5,8 @@
 source "$(dirname "${BASH_SOURCE[0]}")/toolchains.sh"
 
 ziglang_version=0.17.1 zigbuild_version=0.24.1
-release_packages=rustc,cargo,rust-src,gcc,libc6-dev,ca-certificates
+# lld links for macOS: zig exports every symbol there. llvm shows what is in such a file.
+release_packages=rustc,cargo,rust-src,gcc,libc6-dev,lld,llvm,ca-certificates
 # What a BEAM of another architecture needs to load the library.
 emulated_packages="erlang-base,erlang-crypto,erlang-ssl,erlang-inets,erlang-public-key,erlang-asn1,erlang-tools,erlang-runtime-tools,elixir,libc-bin,base-files,libc6"
 
@@ -28,6 +29,42 @@ build_release_toolchain() {
   python3 -m pip install --quiet --target root/opt "ziglang==$ziglang_version" "cargo-zigbuild==$zigbuild_version"
   mkdir -p root/build/{native,target} root/cargo
   touch root/etc/{resolv.conf,hosts}
+}
+
+# The names of Apple's frameworks that the library imports. Linking fails if one is missing here.
+core_foundation_symbols="
+  CFArrayCreate CFArrayGetCount CFArrayGetValueAtIndex CFDataGetBytePtr CFDataGetLength
+  CFDictionaryGetValueIfPresent CFEqual CFNumberGetValue CFRelease CFRetain CFStringCreateWithBytesNoCopy
+  CFStringGetBytes CFStringGetCStringPtr CFStringGetLength kCFAllocatorDefault kCFAllocatorNull
+  kCFTypeArrayCallBacks"
+security_symbols="SecCertificateCopyData SecCopyErrorMessageString SecTrustSettingsCopyCertificates
+  SecTrustSettingsCopyTrustSettings"
+
+# apple_sdk DIRECTORY: writes a macOS SDK with what the library imports and no more. Apple's own cannot be distributed.
+apple_sdk() {
+  local lib=$1/usr/lib name
+  mkdir -p "$lib"
+  # lld does not know this architecture.
+  sed 's/arm64e\.x1-/arm64e-/g' "$rust_root/opt/ziglang/lib/libc/darwin/libSystem.tbd" > "$lib/libSystem.tbd"
+  for name in c m; do ln -sf libSystem.tbd "$lib/lib$name.tbd"; done
+  # Rust names it for all programs. Nothing here uses it.
+  stub /usr/lib/libiconv.2.dylib '' > "$lib/libiconv.tbd"
+  framework "$1" CoreFoundation "$core_foundation_symbols"
+  framework "$1" Security "$security_symbols"
+}
+
+framework() {
+  local directory=$1/System/Library/Frameworks/$2.framework
+  mkdir -p "$directory"
+  stub "/System/Library/Frameworks/$2.framework/Versions/A/$2" "$3" > "$directory/$2.tbd"
+}
+
+# stub INSTALL_NAME SYMBOLS: the format is that of LLVM's text-based stubs, version 4.
+stub() {
+  local targets='[ x86_64-macos, arm64-macos ]'
+  printf -- '--- !tapi-tbd\ntbd-version: 4\ntargets: %s\ninstall-name: %s\ncurrent-version: 1\n' "$targets" "$1"
+  [ -z "$2" ] || printf 'exports:\n  - targets: %s\n    symbols: [ %s ]\n' "$targets" "$(xargs -n1 printf '_%s\n' <<< "$2" | paste -sd,)"
+  echo ...
 }
 
 # Sets emulated_root to an arm64 Debian with OTP 25, and qemu to the emulator.

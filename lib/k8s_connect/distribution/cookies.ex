@@ -4,8 +4,8 @@ defmodule K8sConnect.Distribution.Cookies do
   # function that reads or removes an exception. This module does both in the table, which it finds by its shape in
   # the state of `auth` (-record(state, {our_cookie, other_cookies}), kernel/src/auth.erl, OTP 25 to 29).
 
-  # A persistent term, because the process that has set a cookie may be killed.
-  @before __MODULE__
+  alias K8sConnect.Originals
+
   @timeout 5_000
 
   @doc """
@@ -13,10 +13,8 @@ defmodule K8sConnect.Distribution.Cookies do
   """
   @spec put(node(), atom()) :: :ok
   def put(node, cookie) do
-    before = :persistent_term.get(@before, %{})
-
-    if not is_map_key(before, node),
-      do: :persistent_term.put(@before, Map.put(before, node, exception(node)))
+    if Originals.get({__MODULE__, node}) == nil,
+      do: Originals.put({__MODULE__, node}, exception(node))
 
     true = Node.set_cookie(node, cookie)
     :ok
@@ -26,17 +24,17 @@ defmodule K8sConnect.Distribution.Cookies do
   The nodes whose cookie was set and not restored.
   """
   @spec nodes() :: [node()]
-  def nodes, do: Map.keys(:persistent_term.get(@before, %{}))
+  def nodes, do: Originals.keys(__MODULE__)
 
   @doc """
   Undoes `put/2`.
   """
   @spec restore(node()) :: :ok
   def restore(node) do
-    {before, others} = Map.pop(:persistent_term.get(@before, %{}), node)
+    before = Originals.get({__MODULE__, node})
     # The cookies are lost when distribution stops.
     if before && Node.alive?(), do: restore(node, before)
-    :persistent_term.put(@before, others)
+    Originals.delete({__MODULE__, node})
   end
 
   defp restore(node, {:exception, cookie}), do: Node.set_cookie(node, cookie)

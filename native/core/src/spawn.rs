@@ -3,18 +3,14 @@
 
 use std::{
     ffi::CString,
-    fs,
-    io::{self, IsTerminal, PipeWriter},
+    io::{self, PipeWriter},
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd},
 };
 
 use nix::{
     fcntl::{FcntlArg, OFlag, fcntl},
     spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn},
-    sys::{
-        resource::{Resource, getrlimit},
-        signal::SigSet,
-    },
+    sys::signal::SigSet,
     unistd::{Pid, dup2_stdin},
 };
 
@@ -43,11 +39,14 @@ impl WithheldTerminal {
     }
 
     /// `None` where standard input is not a terminal.
+    #[cfg(target_os = "linux")]
     pub fn if_any() -> io::Result<Option<Self>> {
+        use std::io::IsTerminal;
         io::stdin().is_terminal().then(Self::new).transpose()
     }
 
     /// The terminal that was standard input.
+    #[cfg(target_os = "linux")]
     pub fn terminal(&self) -> BorrowedFd<'_> {
         self.terminal.as_fd()
     }
@@ -141,6 +140,7 @@ fn strings(texts: impl Iterator<Item = String>) -> io::Result<Vec<CString>> {
 /// The last possible descriptor, and so the last that an action may name.
 #[cfg(not(target_os = "macos"))]
 fn last() -> io::Result<RawFd> {
+    use nix::sys::resource::{Resource, getrlimit};
     let (soft, _hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     Ok(RawFd::try_from(soft).unwrap_or(RawFd::MAX) - 1)
 }
@@ -148,7 +148,7 @@ fn last() -> io::Result<RawFd> {
 /// The highest open descriptor.
 #[cfg(not(target_os = "macos"))]
 fn highest() -> io::Result<RawFd> {
-    let names = fs::read_dir("/proc/self/fd")?
+    let names = std::fs::read_dir("/proc/self/fd")?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     Ok(names.filter_map(|name| name.parse().ok()).max().unwrap_or(2))
 }

@@ -8,6 +8,7 @@ pub(crate) mod connection;
 pub(crate) mod frame;
 mod liveness;
 pub(crate) mod negotiation;
+mod read_buffer;
 mod registry;
 pub mod spdy;
 mod stream;
@@ -18,9 +19,10 @@ pub mod websocket;
 
 pub(crate) use close_reason::CloseReason;
 pub use negotiation::Protocol;
+pub(crate) use read_buffer::ReadBuffer;
 pub use stream::{Refused, Stream, StreamWriter};
 pub(crate) use upgrade::{Upgraded, api_error};
 
-/// The size in which data is read and sent. Larger chunks cost latency, smaller ones a frame header and a
+/// The largest size in which data is read and sent. Larger chunks cost latency, smaller ones a frame header and a
 /// system call more often.
 pub const CHUNK_SIZE: usize = 32 * 1024;

@@ -1,12 +1,15 @@
 //! The state that the guarded connections of one session share, as a resource of the BEAM.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, LazyLock},
+};
 
 use k8s_connect_core::{
     Error,
     endpoint::{
         audit::{AuditFile, AuditLog, Subject},
-        guard::{Arguments, Event, Kind, Limits, Refusal, Session},
+        guard::{Arguments, Event, Kind, Limits, Refusal, Servers, Session},
         pump::Guarding,
     },
 };
@@ -19,6 +22,9 @@ use crate::{caller::Caller, reply};
 mod atoms {
     rustler::atoms! { refused }
 }
+
+/// The processes of OTP and Elixir, as they were when the newest session began.
+static SERVERS: LazyLock<Arc<Servers>> = LazyLock::new(Arc::default);
 
 /// The guard of a session.
 pub struct Guard {
@@ -44,7 +50,7 @@ impl Resource for Guard {}
 
 /// `{:ok, guard}` with these limits, for all connections of a session. `calls`: the functions that the local node may
 /// call, each as `module:function/arity`; `None` if it may do everything. `audit`: the file of the audit log, and whether
-/// arguments are shown there. `servers`: the processes of OTP and Elixir, in the external format. `{:error, error}` if
+/// arguments are shown there. `servers`: the processes of OTP and Elixir, in the external format, for all guards. `{:error, error}` if
 /// the file cannot be opened.
 #[rustler::nif(schedule = "DirtyIo")]
 fn guard<'a>(
@@ -60,10 +66,8 @@ fn guard<'a>(
         Some(calls) => Session::read_only(limits, calls.into_iter().collect()),
         None => Session::new(limits),
     };
-    for server in servers {
-        session.add_server(&server);
-    }
-    match audited(session, audit) {
+    SERVERS.replace(servers.iter().map(|pid| &pid[..]));
+    match audited(session.with_servers(SERVERS.clone()), audit) {
         Ok(guard) => (ok(), ResourceArc::new(guard)).encode(env),
         Err(error) => (rustler::types::atom::error(), crate::error::Failure(error)).encode(env),
     }

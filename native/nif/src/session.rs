@@ -25,6 +25,7 @@ use crate::guard::Guard;
 pub struct Session {
     pub connection: PortForward,
     /// The pod's address.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only listeners need it"))]
     pub ip: Option<IpAddr>,
     /// As it was discovered last.
     node: Mutex<Node>,
@@ -33,6 +34,7 @@ pub struct Session {
     pod: String,
     namespace: String,
     cookie: Option<Cookie>,
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only listeners need it"))]
     protocol: Protocol,
     /// Kept for its idle connections, which another session may use, until the port-forward connection closes.
     cluster: Mutex<Option<Arc<Cluster>>>,
@@ -140,6 +142,7 @@ pub async fn reattach(session: ResourceArc<Session>) -> Result<String, Error> {
 
 impl Session {
     /// Opens more port-forward connections to the pod; `None` after closing.
+    #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only listeners need it"))]
     pub fn connector(&self) -> Option<Connector> {
         Some(Connector::new(self.cluster()?, &self.pod, self.protocol, self.connection.tls()))
     }

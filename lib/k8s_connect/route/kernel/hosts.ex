@@ -4,8 +4,10 @@ defmodule K8sConnect.Route.Kernel.Hosts do
   # No file and no other program is affected. While there are such nodes, the table comes first in the lookup order.
   # Afterwards the table and the lookup order are restored.
   #
-  # Only the jobs of `K8sConnect.Route` call it. The changes are recorded in a persistent term, so the next process
-  # can undo them if this one is killed.
+  # Only the jobs of `K8sConnect.Route` call it. The changes are recorded, so the next process can undo them if this one
+  # is killed.
+
+  alias K8sConnect.Originals
 
   @kept {__MODULE__, :kept}
 
@@ -38,7 +40,7 @@ defmodule K8sConnect.Route.Kernel.Hosts do
   # kept: %{hosts: %{node => {address, host}}, before: %{address => names}, lookup: before, ours: now}
 
   defp change(fun) do
-    kept = :persistent_term.get(@kept, %{hosts: %{}, before: %{}, lookup: nil, ours: nil})
+    kept = Originals.get(@kept, %{hosts: %{}, before: %{}, lookup: nil, ours: nil})
 
     case fun.(kept.hosts) do
       same when same == kept.hosts -> :ok
@@ -86,10 +88,6 @@ defmodule K8sConnect.Route.Kernel.Hosts do
 
   defp set_lookup(kept, _changed), do: kept
 
-  defp keep(_kept, %{hosts: hosts}) when hosts == %{} do
-    :persistent_term.erase(@kept)
-    :ok
-  end
-
-  defp keep(kept, changes), do: :persistent_term.put(@kept, Map.merge(kept, changes))
+  defp keep(_kept, %{hosts: hosts}) when hosts == %{}, do: Originals.delete(@kept)
+  defp keep(kept, changes), do: Originals.put(@kept, Map.merge(kept, changes))
 end

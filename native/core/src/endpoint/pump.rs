@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     sync::Notify,
 };
 
@@ -13,7 +13,7 @@ use super::{
     guard::{self, Entry},
     hidden::{Filter, Filters},
 };
-use crate::streaming::{CHUNK_SIZE, Refused, Stream, StreamWriter};
+use crate::streaming::{ReadBuffer, Refused, Stream, StreamWriter};
 
 /// What happens to the bytes of a connection.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ pub async fn pump(
     match filtering {
         Filtering::Trusted(filters) => trusted(reader, writer, stream, filters).await,
         Filtering::Guarded(connection, log) => {
-            guarded(reader, writer, stream, *connection, log.as_ref()).await
+            guarded(reader, writer, stream, connection, log.as_ref()).await
         }
     }
 }
@@ -79,12 +79,11 @@ async fn trusted(
 }
 
 async fn to_pod(reader: &mut (impl AsyncRead + Unpin), stream: StreamWriter, filter: &mut Filter) {
-    let mut buffer = BytesMut::with_capacity(CHUNK_SIZE);
-    while let Ok(1..) = reader.read_buf(&mut buffer).await {
-        if !stream.write(filter.pass(buffer.split().freeze())).await {
+    let mut buffer = ReadBuffer::default();
+    while let Ok(1..) = buffer.read(reader).await {
+        if !stream.write(filter.pass(buffer.bytes.split().freeze())).await {
             return;
         }
-        buffer.reserve(CHUNK_SIZE);
     }
 }
 
@@ -110,10 +109,10 @@ async fn guarded(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
     mut stream: Stream,
-    connection: guard::Connection,
+    mut connection: Box<guard::Connection>,
     log: Option<&ConnectionLog>,
 ) -> bool {
-    let guard::Connection { to_pod, from_pod } = connection;
+    let guard::Connection { to_pod, from_pod } = &mut *connection;
     let waiting = Waiting::default();
     if record(log, &[Entry::Connected]).await.is_err() {
         return false;
@@ -145,22 +144,21 @@ struct Waiting {
 async fn guarded_to_pod(
     reader: &mut (impl AsyncRead + Unpin),
     stream: StreamWriter,
-    mut guard: guard::ToPod,
+    guard: &mut guard::ToPod,
     waiting: &Waiting,
     log: Option<&ConnectionLog>,
 ) {
-    let mut buffer = BytesMut::with_capacity(CHUNK_SIZE);
+    let mut buffer = ReadBuffer::default();
     let mut output: Vec<Bytes> = Vec::new();
     loop {
         tokio::select! {
-            read = reader.read_buf(&mut buffer) => {
+            read = buffer.read(reader) => {
                 let Ok(1..) = read else { return };
-                match guard.pass(buffer.split().freeze(), &mut output) {
+                match guard.pass(buffer.bytes.split().freeze(), &mut output) {
                     Ok(true) => waiting.replies.notify_one(),
                     Ok(false) => {}
                     Err(guard::Closed) => return,
                 }
-                buffer.reserve(CHUNK_SIZE);
             }
             () = waiting.answers.notified() => output.extend(guard.answers()),
         }
@@ -178,7 +176,7 @@ async fn guarded_to_pod(
 async fn guarded_from_pod(
     writer: &mut (impl AsyncWrite + Unpin),
     stream: &mut Stream,
-    mut guard: guard::FromPod,
+    guard: &mut guard::FromPod,
     waiting: &Waiting,
     log: Option<&ConnectionLog>,
 ) -> bool {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::term::{Pid, Reference};
+use super::term::{Item, Pid, Reference, Token, VERSION, item};
 
 /// Entries of a generation.
 pub(super) const GENERATION: usize = 32 * 1024;
@@ -30,6 +30,16 @@ pub struct Process {
     pub(super) id: u32,
     pub(super) serial: u32,
     pub(super) creation: u32,
+}
+
+impl Process {
+    /// A pid in the external format.
+    pub(super) fn parse(pid: &[u8]) -> Option<Self> {
+        match item(pid.strip_prefix(&[VERSION])?).ok()? {
+            Item { token: Token::Pid(pid), .. } => Some(pid.into()),
+            _ => None,
+        }
+    }
 }
 
 impl From<Pid<'_>> for Process {

@@ -3,7 +3,7 @@
 use std::{
     collections::{HashSet, VecDeque, hash_map::RandomState},
     hash::BuildHasher,
-    sync::{LazyLock, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::Serialize;
@@ -15,7 +15,8 @@ use super::{
     capabilities::{Named, Process},
     read_only::Calls,
     refusal::{Kind, Refusal},
-    term::{Atom, Item, Token, VERSION, item},
+    servers::Servers,
+    term::Atom,
 };
 
 /// Different atoms of all sessions in this process, which have one table.
@@ -105,6 +106,8 @@ pub struct Session {
     pub(super) calls: Option<Calls>,
     /// What the audit log tells of arguments, if there is one.
     pub(super) audit: Option<Arguments>,
+    /// Of the VM.
+    servers: Arc<Servers>,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -122,8 +125,6 @@ struct State {
     failure: Option<Error>,
     /// Processes that judge I/O requests themselves.
     judges: HashSet<Process>,
-    /// Processes of OTP and Elixir, by id and serial: the creation changes when the VM becomes a node.
-    servers: HashSet<(u32, u32)>,
 }
 
 impl Session {
@@ -131,7 +132,7 @@ impl Session {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         let (state, changed) = (Mutex::default(), Notify::new());
-        Self { limits, calls: None, audit: None, state, changed }
+        Self { limits, calls: None, audit: None, servers: Arc::default(), state, changed }
     }
 
     /// A session that only reads: the local node can call these functions and do nothing else.
@@ -144,6 +145,12 @@ impl Session {
     #[must_use]
     pub fn audited(self, arguments: Arguments) -> Self {
         Self { audit: Some(arguments), ..self }
+    }
+
+    /// With the processes of OTP and Elixir: the pod may only answer them, also if it was told of them.
+    #[must_use]
+    pub fn with_servers(self, servers: Arc<Servers>) -> Self {
+        Self { servers, ..self }
     }
 
     /// How often something of this kind was refused.
@@ -170,18 +177,11 @@ impl Session {
 
     /// The identifier of a local process that judges I/O requests itself, in the external format.
     pub fn add_judge(&self, pid: &[u8]) -> bool {
-        process(pid).is_some_and(|process| self.lock().judges.insert(process))
-    }
-
-    /// The identifier of a local process of OTP or Elixir, in the external format: the pod may only answer it, also if it
-    /// was told of it.
-    pub fn add_server(&self, pid: &[u8]) -> bool {
-        process(pid)
-            .is_some_and(|Process { id, serial, .. }| self.lock().servers.insert((id, serial)))
+        Process::parse(pid).is_some_and(|process| self.lock().judges.insert(process))
     }
 
     pub(super) fn is_server(&self, process: &Process) -> bool {
-        self.lock().servers.contains(&(process.id, process.serial))
+        self.servers.contains(process)
     }
 
     pub(super) fn is_judge(&self, process: &Process) -> bool {
@@ -279,14 +279,6 @@ fn add(
     all.insert(hash);
     own.insert(hash);
     Ok(())
-}
-
-/// A pid in the external format.
-fn process(pid: &[u8]) -> Option<Process> {
-    match item(pid.strip_prefix(&[VERSION])?).ok()? {
-        Item { token: Token::Pid(pid), .. } => Some(pid.into()),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -6,16 +6,15 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use bytes::BytesMut;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, ReadHalf},
+    io::{AsyncRead, ReadHalf},
     sync::{mpsc, watch},
     time::Instant,
 };
 
 use super::{GOING_AWAY, Shared};
 use crate::streaming::{
-    CHUNK_SIZE,
+    ReadBuffer,
     frame::{ControlFrame, Decoder, Form, Frame},
     liveness::{Action, KEEPALIVE_INTERVAL, Liveness},
 };
@@ -36,17 +35,16 @@ pub(super) async fn read_frames<R>(
 where
     R: AsyncRead,
 {
-    let mut input = BytesMut::with_capacity(2 * CHUNK_SIZE);
+    let mut input = ReadBuffer::default();
     let mut decoder = Decoder::new(shared.form);
     let mut liveness = Liveness::new(Instant::now());
     // One timer, which is reset when it fires and not with each read.
     let mut timer = pin!(tokio::time::sleep(KEEPALIVE_INTERVAL));
     let mut ping = 1;
     loop {
-        input.reserve(CHUNK_SIZE);
         tokio::select! {
             biased;
-            read = reader.read_buf(&mut input) => match read {
+            read = input.read(&mut reader) => match read {
                 Ok(0) => return Err(CLOSED.into()),
                 Ok(_) => liveness.heard(Instant::now()),
                 Err(error) => return Err(read_failure(&error)),
@@ -71,7 +69,7 @@ where
                 continue;
             }
         }
-        while let Some(frame) = decoder.next(&mut input)? {
+        while let Some(frame) = decoder.next(&mut input.bytes)? {
             match frame {
                 Frame::Data { stream, bytes, fin } => {
                     if !bytes.is_empty()

@@ -5,7 +5,9 @@ use super::support::{Pair, send};
 
 #[test]
 fn a_process_of_otp_gets_answers_only() {
-    let session = Arc::new(Session::new(Limits { atoms: 1000, message: 1_000_000 }));
+    let servers = Arc::new(Servers::default());
+    let limits = Limits { atoms: 1000, message: 1_000_000 };
+    let session = Arc::new(Session::new(limits).with_servers(servers.clone()));
     let mut pair = Pair::new();
     pair.session = session.clone();
     pair.connection = Connection::new(session.clone(), false, Some("Elixir.Printer"));
@@ -13,7 +15,7 @@ fn a_process_of_otp_gets_answers_only() {
     // Before the VM has a name
     let mut server = [&[131], &pid("nonode@nohost", 1)[..]].concat();
     *server.last_mut().unwrap() = 0;
-    assert!(pair.session.add_server(&server));
+    servers.replace([&b"no pid"[..], &server].into_iter());
     pair.call(1, 2);
     let hello = tuple(&[atom("hello"), integer(42)]);
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
@@ -29,6 +31,10 @@ fn a_process_of_otp_gets_answers_only() {
     assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(1))));
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(8))), "nobody waits for it");
     assert_eq!(pair.session.count(Kind::Message), 5);
+    // It is gone, and another process is there.
+    servers.replace(std::iter::empty());
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+    servers.replace([&server[..]].into_iter());
     // Of another VM it is another process.
     pair.connection = Connection::new(session, false, None);
     pair.shake();

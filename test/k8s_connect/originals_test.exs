@@ -1,0 +1,19 @@
+defmodule K8sConnect.OriginalsTest do
+  use ExUnit.Case, async: true
+
+  alias K8sConnect.Originals
+
+  setup do
+    {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+    :ok
+  end
+
+  test "what is recorded is there for the next process" do
+    fn -> Originals.put({__MODULE__, :a}, 1) end |> Task.async() |> Task.await()
+    assert Originals.get({__MODULE__, :a}) == 1
+    assert Originals.keys(__MODULE__) == [:a]
+    :ok = Originals.delete({__MODULE__, :a})
+    assert Originals.get({__MODULE__, :a}, :default) == :default
+    assert Originals.keys(__MODULE__) == []
+  end
+end
