@@ -93,12 +93,64 @@ build_emulated_system() {
   done
 }
 
+# Sets musl_system to a directory with musl and an OTP 25 that is linked to it. Debian has
+# none. It has the programs only: the modules are those of Debian's OTP, of the same version.
+musl_otp() {
+  local key
+  key=$(printf '%s' "$ziglang_version" "$(declare -f build_musl_otp)" | sha256sum | cut -c1-16)
+  cached musl "$key" "OTP 25 for musl" build_musl_otp
+  musl_system=$cache/musl/$key
+}
+
+build_musl_otp() {
+  local zig=$rust_root/opt/ziglang/zig language target=x86_64-linux-musl PATH=$PWD/zig:$PATH program
+  # shellcheck disable=SC2016 # expanded by mmdebstrap's shell
+  mmdebstrap --mode=root --variant=extract --aptopt='Acquire::Check-Valid-Until "false"' --include=musl \
+    --extract-hook='sed "s/^deb /deb-src /" "$1/etc/apt/sources.list" > "$1/etc/apt/sources.list.d/source.list"' \
+    --extract-hook='cd "$1/.." && export APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" && apt-get update && apt-get source --download-only erlang' \
+    bookworm root
+  mkdir zig source
+  tar -C source --strip-components=1 -xf erlang_*.orig.tar.xz
+  for language in cc c++; do
+    # zig reports headers of the system as missing where only dependencies are asked for.
+    # shellcheck disable=SC2016 # expanded by the written script
+    printf '#!/bin/sh\ncase " $* " in *" -MM "*) exec gcc "$@" ;; esac\nexec %s %s -target %s -dynamic -fno-sanitize=undefined "$@"\n' \
+      "$zig" "$language" "$target" > "zig/z$language"
+    chmod +x "zig/z$language"
+  done
+  export ERL_TOP=$PWD/source ZIG_GLOBAL_CACHE_DIR=$PWD/zig/cache
+  (
+    cd source
+    ./configure --host="$target" --build=x86_64-linux-gnu CC=zcc CXX=zc++ LD=zcc AR="$zig ar" RANLIB="$zig ranlib" CFLAGS=-O1 \
+      --disable-jit --without-javac --without-termcap --without-ssl --without-odbc --without-wx
+    # erl_call does not link, and nothing here calls it.
+    make emulator -j"$(nproc)" || [ -x bin/*/beam.smp ]
+    cd erts/etc/common
+    make -f x86_64-pc-linux-musl/Makefile TARGET=x86_64-pc-linux-musl "$ERL_TOP/bin/x86_64-pc-linux-musl/inet_gethost"
+  )
+  mkdir bin
+  cp root/lib/x86_64-linux-musl/libc.so source/bin/x86_64-pc-linux-musl/{beam.smp,erl_child_setup,inet_gethost} .
+  # The VM starts these.
+  for program in erl_child_setup inet_gethost; do
+    # shellcheck disable=SC2016 # expanded by the written script
+    printf '#!/bin/sh\nhere=${0%%/bin/*}\nexec "$here/libc.so" "$here/%s" "$@"\n' "$program" > "bin/$program"
+    chmod +x "bin/$program"
+  done
+  rm -rf root source zig erlang_*
+}
+
 # elixir_on TARGET ARGUMENT...: runs Elixir on a VM of this target, or fails with 77 if this machine cannot.
 elixir_on() {
   local target=$1 erlang elixir
   shift
   case $target in
     x86_64-unknown-linux-gnu) elixir "$@" ;;
+    x86_64-unknown-linux-musl)
+      erlang=/usr/lib/erlang elixir=/usr/lib/elixir/lib
+      BINDIR=$musl_system/bin ROOTDIR=$erlang EMU=beam PROGNAME=erl "$musl_system/libc.so" "$musl_system/beam.smp" -- \
+        -root "$erlang" -bindir "$musl_system/bin" -progname erl -- \
+        -home "$HOME" -- -noshell -elixir_root "$elixir" -pa "$elixir/elixir/ebin" -pa "$elixir/logger/ebin" -s elixir start_cli -extra "$@"
+      ;;
     aarch64-unknown-linux-gnu)
       erlang=$emulated_root/usr/lib/erlang elixir=$emulated_root/usr/lib/elixir/lib
       # Without -JPperf, OTP 25 crashes in this emulator.

@@ -3,40 +3,16 @@ defmodule K8sConnect.KernelRouteTest do
   # without our code, and from those of another user.
   use ExUnit.Case, async: false
 
-  import K8sConnect.{Laptop, Tmp}
+  import K8sConnect.{KernelConnections, Laptop, Tmp}
 
-  alias K8sConnect.{Connection, Error, Helper, Native, PlainNode, Route}
+  alias K8sConnect.{Error, Native, PlainNode, Route}
 
   @moduletag :kernel
   @moduletag timeout: 120_000
 
-  setup_all do
-    install_helper()
-    # Plain nodes start one; it goes after them.
-    on_exit(fn -> System.cmd("epmd", ["-kill"], stderr_to_stdout: true) end)
-  end
-
+  setup_all :use_helper
   setup :tmp_dir
-
-  setup do
-    on_exit(fn ->
-      for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
-      assert left() == []
-    end)
-  end
-
-  defp connect(target \\ "app-0", options \\ []) do
-    options = Keyword.put_new(options, :route, :kernel)
-    assert {:ok, %Connection{} = connection} = K8sConnect.connect(target, options)
-    connection
-  end
-
-  defp plain(options) do
-    number = System.unique_integer([:positive])
-    port = PlainNode.start([name: "plain#{number}@127.0.0.1"] ++ options)
-    on_exit(fn -> if Port.info(port), do: Port.close(port) end)
-    {port, "plain#{number}@127.0.0.1"}
-  end
+  setup :disconnect_all
 
   # Another BEAM of ours: with our code, and connected to app-0 by the kernel.
   defp other_beam(options \\ []) do
@@ -302,107 +278,6 @@ defmodule K8sConnect.KernelRouteTest do
 
     assert {:error, %Error{stage: :helper, reason: {:sudo, _}}} =
              K8sConnect.connect("app-0", sudo: true)
-  end
-
-  describe "the helper" do
-    test "that is killed is there again, with the whole set", context do
-      connection = connect()
-      connect("newline-cookie")
-      [helper] = helpers()
-      {_output, 0} = System.cmd("kill", ["-KILL", helper])
-      await(fn -> helpers() not in [[], [helper]] end)
-      {plain, _name} = plain(home: home(context.tmp_dir))
-      assert PlainNode.eval(plain, "Node.connect(#{inspect(connection.node)})") == "true"
-      # Open connections go to the listener itself, and do not need the helper.
-      assert :erpc.call(connection.node, :erlang, :node, [], 10_000) == connection.node
-      PlainNode.stop(plain)
-    end
-
-    test "that dies while something is released takes nobody with it" do
-      kept = connect()
-      gone = connect("newline-cookie")
-      [helper] = helpers()
-      {_output, 0} = System.cmd("kill", ["-KILL", helper])
-      K8sConnect.disconnect(gone)
-      assert [^kept] = K8sConnect.connections()
-      assert :erpc.call(kept.node, :erlang, :node, [], 10_000) == kept.node
-    end
-
-    test "that refuses one claim keeps the others" do
-      kept = connect()
-      {:ok, listener} = :gen_tcp.listen(0, ip: {127, 0, 0, 1})
-      {:ok, via} = :inet.port(listener)
-
-      for {address, kind} <- [{"10.200.0.2:5555", :bad_destination}, {"10.9.9.9:22", :low_port}] do
-        assert {:error, %Error{stage: :helper, reason: {^kind, _}}} =
-                 Helper.claim(:other, self(), [{address, via}], false)
-      end
-
-      # One that was right and is not any more, because its listener has gone.
-      assert Helper.claim(:stale, self(), [{"10.9.9.9:5555", via}], false) == :ok
-      :gen_tcp.close(listener)
-      assert connect("newline-cookie").route == :kernel
-      assert_received {:redirects_lost, :stale, %Error{reason: {:no_listener, %{via: ^via}}}}
-      assert kept in K8sConnect.connections()
-      assert :erpc.call(kept.node, :erlang, :node, []) == kept.node
-    end
-
-    test "is not run by sudo for those who have not asked for it" do
-      kept = connect()
-      sudo = connect("newline-cookie", sudo: true)
-      K8sConnect.disconnect(sudo)
-      [helper] = helpers()
-      {_output, 0} = System.cmd("kill", ["-KILL", helper])
-      await(fn -> helpers() not in [[], [helper]] end)
-      assert {"", 1} = System.cmd("pgrep", ["--full", "^sudo -n -- /usr/local/libexec"])
-      assert kept in K8sConnect.connections()
-    end
-
-    test "that is killed three times in a minute ends its sessions with the reason" do
-      {:ok, _started} = Application.ensure_all_started(:logger)
-      connection = connect()
-      subscription = K8sConnect.subscribe(connection)
-
-      log =
-        ExUnit.CaptureLog.capture_log(fn ->
-          for _death <- 1..3 do
-            [helper] = await(fn -> match?([_one], helpers()) && helpers() end)
-            {_output, 0} = System.cmd("kill", ["-KILL", helper])
-            await(fn -> helpers() != [helper] end)
-          end
-
-          assert_receive {:k8s_connect, ^subscription, {:down, %Error{stage: :helper}}}, 10_000
-          assert K8sConnect.connections() == []
-        end)
-
-      assert log =~ "lost #{connection.node}: the helper failed 3 times"
-      assert log =~ "was killed by signal 9"
-      assert helpers() == []
-    end
-
-    test "that does not answer is told as such, and ended" do
-      connect()
-      [helper] = helpers()
-      {_output, 0} = System.cmd("kill", ["-STOP", helper])
-
-      assert {:error, %Error{stage: :helper, reason: {:timed_out, _}}} =
-               K8sConnect.connect("newline-cookie", route: :kernel)
-
-      refute helper in helpers()
-      # The next one has what the stopped one had.
-      assert connect("newline-cookie").route == :kernel
-      assert [_one] = helpers()
-    end
-
-    test "by sudo, where none is installed" do
-      remove_helper()
-      on_exit(&install_helper/0)
-      connection = connect("app-0", sudo: true)
-      assert connection.route == :kernel
-      assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
-      K8sConnect.disconnect(connection)
-      assert left() == []
-    end
   end
 
   defp own_uid, do: File.stat!("/proc/self").uid

@@ -3,62 +3,15 @@ defmodule K8sConnect.PluginTest do
   # Not async: the environment is changed.
   use ExUnit.Case, async: false
 
-  import K8sConnect.Tmp
+  import K8sConnect.{ExecPlugin, Tmp}
 
-  alias K8sConnect.{Environment, Error, Kubeconfig, Laptop, PlainServer}
+  alias K8sConnect.{Environment, Error, Kubeconfig, Laptop}
 
   @moduletag :cluster
 
-  @v1 "client.authentication.k8s.io/v1"
+  @v1 v1()
 
   setup :tmp_dir
-
-  # A program that notes each run, and then does what the script says. Answers its path.
-  defp plugin(tmp_dir, script, name \\ "plugin") do
-    path = Path.join(tmp_dir, name)
-    File.write!(path, "#!/bin/sh\necho $$ >> #{path}.runs\n#{script}\n")
-    File.chmod!(path, 0o755)
-    path
-  end
-
-  defp runs(plugin) do
-    case File.read(plugin <> ".runs") do
-      {:ok, text} -> length(String.split(text))
-      {:error, :enoent} -> 0
-    end
-  end
-
-  # What a script prints that gives these fields.
-  defp credential(fields, version \\ @v1) do
-    status = Enum.map_join(fields, ", ", fn {name, value} -> ~s("#{name}": "#{value}") end)
-
-    ~s(printf '%s' '{"kind": "ExecCredential", "apiVersion": "#{version}", "status": {#{status}}}')
-  end
-
-  defp kubeconfig(tmp_dir, command, more \\ [], cluster \\ []) do
-    exec = ["command: '#{command}'"] ++ more
-
-    exec =
-      if Enum.any?(exec, &(&1 =~ "apiVersion")), do: exec, else: ["apiVersion: #{@v1}" | exec]
-
-    exec =
-      if Enum.any?(exec, &(&1 =~ "interactiveMode")),
-        do: exec,
-        else: ["interactiveMode: Never" | exec]
-
-    Kubeconfig.write(tmp_dir, cluster, ["exec: {#{Enum.join(exec, ", ")}}"])
-  end
-
-  defp failure(kubeconfig, more \\ []) do
-    assert {:error, %Error{stage: :cluster} = error} =
-             K8sConnect.pods([kubeconfig: kubeconfig] ++ more)
-
-    refute Exception.message(error) =~ "secret"
-    error.reason
-  end
-
-  defp assert_pods(kubeconfig),
-    do: assert({:ok, [_ | _]} = K8sConnect.pods(kubeconfig: kubeconfig))
 
   describe "a token" do
     test "of v1 and of v1beta1, by one run for a pod's whole session", %{tmp_dir: tmp_dir} do
@@ -369,69 +322,5 @@ defmodule K8sConnect.PluginTest do
       {:ok, stat} -> stat =~ ~r/\) Z /
       {:error, _reason} -> true
     end
-  end
-
-  describe "kuberc" do
-    defp kuberc(tmp_dir, policy) do
-      path = Path.join(tmp_dir, "kuberc")
-      head = "apiVersion: kubectl.config.k8s.io/v1beta1\nkind: Preference\n"
-      File.write!(path, head <> policy)
-      Environment.put("KUBERC", path)
-      path
-    end
-
-    test "that forbids a plugin", %{tmp_dir: tmp_dir} do
-      plugin = plugin(tmp_dir, credential(token: Kubeconfig.token()))
-      kubeconfig = kubeconfig(tmp_dir, plugin)
-      path = kuberc(tmp_dir, "credentialPluginPolicy: DenyAll")
-
-      assert {:plugin_forbidden, %{program: ^plugin, path: ^path, policy: "DenyAll"}} =
-               failure(kubeconfig)
-
-      allow = "credentialPluginPolicy: Allowlist\ncredentialPluginAllowlist: [{command: "
-      kuberc(tmp_dir, allow <> "aws}]")
-      assert {:plugin_forbidden, %{policy: "Allowlist"}} = failure(kubeconfig)
-      assert runs(plugin) == 0
-      kuberc(tmp_dir, allow <> "'#{plugin}'}]")
-      assert_pods(kubeconfig)
-      assert runs(plugin) == 1
-    end
-
-    test "without a meaning", %{tmp_dir: tmp_dir} do
-      plugin = plugin(tmp_dir, credential(token: Kubeconfig.token()))
-      kuberc(tmp_dir, "credentialPluginPolicy: Deny")
-
-      assert {:error, %Error{stage: :config, reason: {:invalid_kuberc, _details}}} =
-               K8sConnect.pods(kubeconfig: kubeconfig(tmp_dir, plugin))
-
-      assert runs(plugin) == 0
-    end
-  end
-
-  test "does not run for a server without TLS, and no credentials are sent", %{tmp_dir: tmp_dir} do
-    test = self()
-
-    port =
-      PlainServer.start(fn head, _body ->
-        send(test, head)
-        PlainServer.json(~s({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": []}))
-      end)
-
-    cluster = ["server: http://127.0.0.1:#{port}", "certificate-authority: none"]
-    plugin = plugin(tmp_dir, credential(token: "secret"))
-    exec = "exec: {apiVersion: #{@v1}, command: '#{plugin}', interactiveMode: Never}"
-
-    for user <- [
-          exec,
-          "token: secret",
-          "tokenFile: /etc/hostname",
-          "username: me, password: secret"
-        ] do
-      assert {:ok, []} = K8sConnect.pods(kubeconfig: Kubeconfig.write(tmp_dir, cluster, [user]))
-      assert_received head
-      refute head =~ ~r/authorization/i
-    end
-
-    assert runs(plugin) == 0
   end
 end

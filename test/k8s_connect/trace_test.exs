@@ -3,43 +3,12 @@ defmodule K8sConnect.TraceTest do
   use ExUnit.Case, async: false
 
   import K8sConnect.Laptop, only: [await: 1]
+  import K8sConnect.TracedNode
 
   alias K8sConnect.{Error, Trace}
   alias K8sConnect.Trace.Relay
 
-  setup_all do
-    unless epmd?() do
-      {_output, 0} = System.cmd("epmd", ["-daemon"])
-      # It refuses while other nodes use it.
-      on_exit(fn -> System.cmd("epmd", ["-kill"]) end)
-      await(&epmd?/0)
-    end
-
-    name = :"trace#{System.pid()}@127.0.0.1"
-    {:ok, _pid} = :net_kernel.start([name, :longnames])
-    on_exit(fn -> :net_kernel.stop() end)
-    %{node: start_peer()}
-  end
-
-  defp epmd?, do: match?({_names, 0}, System.cmd("epmd", ["-names"], stderr_to_stdout: true))
-
-  # A peer without Elixir.
-  defp start_peer do
-    name = :peer.random_name()
-    cookie = Atom.to_charlist(Node.get_cookie())
-
-    {:ok, peer, node} =
-      :peer.start(%{
-        name: name,
-        host: ~c"127.0.0.1",
-        longnames: true,
-        connection: :standard_io,
-        args: [~c"-hidden", ~c"-setcookie", cookie]
-      })
-
-    on_exit(fn -> :peer.stop(peer) end)
-    node
-  end
+  setup_all :start_node
 
   # Calls that go on until the trace has stopped.
   defp calling(node, {module, function, arguments}, pause \\ 1) do
@@ -47,24 +16,6 @@ defmodule K8sConnect.TraceTest do
       "Loop = fun Loop() -> #{module}:#{function}(#{arguments}), timer:sleep(#{pause}), Loop() end, Loop()."
 
     evaluate(node, code)
-  end
-
-  defp evaluate(node, code) do
-    pid = Node.spawn(node, :erl_eval, :exprs, [forms(code), []])
-    on_exit(fn -> Process.exit(pid, :kill) end)
-    pid
-  end
-
-  # The value of an expression there: one call, where the node is busy.
-  defp value(node, code) do
-    {:value, value, _bindings} = :erpc.call(node, :erl_eval, :exprs, [forms(code), []])
-    value
-  end
-
-  defp forms(code) do
-    {:ok, tokens, _end} = :erl_scan.string(to_charlist(code))
-    {:ok, forms} = :erl_parse.parse_exprs(tokens)
-    forms
   end
 
   # Traces in a process of its own.
@@ -95,38 +46,6 @@ defmodule K8sConnect.TraceTest do
 
   defp guardian(node), do: Enum.find(running(node), &(elem(&1, 1) == :guardian))
   defp tracer(node), do: Enum.find(running(node), &(elem(&1, 1) == :tracer))
-
-  # The tracer has a high priority, and is monitored by the guardian.
-  defp running(node) do
-    value(node, """
-    lists:append([[{Pid, tracer} | [{By, guardian} || By <- MonitoredBy]] ||
-      Pid <- processes(),
-      {max_heap_size, \#{size := 8000000}} <- [process_info(Pid, max_heap_size)],
-      {monitored_by, MonitoredBy} <- [process_info(Pid, monitored_by)]]).
-    """)
-  end
-
-  defp clean?(node) do
-    nothing =
-      value(node, """
-      [] =:= [F || F <- [{lists, seq, 2}, {lists, reverse, 1}],
-                   erlang:trace_info(F, traced) =/= {traced, false}] andalso
-      erlang:trace_info(new_processes, flags) =:= {flags, []} andalso
-      [] =:= [Pid || Pid <- processes(),
-                     not lists:member(erlang:trace_info(Pid, flags), [{flags, []}, undefined])] andalso
-      undefined =:= whereis(k8s_connect_trace).
-      """)
-
-    nothing and running(node) == [] and sessions(node) == 0
-  end
-
-  # OTP 27 and newer
-  defp sessions?(node), do: :erpc.call(node, :code, :which, [:trace]) != :non_existing
-
-  # One is the VM's own.
-  defp sessions(node) do
-    if sessions?(node), do: length(:erpc.call(node, :trace, :session_info, [:all])) - 1, else: 0
-  end
 
   test "stops at the limit, with the calls and their results in order", %{node: node} do
     calling(node, {:lists, :seq, "1, 3"})
@@ -352,122 +271,5 @@ defmodule K8sConnect.TraceTest do
 
     assert_receive {:result, {:ok, %{stopped: :time}}}, 10_000
     await(fn -> clean?(node) end)
-  end
-
-  test "what cannot be traced", %{node: node} do
-    reason = fn patterns, options ->
-      assert {:error, %Error{stage: :remote, reason: {kind, details}}} =
-               Trace.calls(node, patterns, options)
-
-      assert details.node == node
-      {kind, Map.delete(details, :node)}
-    end
-
-    assert reason.("NoSuch.fun/1", []) == {:no_such_module, %{module: "NoSuch"}}
-    assert reason.("no_such", []) == {:no_such_module, %{module: ":no_such"}}
-    assert reason.("zip:foldl/3", []) == {:module_not_loaded, %{module: ":zip"}}
-    assert {:no_such_function, details} = reason.("lists:mapp/2", [])
-    assert %{function: ":lists.mapp/2", module: ":lists", private: false} = details
-    assert "map/2" in details.available
-    assert {:no_such_function, %{function: ":lists.map/7"}} = reason.("lists:map/7", [])
-    assert reason.(["lists:map/2"], process: "no_such") == {:no_such_process, %{}}
-    assert reason.("lists:map/2", process: "<0.999999.0>") == {:no_such_process, %{}}
-
-    modules = [
-      :lists,
-      :erlang,
-      :maps,
-      :file,
-      :inet,
-      :gen_server,
-      :erl_parse,
-      :erl_scan,
-      :code,
-      :io_lib,
-      :string,
-      :unicode_util
-    ]
-
-    for module <- modules, do: :erpc.call(node, :code, :ensure_loaded, [module])
-    assert {:too_many_functions, %{count: count, max: 1000}} = reason.(modules, local: true)
-    assert count > 1000
-    assert clean?(node)
-  end
-
-  test "a node that answers something else" do
-    assert {:error, %Error{reason: {:not_traced, _details}}} =
-             K8sConnect.Trace.Event.error(:boo, :a@b, %{})
-
-    assert K8sConnect.Trace.Event.parse(%{event: :call, pid: "x"}) == nil
-    assert K8sConnect.Trace.Event.parse(:boo) == nil
-
-    hostile = "\e[2Jx\e]0;y\a\n" <> <<255>> <> String.duplicate("z", 5000)
-
-    event = %{
-      event: :return,
-      pid: hostile,
-      module: hostile,
-      function: hostile,
-      arity: 1,
-      at: 0,
-      took: 1,
-      result: hostile
-    }
-
-    line = event |> K8sConnect.Trace.Event.parse() |> Trace.format()
-    refute line =~ ~r/[\e\a\n]/
-    assert String.valid?(line)
-    assert byte_size(line) < 6000
-  end
-
-  test "nothing that the node sends is called, and no code of it is suggested" do
-    alias K8sConnect.Trace.Event
-
-    test = self()
-    stream = Stream.map([1], fn _element -> send(test, :called) end)
-    event = %{event: :call, pid: "<0.1.0>", module: "m", function: "f", arity: 1, at: 0}
-    assert %{arguments: ["1"]} = Event.parse(Map.put(event, :arguments, ["1"]))
-
-    for changed <- [
-          Map.put(event, :arguments, stream),
-          Map.put(event, :name, stream),
-          Map.merge(event, %{arguments: [], __struct__: Date}),
-          Map.merge(event, %{arguments: [], arity: Bitwise.bsl(1, 1_000_000)})
-        ],
-        do: assert(Event.parse(changed) == nil)
-
-    details = %{module: "lists", function: "f", arity: 1, private: false, others: stream}
-
-    for {kind, details} <- [
-          no_such_function: details,
-          module_not_loaded: %{module: "Elixir.X]); :os.cmd(~c\"id\"); (["},
-          no_such_module: %{module: "a b"}
-        ] do
-      assert {:error, %Error{reason: {:not_traced, _problem}} = error} =
-               Event.error(kind, :a@b, details)
-
-      assert Error.message(error, :cli) =~ "could not trace"
-    end
-
-    refute_received :called
-  end
-
-  test "a node that cannot be reached" do
-    assert {:error, %Error{stage: :connect, reason: {:lost, _details}}} =
-             Trace.calls(:"none@127.0.0.1", :lists)
-  end
-
-  test "invalid patterns and options" do
-    for {pattern, options, problem} <- [
-          {"", [], "invalid pattern"},
-          {"lists:map/256", [], "invalid pattern"},
-          {[], [], "missing argument PATTERN"},
-          {:lists, [limit: 0], "limit"},
-          {:lists, [time: 3_600_001], "time"},
-          {:lists, [frob: 1], "unknown option :frob"},
-          {:lists, [local: 1], "local"}
-        ] do
-      assert_raise ArgumentError, ~r/#{problem}/, fn -> Trace.calls(:a@b, pattern, options) end
-    end
   end
 end

@@ -8,6 +8,7 @@ defmodule K8sConnect.Failures do
   @protocol "native/helper/tests/kernel/protocol.rs"
   @limits "native/helper/tests/kernel/limits.rs"
   @kernel "test/k8s_connect/kernel_route_test.exs"
+  @kernel_helper "test/k8s_connect/kernel_helper_test.exs"
   @helper "test/mix/helper_task_test.exs"
   @command "test/mix/connect_task_test.exs"
   @project "test/mix/connect_project_test.exs"
@@ -28,10 +29,13 @@ defmodule K8sConnect.Failures do
   @read_only "test/k8s_connect/read_only_test.exs"
   @audit "test/k8s_connect/audit_test.exs"
   @trace "test/k8s_connect/trace_test.exs"
+  @trace_errors "test/k8s_connect/trace_error_test.exs"
   @trace_cluster "test/k8s_connect/trace_cluster_test.exs"
   @keep "test/k8s_connect/keep_test.exs"
   @logins "test/k8s_connect/login_test.exs"
+  @login_servers "test/k8s_connect/login_server_test.exs"
   @plugins "test/k8s_connect/plugin_test.exs"
+  @plugin_policies "test/k8s_connect/plugin_policy_test.exs"
   @proxies "test/k8s_connect/proxy_test.exs"
   @gateways "test/k8s_connect/protocol_test.exs"
 
@@ -51,8 +55,8 @@ defmodule K8sConnect.Failures do
       {:cluster, :plugin_version} => {@plugins, ":plugin_version"},
       {:cluster, :plugin_needs_terminal} => {@plugins, ":plugin_needs_terminal"},
       {:cluster, :credentials_withheld} => {@logins, ":credentials_withheld"},
-      {:cluster, :plugin_forbidden} => {@plugins, ":plugin_forbidden"},
-      {:config, :invalid_kuberc} => {@plugins, ":invalid_kuberc"},
+      {:cluster, :plugin_forbidden} => {@plugin_policies, ":plugin_forbidden"},
+      {:config, :invalid_kuberc} => {@plugin_policies, ":invalid_kuberc"},
       {:cluster, :plugin_no_credentials} => {@plugins, ":plugin_no_credentials"},
       {:cluster, :token_file} => {@logins, ":token_file"},
       {:cluster, :oidc} => {@logins, ":oidc"},
@@ -63,11 +67,11 @@ defmodule K8sConnect.Failures do
       {:cluster, :proxy_invalid_answer} => {@proxies, ":proxy_invalid_answer"},
       {:cluster, :proxy_timed_out} => {@proxies, ":proxy_timed_out"},
       {:cluster, :server_certificate_not_yet_valid} =>
-        {@logins, ":server_certificate_not_yet_valid"},
-      {:cluster, :server_certificate_expired} => {@logins, ":server_certificate_expired"},
+        {@login_servers, ":server_certificate_not_yet_valid"},
+      {:cluster, :server_certificate_expired} => {@login_servers, ":server_certificate_expired"},
       # By a server of the test: a real API server always runs at least one request of each user.
-      {:cluster, :too_many_requests} => {@logins, ":too_many_requests"},
-      {:cluster, :connection_closed} => {@logins, ":connection_closed"},
+      {:cluster, :too_many_requests} => {@login_servers, ":too_many_requests"},
+      {:cluster, :connection_closed} => {@login_servers, ":connection_closed"},
       {:cluster, :forbidden_get_and_create} => {@gateways, ":forbidden_get_and_create"},
       {:cluster, :no_upgrade} => {@gateways, ":no_upgrade"},
       # Neither a sandbox nor a virtual node runs in the test cluster.
@@ -82,7 +86,7 @@ defmodule K8sConnect.Failures do
       {:helper, :no_sudo} => {@kernel, ":no_sudo"},
       {:helper, :sudo} => {@kernel, ":sudo"},
       {:helper, :exited} => {@helper, "the helper exited with status"},
-      {:helper, :timed_out} => {@kernel, ":timed_out"},
+      {:helper, :timed_out} => {@kernel_helper, ":timed_out"},
       {:helper, :wrong_version} => {@protocol, "wrong_version"},
       {:helper, :set_uid} => {@start, "set_uid"},
       {:helper, :no_caller} => {@helper, "SUDO_UID and SUDO_GID"},
@@ -97,8 +101,8 @@ defmodule K8sConnect.Failures do
       {:helper, :too_many} => {@limits, "too_many"},
       {:helper, :self_test_failed} => {@start, "self_test_failed"},
       {:helper, :no_such_process} => {@protocol, "no_such_process"},
-      {:helper, :bad_destination} => {@kernel, ":bad_destination"},
-      {:helper, :low_port} => {@kernel, ":low_port"},
+      {:helper, :bad_destination} => {@kernel_helper, ":bad_destination"},
+      {:helper, :low_port} => {@kernel_helper, ":low_port"},
       {:helper, :no_listener} => {@listener, "no_listener"},
       {:helper, :foreign_listener} => {@listener, "foreign_listener"},
       {:helper, :no_hello} => {@protocol, "no_hello"},
@@ -138,15 +142,15 @@ defmodule K8sConnect.Failures do
       {:remote, :too_large} => {@rpc, "could not print the result"},
       {:remote, :no_shell} => {@command, "could not start a shell"},
       {:remote, :no_iex} => {@variants, "has no IEx"},
-      {:remote, :no_such_module} => {@trace, ":no_such_module"},
-      {:remote, :module_not_loaded} => {@trace, ":module_not_loaded"},
-      {:remote, :no_such_function} => {@trace, ":no_such_function"},
-      {:remote, :too_many_functions} => {@trace, ":too_many_functions"},
-      {:remote, :no_such_process} => {@trace, ":no_such_process"},
+      {:remote, :no_such_module} => {@trace_errors, ":no_such_module"},
+      {:remote, :module_not_loaded} => {@trace_errors, ":module_not_loaded"},
+      {:remote, :no_such_function} => {@trace_errors, ":no_such_function"},
+      {:remote, :too_many_functions} => {@trace_errors, ":too_many_functions"},
+      {:remote, :no_such_process} => {@trace_errors, ":no_such_process"},
       {:remote, :already_traced} => {@trace, ":already_traced"},
       {:remote, :overload} => {@trace, ":overload"},
       {:remote, :tracer_ended} => {@trace, ":tracer_ended"},
-      {:remote, :not_traced} => {@trace, ":not_traced"},
+      {:remote, :not_traced} => {@trace_errors, ":not_traced"},
       {:remote, :read_only} => {@trace_cluster, "read-only"},
       {:remote, :no_observer} => {@observer, "of this machine has no"},
       {:remote, :no_terminal} => {@observer, "could not show the view on this terminal"},

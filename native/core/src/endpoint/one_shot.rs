@@ -11,14 +11,18 @@
 use std::{
     fs, io,
     os::{
-        fd::AsRawFd,
-        unix::fs::{DirBuilderExt, OpenOptionsExt},
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::DirBuilderExt,
     },
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
+use nix::{
+    fcntl::{OFlag, open},
+    sys::stat::Mode,
+};
 use tokio::net::{UnixListener, UnixStream};
 
 use super::pump::{Filtering, pump};
@@ -42,7 +46,7 @@ pub struct OneShot {
 /// Where the BEAM finds the socket.
 enum Place {
     /// The unlinked socket file, for `/proc/self/fd`.
-    Descriptor(fs::File),
+    Descriptor(OwnedFd),
     Directory(PrivateDirectory),
 }
 
@@ -57,7 +61,7 @@ impl OneShot {
         let path = private.socket();
         let listener = UnixListener::bind(&path)?;
         let place = if linux {
-            Place::Descriptor(fs::OpenOptions::new().read(true).custom_flags(O_PATH).open(path)?)
+            Place::Descriptor(open(&path, O_PATH | OFlag::O_CLOEXEC, Mode::empty())?)
         } else {
             Place::Directory(private)
         };
@@ -92,8 +96,8 @@ impl OneShot {
     }
 }
 
-/// Linux's `O_PATH`, which the standard library has no name for.
-const O_PATH: i32 = 0o10_000_000;
+/// Linux's `O_PATH`. The standard library cannot pass it on musl, where it belongs to `O_ACCMODE`, which it masks.
+const O_PATH: OFlag = OFlag::from_bits_retain(0o10_000_000);
 
 /// A directory of this user only. Dropping it removes it, with the socket.
 struct PrivateDirectory(PathBuf);
