@@ -124,7 +124,7 @@ build_musl_otp() {
     ./configure --host="$target" --build=x86_64-linux-gnu CC=zcc CXX=zc++ LD=zcc AR="$zig ar" RANLIB="$zig ranlib" CFLAGS=-O1 \
       --disable-jit --without-javac --without-termcap --without-ssl --without-odbc --without-wx
     # erl_call does not link, and nothing here calls it.
-    make emulator -j"$(nproc)" || [ -x bin/*/beam.smp ]
+    make emulator -j"$(nproc)" || [ -x bin/x86_64-pc-linux-musl/beam.smp ]
     cd erts/etc/common
     make -f x86_64-pc-linux-musl/Makefile TARGET=x86_64-pc-linux-musl "$ERL_TOP/bin/x86_64-pc-linux-musl/inet_gethost"
   )
