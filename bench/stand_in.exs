@@ -4,15 +4,10 @@
 # machine can run. It is not Kubernetes. It speaks what k8s_connect asks for: TLS, the pods as JSON, port-forward over
 # SPDY, epmd, the handshake, and one call (is_auth of net_kernel). Writes DIRECTORY/kubeconfig, prints "ready" and ends
 # with standard input.
-for file <- ["raw_node.ex", "packets.ex"],
-    do: Code.require_file("../test/support/#{file}", __DIR__)
-
 defmodule StandIn.Node do
   @moduledoc """
   A node behind a stream of bytes: answers to what arrives, and the next state.
   """
-  alias K8sConnect.RawNode
-
   @port 9100
   # What OTP 25 announces, but for the atom cache and fragments, so that each packet has whole terms.
   @flags 0xD_075F_5FBC
@@ -80,14 +75,20 @@ defmodule StandIn.Node do
   defp called({:"$gen_call", {caller, tag}, {:is_auth, _node}}, me) do
     control =
       case tag do
-        [:alias | reference] -> {33, RawNode.pid(me, 1), reference}
-        _reference -> {22, RawNode.pid(me, 1), caller}
+        [:alias | reference] -> {33, pid(me), reference}
+        _reference -> {22, pid(me), caller}
       end
 
     [[112, :erlang.term_to_binary(control), :erlang.term_to_binary({tag, :yes})]]
   end
 
   defp called(_other, _me), do: []
+
+  # A process of this node: NEW_PID_EXT of https://www.erlang.org/doc/apps/erts/erl_ext_dist.html#new_pid_ext
+  defp pid(%{name: name, creation: creation}) do
+    atom = <<119, byte_size(name), name::binary>>
+    :erlang.binary_to_term(<<131, 88, atom::binary, 1::32, 0::32, creation::32>>)
+  end
 end
 
 defmodule StandIn.Spdy do
