@@ -6,7 +6,9 @@ defmodule K8sConnect.Application do
 
   @impl true
   def start(_type, _arguments) do
+    # This process ends with the application, after its supervision tree.
     :ok = K8sConnect.Originals.new()
+    :ok = K8sConnect.Servers.new()
 
     # If the helper's process ends, the routes end with it, and with the routes the sessions.
     children = [
@@ -19,4 +21,7 @@ defmodule K8sConnect.Application do
 
     Supervisor.start_link(children, strategy: :rest_for_one, name: K8sConnect.Supervisor)
   end
+
+  @impl true
+  def stop(_state), do: K8sConnect.Originals.keep()
 end

@@ -5,7 +5,17 @@ defmodule K8sConnect.Group do
 
   use GenServer
 
-  alias K8sConnect.{Connection, Error, Events, Native, Protection, Reconnect, Session, Sessions}
+  alias K8sConnect.{
+    Connection,
+    Error,
+    Events,
+    Native,
+    Protection,
+    Reconnect,
+    Servers,
+    Session,
+    Sessions
+  }
 
   # pods: uid => name; sessions: uid => pid; uids: session => uid; failed: uid => error
   # watch: the reference of the running watch; pending: the uids of the first list without a result so far
@@ -37,6 +47,7 @@ defmodule K8sConnect.Group do
   def init(options) do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
+    :ok = Servers.add()
     _monitor = if owner = options.owner, do: Process.monitor(owner)
     {:ok, watch(%__MODULE__{options: options})}
   end

@@ -89,7 +89,7 @@ defmodule K8sConnect.Native do
           message :: pos_integer(),
           calls :: [String.t()] | nil,
           audit :: {file :: String.t(), arguments :: boolean()} | nil,
-          servers :: [pid :: binary()]
+          servers :: {order :: integer(), [pid :: binary()]}
         ) :: {:ok, guard()} | {:error, {atom(), {atom(), map()}}}
   def guard(_atoms, _message, _calls, _audit, _servers), do: :erlang.nif_error(:nif_not_loaded)
 

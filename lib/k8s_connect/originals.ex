@@ -5,14 +5,29 @@ defmodule K8sConnect.Originals do
   # change of one makes the VM scan all processes.
 
   @table __MODULE__
+  @kept {__MODULE__, :kept}
 
   @doc """
-  The calling process owns the table.
+  The calling process owns the table, with what `keep/0` has kept.
   """
   @spec new() :: :ok
   def new do
     @table = :ets.new(@table, [:named_table, :public])
+    true = :ets.insert(@table, :persistent_term.get(@kept, []))
+    _ = :persistent_term.erase(@kept)
     :ok
+  end
+
+  @doc """
+  Keeps what is not restored at the end of the application, for its next start: a `net_kernel` that does not answer can
+  prevent it.
+  """
+  @spec keep() :: :ok
+  def keep do
+    case :ets.tab2list(@table) do
+      [] -> :ok
+      entries -> :persistent_term.put(@kept, entries)
+    end
   end
 
   @spec get(term(), default) :: term() | default when default: term()
@@ -39,5 +54,10 @@ defmodule K8sConnect.Originals do
   The second elements of all keys `{owner, _}`.
   """
   @spec keys(module()) :: [term()]
-  def keys(owner), do: for([key] <- :ets.match(@table, {{owner, :"$1"}, :_}), do: key)
+  def keys(owner) do
+    for [key] <- :ets.match(@table, {{owner, :"$1"}, :_}), do: key
+  rescue
+    # The application has been killed. What else its processes have to undo must not fail.
+    ArgumentError -> []
+  end
 end

@@ -1,37 +1,60 @@
 defmodule K8sConnect.Servers do
   @moduledoc false
-  # The processes of OTP and Elixir. A pod may answer them, but has no reason to send them anything else, and no list has
-  # every command that they handle.
+  # The processes of OTP, of Elixir and of this library. A pod may answer them, but has no reason to send them anything
+  # else, and no list has every command that they handle.
+
+  @table __MODULE__
 
   @applications [:kernel, :stdlib, :compiler, :sasl, :os_mon, :runtime_tools, :tools] ++
                   [:crypto, :asn1, :public_key, :ssl, :ssh, :inets, :mnesia, :syntax_tools] ++
-                  [:elixir, :eex, :logger, :ex_unit, :iex, :mix, :hex]
+                  [:elixir, :eex, :logger, :ex_unit, :iex, :mix, :hex, :k8s_connect]
 
   @doc """
-  The processes that are there now: those of these applications, and those that the VM has started before any
-  application. Of this library only the named ones: the others are sessions, and there may be thousands.
+  The calling process owns the table of `add/0`.
+  """
+  @spec new() :: :ok
+  def new do
+    @table = :ets.new(@table, [:named_table, :public])
+    :ok
+  end
+
+  @doc """
+  The calling process is one of this library, maybe in a supervision tree of the user. Its pid is in every `Connection`,
+  which code may give to a pod.
+  """
+  @spec add() :: :ok
+  def add do
+    true = :ets.insert(@table, {self()})
+    :ok
+  end
+
+  @doc """
+  The processes that are there now: those of these applications, those that have called `add/0`, and those that the VM has
+  started before any application.
   """
   @spec pids() :: [pid()]
   def pids do
     # The processes of an application have its master as group leader.
     masters = MapSet.new(@applications, &:application_controller.get_master/1)
-    ours = :application_controller.get_master(:k8s_connect)
     first = number(Process.whereis(:application_controller))
 
-    Enum.filter(Process.list(), fn pid ->
-      case Process.info(pid, :group_leader) do
-        {:group_leader, ^ours} -> named?(pid)
-        {:group_leader, leader} -> leader in masters or number(pid) <= first
-        nil -> false
-      end
-    end)
+    of_applications =
+      Enum.filter(Process.list(), fn pid ->
+        case Process.info(pid, :group_leader) do
+          {:group_leader, leader} -> leader in masters or number(pid) <= first
+          nil -> false
+        end
+      end)
+
+    Enum.uniq(of_applications ++ added())
   end
 
-  defp named?(pid) do
-    case Process.info(pid, :registered_name) do
-      {:registered_name, name} -> is_atom(name)
-      nil -> false
-    end
+  defp added do
+    {alive, dead} =
+      @table |> :ets.tab2list() |> Enum.map(&elem(&1, 0)) |> Enum.split_with(&Process.alive?/1)
+
+    Enum.each(dead, &:ets.delete(@table, &1))
+    alive
   end
 
   defp number(pid) do

@@ -20,7 +20,7 @@ defmodule K8sConnect.Session do
 
   @behaviour :gen_statem
 
-  alias K8sConnect.{Error, Events, Native, Options, PodConnection, Reconnect, Sessions}
+  alias K8sConnect.{Error, Events, Native, Options, PodConnection, Reconnect, Servers, Sessions}
   alias K8sConnect.Session.{Attempt, Status}
 
   # There may be a thousand sessions, and most of the time nothing happens in them.
@@ -91,6 +91,7 @@ defmodule K8sConnect.Session do
   def init(%{options: options} = arguments) do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
+    :ok = Servers.add()
     caller = arguments[:caller]
     _monitor = if owner = options.owner, do: Process.monitor(owner)
 

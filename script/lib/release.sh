@@ -43,6 +43,7 @@ security_symbols="SecCertificateCopyData SecCopyErrorMessageString SecTrustSetti
 # apple_sdk DIRECTORY: writes a macOS SDK with what the library imports and no more. Apple's own cannot be distributed.
 apple_sdk() {
   local lib=$1/usr/lib name
+  rm -rf "$1"
   mkdir -p "$lib"
   # lld does not know this architecture.
   sed 's/arm64e\.x1-/arm64e-/g' "$rust_root/opt/ziglang/lib/libc/darwin/libSystem.tbd" > "$lib/libSystem.tbd"

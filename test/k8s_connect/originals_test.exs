@@ -1,5 +1,5 @@
 defmodule K8sConnect.OriginalsTest do
-  use ExUnit.Case, async: true
+  use ExUnit.Case, async: false
 
   alias K8sConnect.Originals
 
@@ -14,6 +14,19 @@ defmodule K8sConnect.OriginalsTest do
     assert Originals.keys(__MODULE__) == [:a]
     :ok = Originals.delete({__MODULE__, :a})
     assert Originals.get({__MODULE__, :a}, :default) == :default
+    assert Originals.keys(__MODULE__) == []
+  end
+
+  @tag :capture_log
+  test "what was not restored is there after a restart of the application" do
+    Originals.put({__MODULE__, :b}, 2)
+    :ok = Application.stop(:k8s_connect)
+    assert Originals.keys(__MODULE__) == []
+    :ok = Application.start(:k8s_connect)
+    assert Originals.get({__MODULE__, :b}) == 2
+    :ok = Originals.delete({__MODULE__, :b})
+    :ok = Application.stop(:k8s_connect)
+    :ok = Application.start(:k8s_connect)
     assert Originals.keys(__MODULE__) == []
   end
 end

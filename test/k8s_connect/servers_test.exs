@@ -16,12 +16,28 @@ defmodule K8sConnect.ServersTest do
     assert Process.whereis(K8sConnect.Route) in Servers.pids()
   end
 
-  test "not the user's own processes, and no session" do
-    refute self() in Servers.pids()
-    # As a session, in the tree of this application and without a name.
+  test "a session in the tree of this application" do
     task = {Task, fn -> receive do: (:end -> :ok) end}
     {:ok, session} = DynamicSupervisor.start_child(K8sConnect.Sessions.Supervisor, task)
-    refute session in Servers.pids()
+    assert session in Servers.pids()
     :ok = DynamicSupervisor.terminate_child(K8sConnect.Sessions.Supervisor, session)
+  end
+
+  test "not the user's own processes, but a session among them" do
+    refute self() in Servers.pids()
+    test = self()
+
+    session =
+      Task.async(fn ->
+        :ok = Servers.add()
+        send(test, :added)
+        receive do: (:end -> :ok)
+      end)
+
+    assert_receive :added
+    assert session.pid in Servers.pids()
+    send(session.pid, :end)
+    Task.await(session)
+    refute session.pid in Servers.pids()
   end
 end

@@ -92,6 +92,8 @@ defmodule K8sConnect.Attacks do
        "send(given_rex, {make_ref(), {:call, :os, :cmd, [command.()], own}})"},
       {"a message to a process of OTP that was given out", :message,
        "send(given_rex, {:anything, :at, :all})", :refused, :vm},
+      {"another node for a connection that was given out", :message,
+       "send(given_session, {guess.(server), {:up, %{node: node()}}})", :refused, :vm},
       {"an event of the logger that was given out", :message,
        """
        report = %{report_cb: fn _ -> :os.cmd(command.()) && {~c"x", []} end}
@@ -157,7 +159,8 @@ defmodule K8sConnect.Attacks do
             given_events: events,
             given_victim: victim(),
             given_rex: Process.whereis(:rex),
-            given_logger: Process.whereis(:logger)
+            given_logger: Process.whereis(:logger),
+            given_session: hd(K8sConnect.connections()).session
           ],
           code =~ ~r/\b#{name}\b/,
           do: {name, pid}

@@ -41,7 +41,9 @@ defmodule K8sConnect.Session.Attempt do
   defp guard(%{guard: nil, options: %{limits: limits} = options}) do
     calls = if options.read_only, do: ReadOnly.calls()
 
-    servers = Enum.map(Servers.pids(), &:erlang.term_to_binary/1)
+    # Of two sessions that begin at the same time, the later list counts.
+    order = System.unique_integer([:monotonic])
+    servers = {order, Enum.map(Servers.pids(), &:erlang.term_to_binary/1)}
     arguments = [limits.atoms, limits.message, calls, options.audit, servers]
 
     with {:error, {stage, reason}} <- Native.start(:guard, arguments),

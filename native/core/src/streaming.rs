@@ -23,6 +23,6 @@ pub(crate) use read_buffer::ReadBuffer;
 pub use stream::{Refused, Stream, StreamWriter};
 pub(crate) use upgrade::{Upgraded, api_error};
 
-/// The largest size in which data is read and sent. Larger chunks cost latency, smaller ones a frame header and a
+/// The size in which bulk data is read and sent. Larger chunks cost latency, smaller ones a frame header and a
 /// system call more often.
 pub const CHUNK_SIZE: usize = 32 * 1024;

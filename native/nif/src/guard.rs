@@ -50,7 +50,7 @@ impl Resource for Guard {}
 
 /// `{:ok, guard}` with these limits, for all connections of a session. `calls`: the functions that the local node may
 /// call, each as `module:function/arity`; `None` if it may do everything. `audit`: the file of the audit log, and whether
-/// arguments are shown there. `servers`: the processes of OTP and Elixir, in the external format, for all guards. `{:error, error}` if
+/// arguments are shown there. `servers`: a number that grows, and the processes of OTP, Elixir and this library in the external format, for all guards. `{:error, error}` if
 /// the file cannot be opened.
 #[rustler::nif(schedule = "DirtyIo")]
 fn guard<'a>(
@@ -59,14 +59,14 @@ fn guard<'a>(
     message: usize,
     calls: Option<Vec<String>>,
     audit: Option<(String, bool)>,
-    servers: Vec<Binary<'a>>,
+    servers: (i64, Vec<Binary<'a>>),
 ) -> Term<'a> {
     let limits = Limits { atoms, message };
     let session = match calls {
         Some(calls) => Session::read_only(limits, calls.into_iter().collect()),
         None => Session::new(limits),
     };
-    SERVERS.replace(servers.iter().map(|pid| &pid[..]));
+    SERVERS.replace(servers.0, servers.1.iter().map(|pid| &pid[..]));
     match audited(session.with_servers(SERVERS.clone()), audit) {
         Ok(guard) => (ok(), ResourceArc::new(guard)).encode(env),
         Err(error) => (rustler::types::atom::error(), crate::error::Failure(error)).encode(env),

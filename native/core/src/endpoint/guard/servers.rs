@@ -1,4 +1,4 @@
-//! The processes of OTP and Elixir in this VM. All sessions share one list, because a thousand copies would be large.
+//! The processes of OTP, of Elixir and of the library in this VM. All sessions share one list, because a thousand copies would be large.
 
 use std::{
     collections::HashSet,
@@ -7,19 +7,30 @@ use std::{
 
 use super::capabilities::Process;
 
-/// By id and serial: the creation changes when the VM becomes a node.
+/// The newest list.
 #[derive(Debug, Default)]
-pub struct Servers(RwLock<HashSet<(u32, u32)>>);
+pub struct Servers(RwLock<List>);
+
+#[derive(Debug, Default)]
+struct List {
+    order: Option<i64>,
+    /// By id and serial: the creation changes when the VM becomes a node.
+    processes: HashSet<(u32, u32)>,
+}
 
 impl Servers {
-    /// Replaces the list by what is there now. The pids are in the external format.
-    pub fn replace<'a>(&self, pids: impl Iterator<Item = &'a [u8]>) {
-        let now = pids.filter_map(Process::parse).map(key).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = now;
+    /// Replaces the list, unless it is newer: `order` is from before the processes were listed. The pids are in the
+    /// external format.
+    pub fn replace<'a>(&self, order: i64, pids: impl Iterator<Item = &'a [u8]>) {
+        let processes = pids.filter_map(Process::parse).map(key).collect();
+        let mut list = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if list.order.is_none_or(|newest| newest < order) {
+            *list = List { order: Some(order), processes };
+        }
     }
 
     pub(super) fn contains(&self, process: &Process) -> bool {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&key(*process))
+        self.0.read().unwrap_or_else(PoisonError::into_inner).processes.contains(&key(*process))
     }
 }
 
