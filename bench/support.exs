@@ -89,12 +89,17 @@ defmodule Bench do
   The milliseconds of CPU that each process has used so far, in user and system mode.
   """
   def cpu_ms(pids) do
-    for pid <- pids do
-      # The program's name may have blanks; it ends with the last parenthesis.
-      fields = "/proc/#{pid}/stat" |> File.read!() |> String.split(") ") |> List.last()
-      [user, system] = fields |> String.split() |> Enum.slice(11, 2)
-      (String.to_integer(user) + String.to_integer(system)) * @ms_per_tick
-    end
+    for pid <- pids, do: stat_ms("/proc/#{pid}/stat")
+  end
+
+  @doc """
+  The same from the `stat` file of a process or a thread.
+  """
+  def stat_ms(path) do
+    # The program's name may have blanks; it ends with the last parenthesis.
+    fields = path |> File.read!() |> String.split(") ") |> List.last()
+    [user, system] = fields |> String.split() |> Enum.slice(11, 2)
+    (String.to_integer(user) + String.to_integer(system)) * @ms_per_tick
   end
 
   @doc """

@@ -146,6 +146,20 @@ watches() {
 # Prints the number of TCP connections from the laptop to the API server.
 api_connections() { on_laptop --root ss -Htn state established '( dport = :6443 )' | wc -l; }
 
+# Prints NAME=PID for each process of the node, and for the BEAMs in its pods, which have other network namespaces.
+node_processes() {
+  ps -e -o pid=,ppid=,comm= | awk -v node="$(ip netns pids "$cluster-node" | xargs)" '
+    BEGIN { for (count = split(node, pids, " "); count > 0; count--) known[pids[count]] = 1 }
+    { parent[$1] = $2; name[$1] = $3 }
+    END {
+      for (pid in name) {
+        for (above = pid; above > 1 && !(above in known); above = parent[above]);
+        if (pid in known) { gsub(/[^a-z]/, "_", name[pid]); print name[pid] "=" pid }
+        else if (above in known && name[pid] == "beam.smp") print "pod=" pid
+      }
+    }'
+}
+
 reconnect_before() { :; }
 reconnect_round() {
   reconnect ours ours bench/reconnect.exs ours app-0
