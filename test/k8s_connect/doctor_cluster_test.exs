@@ -305,7 +305,7 @@ defmodule K8sConnect.DoctorClusterTest do
     for route <- ["vm", "kernel"],
         do: assert(check(report, :route, route).source =~ "closed again")
 
-    assert left() == []
+    await(fn -> left() == [] end)
   end
 
   test "a broken helper is a warning if the vm route is allowed" do
