@@ -296,7 +296,7 @@ defmodule K8sConnect.DoctorClusterTest do
     install_helper()
     on_exit(&remove_helper/0)
     # The kernel detaches the programs of a test before this one in its own time.
-    await(fn -> left() == [] end)
+    assert_nothing_left()
     report = assert_sound(examine("app-0"))
     assert report.status == :ok, inspect(report)
     assert check(report, :machine, "helper, IPv4").fact =~ "a redirected connection arrived"
@@ -305,7 +305,7 @@ defmodule K8sConnect.DoctorClusterTest do
     for route <- ["vm", "kernel"],
         do: assert(check(report, :route, route).source =~ "closed again")
 
-    await(fn -> left() == [] end)
+    assert_nothing_left()
   end
 
   test "a broken helper is a warning if the vm route is allowed" do

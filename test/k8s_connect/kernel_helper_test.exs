@@ -110,7 +110,7 @@ defmodule K8sConnect.KernelHelperTest do
       assert connection.route == :kernel
       assert :erpc.call(connection.node, :erlang, :node, []) == connection.node
       K8sConnect.disconnect(connection)
-      assert left() == []
+      assert_nothing_left()
     end
   end
 end

@@ -39,7 +39,7 @@ defmodule K8sConnect.KernelRouteTest do
     assert [_helper] = helpers()
     K8sConnect.disconnect(connection)
     # When it returns.
-    assert left() == []
+    assert_nothing_left()
     refute Node.alive?()
   end
 
@@ -58,7 +58,7 @@ defmodule K8sConnect.KernelRouteTest do
       assert Enum.member?(hidden_there(connection), String.to_atom(name))
       assert PlainNode.stop(plain) == 0
       K8sConnect.disconnect(connection)
-      assert left() == []
+      assert_nothing_left()
     end
   end
 

@@ -25,7 +25,7 @@ defmodule K8sConnect.KernelWireTest do
     on_exit(fn ->
       for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
       sudo("ip route del default 2> /dev/null; nft delete table inet firewall 2> /dev/null; true")
-      assert left() == []
+      assert_nothing_left()
     end)
 
     # As with a VPN or any other network: what is not redirected would leave the machine.
@@ -86,7 +86,7 @@ defmodule K8sConnect.KernelWireTest do
     socket = open(connection.ip)
     sniffer = sniff(connection.ip)
     K8sConnect.disconnect(connection)
-    assert left() == []
+    assert_nothing_left()
     assert {:error, reason} = :gen_tcp.recv(socket, 0, 5_000)
     assert reason in [:closed, :econnreset]
     assert seen(sniffer, connection.ip) == []
@@ -118,7 +118,7 @@ defmodule K8sConnect.KernelWireTest do
       {_output, 0} = System.cmd("kill", ["-KILL" | pids])
       PlainNode.await_end(beam)
       await(fn -> helpers() == [] end)
-      assert left() == []
+      assert_nothing_left()
       assert {:error, reason} = :gen_tcp.recv(socket, 0, 5_000)
       assert reason in [:closed, :econnreset]
       assert seen(sniffer, ip) == []

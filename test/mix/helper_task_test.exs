@@ -127,7 +127,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
       assert output =~ ~r/^self-test +passed/m
       assert output =~ ~r/^IPv4 +works: .* after \d+ us$/m
       assert output =~ ~r/^route +kernel, because/m
-      assert left() == []
+      assert_nothing_left()
     end
 
     test "no capability on the file, as after a copy" do

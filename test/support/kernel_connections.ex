@@ -4,7 +4,7 @@ defmodule K8sConnect.KernelConnections do
   """
 
   import ExUnit.{Assertions, Callbacks}
-  import K8sConnect.Laptop, only: [install_helper: 0, left: 0]
+  import K8sConnect.Laptop, only: [assert_nothing_left: 0, install_helper: 0]
 
   alias K8sConnect.{Connection, PlainNode}
 
@@ -23,7 +23,7 @@ defmodule K8sConnect.KernelConnections do
   def disconnect_all(_context) do
     on_exit(fn ->
       for connection <- K8sConnect.connections(), do: K8sConnect.disconnect(connection)
-      assert left() == []
+      assert_nothing_left()
     end)
   end
 

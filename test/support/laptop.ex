@@ -55,6 +55,18 @@ defmodule K8sConnect.Laptop do
   def left, do: String.split(sudo(look()), "\n", trim: true)
 
   @doc """
+  Fails if something stays. A process that ends leaves its programs to a work queue of the kernel, which detaches them a
+  moment later.
+  """
+  def assert_nothing_left(tries \\ 100) do
+    case left() do
+      [] -> :ok
+      left when tries == 0 -> flunk("left: #{inspect(left)}")
+      _left -> Process.sleep(10) && assert_nothing_left(tries - 1)
+    end
+  end
+
+  @doc """
   The command line, as root's, that shows these. epmd is started by plain nodes. A process that has
   ended, and whose end nobody has asked for yet, is none.
   """
