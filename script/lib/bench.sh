@@ -148,9 +148,9 @@ api_connections() { on_laptop --root ss -Htn state established '( dport = :6443 
 
 # Prints NAME=PID for each process of the node, and for the BEAMs in its pods, which have other network namespaces.
 node_processes() {
-  ps -e -o pid=,ppid=,comm= | awk -v node="$(ip netns pids "$cluster-node" | xargs)" '
+  ps -e -o pid=,ppid=,args= | awk -v node="$(ip netns pids "$cluster-node" | xargs)" '
     BEGIN { for (count = split(node, pids, " "); count > 0; count--) known[pids[count]] = 1 }
-    { parent[$1] = $2; name[$1] = $3 }
+    { parent[$1] = $2; name[$1] = $3; sub(/.*\//, "", name[$1]) }
     END {
       for (pid in name) {
         for (above = pid; above > 1 && !(above in known); above = parent[above]);
