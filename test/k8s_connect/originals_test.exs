@@ -17,7 +17,6 @@ defmodule K8sConnect.OriginalsTest do
     assert Originals.keys(__MODULE__) == []
   end
 
-  @tag :capture_log
   test "what was not restored is there after a restart of the application" do
     Originals.put({__MODULE__, :b}, 2)
     :ok = Application.stop(:k8s_connect)
