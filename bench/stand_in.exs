@@ -1,7 +1,7 @@
 # usage: elixir bench/stand_in.exs DIRECTORY
 #
-# A stand-in for an API server with any number of pods (app-0, app-1 and so on), and for the nodes in them: for more pods than a
-# machine can run. It is not Kubernetes. It speaks what k8s_connect asks for: TLS, the pods as JSON, port-forward over
+# A stand-in for an API server with any number of pods (app-0, app-1 and so on), and for the nodes in them: for more pods
+# than a machine can run. It is not Kubernetes. It speaks what k8s_connect asks for: TLS, the pods as JSON, port-forward over
 # SPDY, epmd, the handshake, and one call (is_auth of net_kernel). Writes DIRECTORY/kubeconfig, prints "ready" and ends
 # with standard input.
 defmodule StandIn.Node do

@@ -1,4 +1,5 @@
-//! The processes of OTP, of Elixir and of the library in this VM. All sessions share one list, because a thousand copies would be large.
+//! The processes of OTP, of Elixir and of the library in this VM. All sessions share one list, because a thousand copies
+//! would be large.
 
 use std::{
     collections::HashSet,
