@@ -19,9 +19,16 @@ defmodule K8sConnect.Application do
       K8sConnect.Sessions
     ]
 
-    Supervisor.start_link(children, strategy: :rest_for_one, name: K8sConnect.Supervisor)
+    started =
+      Supervisor.start_link(children, strategy: :rest_for_one, name: K8sConnect.Supervisor)
+
+    _ = K8sConnect.Servers.restarted()
+    started
   end
 
   @impl true
-  def stop(_state), do: K8sConnect.Originals.keep()
+  def stop(_state) do
+    :ok = K8sConnect.Servers.keep()
+    K8sConnect.Originals.keep()
+  end
 end

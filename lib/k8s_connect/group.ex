@@ -18,7 +18,7 @@ defmodule K8sConnect.Group do
   }
 
   # pods: uid => name; sessions: uid => pid; uids: session => uid; failed: uid => error
-  # watch: the reference of the running watch; pending: the uids of the first list without a result so far
+  # watch: the reference of the running watch, or of the timer of the next one; pending: the uids of the first list without a result so far
   defstruct [
     :options,
     :watch,
@@ -48,6 +48,7 @@ defmodule K8sConnect.Group do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ok = Servers.add()
+    _ = Servers.share()
     _monitor = if owner = options.owner, do: Process.monitor(owner)
     {:ok, watch(%__MODULE__{options: options})}
   end
@@ -110,8 +111,9 @@ defmodule K8sConnect.Group do
 
     case not first && Reconnect.failed(reconnect, error, 1) do
       {:retry, delay, reconnect} ->
-        Process.send_after(self(), :watch, delay)
-        {:noreply, %{state | watch: nil, reconnect: reconnect}}
+        again = make_ref()
+        Process.send_after(self(), {again, :watch}, delay)
+        {:noreply, %{state | watch: again, reconnect: reconnect}}
 
       _give_up ->
         reply(state, {:error, error})
@@ -120,7 +122,7 @@ defmodule K8sConnect.Group do
     end
   end
 
-  def handle_info(:watch, state), do: {:noreply, watch(state)}
+  def handle_info({again, :watch}, %{watch: again} = state), do: {:noreply, watch(state)}
 
   def handle_info({:k8s_connect, reference, event}, state) do
     case state.references do

@@ -88,10 +88,12 @@ defmodule K8sConnect.Native do
           atoms :: pos_integer(),
           message :: pos_integer(),
           calls :: [String.t()] | nil,
-          audit :: {file :: String.t(), arguments :: boolean()} | nil,
-          servers :: {order :: integer(), [pid :: binary()]}
+          audit :: {file :: String.t(), arguments :: boolean()} | nil
         ) :: {:ok, guard()} | {:error, {atom(), {atom(), map()}}}
-  def guard(_atoms, _message, _calls, _audit, _servers), do: :erlang.nif_error(:nif_not_loaded)
+  def guard(_atoms, _message, _calls, _audit), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec servers(order :: integer(), [pid :: binary()]) :: :ok
+  def servers(_order, _pids), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec guard_events(reference(), guard()) :: :ok
   def guard_events(_reference, _guard), do: :erlang.nif_error(:nif_not_loaded)
@@ -121,8 +123,15 @@ defmodule K8sConnect.Native do
   @typedoc "Two loopback ports that forward to a pod. They close when their owner exits."
   @type listener :: reference()
 
-  @spec listen(reference(), session(), owner :: pid(), visible :: boolean(), guard() | nil) :: :ok
-  def listen(_reference, _session, _owner, _visible, _guard),
+  @spec listen(
+          reference(),
+          session(),
+          owner :: pid(),
+          guard() | nil,
+          visible :: boolean(),
+          own :: boolean()
+        ) :: :ok
+  def listen(_reference, _session, _owner, _guard, _visible, _own),
     do: :erlang.nif_error(:nif_not_loaded)
 
   @spec unlisten(listener()) :: :ok

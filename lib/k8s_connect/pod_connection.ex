@@ -9,7 +9,7 @@ defmodule K8sConnect.PodConnection do
   # rediscovers the node on the same port-forward connection. After any other loss this process exits, and the
   # session starts a new one.
   #
-  # The session gets `{pid, event}`:
+  # The session gets `{events, event}`, with a reference that no pod can guess:
   #
   #   * `{:step, name, detail, ms}` and `{:trace, name, detail, us, took}`, while it connects
   #   * `{:controller, {kind, name} | nil}`, the controller of the pod
@@ -36,6 +36,8 @@ defmodule K8sConnect.PodConnection do
 
   @type job :: %{
           session: pid(),
+          # In each event.
+          events: reference(),
           # The result of `Options.connect/2`.
           options: map(),
           # Whether to wait for a ready pod and its node, as a reconnect does.
@@ -75,10 +77,12 @@ defmodule K8sConnect.PodConnection do
   @doc """
   Starts a pod connection. The calling session is linked to it and monitors it.
   """
-  @spec start(job()) :: {pid(), reference()}
+  @spec start(job()) :: {pid(), monitor :: reference(), events :: reference()}
   def start(job) do
-    {_pid, _monitor} =
+    {pid, monitor} =
       :erlang.spawn_opt(fn -> exit({:pod_connection, run(job)}) end, [:link, :monitor])
+
+    {pid, monitor, job.events}
   end
 
   @doc """
@@ -135,10 +139,12 @@ defmodule K8sConnect.PodConnection do
   end
 
   defp connect_node(state, connection, cookie) do
+    # Once the node is attached, any process can connect to it.
     with :ok <- register(connection, state.job),
-         {:ok, connection} <- attach_route(connection, cookie, state),
+         :ok <- Route.reserve(connection.node, self()),
          :ok = NodeMonitor.monitor(connection.node),
          :ok = flush_nodedown(connection.node),
+         {:ok, connection} <- attach_route(connection, cookie, state),
          :ok <- connect_distribution(connection, state) do
       {:ok, %{state | connection: connection, cookie: cookie}}
     end
@@ -338,8 +344,14 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # The user called `Node.disconnect/1`.
-  defp node_down(:disconnect, _state), do: :disconnected
+  # The user called `Node.disconnect/1`, unless the process of the routes ends: then this call fails.
+  defp node_down(:disconnect, %{connection: %{node: node}}) do
+    _attached = Route.attached(node)
+    :disconnected
+  catch
+    :exit, _reason ->
+      if restarted?(), do: {:error, lost(node, :route_restarted)}, else: :disconnected
+  end
 
   defp node_down(reason, %{guard: guard} = state) do
     with :ok <- if(guard, do: Native.guard_failure(guard), else: :ok) do
@@ -347,6 +359,13 @@ defmodule K8sConnect.PodConnection do
     else
       {:error, {stage, reason}} -> {:error, guarded(stage, reason, state.connection.node)}
     end
+  end
+
+  # Returns when the supervisor has restarted its processes, or has ended with the application.
+  defp restarted? do
+    is_list(Supervisor.which_children(K8sConnect.Supervisor))
+  catch
+    :exit, _reason -> false
   end
 
   defp guarded(stage, {kind, details}, node),
@@ -384,5 +403,5 @@ defmodule K8sConnect.PodConnection do
     do: notify(job, {:step, name, detail, now() - job.start})
 
   defp now, do: System.monotonic_time(:millisecond)
-  defp notify(job, event), do: send(job.session, {self(), event})
+  defp notify(job, event), do: send(job.session, {job.events, event})
 end

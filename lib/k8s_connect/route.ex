@@ -51,7 +51,13 @@ defmodule K8sConnect.Route do
   def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Makes the node of `connection` reachable over its route, until `owner` exits or detaches it.
+  Reserves the name of a node for `owner`, until it exits or detaches the node.
+  """
+  @spec reserve(node(), pid()) :: :ok | {:error, Error.t()}
+  def reserve(node, owner), do: GenServer.call(__MODULE__, {:reserve, node, owner})
+
+  @doc """
+  Makes the node of `connection` reachable over its route, until `owner`, which has reserved it, exits or detaches it.
   """
   @spec attach(
           Connection.t(),
@@ -61,8 +67,7 @@ defmodule K8sConnect.Route do
           Behaviour.guarded_options()
         ) :: :ok | {:error, Error.t()}
   def attach(%{node: node, route: route} = connection, owner, native_session, cookie, options) do
-    with :ok <- GenServer.call(__MODULE__, {:reserve, node, owner}),
-         {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do
+    with {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do
       # The timeout is that of the job.
       GenServer.call(__MODULE__, {:attach, node, owner, route, prepared, cookie}, :infinity)
     end
@@ -314,10 +319,10 @@ defmodule K8sConnect.Route do
   defp problem(_reason), do: "a crash"
 
   defp do_run({:attach, _from, {node, _owner}, route, prepared, cookie}) do
-    with :ok <- ensure_distribution(route, node),
-         {:ok, attached} <- module(route).attach(node, prepared) do
+    with :ok <- ensure_distribution(route, node) do
+      # First, because any process can connect to an attached node. With a wrong cookie that would use up its stream.
       if connects?(route), do: Distribution.set_cookie(node, cookie.())
-      {:ok, attached}
+      module(route).attach(node, prepared)
     end
   end
 

@@ -3,19 +3,35 @@ defmodule K8sConnect.Servers do
   # The processes of OTP, of Elixir and of this library. A pod may answer them, but has no reason to send them anything
   # else, and no list has every command that they handle.
 
+  alias K8sConnect.{Error, Native}
+
   @table __MODULE__
+  @kept {__MODULE__, :kept}
 
   @applications [:kernel, :stdlib, :compiler, :sasl, :os_mon, :runtime_tools, :tools] ++
                   [:crypto, :asn1, :public_key, :ssl, :ssh, :inets, :mnesia, :syntax_tools] ++
                   [:elixir, :eex, :logger, :ex_unit, :iex, :mix, :hex, :k8s_connect]
 
   @doc """
-  The calling process owns the table of `add/0`.
+  The calling process owns the table of `add/0`, with what `keep/0` has kept.
   """
   @spec new() :: :ok
   def new do
     @table = :ets.new(@table, [:named_table, :public])
+    true = :ets.insert(@table, :persistent_term.get(@kept, []))
+    _ = :persistent_term.erase(@kept)
     :ok
+  end
+
+  @doc """
+  Keeps the processes in supervision trees of the user for the next start of the application. They outlive its end.
+  """
+  @spec keep() :: :ok
+  def keep do
+    case added() do
+      [] -> :ok
+      pids -> :persistent_term.put(@kept, Enum.map(pids, &{&1}))
+    end
   end
 
   @doc """
@@ -27,6 +43,22 @@ defmodule K8sConnect.Servers do
     true = :ets.insert(@table, {self()})
     :ok
   end
+
+  @doc """
+  Gives the list of now to the guards of all sessions.
+  """
+  @spec share() :: :ok | {:error, Error.t()}
+  def share do
+    # Of two lists that are made at the same time, the later one counts.
+    order = System.unique_integer([:monotonic])
+    Native.start(:servers, [order, Enum.map(pids(), &:erlang.term_to_binary/1)])
+  end
+
+  @doc """
+  Shares the list after a restart of the application, if sessions have outlived it.
+  """
+  @spec restarted() :: :ok | {:error, Error.t()}
+  def restarted, do: if(added() == [], do: :ok, else: share())
 
   @doc """
   The processes that are there now: those of these applications, those that have called `add/0`, and those that the VM has

@@ -92,6 +92,9 @@ defmodule K8sConnect.Session do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ok = Servers.add()
+
+    # Also for the guards of other sessions, if this one trusts its pod. An error is that of the guard, too.
+    _ = Servers.share()
     caller = arguments[:caller]
     _monitor = if owner = options.owner, do: Process.monitor(owner)
 
@@ -120,17 +123,25 @@ defmodule K8sConnect.Session do
   # connecting
 
   @spec connecting(:gen_statem.event_type(), term(), data()) :: term()
-  def connecting(:info, {pid, {:step, name, _, _} = step}, %{pod_connection: {pid, _}} = data) do
+  def connecting(
+        :info,
+        {events, {:step, name, _, _} = step},
+        %{pod_connection: {_, _, events}} = data
+      ) do
     notify(data, step)
     {:keep_state, %{data | step: name}}
   end
 
-  def connecting(:info, {pid, {:trace, _, _, _, _} = trace}, %{pod_connection: {pid, _}} = data) do
+  def connecting(
+        :info,
+        {events, {:trace, _, _, _, _} = trace},
+        %{pod_connection: {_, _, events}} = data
+      ) do
     notify(data, trace)
     :keep_state_and_data
   end
 
-  def connecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
+  def connecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _, _}} = data) do
     case {PodConnection.result(reason, data.options), data.caller} do
       {{:exists, _connection, error}, nil} -> first_failed(error, data)
       {{:exists, connection, _error}, _caller} -> answer({:ok, connection}, data)
@@ -159,9 +170,10 @@ defmodule K8sConnect.Session do
   def up({:call, from}, :await_up, data),
     do: {:keep_state_and_data, {:reply, from, {:ok, data.connection}}}
 
-  def up(:info, {pid, {:lost, error}}, %{pod_connection: {pid, _}} = data), do: lost(error, data)
+  def up(:info, {events, {:lost, error}}, %{pod_connection: {_, _, events}} = data),
+    do: lost(error, data)
 
-  def up(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
+  def up(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _, _}} = data) do
     case PodConnection.result(reason, data.options) do
       :disconnected ->
         ended(nil, data)
@@ -187,10 +199,14 @@ defmodule K8sConnect.Session do
 
   def reconnecting({:timeout, :deadline}, _ms, data), do: ended(data.error, data)
 
-  def reconnecting(:info, {pid, {:lost, error}}, %{pod_connection: {pid, _}} = data),
+  def reconnecting(:info, {events, {:lost, error}}, %{pod_connection: {_, _, events}} = data),
     do: {:keep_state, %{data | error: error}}
 
-  def reconnecting(:info, {:DOWN, _, :process, pid, reason}, %{pod_connection: {pid, _}} = data) do
+  def reconnecting(
+        :info,
+        {:DOWN, _, :process, pid, reason},
+        %{pod_connection: {pid, _, _}} = data
+      ) do
     case PodConnection.result(reason, data.options) do
       :disconnected -> ended(nil, data)
       {:exists, _connection, error} -> retry(error, data)
@@ -202,15 +218,25 @@ defmodule K8sConnect.Session do
 
   # All states
 
-  defp any(_state, :info, {pid, {:up, connection}}, %{pod_connection: {pid, _}} = data),
+  defp any(_state, :info, {events, {:up, connection}}, %{pod_connection: {_, _, events}} = data),
     do: connected(connection, data)
 
   # The controller creates a new pod when this pod is deleted
-  defp any(_state, :info, {pid, {:controller, controller}}, %{pod_connection: {pid, _}} = data),
-    do: {:keep_state, put_in(data.options.target.controller, controller)}
+  defp any(
+         _state,
+         :info,
+         {events, {:controller, controller}},
+         %{pod_connection: {_, _, events}} = data
+       ),
+       do: {:keep_state, put_in(data.options.target.controller, controller)}
 
   # The first of its kind
-  defp any(_state, :info, {pid, {:refused, kind, detail}}, %{pod_connection: {pid, _}} = data) do
+  defp any(
+         _state,
+         :info,
+         {events, {:refused, kind, detail}},
+         %{pod_connection: {_, _, events}} = data
+       ) do
     Events.refused(audience(data), data.connection, kind, detail, target(data))
     :keep_state_and_data
   end

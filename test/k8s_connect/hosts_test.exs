@@ -10,6 +10,7 @@ defmodule K8sConnect.Route.Kernel.HostsTest do
     before = :inet_db.res_option(:lookup)
 
     on_exit(fn ->
+      _ = :sys.resume(:inet_db)
       Hosts.clear()
       :inet_db.del_host(@address)
       :inet_db.set_lookup(before)
@@ -44,5 +45,28 @@ defmodule K8sConnect.Route.Kernel.HostsTest do
     :inet_db.set_lookup([:native, :file])
     Hosts.clear()
     assert :inet_db.res_option(:lookup) == [:native, :file]
+  end
+
+  test "a change that was killed while it waited is undone" do
+    before = :inet_db.res_option(:lookup)
+    :ok = :sys.suspend(:inet_db)
+    {pid, monitor} = spawn_monitor(fn -> Hosts.put(:"a@app-0.app", "app-0.app", @address) end)
+    wait_for_request()
+    Process.exit(pid, :kill)
+    assert_receive {:DOWN, ^monitor, :process, ^pid, :killed}
+    :ok = :sys.resume(:inet_db)
+    Hosts.remove(:"a@app-0.app")
+    assert names() == []
+    assert :inet_db.res_option(:lookup) == before
+  end
+
+  defp wait_for_request do
+    {:message_queue_len, length} =
+      :inet_db |> Process.whereis() |> Process.info(:message_queue_len)
+
+    if length == 0 do
+      Process.sleep(1)
+      wait_for_request()
+    end
   end
 end

@@ -145,6 +145,59 @@ defmodule K8sConnect.KeepTest do
     assert {:error, %Error{reason: {:not_up, _details}}} = K8sConnect.await_up(__MODULE__.Kept)
   end
 
+  test "in a supervision tree: a restart of this library's processes is not a disconnect by the user" do
+    start_supervised!({K8sConnect, target: "sts/kept", name: __MODULE__.Kept})
+    assert {:ok, %Connection{}} = K8sConnect.await_up(__MODULE__.Kept)
+    session = Process.whereis(__MODULE__.Kept)
+    route = Process.whereis(K8sConnect.Route)
+    # The supervisor ends the process of the routes in order.
+    capture_log(fn -> GenServer.stop(K8sConnect.Helper, :shutdown) end)
+    await(fn -> Process.whereis(K8sConnect.Route) not in [nil, route] end)
+
+    await(
+      fn -> match?(%{state: :up, reconnects: 1}, K8sConnect.status(__MODULE__.Kept)) end,
+      3_000
+    )
+
+    assert Process.whereis(__MODULE__.Kept) == session
+    node = K8sConnect.node!(__MODULE__.Kept)
+    assert :erpc.call(node, :erlang, :node, []) == node
+    stop_supervised!(__MODULE__.Kept)
+  end
+
+  test "only its own pod connection tells a session that it is connected" do
+    {:ok, connection} = K8sConnect.connect("kept-0", trust: true)
+    {_state, %{pod_connection: {pid, monitor, _events}}} = :sys.get_state(connection.session)
+    forged = {:up, %{connection | node: :"other@10.0.0.1"}}
+    for from <- [pid, monitor, self()], do: send(connection.session, {from, forged})
+    assert K8sConnect.status(connection).connection == connection
+    assert K8sConnect.node!(connection) == connection.node
+  end
+
+  test "a loss is noticed, also if another process has connected to the node before" do
+    Application.put_env(:k8s_connect, :stable_after, 0)
+    on_exit(fn -> Application.delete_env(:k8s_connect, :stable_after) end)
+    {:ok, connection} = K8sConnect.connect("kept-0")
+    reference = subscribe(connection)
+    test = self()
+    # It connects to the node as soon as that is attached, and its attempts before fail.
+    caller = spawn_link(fn -> call_until_told(connection.node, test) end)
+    for _loss <- 1..10, do: cut(connection, reference)
+    send(caller, :stop)
+    assert_receive {:called, count} when count > 10
+    assert K8sConnect.status(connection).reconnects == 10
+  end
+
+  defp call_until_told(node, test, count \\ 0) do
+    _ = Node.ping(node)
+
+    receive do
+      :stop -> send(test, {:called, count})
+    after
+      3 -> call_until_told(node, test, count + 1)
+    end
+  end
+
   test "with :reconnect false, or at its limits, it ends with the error" do
     {:ok, connection} = K8sConnect.connect("kept-0", reconnect: false)
     reference = subscribe(connection)

@@ -1,5 +1,5 @@
 defmodule K8sConnect.ServersTest do
-  use ExUnit.Case, async: true
+  use ExUnit.Case, async: false
 
   alias K8sConnect.Servers
 
@@ -25,6 +25,26 @@ defmodule K8sConnect.ServersTest do
 
   test "not the user's own processes, but a session among them" do
     refute self() in Servers.pids()
+    session = session()
+    assert session.pid in Servers.pids()
+    send(session.pid, :end)
+    Task.await(session)
+    refute session.pid in Servers.pids()
+  end
+
+  test "a session that outlives the application" do
+    session = session()
+    :ok = Application.stop(:k8s_connect)
+    :ok = Application.start(:k8s_connect)
+    assert session.pid in Servers.pids()
+    send(session.pid, :end)
+    Task.await(session)
+    :ok = Application.stop(:k8s_connect)
+    :ok = Application.start(:k8s_connect)
+    refute session.pid in Servers.pids()
+  end
+
+  defp session do
     test = self()
 
     session =
@@ -35,9 +55,6 @@ defmodule K8sConnect.ServersTest do
       end)
 
     assert_receive :added
-    assert session.pid in Servers.pids()
-    send(session.pid, :end)
-    Task.await(session)
-    refute session.pid in Servers.pids()
+    session
   end
 end

@@ -22,7 +22,7 @@ defmodule K8sConnect.Route.Kernel do
          :ok <- check_kind(node),
          {:ok, named} <- PodAddress.check_host(node, address, :kernel),
          {:ok, %{listener: listener, redirects: redirects}} <-
-           Native.call(:listen, [session, owner, options.visible, options.guard]) do
+           Native.call(:listen, [session, owner, options.guard, options.visible, false]) do
       # Another session may still hold a claim for a node of this name.
       key = {node, owner}
       prepared = %{listener: listener, key: key, address: address, named: named}

@@ -57,7 +57,7 @@ defmodule K8sConnect.Route.VM do
   # `:inet_tcp_dist` connects, and the listener sets the hidden flag.
   defp listen(node, %{owner: owner, session: session, guard: guard} = prepared) do
     with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
-           Native.call(:listen, [session, owner, false, guard]) do
+           Native.call(:listen, [session, owner, guard, false, true]) do
       Table.put(node, port)
       {:ok, %{prepared | listener: listener}}
     end
@@ -76,7 +76,8 @@ defmodule K8sConnect.Route.VM do
     Table.clear()
   end
 
-  # The connection is hidden, even if the local node is visible.
+  # The connection is hidden, even if the local node is visible. The first call can join an attempt that another process
+  # has made before the node was attached, and that fails.
   @impl true
-  def connect(node, _options), do: Node.connect(node)
+  def connect(node, _options), do: Node.connect(node) == true or Node.connect(node)
 end

@@ -9,7 +9,6 @@ defmodule K8sConnect.Session.Attempt do
     ReadOnly,
     Reconnect,
     Route,
-    Servers,
     Session,
     Sessions
   }
@@ -24,6 +23,7 @@ defmodule K8sConnect.Session.Attempt do
 
     job = %{
       session: self(),
+      events: make_ref(),
       options: data.options,
       wait: wait,
       error: data.error,
@@ -40,11 +40,7 @@ defmodule K8sConnect.Session.Attempt do
 
   defp guard(%{guard: nil, options: %{limits: limits} = options}) do
     calls = if options.read_only, do: ReadOnly.calls()
-
-    # Of two sessions that begin at the same time, the later list counts.
-    order = System.unique_integer([:monotonic])
-    servers = {order, Enum.map(Servers.pids(), &:erlang.term_to_binary/1)}
-    arguments = [limits.atoms, limits.message, calls, options.audit, servers]
+    arguments = [limits.atoms, limits.message, calls, options.audit]
 
     with {:error, {stage, reason}} <- Native.start(:guard, arguments),
          do: {:error, Error.new(stage, reason)}
@@ -58,7 +54,7 @@ defmodule K8sConnect.Session.Attempt do
   @spec kill(Session.data()) :: Session.data()
   def kill(%{pod_connection: nil} = data), do: data
 
-  def kill(%{pod_connection: {pid, monitor}} = data) do
+  def kill(%{pod_connection: {pid, monitor, _events}} = data) do
     Process.demonitor(monitor, [:flush])
     Process.unlink(pid)
     Process.exit(pid, :kill)
@@ -73,7 +69,7 @@ defmodule K8sConnect.Session.Attempt do
   def release(data) do
     before = data.pod_connection
     data = kill(data)
-    _ = with {pid, _monitor} <- before, do: detach(pid)
+    _ = with {pid, _monitor, _events} <- before, do: detach(pid)
     Sessions.unregister(self())
     data
   end

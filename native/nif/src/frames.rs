@@ -10,7 +10,7 @@ use rustler::{Atom, Binary, Encoder, Env, NewBinary, NifResult, Term};
 mod atoms {
     rustler::atoms! {
         ready, applied, status, stopped, refused, unreadable,
-        major, minor, version, uid, gid, redirects,
+        major, minor, supported, version, uid, gid, redirects,
         set_uid, no_caller, no_capability, no_new_privs, nosuid, no_cgroup2, no_user_slice, no_btf,
         no_bpf, exclusive_program, override_program, too_many, self_test_failed,
         malformed, too_long, empty, wrong_version, no_hello, second_hello, no_such_process,
@@ -125,7 +125,10 @@ fn reason<'a>(env: Env<'a>, refusal: &Refusal) -> Term<'a> {
         R::Malformed { problem } => reason!(env, malformed { problem }),
         R::TooLong { length } => reason!(env, too_long { length }),
         R::Empty => reason!(env, empty {}),
-        R::WrongVersion { major, minor } => reason!(env, wrong_version { major, minor }),
+        R::WrongVersion { major, minor } => {
+            let supported = MAJOR;
+            reason!(env, wrong_version { major, minor, supported })
+        }
         R::NoHello => reason!(env, no_hello {}),
         R::SecondHello => reason!(env, second_hello {}),
         R::NoSuchProcess { pid } => reason!(env, no_such_process { pid }),

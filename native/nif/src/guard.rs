@@ -50,27 +50,31 @@ impl Resource for Guard {}
 
 /// `{:ok, guard}` with these limits, for all connections of a session. `calls`: the functions that the local node may
 /// call, each as `module:function/arity`; `None` if it may do everything. `audit`: the file of the audit log, and whether
-/// arguments are shown there. `servers`: a number that grows, and the processes of OTP, Elixir and this library in the external format, for all guards. `{:error, error}` if
-/// the file cannot be opened.
+/// arguments are shown there. `{:error, error}` if the file cannot be opened.
 #[rustler::nif(schedule = "DirtyIo")]
-fn guard<'a>(
-    env: Env<'a>,
+fn guard(
+    env: Env,
     atoms: usize,
     message: usize,
     calls: Option<Vec<String>>,
     audit: Option<(String, bool)>,
-    servers: (i64, Vec<Binary<'a>>),
-) -> Term<'a> {
+) -> Term {
     let limits = Limits { atoms, message };
     let session = match calls {
         Some(calls) => Session::read_only(limits, calls.into_iter().collect()),
         None => Session::new(limits),
     };
-    SERVERS.replace(servers.0, servers.1.iter().map(|pid| &pid[..]));
     match audited(session.with_servers(SERVERS.clone()), audit) {
         Ok(guard) => (ok(), ResourceArc::new(guard)).encode(env),
         Err(error) => (rustler::types::atom::error(), crate::error::Failure(error)).encode(env),
     }
+}
+
+/// The processes of OTP, Elixir and this library in the external format, for all guards. `order`: a number that grows.
+#[rustler::nif(schedule = "DirtyCpu")]
+fn servers(order: i64, pids: Vec<Binary>) -> Atom {
+    SERVERS.replace(order, pids.iter().map(|pid| &pid[..]));
+    ok()
 }
 
 fn audited(session: Session, audit: Option<(String, bool)>) -> Result<Guard, Error> {

@@ -10,7 +10,11 @@ use rustler::{
     Atom, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource, ResourceArc, types::atom,
 };
 
-use crate::{guard::Guard, reply, session::Session};
+use crate::{
+    guard::Guard,
+    reply,
+    session::{PRINTER, Session},
+};
 
 /// `None` after closing.
 struct ListenerResource(Mutex<Option<Listener>>);
@@ -38,17 +42,21 @@ struct Listening {
 }
 
 /// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback that stand for the pod's epmd
-/// and node. They close with the process `owner`. Without a guard the pod is trusted.
+/// and node. They close with the process `owner`. Without a guard the pod is trusted. `own`: only this BEAM is meant to
+/// connect to them.
 #[rustler::nif]
 fn listen(
     env: Env,
     reference: Reference,
     session: ResourceArc<Session>,
     owner: LocalPid,
-    visible: bool,
     guard: Option<ResourceArc<Guard>>,
+    visible: bool,
+    own: bool,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, async move { open(&session, visible, guard, owner).await })
+    let printer = own.then_some(PRINTER);
+    let work = async move { open(&session, owner, guard, visible, printer).await };
+    reply::spawn(env, reference, work)
 }
 
 /// Closes the ports and all their connections.
@@ -67,9 +75,10 @@ fn refused(listener: ResourceArc<ListenerResource>) -> u64 {
 
 async fn open(
     session: &Session,
-    visible: bool,
-    guard: Option<ResourceArc<Guard>>,
     owner: LocalPid,
+    guard: Option<ResourceArc<Guard>>,
+    visible: bool,
+    printer: Option<&'static str>,
 ) -> Result<Listening, Error> {
     let no_listener = |problem: String| {
         let address = if session.ip.is_some_and(|ip| ip.is_ipv6()) { "::1" } else { "127.0.0.1" };
@@ -85,6 +94,7 @@ async fn open(
         names: node.names,
         visible,
         guarding: guard.map(|guard| guard.guarding(session.subject())),
+        printer,
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
     let redirects = listener.redirects();

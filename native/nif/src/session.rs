@@ -169,7 +169,7 @@ impl Session {
 }
 
 /// The module of this BEAM that removes escape sequences from what the pod prints.
-const PRINTER: &str = "Elixir.K8sConnect.EscapeSequences";
+pub const PRINTER: &str = "Elixir.K8sConnect.EscapeSequences";
 
 /// Opens a stream to the node, and returns the path of a local socket for it.
 pub async fn dial(
@@ -190,7 +190,8 @@ pub async fn dial(
     let visible = guard.is_none();
     let guarding = guard.map(|guard| guard.guarding(session.subject()));
     let filtering = Filtering::new(guarding.as_ref(), visible, Some(PRINTER));
-    tokio::spawn(socket.serve(stream, filtering));
+    let connection = session.connection.clone();
+    tokio::spawn(socket.serve(stream, filtering, async move { connection.closed().await }));
     Ok(path)
 }
 

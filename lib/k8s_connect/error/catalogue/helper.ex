@@ -56,13 +56,22 @@ defmodule K8sConnect.Error.Catalogue.Helper do
   def entry(:unreadable, %{problem: problem}),
     do: {"invalid answer from the helper: #{bare(problem)}", @upgrade}
 
-  def entry(:wrong_version, %{major: 1, minor: _minor}) do
+  def entry(:wrong_version, %{major: 1}) do
     {"unsupported: the installed helper is of an older version, whose netfilter rules allow any local user to take " <>
        "over TCP connections of other users", @upgrade}
   end
 
-  def entry(:wrong_version, %{major: major, minor: minor}),
-    do: {"unsupported: the installed helper has protocol version #{major}.#{minor}", @upgrade}
+  def entry(:wrong_version, %{major: major, supported: supported} = details)
+      when major < supported do
+    {"unsupported: the installed helper is older than this version of k8s_connect, #{protocol(details)}",
+     @upgrade}
+  end
+
+  def entry(:wrong_version, details) do
+    {"unsupported: the installed helper is newer than this version of k8s_connect, #{protocol(details)}",
+     {"Update k8s_connect, or replace the helper", "Install the helper of this version with",
+      @install}}
+  end
 
   def entry(:set_uid, %{}) do
     {"permission denied: the helper does not run from a file that is setuid or setgid",
@@ -201,6 +210,9 @@ defmodule K8sConnect.Error.Catalogue.Helper do
 
   defp cgroup_programs,
     do: {other_routes(), "List the programs with", {:sh, ["sudo", "bpftool", "cgroup", "tree"]}}
+
+  defp protocol(%{major: major, minor: minor, supported: supported}),
+    do: "with protocol version #{major}.#{minor} instead of #{supported}"
 
   defp missing_capability(:file_capabilities) do
     {"its file has none, or not all of them",

@@ -43,13 +43,19 @@ defmodule K8sConnect.Route.Kernel.Hosts do
     kept = Originals.get(@kept, %{hosts: %{}, before: %{}, lookup: nil, ours: nil})
 
     case fun.(kept.hosts) do
-      same when same == kept.hosts -> :ok
-      changed -> kept |> remember(changed) |> apply_change(changed)
+      same when same == kept.hosts ->
+        :ok
+
+      changed ->
+        kept = kept |> remember_names(changed) |> remember_lookup()
+        # A killed job may have changed a part, which the next one undoes.
+        Originals.put(@kept, %{kept | hosts: Map.merge(kept.hosts, changed)})
+        keep(apply_names(kept, changed), changed)
     end
   end
 
   # Records the existing names of each new address.
-  defp remember(kept, changed) do
+  defp remember_names(kept, changed) do
     addresses = for {address, _host} <- Map.values(changed), do: address
 
     theirs =
@@ -59,7 +65,14 @@ defmodule K8sConnect.Route.Kernel.Hosts do
     %{kept | before: Map.merge(before, kept.before)}
   end
 
-  defp apply_change(kept, changed) do
+  defp remember_lookup(%{lookup: nil} = kept) do
+    lookup = :inet_db.res_option(:lookup)
+    %{kept | lookup: lookup, ours: [:file | List.delete(lookup, :file)]}
+  end
+
+  defp remember_lookup(kept), do: kept
+
+  defp apply_names(kept, changed) do
     ours = Enum.group_by(Map.values(changed), &elem(&1, 0), &elem(&1, 1))
 
     for {address, names} <- kept.before do
@@ -69,25 +82,17 @@ defmodule K8sConnect.Route.Kernel.Hosts do
       end
     end
 
-    before = Map.take(kept.before, Map.keys(ours))
-    kept |> set_lookup(changed) |> keep(%{hosts: changed, before: before})
+    %{kept | before: Map.take(kept.before, Map.keys(ours))}
   end
 
-  defp set_lookup(%{lookup: nil} = kept, _changed) do
-    lookup = :inet_db.res_option(:lookup)
-    ours = [:file | List.delete(lookup, :file)]
-    :inet_db.set_lookup(ours)
-    %{kept | lookup: lookup, ours: ours}
-  end
-
-  defp set_lookup(kept, changed) when changed == %{} do
+  defp keep(kept, changed) when changed == %{} do
     # Other code may have set another order since.
     if :inet_db.res_option(:lookup) == kept.ours, do: :inet_db.set_lookup(kept.lookup)
-    kept
+    Originals.delete(@kept)
   end
 
-  defp set_lookup(kept, _changed), do: kept
-
-  defp keep(_kept, %{hosts: hosts}) when hosts == %{}, do: Originals.delete(@kept)
-  defp keep(kept, changes), do: Originals.put(@kept, Map.merge(kept, changes))
+  defp keep(%{hosts: hosts} = kept, changed) do
+    if hosts == %{}, do: :inet_db.set_lookup(kept.ours)
+    Originals.put(@kept, %{kept | hosts: changed})
+  end
 end

@@ -57,6 +57,8 @@ pub struct Route {
     pub visible: bool,
     /// What the connections share that do not trust the pod; `None` if the pod is trusted.
     pub guarding: Option<Guarding>,
+    /// See [`guard::Connection::new`](super::guard::Connection::new). Only if this VM alone is meant to connect.
+    pub printer: Option<&'static str>,
 }
 
 /// Two ports on the loopback, for this process's user only. Dropping it closes them and all their
@@ -83,12 +85,12 @@ impl Listener {
     where
         C: FnMut(&TcpStream) -> bool + Send + 'static,
     {
-        let Route { connection, connector, ip, port, names, visible, guarding } = route;
+        let Route { connection, connector, ip, port, names, visible, guarding, printer } = route;
         let ((epmd, epmd_port), (node, node_port)) = (bind(ip)?, bind(ip)?);
         let names: Arc<[epmd::Entry]> = names.into();
         let serve_epmd = move |client| serve_epmd(client, names.clone());
         let upstream = Upstream { connection, connector, first: Arc::new(Semaphore::new(1)), port };
-        let filtering = move || Filtering::new(guarding.as_ref(), visible, None);
+        let filtering = move || Filtering::new(guarding.as_ref(), visible, printer);
         let forward = move |client| forward(client, upstream.clone(), filtering());
 
         let refused = Arc::new(AtomicU64::new(0));

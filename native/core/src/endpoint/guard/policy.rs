@@ -20,6 +20,9 @@ mod ping;
 
 use ping::send_to_name;
 
+/// Of a message to a process that gets answers only.
+const NO_ANSWER: &str = "to a process that waits for an answer";
+
 /// What happens to a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -140,8 +143,10 @@ impl Local<'_> {
                 Payload::Reply { to, is_command: false } if self.is_own(&to.node) => {
                     Verdict::Ignore
                 }
-                Payload::Message | Payload::Reply { .. } => {
-                    refuse(Kind::Message, "to a process that waits for an answer")
+                Payload::Message | Payload::Reply { .. } => refuse(Kind::Message, NO_ANSWER),
+                // A local process that prints is one that the pod was told of.
+                Payload::IoRequest { from, reply_as, .. } if role == Role::Caller => {
+                    self.refused_request(from, reply_as, NO_ANSWER)
                 }
                 other => self.message(other),
             },
@@ -161,10 +166,7 @@ impl Local<'_> {
             Some(Token::Reference(reference)) if self.is_own(&reference.node) => {
                 let message = payload(control.payload.unwrap_or_default());
                 match self.given.alias(&Alias::from(reference), self.now) {
-                    Some(Role::Caller) if message == Payload::Message => {
-                        refuse(Kind::Message, "to a process that waits for an answer")
-                    }
-                    Some(_) => self.message(&message),
+                    Some(role) => self.to_alias(role, &message),
                     None => Verdict::Ignore,
                 }
             }
@@ -173,23 +175,40 @@ impl Local<'_> {
         }
     }
 
+    fn to_alias(&self, role: Role, message: &Payload) -> Verdict {
+        match message {
+            Payload::Message if role == Role::Caller => refuse(Kind::Message, NO_ANSWER),
+            Payload::IoRequest { from, reply_as, .. } if role == Role::Caller => {
+                self.refused_request(from, reply_as, NO_ANSWER)
+            }
+            other => self.message(other),
+        }
+    }
+
+    /// The process in the pod gets an error, instead of waiting.
+    fn refused_request(&self, from: &[u8], reply_as: &[u8], detail: &str) -> Verdict {
+        // A process here or in another pod would get an answer to what it has not asked.
+        if !self.is_of_pod(from) {
+            return refuse(Kind::IoRequest, "for another process");
+        }
+        let error = tuple(&[atom("error"), atom("request")]);
+        let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
+        Verdict::Answer(message_to(from, &reply), Some(Refusal::new(Kind::IoRequest, detail)))
+    }
+
     fn message(&self, message: &Payload) -> Verdict {
         match message {
             Payload::Command(tag) => refuse(Kind::Message, tag),
             Payload::Input => refuse(Kind::GroupLeader, "keys"),
-            // A process here or in another pod would get an answer to what it has not asked.
-            Payload::IoRequest { from, .. } if !self.is_of_pod(from) => {
-                refuse(Kind::IoRequest, "for another process")
+            Payload::IoRequest { from, reply_as, .. } if !self.is_of_pod(from) => {
+                self.refused_request(from, reply_as, "")
             }
             Payload::Message | Payload::Reply { .. } => Verdict::Pass,
             Payload::IoRequest { from, reply_as, request } => {
-                let Some(what) = refusal(request, Server::GroupLeader) else {
-                    return self.printed(request);
-                };
-                let error = tuple(&[atom("error"), atom("request")]);
-                let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
-                let answer = message_to(from, &reply);
-                Verdict::Answer(answer, Some(Refusal::new(Kind::IoRequest, &what)))
+                match refusal(request, Server::GroupLeader) {
+                    Some(what) => self.refused_request(from, reply_as, &what),
+                    None => self.printed(request),
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     Closed, Peers, Shared,
     audit::Entry,
-    capabilities::{Alias, Monitor, Named, Spawn},
+    capabilities::{Alias, Monitor, Named, Process, Spawn},
     control::{Control, Operation},
     handshake::Handshake,
     io_request::Cursor,
@@ -33,6 +33,9 @@ pub struct ToPod {
     callers: usize,
     /// The next references of the message that are tags of its answer.
     tags: usize,
+    /// Whether the group leader of a call of `rpc` is in the rest of the message: its last process.
+    leader_comes: bool,
+    last: Option<Process>,
     /// Whether the current message leaves.
     passes: bool,
 }
@@ -47,6 +50,8 @@ impl ToPod {
             scan: None,
             callers: 0,
             tags: 0,
+            leader_comes: false,
+            last: None,
             passes: true,
         }
     }
@@ -81,8 +86,8 @@ impl ToPod {
                         self.tags = usize::from(is_call(payload));
                         self.callers = self.tags;
                         let rex = to_rex(&control);
-                        // The group leader comes last.
-                        if rex && self.packets.left() > 0 {
+                        self.leader_comes = rex && self.packets.left() > 0;
+                        if self.leader_comes {
                             self.callers = usize::MAX;
                         }
                         self.learn(payload, &mut peers, now);
@@ -94,6 +99,13 @@ impl ToPod {
                 }
                 Part::More(piece) => {
                     self.learn(piece.bytes(&input), &mut peers, now);
+                    if self.leader_comes
+                        && self.packets.left() == 0
+                        && self.scan.is_some()
+                        && let Some(leader) = self.last
+                    {
+                        peers.given.give_group_leader(leader, now);
+                    }
                     piece
                 }
             };
@@ -144,18 +156,19 @@ impl ToPod {
 
     /// What the local node sends is not refused: what cannot be read gives out nothing.
     fn learn(&mut self, bytes: &[u8], peers: &mut Peers, now: Instant) {
-        let Self { shared, scan: Some(scan), callers, tags, .. } = self else { return };
+        let Self { shared, scan: Some(scan), callers, tags, last, .. } = self else { return };
         let Peers { name, given, .. } = peers;
         let Some(name) = name else { return };
         let session = &shared.session;
         let mut see = |item: &Item, _at: usize| {
             match &item.token {
                 Token::Pid(pid) if pid.node.is(name) => {
+                    let process = (*pid).into();
+                    *last = Some(process);
                     if *callers > 0 {
                         *callers -= 1;
-                        given.give_caller((*pid).into(), now);
+                        given.give_caller(process, now);
                     } else {
-                        let process = (*pid).into();
                         given.give_process(
                             process,
                             session.is_named(&Named::Process(process)),

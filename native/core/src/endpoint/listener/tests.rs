@@ -16,7 +16,8 @@ fn route(connection: PortForward, visible: bool) -> Route {
     let entry = |name: &str, port| epmd::Entry { name: name.into(), port };
     let names = vec![entry("app", 9100), entry("worker", 9101)];
     let ip = "10.9.9.9".parse().unwrap();
-    Route { connection, connector: None, ip, port: 9100, names, visible, guarding: None }
+    let (guarding, printer) = (None, None);
+    Route { connection, connector: None, ip, port: 9100, names, visible, guarding, printer }
 }
 
 fn listener(visible: bool) -> (Listener, Peer) {

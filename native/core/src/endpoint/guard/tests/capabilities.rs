@@ -72,6 +72,17 @@ fn a_caller_gets_answers_only_until_a_message_names_it() {
     let message = tuple(&[atom("hello"), pid(POD, 9)]);
     assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&answer)));
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&message)));
+    // It does not know such a message, and the process in the pod waits for an answer.
+    let geometry = tuple(&[atom("get_geometry"), atom("rows")]);
+    let request = tuple(&[atom("io_request"), pid(POD, 9), reference(POD, 4), geometry]);
+    let alias = [integer(33), pid(POD, 9), reference(LAPTOP, 1)];
+    for to in [&send(pid(LAPTOP, 1)), &alias] {
+        assert!(!pair.passes(to, Some(&request)));
+        let error = tuple(&[atom("error"), atom("request")]);
+        let reply = tuple(&[atom("io_reply"), reference(POD, 4), error]);
+        assert_eq!(pair.answers(), packed(&[integer(2), atom(""), pid(POD, 9)], Some(&reply)));
+    }
+    assert_eq!(pair.session.count(Kind::IoRequest), 2);
     pair.outgoing(&packed(&send(pid(POD, 9)), Some(&pid(LAPTOP, 1))));
     assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&message)));
 }
