@@ -40,6 +40,7 @@ pub async fn run(pod: &str, ports: &[&str]) -> Result {
             // Not a distribution connection, so no handshake flag must be changed.
             visible: true,
             guarding: None,
+            printer: None,
         };
         let listener = Listener::new(route)?;
         // The first redirect is for epmd.

@@ -29,7 +29,7 @@ use super::pump::{Filtering, pump};
 use crate::streaming::Stream;
 
 /// How long the BEAM may take to connect: other connections may be in front of it, and each can take ten seconds.
-const ACCEPT_TIMEOUT: Duration = Duration::from_secs(60);
+const ACCEPT_TIMEOUT: Duration = Duration::from_mins(1);
 /// The longest path of a socket: `sun_path` of macOS has 104 bytes with the final 0, that of Linux 108.
 const MAX_PATH: usize = 103;
 /// If the path in the given directory would be longer.
