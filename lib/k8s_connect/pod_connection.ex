@@ -103,7 +103,8 @@ defmodule K8sConnect.PodConnection do
   defp run(job) do
     monitor = Process.monitor(Route)
 
-    with {:ok, guard} <- job.guard,
+    with :ok <- check_running(job.options.target),
+         {:ok, guard} <- job.guard,
          {:ok, options} <- Protection.confirm(job.options),
          state = %__MODULE__{
            job: %{job | options: options},
@@ -113,6 +114,11 @@ defmodule K8sConnect.PodConnection do
          },
          {:ok, state} <- connect(state, true),
          do: up(state)
+  end
+
+  # A session in a supervision tree of the user outlives the application, and waits for its next start.
+  defp check_running(%{target: target, labels: labels}) do
+    if Process.whereis(Route), do: :ok, else: {:error, lost(target || labels, :route_restarted)}
   end
 
   # With `trust`, the node's name can come from the pod's spec. This saves a round trip, but the name may be wrong.
@@ -346,8 +352,8 @@ defmodule K8sConnect.PodConnection do
 
   # The user called `Node.disconnect/1`, unless the process of the routes ends: then this call fails.
   defp node_down(:disconnect, %{connection: %{node: node}}) do
-    _attached = Route.attached(node)
-    :disconnected
+    # A new process does not know the node.
+    if Route.attached(node), do: :disconnected, else: {:error, lost(node, :route_restarted)}
   catch
     :exit, _reason ->
       if restarted?(), do: {:error, lost(node, :route_restarted)}, else: :disconnected

@@ -52,13 +52,20 @@ defmodule K8sConnect.Sessions do
   Removes all keys of `session`.
   """
   @spec unregister(pid()) :: true
-  def unregister(session), do: :ets.match_delete(@table, {:_, session, :_})
+  def unregister(session), do: delete({:_, session, :_})
 
   @doc """
   Removes the keys of `session` that have no connection yet.
   """
   @spec unregister_pending(pid()) :: true
-  def unregister_pending(session), do: :ets.match_delete(@table, {:_, session, nil})
+  def unregister_pending(session), do: delete({:_, session, nil})
+
+  # A session in a supervision tree of the user outlives the application, and with it the table.
+  defp delete(pattern) do
+    :ets.match_delete(@table, pattern)
+  rescue
+    ArgumentError -> true
+  end
 
   @doc """
   The sessions of a node, connected or connecting.

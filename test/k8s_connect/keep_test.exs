@@ -165,6 +165,16 @@ defmodule K8sConnect.KeepTest do
     stop_supervised!(__MODULE__.Kept)
   end
 
+  test "in a supervision tree: the end of the application ends it, and it does not start the application again" do
+    start_supervised!({K8sConnect, target: "sts/kept", name: __MODULE__.Kept})
+    assert {:ok, %Connection{}} = K8sConnect.await_up(__MODULE__.Kept)
+    monitor = Process.monitor(__MODULE__.Kept)
+    capture_log(fn -> Application.stop(:k8s_connect) end)
+    assert_receive {:DOWN, ^monitor, :process, _session, :normal}, 5_000
+    refute List.keymember?(Application.started_applications(), :k8s_connect, 0)
+    {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+  end
+
   test "only its own pod connection tells a session that it is connected" do
     {:ok, connection} = K8sConnect.connect("kept-0", trust: true)
     {_state, %{pod_connection: {pid, monitor, _events}}} = :sys.get_state(connection.session)
@@ -181,20 +191,36 @@ defmodule K8sConnect.KeepTest do
     reference = subscribe(connection)
     test = self()
     # It connects to the node as soon as that is attached, and its attempts before fail.
-    caller = spawn_link(fn -> call_until_told(connection.node, test) end)
+    other = spawn_link(fn -> connect_after_each_loss(connection.node, test) end)
+    assert_receive :ready
     for _loss <- 1..10, do: cut(connection, reference)
-    send(caller, :stop)
-    assert_receive {:called, count} when count > 10
+    send(other, :stop)
+    assert_receive {:connected, count} when count > 0
     assert K8sConnect.status(connection).reconnects == 10
   end
 
-  defp call_until_told(node, test, count \\ 0) do
-    _ = Node.ping(node)
+  defp connect_after_each_loss(node, test) do
+    :ok = :net_kernel.monitor_nodes(true, node_type: :all)
+    send(test, :ready)
+    wait_for_loss(node, test, 0)
+  end
 
+  defp wait_for_loss(node, test, count) do
     receive do
-      :stop -> send(test, {:called, count})
-    after
-      3 -> call_until_told(node, test, count + 1)
+      {:nodedown, ^node, _info} -> connect_first(node, test, count)
+      :stop -> send(test, {:connected, count})
+    end
+  end
+
+  defp connect_first(node, test, count) do
+    if Node.connect(node) == true do
+      wait_for_loss(node, test, count + 1)
+    else
+      receive do
+        :stop -> send(test, {:connected, count})
+      after
+        3 -> connect_first(node, test, count)
+      end
     end
   end
 

@@ -190,8 +190,7 @@ pub async fn dial(
     let visible = guard.is_none();
     let guarding = guard.map(|guard| guard.guarding(session.subject()));
     let filtering = Filtering::new(guarding.as_ref(), visible, Some(PRINTER));
-    let connection = session.connection.clone();
-    tokio::spawn(socket.serve(stream, filtering, async move { connection.closed().await }));
+    tokio::spawn(socket.serve(stream, filtering));
     Ok(path)
 }
 

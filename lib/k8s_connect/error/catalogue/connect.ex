@@ -53,6 +53,7 @@ defmodule K8sConnect.Error.Catalogue.Connect do
   defp cause(:disconnect), do: ": it was disconnected"
   defp cause(:net_tick_timeout), do: ": the node did not answer for net_ticktime"
   defp cause(:net_kernel_terminated), do: ": net_kernel was stopped"
+  defp cause(:route_restarted), do: ": k8s_connect was restarted in this VM"
   defp cause(reason), do: ": #{reason}"
 
   defp after_step(nil), do: ""

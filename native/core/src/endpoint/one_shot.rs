@@ -28,8 +28,8 @@ use tokio::net::{UnixListener, UnixStream};
 use super::pump::{Filtering, pump};
 use crate::streaming::Stream;
 
-/// How long the BEAM may take to connect: other connections may be in front of it, and each can take ten seconds.
-const ACCEPT_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long the BEAM may take to connect.
+const ACCEPT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The longest path of a socket: `sun_path` of macOS has 104 bytes with the final 0, that of Linux 108.
 const MAX_PATH: usize = 103;
 /// If the path in the given directory would be longer.
@@ -77,14 +77,9 @@ impl OneShot {
         }
     }
 
-    /// Waits for the connection, and copies between it and the stream until one of them ends. `closed` ends when nothing
-    /// can come from the stream any more.
-    pub async fn serve(self, stream: Stream, filtering: Filtering, closed: impl Future) {
-        let accepted = tokio::select! {
-            accepted = tokio::time::timeout(ACCEPT_TIMEOUT, self.accept()) => accepted,
-            _ = closed => return,
-        };
-        if let Ok(Some(socket)) = accepted {
+    /// Waits for the connection, and copies between it and the stream until one of them ends.
+    pub async fn serve(self, stream: Stream, filtering: Filtering) {
+        if let Ok(Some(socket)) = tokio::time::timeout(ACCEPT_TIMEOUT, self.accept()).await {
             let (reader, writer) = socket.into_split();
             pump(reader, writer, stream, filtering).await;
         }

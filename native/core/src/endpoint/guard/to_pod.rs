@@ -35,6 +35,7 @@ pub struct ToPod {
     tags: usize,
     /// Whether the group leader of a call of `rpc` is in the rest of the message: its last process.
     leader_comes: bool,
+    /// The last process of the message, if it is one of the local node.
     last: Option<Process>,
     /// Whether the current message leaves.
     passes: bool,
@@ -86,10 +87,8 @@ impl ToPod {
                         self.tags = usize::from(is_call(payload));
                         self.callers = self.tags;
                         let rex = to_rex(&control);
-                        self.leader_comes = rex && self.packets.left() > 0;
-                        if self.leader_comes {
-                            self.callers = usize::MAX;
-                        }
+                        self.leader_comes = rex && is_call(payload) && self.packets.left() > 0;
+                        self.last = None;
                         self.learn(payload, &mut peers, now);
                         if let Some(leader) = leader(payload).filter(|_| rex) {
                             give_group_leader(&leader, &mut peers, now);
@@ -162,7 +161,8 @@ impl ToPod {
         let session = &shared.session;
         let mut see = |item: &Item, _at: usize| {
             match &item.token {
-                Token::Pid(pid) if pid.node.is(name) => {
+                Token::Pid(pid) if !pid.node.is(name) => *last = None,
+                Token::Pid(pid) => {
                     let process = (*pid).into();
                     *last = Some(process);
                     if *callers > 0 {

@@ -170,7 +170,7 @@ fn the_group_leader_of_a_call_of_rpc_is_one() {
     for size in [1, 100_000] {
         let mut pair = Pair::new();
         let from = tuple(&[pid(LAPTOP, 1), reference(LAPTOP, 1)]);
-        let arguments = list(&[binary(&vec![b'a'; size])]);
+        let arguments = list(&[pid(LAPTOP, 3), binary(&vec![b'a'; size])]);
         let called = [atom("call"), atom("m"), atom("f"), arguments, pid(LAPTOP, 2)];
         let call = tuple(&[atom("$gen_call"), from, tuple(&called)]);
         let control = [integer(6), pid(LAPTOP, 1), atom(""), atom("rex")];
@@ -179,5 +179,23 @@ fn the_group_leader_of_a_call_of_rpc_is_one() {
         let print = tuple(&[atom("put_chars"), atom("unicode"), binary(b"text")]);
         let asked = tuple(&[atom("io_request"), pid(POD, 9), reference(POD, 1), print]);
         assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&asked)));
+        assert!(pair.passes(&send(pid(LAPTOP, 3)), Some(&asked)), "an argument that prints");
+        assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&asked)), "the caller");
+    }
+}
+
+#[test]
+fn a_caller_whose_group_leader_is_elsewhere_is_none() {
+    for size in [1, 100_000] {
+        let mut pair = Pair::new();
+        let from = tuple(&[pid(LAPTOP, 1), reference(LAPTOP, 1)]);
+        let arguments = list(&[binary(&vec![b'a'; size])]);
+        let called =
+            [atom("block_call"), atom("m"), atom("f"), arguments, pid("other@127.0.0.1", 2)];
+        let call = tuple(&[atom("$gen_call"), from, tuple(&called)]);
+        let control = [integer(6), pid(LAPTOP, 1), atom(""), atom("rex")];
+        pair.outgoing(&packed(&control, Some(&call)));
+        assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&atom("hello"))));
+        assert_eq!(pair.session.count(Kind::GroupLeader), 0);
     }
 }
