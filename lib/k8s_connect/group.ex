@@ -18,7 +18,8 @@ defmodule K8sConnect.Group do
   }
 
   # pods: uid => name; sessions: uid => pid; uids: session => uid; failed: uid => error
-  # watch: the reference of the running watch, or of the timer of the next one; pending: the uids of the first list without a result so far
+  # watch: the reference of the running watch, or of the timer of the next one
+  # pending: the uids of the first list without a result so far
   defstruct [
     :options,
     :watch,
@@ -48,6 +49,7 @@ defmodule K8sConnect.Group do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ok = Servers.add()
+    # An error is that of the watch, too.
     _ = Servers.share()
     _monitor = if owner = options.owner, do: Process.monitor(owner)
     {:ok, watch(%__MODULE__{options: options})}

@@ -32,7 +32,7 @@ defmodule K8sConnect.PodConnection do
     Tick
   }
 
-  alias K8sConnect.PodConnection.Rejection
+  alias K8sConnect.PodConnection.{Rejection, Restart}
 
   @type job :: %{
           session: pid(),
@@ -103,7 +103,7 @@ defmodule K8sConnect.PodConnection do
   defp run(job) do
     monitor = Process.monitor(Route)
 
-    with :ok <- check_running(job.options.target),
+    with :ok <- Restart.check_running(job.options.target.target || job.options.target.labels),
          {:ok, guard} <- job.guard,
          {:ok, options} <- Protection.confirm(job.options),
          state = %__MODULE__{
@@ -114,11 +114,6 @@ defmodule K8sConnect.PodConnection do
          },
          {:ok, state} <- connect(state, true),
          do: up(state)
-  end
-
-  # A session in a supervision tree of the user outlives the application, and waits for its next start.
-  defp check_running(%{target: target, labels: labels}) do
-    if Process.whereis(Route), do: :ok, else: {:error, lost(target || labels, :route_restarted)}
   end
 
   # With `trust`, the node's name can come from the pod's spec. This saves a round trip, but the name may be wrong.
@@ -350,14 +345,7 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # The user called `Node.disconnect/1`, unless the process of the routes ends: then this call fails.
-  defp node_down(:disconnect, %{connection: %{node: node}}) do
-    # A new process does not know the node.
-    if Route.attached(node), do: :disconnected, else: {:error, lost(node, :route_restarted)}
-  catch
-    :exit, _reason ->
-      if restarted?(), do: {:error, lost(node, :route_restarted)}, else: :disconnected
-  end
+  defp node_down(:disconnect, state), do: Restart.cause(state.connection.node)
 
   defp node_down(reason, %{guard: guard} = state) do
     with :ok <- if(guard, do: Native.guard_failure(guard), else: :ok) do
@@ -365,13 +353,6 @@ defmodule K8sConnect.PodConnection do
     else
       {:error, {stage, reason}} -> {:error, guarded(stage, reason, state.connection.node)}
     end
-  end
-
-  # Returns when the supervisor has restarted its processes, or has ended with the application.
-  defp restarted? do
-    is_list(Supervisor.which_children(K8sConnect.Supervisor))
-  catch
-    :exit, _reason -> false
   end
 
   defp guarded(stage, {kind, details}, node),

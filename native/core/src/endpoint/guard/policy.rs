@@ -8,7 +8,7 @@ use super::{
     control::{Control, Operation, PASS_THROUGH},
     encode::{atom, integer, signal, tuple},
     handshake::packet,
-    io_request::{Rewritten, Server, printed_by, prints, refusal},
+    io_request::{Rewritten, Server, refusal},
     payload::{Payload, payload},
     refusal::{Kind, Refusal},
     session::Session,
@@ -16,6 +16,7 @@ use super::{
 };
 use bytes::Bytes;
 
+mod io;
 mod ping;
 
 use ping::send_to_name;
@@ -144,21 +145,11 @@ impl Local<'_> {
                     Verdict::Ignore
                 }
                 Payload::Message | Payload::Reply { .. } => refuse(Kind::Message, NO_ANSWER),
-                // A local process that prints is one that the pod was told of.
-                Payload::IoRequest { from, reply_as, .. } if role == Role::Caller => {
-                    self.refused_request(from, reply_as, NO_ANSWER)
-                }
+                other if role == Role::Caller => self.to_caller(other),
                 other => self.message(other),
             },
             Some(Role::Ended) => Verdict::Ignore,
         }
-    }
-
-    fn printed(&self, request: &[u8]) -> Verdict {
-        let Some(module) = self.printer.filter(|_| prints(request)) else { return Verdict::Pass };
-        // What is not understood is not printed.
-        printed_by(module, request)
-            .map_or_else(|| refuse(Kind::IoRequest, "put_chars"), Verdict::Rewrite)
     }
 
     fn alias_send(&mut self, control: &Control) -> Verdict {
@@ -166,34 +157,17 @@ impl Local<'_> {
             Some(Token::Reference(reference)) if self.is_own(&reference.node) => {
                 let message = payload(control.payload.unwrap_or_default());
                 match self.given.alias(&Alias::from(reference), self.now) {
-                    Some(role) => self.to_alias(role, &message),
+                    Some(Role::Caller) if message == Payload::Message => {
+                        refuse(Kind::Message, NO_ANSWER)
+                    }
+                    Some(Role::Caller) => self.to_caller(&message),
+                    Some(_) => self.message(&message),
                     None => Verdict::Ignore,
                 }
             }
             // The answer to a call that has timed out, as a rule; the VM has forgotten the alias, too.
             _ => Verdict::Ignore,
         }
-    }
-
-    fn to_alias(&self, role: Role, message: &Payload) -> Verdict {
-        match message {
-            Payload::Message if role == Role::Caller => refuse(Kind::Message, NO_ANSWER),
-            Payload::IoRequest { from, reply_as, .. } if role == Role::Caller => {
-                self.refused_request(from, reply_as, NO_ANSWER)
-            }
-            other => self.message(other),
-        }
-    }
-
-    /// The process in the pod gets an error, instead of waiting.
-    fn refused_request(&self, from: &[u8], reply_as: &[u8], detail: &str) -> Verdict {
-        // A process here or in another pod would get an answer to what it has not asked.
-        if !self.is_of_pod(from) {
-            return refuse(Kind::IoRequest, "for another process");
-        }
-        let error = tuple(&[atom("error"), atom("request")]);
-        let reply = tuple(&[atom("io_reply"), reply_as.to_vec(), error]);
-        Verdict::Answer(message_to(from, &reply), Some(Refusal::new(Kind::IoRequest, detail)))
     }
 
     fn message(&self, message: &Payload) -> Verdict {
