@@ -16,7 +16,7 @@ end
 median = fn times -> times |> Enum.sort() |> Enum.at(div(length(times), 2)) end
 before = Bench.settled_memory()
 
-Enum.reduce(counts, 0, fn count, sessions ->
+Enum.reduce(counts, {0, nil}, fn count, {sessions, first} ->
   # The last ten, one after the other, and all before them at the same time.
   alone = max(sessions, count - 10)
 
@@ -37,6 +37,10 @@ Enum.reduce(counts, 0, fn count, sessions ->
   for kind <- [:rss, :pss, :anon],
       do: Bench.print("growth_#{count}_#{kind}_kb", (memory[kind] - before[kind]) * 1000 / count)
 
+  # The first session pays for the library.
+  if first,
+    do: Bench.print("growth_#{count}_further_rss_kb", (memory.rss - first) * 1000 / (count - 1))
+
   calls =
     for _round <- 1..2000 do
       %{node: node} = Enum.random(connections)
@@ -44,5 +48,5 @@ Enum.reduce(counts, 0, fn count, sessions ->
     end
 
   Bench.print_percentiles("growth_#{count}_call", calls)
-  count
+  {count, first || memory.rss}
 end)

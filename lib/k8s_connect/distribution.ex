@@ -161,8 +161,11 @@ defmodule K8sConnect.Distribution do
     {:error, {:no_distribution, %{name: Atom.to_string(name), problem: inspect(reason)}}}
   end
 
-  # As the VM of the pod converts the cookie of its command line.
-  defp to_atom(cookie) do
+  @doc """
+  A cookie, as the VM of the pod converts that of its command line.
+  """
+  @spec to_atom(binary()) :: atom()
+  def to_atom(cookie) do
     if String.valid?(cookie),
       do: String.to_atom(cookie),
       else: :erlang.binary_to_atom(cookie, :latin1)

@@ -107,9 +107,28 @@ defmodule K8sConnect.Native do
   @spec guard_judge(guard(), pid :: binary()) :: boolean()
   def guard_judge(_guard, _pid), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec dial(reference(), session(), String.t(), linux :: boolean(), guard() | nil) :: :ok
-  def dial(_reference, _session, _directory, _linux, _guard),
+  @spec dial(
+          reference(),
+          session(),
+          String.t(),
+          linux :: boolean(),
+          guard() | nil,
+          cookie :: binary()
+        ) :: :ok
+  def dial(_reference, _session, _directory, _linux, _guard, _cookie),
     do: :erlang.nif_error(:nif_not_loaded)
+
+  @doc """
+  The cookie that this VM has for the names of nodes in pods. No pod and no other machine knows it.
+  """
+  @spec local_cookie() :: String.t()
+  def local_cookie, do: :erlang.nif_error(:nif_not_loaded)
+
+  @doc """
+  A text that nobody can guess.
+  """
+  @spec secret() :: String.t()
+  def secret, do: :erlang.nif_error(:nif_not_loaded)
 
   @spec rejection(reference(), session(), String.t()) :: :ok
   def rejection(_reference, _session, _name), do: :erlang.nif_error(:nif_not_loaded)
@@ -129,9 +148,10 @@ defmodule K8sConnect.Native do
           owner :: pid(),
           guard() | nil,
           visible :: boolean(),
-          own :: boolean()
+          own :: boolean(),
+          cookie :: binary() | nil
         ) :: :ok
-  def listen(_reference, _session, _owner, _guard, _visible, _own),
+  def listen(_reference, _session, _owner, _guard, _visible, _own, _cookie),
     do: :erlang.nif_error(:nif_not_loaded)
 
   @spec unlisten(listener()) :: :ok

@@ -9,7 +9,7 @@ defmodule K8sConnect.PodConnection do
   # rediscovers the node on the same port-forward connection. After any other loss this process exits, and the
   # session starts a new one.
   #
-  # The session gets `{events, event}`, with a reference that no pod can guess:
+  # The session gets `{events, event}`, with a secret that no pod can guess:
   #
   #   * `{:step, name, detail, ms}` and `{:trace, name, detail, us, took}`, while it connects
   #   * `{:controller, {kind, name} | nil}`, the controller of the pod
@@ -37,7 +37,7 @@ defmodule K8sConnect.PodConnection do
   @type job :: %{
           session: pid(),
           # In each event.
-          events: reference(),
+          events: {reference(), String.t()},
           # The result of `Options.connect/2`.
           options: map(),
           # Whether to wait for a ready pod and its node, as a reconnect does.
@@ -77,7 +77,7 @@ defmodule K8sConnect.PodConnection do
   @doc """
   Starts a pod connection. The calling session is linked to it and monitors it.
   """
-  @spec start(job()) :: {pid(), monitor :: reference(), events :: reference()}
+  @spec start(job()) :: {pid(), monitor :: reference(), events :: {reference(), String.t()}}
   def start(job) do
     {pid, monitor} =
       :erlang.spawn_opt(fn -> exit({:pod_connection, run(job)}) end, [:link, :monitor])
@@ -265,9 +265,9 @@ defmodule K8sConnect.PodConnection do
   defp attach_route([route | others], connection, cookie, %{job: job} = state) do
     connection = %{connection | route: route}
 
-    options = Map.put(job.options.route, :guard, state.guard)
+    options = Map.merge(job.options.route, %{guard: state.guard, cookie: cookie})
 
-    case Route.attach(connection, self(), state.native, cookie, options) do
+    case Route.attach(connection, self(), state.native, options) do
       :ok ->
         {:ok, connection}
 
@@ -335,7 +335,7 @@ defmodule K8sConnect.PodConnection do
         {:error, error}
 
       {:DOWN, ^monitor, :process, _route, _reason} ->
-        {:error, lost(node, :route_restarted)}
+        Restart.cause(node)
 
       {:tick, ^tick, interval} ->
         hold(%{state | tick: Tick.now(node, interval)})
@@ -358,7 +358,10 @@ defmodule K8sConnect.PodConnection do
   defp guarded(stage, {kind, details}, node),
     do: Error.new(stage, {kind, Map.put(details, :node, node)})
 
-  defp reconnect(reason, state) do
+  defp reconnect(reason, state),
+    do: if(Restart.ended?(), do: :disconnected, else: reconnect_to(reason, state))
+
+  defp reconnect_to(reason, state) do
     error = lost(state.connection.node, reason)
     notify(state.job, {:lost, error})
     quick_losses = Reconnect.quick_losses(state.quick_losses, now() - state.up_at)

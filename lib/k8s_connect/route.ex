@@ -59,17 +59,12 @@ defmodule K8sConnect.Route do
   @doc """
   Makes the node of `connection` reachable over its route, until `owner`, which has reserved it, exits or detaches it.
   """
-  @spec attach(
-          Connection.t(),
-          pid(),
-          reference(),
-          (() -> binary()),
-          Behaviour.guarded_options()
-        ) :: :ok | {:error, Error.t()}
-  def attach(%{node: node, route: route} = connection, owner, native_session, cookie, options) do
+  @spec attach(Connection.t(), pid(), reference(), Behaviour.guarded_options()) ::
+          :ok | {:error, Error.t()}
+  def attach(%{node: node, route: route} = connection, owner, native_session, options) do
     with {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do
       # The timeout is that of the job.
-      GenServer.call(__MODULE__, {:attach, node, owner, route, prepared, cookie}, :infinity)
+      GenServer.call(__MODULE__, {:attach, node, owner, route, prepared}, :infinity)
     end
   end
 
@@ -93,6 +88,15 @@ defmodule K8sConnect.Route do
   """
   @spec detach(pid()) :: :ok
   def detach(owner), do: GenServer.call(__MODULE__, {:detach, owner}, :infinity)
+
+  @doc """
+  The cookie of a node that is attached on the vm route.
+  """
+  @spec cookie(node()) :: atom()
+  def cookie(node) do
+    {:vm, %{cookie: cookie}} = attached(node)
+    Distribution.to_atom(cookie.())
+  end
 
   @doc """
   The route of `node` and the state of that route for the node.
@@ -121,8 +125,8 @@ defmodule K8sConnect.Route do
     end
   end
 
-  def handle_call({:attach, node, owner, route, prepared, cookie}, from, state),
-    do: {:noreply, enqueue(state, {:attach, from, {node, owner}, route, prepared, cookie})}
+  def handle_call({:attach, node, owner, route, prepared}, from, state),
+    do: {:noreply, enqueue(state, {:attach, from, {node, owner}, route, prepared})}
 
   def handle_call({:detach, owner}, from, state),
     do: {:noreply, owner |> detach_all(state) |> enqueue({:reply, from, :ok})}
@@ -140,7 +144,7 @@ defmodule K8sConnect.Route do
     result =
       case {reason, job} do
         {{:done, result}, _job} -> result
-        {:owner_gone, {:attach, _, {node, _}, _, _, _}} -> {:error, lost(node)}
+        {:owner_gone, {:attach, _, {node, _}, _, _}} -> {:error, lost(node)}
         {_killed, _job} -> timed_out(job)
       end
 
@@ -219,7 +223,7 @@ defmodule K8sConnect.Route do
       for {node, %{attached: {route, attached}}} <- gone, do: {:detach, node, route, attached}
 
     # The owner does not wait for a running attach. When the job ends, its work is undone.
-    with {pid, _monitor, _timer, {:attach, _from, {_node, ^owner}, _, _, _}} <- state.job,
+    with {pid, _monitor, _timer, {:attach, _from, {_node, ^owner}, _, _}} <- state.job,
          do: Process.exit(pid, :owner_gone)
 
     jobs = if gone == [], do: [], else: jobs ++ [:leave]
@@ -251,7 +255,7 @@ defmodule K8sConnect.Route do
     start({:leave, nodes, Enum.uniq(routes)}, state)
   end
 
-  defp begin({:attach, from, {node, owner}, route, prepared, _cookie} = job, state) do
+  defp begin({:attach, from, {node, owner}, route, prepared} = job, state) do
     if owner?(node, owner, state) do
       start(job, state)
     else
@@ -271,7 +275,7 @@ defmodule K8sConnect.Route do
     %{state | job: {pid, monitor, timer, job}}
   end
 
-  defp finish({:attach, from, {node, owner}, route, prepared, _cookie}, result, state) do
+  defp finish({:attach, from, {node, owner}, route, prepared}, result, state) do
     case {owner?(node, owner, state), result} do
       {true, {:ok, attached}} ->
         GenServer.reply(from, :ok)
@@ -318,10 +322,11 @@ defmodule K8sConnect.Route do
   defp problem(reason) when is_atom(reason), do: inspect(reason)
   defp problem(_reason), do: "a crash"
 
-  defp do_run({:attach, _from, {node, _owner}, route, prepared, cookie}) do
+  defp do_run({:attach, _from, {node, _owner}, route, prepared}) do
     with :ok <- ensure_distribution(route, node) do
-      # First, because any process can connect to an attached node. With a wrong cookie that would use up its stream.
-      if connects?(route), do: Distribution.set_cookie(node, cookie.())
+      # First, because any process can connect to an attached node. With a wrong cookie that would use up its stream. It
+      # is not the cookie of the node: see `native/core/src/endpoint/handshake/cookies.rs`.
+      if connects?(route), do: Distribution.set_cookie(node, Native.local_cookie())
       module(route).attach(node, prepared)
     end
   end

@@ -46,6 +46,9 @@ defmodule K8sConnect.Sessions do
     others = {{:"$1", self(), :_}, [{:"=/=", :"$1", {:const, key}}], [true]}
     _count = :ets.select_delete(@table, [others])
     true
+  rescue
+    # The table ends with the application, which a session in a supervision tree of the user outlives.
+    ArgumentError -> true
   end
 
   @doc """
@@ -60,7 +63,7 @@ defmodule K8sConnect.Sessions do
   @spec unregister_pending(pid()) :: true
   def unregister_pending(session), do: delete({:_, session, nil})
 
-  # A session in a supervision tree of the user outlives the application, and with it the table.
+  # The same.
   defp delete(pattern) do
     :ets.match_delete(@table, pattern)
   rescue

@@ -13,6 +13,7 @@ raw_port=6000
 forwards=(kubectl spdy kube_rs)
 # Set by script/bench.
 : "${quick:=}" "${profile:=}" "${work:=}" "${cluster:=}" "${rounds:=}" "${ms:=}" "${pods:=}"
+processes=()
 
 # Sets the profile of cargo, for the library and for the programs of the benchmarks. A smoke test does not wait for
 # link-time optimization.
@@ -28,6 +29,7 @@ choose_build() {
 
 connect_before() {
   script/cluster app app --replicas 2
+  quietly on_laptop mix k8s.launcher
   quietly script/cluster apply bench/cluster.yaml
   quietly script/cluster kubectl wait --for=condition=Ready pod/bench-named --timeout="$(stretched 60)s"
 }
@@ -36,6 +38,9 @@ connect_round() {
   figures ours ours bench/connect.exs cold=app-0 warm=app-1
   figures ours ours bench/connect.exs named=bench-named
   figures ours on_laptop bench/timed command_ms mix k8s.connect app-0 --rpc 'node()'
+  # shellcheck disable=SC2016 # expanded by sh
+  figures ours on_laptop bench/timed launcher_ms sh -c 'exec "$HOME/.mix/escripts/k8s_connect" app-0 --rpc "node()"'
+  figures mix on_laptop bench/timed command_ms mix run -e ':ok'
   figures exec on_laptop bench/timed command_ms kubectl exec app-0 -- /app/bin/app rpc 'IO.puts(node())'
 }
 connect_after() {
@@ -166,6 +171,27 @@ reconnect_round() {
   reconnect kubectl on_laptop --root bench/repeated app-0 "${plain[@]}" bench/reconnect.exs plain app-0
 }
 reconnect_after() { :; }
+
+account_before() {
+  throughput_before
+  mapfile -t processes < <(node_processes)
+}
+account_round() { figures ours ours bench/account.exs "$ms" app-0 "${processes[@]}"; }
+account_after() { throughput_after; }
+
+# On this machine and not on the laptop: it needs no cluster.
+growth_before() { :; }
+growth_round() {
+  local counts=(1 10 100 1000)
+  [ -z "$quick" ] || counts=(1 10)
+  # Each session has three descriptors, and two at the stand-in. The VM makes a table of this size.
+  ulimit -n 4096
+  start_coprocess elixir bench/stand_in.exs "$work"
+  read_figures stand_in ready
+  figures ours elixir -pa _build/dev/lib/k8s_connect/ebin bench/growth.exs "$work/kubeconfig" "${counts[@]}"
+  end_coprocess
+}
+growth_after() { :; }
 
 # reconnect TOOL CMD...: CMD calls the node in app-0. Measures the time from each fault, or from the end of it, to the first
 # right answer.

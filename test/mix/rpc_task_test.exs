@@ -165,7 +165,7 @@ defmodule Mix.Tasks.K8s.Connect.RpcTest do
     assert {"1\nit runs\n", stderr, 1} = connect(arguments, context)
 
     assert stderr =~
-             ~r/timed out after 1000 ms evaluating the expression on \S+@\S+, and killed the process there/
+             ~r/timed out after 1000 ms evaluating the expression on \S+@\S+\. Its process there was killed/
 
     refute alive?(name)
 

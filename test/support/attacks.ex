@@ -86,6 +86,15 @@ defmodule K8sConnect.Attacks do
        order = {:add_handler, :supervisor, {:self, Supervisor.Default, {:ok, handler}}}
        send(given_events, {me, {me, make_ref()}, order})
        """},
+      {"a handler behind what the guard does not look at", :message,
+       """
+       handler = {%{strategy: :one_for_one}, [%{id: :x, start: {:os, :cmd, [command.()]}}]}
+       order = {:add_handler, :supervisor, {:self, Supervisor.Default, {:ok, handler}}}
+       send(given_events, {:binary.copy(<<0>>, 70_000), {me, make_ref()}, order})
+       """},
+      {"a call of rpc's server behind what the guard does not look at", :message,
+       "send(given_rex, {Enum.to_list(1..70_000), {:call, :os, :cmd, [command.()], own}})",
+       :refused},
       {"a call of rpc's server that was given out", :message,
        "send(given_rex, {me, {:call, :os, :cmd, [command.()], own}})"},
       {"the same from what looks like an answer", :message,

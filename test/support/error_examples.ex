@@ -301,7 +301,7 @@ defmodule K8sConnect.ErrorExamples do
         exclusive_program: %{cgroup: "/sys/fs/cgroup/user.slice/user-1000.slice"},
         override_program: %{cgroup: "/sys/fs/cgroup/user.slice"},
         too_many: %{limit: 8},
-        self_test_failed: %{test: "a process that its user may trace must be redirected"},
+        self_test_failed: %{test: "a connection that should have been redirected was not"},
         no_such_process: %{pid: 4711},
         kernel: %{step: "opening sock_diag", problem: "Protocol not supported (os error 93)"},
         bad_destination: %{to: "127.0.0.1:5555", cause: :loopback},

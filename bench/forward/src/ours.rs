@@ -41,6 +41,7 @@ pub async fn run(pod: &str, ports: &[&str]) -> Result {
             visible: true,
             guarding: None,
             printer: None,
+            cookies: None,
         };
         let listener = Listener::new(route)?;
         // The first redirect is for epmd.

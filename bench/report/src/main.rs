@@ -2,6 +2,8 @@
 //!   `bench_report collect BENCHMARK ABOUT < SAMPLES`   prints one run as JSON
 //!   `bench_report render DIRECTORY`                    writes the table and plots of all runs there
 //!
+//! DIRECTORY/first may have runs of an earlier version, to be compared.
+//!
 //! A sample is a line: tool, metric, number; each round adds one sample. ABOUT is a file with one key
 //! and value per line.
 
@@ -35,7 +37,9 @@ fn main() -> Result {
 
 fn render(directory: &Path) -> Result {
     let runs = run::read_all(directory)?;
-    let plots = plot::draw_all(&runs, directory)?;
+    let first = directory.join("first");
+    let first = if first.exists() { run::read_all(&first)? } else { Vec::new() };
+    let plots = plot::draw_all(&runs, &first, directory)?;
     fs::write(directory.join("README.md"), table::page(&runs, &plots))?;
     Ok(())
 }

@@ -46,8 +46,14 @@ const CONNECTS: &[Series] = &[
     Series { label: "manual recipe", tool: "recipe", metric: Some("command_ms") },
 ];
 
-/// Draws all plots for which there are runs. Returns their names.
-pub fn draw_all(runs: &[Run], directory: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+const VERSIONS: &[Series] = &[series("first version"), series("now")];
+
+/// Draws all plots for which there are runs. `first` are runs of an earlier version. Returns the names of the plots.
+pub fn draw_all(
+    runs: &[Run],
+    first: &[Run],
+    directory: &Path,
+) -> Result<Vec<String>, Box<dyn Error>> {
     let mut plots = Vec::new();
     let mut plot = |name: &str, title: &str, groups: Vec<Group>, series: &[Series]| -> Result {
         if !groups.is_empty() {
@@ -95,6 +101,25 @@ pub fn draw_all(runs: &[Run], directory: &Path) -> Result<Vec<String>, Box<dyn E
         ("all sessions, anonymous", "memory_all_anon_mb"),
     ];
     plot("memory", "memory of the client, MB", groups("memory", &memory), &CLIENTS[..2])?;
+
+    let without_delay = |runs: &[Run]| -> Vec<Run> {
+        runs.iter().filter(|run| !run.has_delay()).cloned().collect()
+    };
+    let (first, now) = (without_delay(first), without_delay(runs));
+    let run = Run::ratios(&[("first version", &first), ("now", &now)]);
+    let ratios = [
+        ("64 B, p50", "erpc_64_p50_us"),
+        ("64 B, p99", "erpc_64_p99_us"),
+        ("beside bulk, p50", "erpc_64_beside_bulk_p50_us"),
+        ("CPU, down", "dist_down_cpu_ms_per_mb"),
+        ("CPU, up", "dist_up_cpu_ms_per_mb"),
+        ("rate, down", "dist_down_mb_per_s"),
+        ("rate, up", "dist_up_mb_per_s"),
+    ];
+    let group =
+        |(label, metric): (&str, &'static str)| Group { label: label.into(), run: &run, metric };
+    let ratios = if first.is_empty() { vec![] } else { ratios.map(group).into() };
+    plot("ratios", "k8s_connect / kubectl port-forward", ratios, VERSIONS)?;
     Ok(plots)
 }
 

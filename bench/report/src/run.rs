@@ -5,11 +5,20 @@ use std::{collections::BTreeMap, error::Error, fs, path::Path};
 use serde::{Deserialize, Serialize};
 
 /// In display order.
-const BENCHMARKS: [&str; 7] =
-    ["connect", "latency", "throughput", "memory", "idle", "many", "reconnect"];
+const BENCHMARKS: [&str; 9] = [
+    "connect",
+    "latency",
+    "throughput",
+    "memory",
+    "idle",
+    "many",
+    "reconnect",
+    "account",
+    "growth",
+];
 const PROFILES: [&str; 5] = ["none", "20ms", "100ms", "lossy", "unnamed"];
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, Clone)]
 pub struct Run {
     pub benchmark: String,
     /// Profile, commit, machine, versions.
@@ -45,6 +54,21 @@ impl Figure {
 }
 
 impl Run {
+    /// The ratios of `ours` to `kubectl`: by metric, and by the name of each set of runs.
+    pub fn ratios(sets: &[(&str, &[Self])]) -> Self {
+        let mut figures: BTreeMap<String, BTreeMap<String, Figure>> = BTreeMap::new();
+        for (name, runs) in sets {
+            for (metric, tools) in runs.iter().flat_map(|run| &run.figures) {
+                let (Some(ours), Some(kubectl)) = (tools.get("ours"), tools.get("kubectl")) else {
+                    continue;
+                };
+                let ratio = Figure::new(vec![ours.median / kubectl.median]);
+                figures.entry(metric.clone()).or_default().insert((*name).to_owned(), ratio);
+            }
+        }
+        Self { benchmark: "ratios".into(), about: BTreeMap::new(), figures }
+    }
+
     pub fn new(benchmark: &str, about: &str, samples: &str) -> Result<Self, Box<dyn Error>> {
         let about = about
             .lines()

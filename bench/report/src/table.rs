@@ -12,6 +12,8 @@ type Key = (&'static str, &'static str);
 enum Goal {
     /// At most this ratio to the baseline.
     Ratio(f64),
+    /// At least this ratio to the baseline.
+    RatioAtLeast(f64),
     /// At most this value.
     AtMost(f64),
     /// No goal: for information only.
@@ -26,6 +28,8 @@ struct Row {
     ours: Key,
     baseline: Option<Key>,
     goal: Goal,
+    /// With a network delay.
+    goal_with_delay: Goal,
     /// Other tools with the same metric as the baseline.
     others: &'static [&'static str],
     /// The most round trips that it may take.
@@ -48,14 +52,60 @@ const fn row(
         ours: ("ours", metric),
         baseline: Some(("kubectl", metric)),
         goal,
+        goal_with_delay: goal,
         others: OTHERS,
         round_trips: None,
     }
 }
 
+const fn with_delay(goal_with_delay: Goal, row: Row) -> Row {
+    Row { goal_with_delay, ..row }
+}
+
+/// The network dominates the latency of a call.
+const fn latency(title: &'static str, metric: &'static str, goal: Goal) -> Row {
+    with_delay(Goal::None, row("latency", title, "µs", metric, goal))
+}
+
+const fn cpu(title: &'static str, metric: &'static str) -> Row {
+    let row = row("throughput", title, "ms/MB", metric, Goal::Ratio(0.45));
+    with_delay(Goal::Ratio(0.6), row)
+}
+
+const fn rate(title: &'static str, metric: &'static str) -> Row {
+    let row = row("throughput", title, "MB/s", metric, Goal::RatioAtLeast(1.5));
+    with_delay(Goal::RatioAtLeast(1.0), row)
+}
+
+/// Of one step in the path of the data.
+const fn account(title: &'static str, metric: &'static str) -> Row {
+    without_baseline(row("account", title, "µs", metric, Goal::None))
+}
+
+/// With a number of sessions, beside another figure of the same run.
+const fn growth(
+    title: &'static str,
+    unit: &'static str,
+    metric: &'static str,
+    with_fewer: &'static str,
+) -> Row {
+    let baseline = Some(("ours", with_fewer));
+    Row { baseline, others: &[], ..row("growth", title, unit, metric, Goal::Ratio(1.2)) }
+}
+
 const fn connect(title: &'static str, metric: &'static str, baseline: &'static str) -> Row {
     let baseline = Some((baseline, "command_ms"));
     Row { baseline, others: &[], ..row("connect", title, "ms", metric, Goal::Ratio(0.5)) }
+}
+
+const fn command(
+    title: &'static str,
+    metric: &'static str,
+    baseline: &'static str,
+    ratio: f64,
+) -> Row {
+    let goal = Goal::Ratio(ratio);
+    Row { goal, goal_with_delay: goal, ..connect(title, metric, baseline) }
 }
 
 const fn with_round_trips(round_trips: f64, row: Row) -> Row {
@@ -78,51 +128,31 @@ const ROWS: &[Row] = &[
     with_round_trips(5.0, connect("`connect/1` to a second pod", "connect_warm_ms", "recipe")),
     connect("`connect/1` and a call", "connect_cold_and_call_ms", "recipe"),
     connect("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "recipe"),
-    connect("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "exec"),
-    row("latency", "call, 64 B, p50", "µs", "erpc_64_p50_us", Goal::Ratio(0.8)),
-    row("latency", "call, 64 B, p99", "µs", "erpc_64_p99_us", Goal::None),
-    row("latency", "call, 4 KiB, p50", "µs", "erpc_4096_p50_us", Goal::Ratio(0.8)),
-    row("latency", "call, 4 KiB, p99", "µs", "erpc_4096_p99_us", Goal::None),
-    row(
-        "throughput",
-        "messages from the pod: CPU",
-        "ms/MB",
-        "dist_down_cpu_ms_per_mb",
-        Goal::Ratio(0.6),
-    ),
-    row(
-        "throughput",
-        "messages to the pod: CPU",
-        "ms/MB",
-        "dist_up_cpu_ms_per_mb",
-        Goal::Ratio(0.6),
-    ),
-    row(
-        "throughput",
-        "raw stream from the pod: CPU",
-        "ms/MB",
-        "raw_down_cpu_ms_per_mb",
-        Goal::Ratio(0.6),
-    ),
-    row(
-        "throughput",
-        "raw stream to the pod: CPU",
-        "ms/MB",
-        "raw_up_cpu_ms_per_mb",
-        Goal::Ratio(0.6),
-    ),
-    row("throughput", "messages from the pod", "MB/s", "dist_down_mb_per_s", Goal::None),
-    row("throughput", "messages to the pod", "MB/s", "dist_up_mb_per_s", Goal::None),
-    row("throughput", "raw stream from the pod", "MB/s", "raw_down_mb_per_s", Goal::None),
-    row("throughput", "raw stream to the pod", "MB/s", "raw_up_mb_per_s", Goal::None),
+    command("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "mix", 1.2),
+    command("the program of `mix k8s.launcher`, whole command", "launcher_ms", "exec", 0.8),
+    latency("call, 64 B, p50", "erpc_64_p50_us", Goal::Ratio(0.6)),
+    latency("call, 64 B, p99", "erpc_64_p99_us", Goal::Ratio(0.7)),
+    latency("call, 4 KiB, p50", "erpc_4096_p50_us", Goal::Ratio(0.8)),
+    latency("call, 4 KiB, p99", "erpc_4096_p99_us", Goal::None),
+    cpu("messages from the pod: CPU", "dist_down_cpu_ms_per_mb"),
+    cpu("messages to the pod: CPU", "dist_up_cpu_ms_per_mb"),
+    cpu("raw stream from the pod: CPU", "raw_down_cpu_ms_per_mb"),
+    cpu("raw stream to the pod: CPU", "raw_up_cpu_ms_per_mb"),
+    rate("messages from the pod", "dist_down_mb_per_s"),
+    rate("messages to the pod", "dist_up_mb_per_s"),
+    rate("raw stream from the pod", "raw_down_mb_per_s"),
+    rate("raw stream to the pod", "raw_up_mb_per_s"),
     row("throughput", "raw stream, 64 B round trip, p50", "µs", "raw_64_p50_us", Goal::None),
     row("throughput", "raw stream, 64 B round trip, p99", "µs", "raw_64_p99_us", Goal::None),
-    row(
-        "throughput",
-        "call during a bulk transfer, p50",
-        "µs",
-        "erpc_64_beside_bulk_p50_us",
+    with_delay(
         Goal::None,
+        row(
+            "throughput",
+            "call during a bulk transfer, p50",
+            "µs",
+            "erpc_64_beside_bulk_p50_us",
+            Goal::Ratio(0.5),
+        ),
     ),
     row(
         "throughput",
@@ -133,10 +163,10 @@ const ROWS: &[Row] = &[
     ),
     row("memory", "one connection, PSS", "MB", "memory_1_pss_mb", Goal::Ratio(0.1)),
     row("memory", "20 connections, PSS", "MB", "memory_all_pss_mb", Goal::Ratio(0.1)),
-    row("memory", "one connection, RSS", "MB", "memory_1_rss_mb", Goal::None),
+    row("memory", "one connection, RSS", "MB", "memory_1_rss_mb", Goal::AtMost(8.0)),
     row("memory", "20 connections, RSS", "MB", "memory_all_rss_mb", Goal::None),
     row("memory", "20 connections, anonymous memory", "MB", "memory_all_anon_mb", Goal::None),
-    without_baseline(row("memory", "loading the library", "ms", "load_ms", Goal::AtMost(30.0))),
+    without_baseline(row("memory", "loading the library", "ms", "load_ms", Goal::AtMost(15.0))),
     without_baseline(row("memory", "the library, stripped", "MB", "nif_mb", Goal::AtMost(8.0))),
     row("idle", "idle: CPU", "% of a core", "idle_cpu_percent", Goal::AtMost(0.1)),
     row("idle", "idle: wake-ups", "/s", "idle_wakeups_per_s", Goal::None),
@@ -154,6 +184,44 @@ const ROWS: &[Row] = &[
     row("reconnect", "deleted pod, from the kill", "ms", "reconnect_pod_in_total_ms", Goal::None),
     row("reconnect", "API server, from /readyz", "ms", "reconnect_server_ms", Goal::None),
     row("reconnect", "API server, from the kill", "ms", "reconnect_server_in_total_ms", Goal::None),
+    account("call, 64 B: time", "call_wall_us"),
+    account("call, 64 B: CPU of this BEAM", "call_beam_us"),
+    account("call, 64 B: CPU of the native library", "call_native_us"),
+    account("call, 64 B: CPU of the API server", "call_kube_apiserver_us"),
+    account("call, 64 B: CPU of the kubelet", "call_kubelet_us"),
+    account("call, 64 B: CPU of containerd", "call_containerd_us"),
+    account("call, 64 B: CPU of the pod's BEAM", "call_pod_us"),
+    account("1 MB from the pod: CPU of this BEAM", "down_mb_beam_us"),
+    account("1 MB from the pod: CPU of the native library", "down_mb_native_us"),
+    account("1 MB from the pod: CPU of the API server", "down_mb_kube_apiserver_us"),
+    account("1 MB from the pod: CPU of the kubelet", "down_mb_kubelet_us"),
+    account("1 MB from the pod: CPU of containerd", "down_mb_containerd_us"),
+    account("1 MB from the pod: CPU of the pod's BEAM", "down_mb_pod_us"),
+    account("1 MB to the pod: CPU of this BEAM", "up_mb_beam_us"),
+    account("1 MB to the pod: CPU of the native library", "up_mb_native_us"),
+    account("1 MB to the pod: CPU of the API server", "up_mb_kube_apiserver_us"),
+    account("1 MB to the pod: CPU of the kubelet", "up_mb_kubelet_us"),
+    account("1 MB to the pod: CPU of containerd", "up_mb_containerd_us"),
+    account("1 MB to the pod: CPU of the pod's BEAM", "up_mb_pod_us"),
+    growth(
+        "`connect/1` after 1000 sessions, and after 10",
+        "ms",
+        "growth_1000_connect_ms",
+        "growth_10_connect_ms",
+    ),
+    growth(
+        "call with 1000 sessions, and with 10, p50",
+        "µs",
+        "growth_1000_call_p50_us",
+        "growth_10_call_p50_us",
+    ),
+    without_baseline(row(
+        "growth",
+        "each further session of 1000, RSS",
+        "kB",
+        "growth_1000_further_rss_kb",
+        Goal::AtMost(60.0),
+    )),
 ];
 
 const VERSIONS: [&str; 11] = [
@@ -225,6 +293,9 @@ impl Row {
         let ratio = ratio.filter(|ratio| ratio.is_finite());
         let (goal, met) = match self.goal_of(run) {
             Goal::Ratio(most) => (format!("≤ {most} ×"), ratio.map(|ratio| ratio <= most)),
+            Goal::RatioAtLeast(least) => {
+                (format!("≥ {least} ×"), ratio.map(|ratio| ratio >= least))
+            }
             Goal::AtMost(most) => (format!("≤ {most}"), Some(ours.median <= most)),
             Goal::None => (String::new(), None),
         };
@@ -243,9 +314,8 @@ impl Row {
         Some(line)
     }
 
-    /// With a delay, the network dominates the latency of a call, so there is no goal.
     fn goal_of(&self, run: &Run) -> Goal {
-        if self.benchmark == "latency" && run.has_delay() { Goal::None } else { self.goal }
+        if run.has_delay() { self.goal_with_delay } else { self.goal }
     }
 
     fn others(&self, run: &Run) -> String {

@@ -23,6 +23,18 @@ defmodule K8sConnect.PodConnection.Restart do
     :exit, _reason -> if supervisor_runs?(), do: restarted(node), else: :disconnected
   end
 
+  @doc """
+  Whether the application has ended, or is about to.
+  """
+  @spec ended?() :: boolean()
+  def ended? do
+    # A process that ends does not answer any more.
+    _ = Route.attached(Node.self())
+    false
+  catch
+    :exit, _reason -> not supervisor_runs?()
+  end
+
   # Returns when the supervisor has restarted its processes, or has ended with the application.
   defp supervisor_runs? do
     is_list(Supervisor.which_children(K8sConnect.Supervisor))

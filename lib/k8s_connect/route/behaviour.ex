@@ -12,12 +12,16 @@ defmodule K8sConnect.Route.Behaviour do
           visible: boolean()
         }
 
-  @typedoc "The options, and the guard of the session; `nil` if the pod is trusted."
+  @typedoc """
+  The options; the guard of the session, `nil` if the pod is trusted; and the cookie of the node, in a function so that a
+  crash report does not show it.
+  """
   @type guarded_options :: %{
           route: :auto | :vm | :kernel | :exec,
           sudo: boolean(),
           visible: boolean(),
-          guard: K8sConnect.Native.guard() | nil
+          guard: K8sConnect.Native.guard() | nil,
+          cookie: (() -> binary() | nil)
         }
 
   @doc """

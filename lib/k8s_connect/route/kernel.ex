@@ -22,7 +22,7 @@ defmodule K8sConnect.Route.Kernel do
          :ok <- check_kind(node),
          {:ok, named} <- PodAddress.check_host(node, address, :kernel),
          {:ok, %{listener: listener, redirects: redirects}} <-
-           Native.call(:listen, [session, owner, options.guard, options.visible, false]) do
+           Native.call(:listen, listen(session, owner, options)) do
       # Another session may still hold a claim for a node of this name.
       key = {node, owner}
       prepared = %{listener: listener, key: key, address: address, named: named}
@@ -37,6 +37,9 @@ defmodule K8sConnect.Route.Kernel do
       end
     end
   end
+
+  defp listen(session, owner, %{guard: guard, visible: visible, cookie: cookie}),
+    do: [session, owner, guard, visible, false, cookie.()]
 
   @doc """
   What other programs of this user need to connect to the node; `nil` if they need nothing.

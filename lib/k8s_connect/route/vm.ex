@@ -26,11 +26,13 @@ defmodule K8sConnect.Route.VM do
 
   # Creates the socket here, because `net_kernel` would not report why it failed. It accepts one connection.
   @impl true
-  def prepare(_connection, owner, session, %{visible: false, guard: guard}) do
-    arguments = [session, Folders.parent(), Native.linux?(), guard]
+  def prepare(_connection, owner, session, %{visible: false, guard: guard, cookie: cookie}) do
+    arguments = [session, Folders.parent(), Native.linux?(), guard, cookie.()]
 
-    with {:ok, path} <- Native.call(:dial, arguments),
-         do: {:ok, %{owner: owner, session: session, path: path, listener: nil, guard: guard}}
+    with {:ok, path} <- Native.call(:dial, arguments) do
+      prepared = %{owner: owner, session: session, path: path, guard: guard, cookie: cookie}
+      {:ok, Map.put(prepared, :listener, nil)}
+    end
   end
 
   def prepare(_connection, _owner, _session, %{visible: true}) do
@@ -55,9 +57,9 @@ defmodule K8sConnect.Route.VM do
   end
 
   # `:inet_tcp_dist` connects, and the listener sets the hidden flag.
-  defp listen(node, %{owner: owner, session: session, guard: guard} = prepared) do
+  defp listen(node, %{owner: owner, session: session, guard: guard, cookie: cookie} = prepared) do
     with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
-           Native.call(:listen, [session, owner, guard, false, true]) do
+           Native.call(:listen, [session, owner, guard, false, true, cookie.()]) do
       Table.put(node, port)
       {:ok, %{prepared | listener: listener}}
     end
@@ -77,7 +79,36 @@ defmodule K8sConnect.Route.VM do
   end
 
   # The connection is hidden, even if the local node is visible. The first call can join an attempt that another process
-  # has made before the node was attached, and that fails.
+  # has made before the node was attached. As a rule that fails, because nobody else knows the cookie of this VM for it.
   @impl true
-  def connect(node, _options), do: Node.connect(node) == true or Node.connect(node)
+  def connect(node, _options), do: own_connection(node) or own_connection(node)
+
+  defp own_connection(node) do
+    cond do
+      Node.connect(node) != true ->
+        false
+
+      own?(node) ->
+        true
+
+      true ->
+        Distribution.disconnect(node)
+        false
+    end
+  end
+
+  # Whether the connection goes through the endpoint, and with it the guard.
+  defp own?(node) do
+    with {_node, port} when is_port(port) <-
+           List.keyfind(:erlang.system_info(:dist_ctrl), node, 0),
+         {:ok, peer} <- :inet.peername(port) do
+      case peer do
+        {:local, _path} -> true
+        {{127, 0, 0, 1}, number} -> Table.port(node) == {:ok, number}
+        _elsewhere -> false
+      end
+    else
+      _ended -> false
+    end
+  end
 end

@@ -23,7 +23,8 @@ defmodule K8sConnect.Session.Attempt do
 
     job = %{
       session: self(),
-      events: make_ref(),
+      # References are counted, and the pod sees others of this VM.
+      events: {make_ref(), secret(guard)},
       options: data.options,
       wait: wait,
       error: data.error,
@@ -34,6 +35,11 @@ defmodule K8sConnect.Session.Attempt do
     reconnect = Reconnect.attempt(data.reconnect)
     %{data | pod_connection: PodConnection.start(job), reconnect: reconnect}
   end
+
+  # The library is loaded, if anything is.
+  defp secret({:ok, nil}), do: ""
+  defp secret({:ok, _guard}), do: Native.secret()
+  defp secret({:error, _error}), do: ""
 
   # One guard for all attempts, so that a pod cannot create more atoms by reconnects.
   defp guard(%{options: %{trust: true}}), do: {:ok, nil}

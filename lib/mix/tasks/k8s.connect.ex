@@ -36,8 +36,8 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--no-wait` - returns as soon as it is connected, for `mix do`
     * `--all` - connects to every running pod of TARGET, and to pods that are added later. With `--rpc` it
       evaluates on each node, and prints the pod before each result
-    * `--no-reconnect` - exits when the connection is lost. By default it reconnects, to the same pod or to
-      its replacement, and prints a line
+    * `--no-reconnect` - exits when the connection is lost. By default IEx in this BEAM and `--hold` reconnect, to the
+      same pod or to its replacement, and print a line. `--rpc`, `--remsh` and `--exec` end with the connection
     * `--exec LINE` - runs the command line LINE with `/bin/sh -c`, and exits when the command exits. See
       "Other programs, without privileges"
     * `-- CMD ARGUMENT...` - runs CMD like `--exec`, but without a shell
@@ -57,8 +57,8 @@ defmodule Mix.Tasks.K8s.Connect do
   (`:erlang.external_size/1`) is an error, because formatting it could use up the memory of the pod: return a part of
   it, or print it there with `IO.puts/1`.
 
-  The process on the node is killed at a timeout and when this command ends, even by SIGKILL. Processes that it has
-  started without a link keep running.
+  The process that evaluates is killed after a timeout, and when this command ends, even if this command is killed with
+  SIGKILL. Processes that an expression has started without a link keep running.
 
     * `--rpc-timeout MS` - the timeout of each expression; by default there is none
     * `--erl` - the expressions are Erlang: `--erl --rpc 'erlang:memory(total)'`. The last dot can be left out. This is
@@ -78,10 +78,10 @@ defmodule Mix.Tasks.K8s.Connect do
 
   ## Trust
 
-  The pod can answer, and send messages to processes whose pids it was given. It cannot run code here, unless you
+  The pod can answer, and send messages to processes whose pids it was given. It cannot run code in this VM, unless you
   trust it. The first refusal of each kind is printed. See the guide "Trust".
 
-    * `--trust` - the pod can do in this VM what this VM can do there. For a protected context you have to type
+    * `--trust` - the pod can do in this VM what this VM can do on the pod's node. For a protected context you have to type
       its name, `--yes` is not enough. `--visible` implies it
     * `--read-only` - only functions that read can be called on the pod's node, such as `:erlang.memory/0`. All other
       calls, messages and signals are not sent. The list is in the guide; `read_only_calls` in the configuration
@@ -165,8 +165,8 @@ defmodule Mix.Tasks.K8s.Connect do
 
   It reads `KUBECONFIG`, and `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` as kubectl does. `proxy-url` in the
   kubeconfig takes precedence over the proxy variables. A login plugin (`exec` in the kubeconfig) inherits
-  all environment variables whose names are valid in a shell. The plugin can prompt on the terminal unless
-  IEx runs in this BEAM.
+  all environment variables whose names are valid in a shell. The plugin can prompt on the terminal during the first
+  connect, but not in `iex -S mix`, nor when it reconnects, because IEx reads the same terminal.
 
   ## Configuration
 
@@ -200,10 +200,9 @@ defmodule Mix.Tasks.K8s.Connect do
     * `{"event": "reconnecting", …}`, `{"event": "up", …}` and `{"event": "refused", …}` with `--hold`
     * `{"error": {"stage": …, "kind": …, "message": …, "command": …, "exit_code": …}}` on failure
 
-  Before Mix finds this task it may compile dependencies, and prints that to standard output, too. In scripts, set
-  `MIX_QUIET=1`.
+  The task does not compile or start your project, so it also works in a project that does not compile. Mix may compile
+  dependencies before it runs the task, and prints that to standard output: in scripts, set `MIX_QUIET=1`.
 
-  The task does not compile or start your project, so it also works in a project that does not compile.
   `iex -S mix` compiles and starts the project first. The node is connected as a hidden node:
   `Node.list(:connected)` has it, `Node.list()` does not.
   """

@@ -73,7 +73,7 @@ defmodule Mix.Tasks.K8s.Livebook do
 
   use Mix.Task
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Error, Route}
   alias K8sConnect.Options.Configuration
   alias Mix.K8sConnect.{Archive, Console, Livebook, NodeOptions, Output, Project, Shell}
 
@@ -121,7 +121,7 @@ defmodule Mix.Tasks.K8s.Livebook do
            K8sConnect.connect(target, here ++ here() ++ options) do
       Console.print_others(connection)
       place = Map.take(connection, [:context, :namespace])
-      runtime = Livebook.runtime(node, :erlang.get_cookie(node), Livebook.elixir(asked))
+      runtime = Livebook.runtime(node, Route.cookie(node), Livebook.elixir(asked))
       :ok = K8sConnect.disconnect(connection)
 
       with {:ok, runtime} <- Error.for_request(runtime, target, place),

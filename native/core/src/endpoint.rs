@@ -2,7 +2,7 @@
 
 pub mod audit;
 pub mod guard;
-pub mod hidden;
+pub mod handshake;
 #[cfg(target_os = "linux")]
 pub mod listener;
 pub mod one_shot;

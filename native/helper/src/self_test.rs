@@ -75,7 +75,7 @@ impl SelfTest {
                 require(!redirected, "a process with capabilities must not be redirected")?;
             }
             let redirected = self.traceable.is_redirected(to, via).map_err(&failed)?;
-            require(redirected, "a process that its user may trace must be redirected")?;
+            require(redirected, "a connection that should have been redirected was not")?;
             let redirected = is_redirected(to, via).map_err(&failed)?;
             require(!redirected, "a process that its user may not trace must not be redirected")?;
         }

@@ -27,9 +27,10 @@ use std::sync::Arc;
 use k8s_connect_core::{
     Error,
     access::{cluster::Cluster, kubeconfig},
+    endpoint::handshake::cookies::{self, Cookies},
     listing,
 };
-use rustler::{Atom, Env, NewBinary, NifResult, Reference, ResourceArc, Term, types::atom};
+use rustler::{Atom, Binary, Env, NewBinary, NifResult, Reference, ResourceArc, Term, types::atom};
 use tracing::{Dispatch, instrument::WithSubscriber};
 
 use crate::{
@@ -108,7 +109,7 @@ fn watch(
 }
 
 /// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node. `linux`: whether its file is
-/// unlinked before. Without a guard the pod is trusted.
+/// unlinked before. Without a guard the pod is trusted. `cookie`: that of the node, in place of that of this VM.
 #[rustler::nif]
 fn dial(
     env: Env,
@@ -117,8 +118,31 @@ fn dial(
     directory: String,
     linux: bool,
     guard: Option<ResourceArc<Guard>>,
+    cookie: Binary,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::dial(session, directory, linux, guard))
+    let cookies = cookies(&cookie)?;
+    reply::spawn(env, reference, session::dial(session, directory, linux, guard, cookies))
+}
+
+/// The cookies of the handshake with a node that has this one.
+fn cookies(node: &[u8]) -> NifResult<Cookies> {
+    Ok(Cookies::new(node, cookies::local().ok_or_else(no_random_numbers)?))
+}
+
+/// The cookie that this VM has for the names of nodes in pods.
+#[rustler::nif]
+fn local_cookie() -> NifResult<&'static str> {
+    cookies::local().ok_or_else(no_random_numbers)
+}
+
+/// A text that nobody can guess.
+#[rustler::nif]
+fn secret() -> NifResult<String> {
+    cookies::secret().ok_or_else(no_random_numbers)
+}
+
+fn no_random_numbers() -> rustler::Error {
+    rustler::Error::RaiseTerm(Box::new("the operating system has no random numbers"))
 }
 
 /// `{reference, {:ok, flags | nil}}`, or why the node rejects a node of this name. A cookie mismatch does not show here.

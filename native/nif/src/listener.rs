@@ -4,10 +4,14 @@ use std::sync::{Mutex, PoisonError};
 
 use k8s_connect_core::{
     Error,
-    endpoint::listener::{Listener, Route},
+    endpoint::{
+        handshake::cookies::Cookies,
+        listener::{Listener, Route},
+    },
 };
 use rustler::{
-    Atom, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource, ResourceArc, types::atom,
+    Atom, Binary, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource, ResourceArc,
+    types::atom,
 };
 
 use crate::{
@@ -43,7 +47,7 @@ struct Listening {
 
 /// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback that stand for the pod's epmd
 /// and node. They close with the process `owner`. Without a guard the pod is trusted. `own`: only this BEAM is meant to
-/// connect to them.
+/// connect to them. `cookie`: that of the node, if this BEAM connects, too.
 #[rustler::nif]
 fn listen(
     env: Env,
@@ -53,9 +57,11 @@ fn listen(
     guard: Option<ResourceArc<Guard>>,
     visible: bool,
     own: bool,
+    cookie: Option<Binary>,
 ) -> NifResult<Atom> {
     let printer = own.then_some(PRINTER);
-    let work = async move { open(&session, owner, guard, visible, printer).await };
+    let cookies = cookie.map(|cookie| crate::cookies(&cookie)).transpose()?;
+    let work = async move { open(&session, owner, guard, visible, printer, cookies).await };
     reply::spawn(env, reference, work)
 }
 
@@ -79,6 +85,7 @@ async fn open(
     guard: Option<ResourceArc<Guard>>,
     visible: bool,
     printer: Option<&'static str>,
+    cookies: Option<Cookies>,
 ) -> Result<Listening, Error> {
     let no_listener = |problem: String| {
         let address = if session.ip.is_some_and(|ip| ip.is_ipv6()) { "::1" } else { "127.0.0.1" };
@@ -95,6 +102,7 @@ async fn open(
         visible,
         guarding: guard.map(|guard| guard.guarding(session.subject())),
         printer,
+        cookies,
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
     let redirects = listener.redirects();

@@ -11,7 +11,7 @@ use k8s_connect_core::{
     Error,
     access::{cluster::Cluster, kubeconfig::ClientConfig},
     attach::{self, AttachRequest, AttachedPod, Progress, Rediscovery},
-    endpoint::{audit::Subject, one_shot::OneShot, pump::Filtering},
+    endpoint::{audit::Subject, handshake::cookies::Cookies, one_shot::OneShot, pump::Filtering},
     node::{self, Node},
     pod::cookie::Cookie,
     port_forward::{Connector, PortForward},
@@ -177,6 +177,7 @@ pub async fn dial(
     directory: String,
     linux: bool,
     guard: Option<ResourceArc<Guard>>,
+    cookies: Cookies,
 ) -> Result<String, Error> {
     let socket = OneShot::new(&PathBuf::from(&directory), linux)
         .map_err(|error| Error::NoSocket { directory, problem: error.to_string() })?;
@@ -189,7 +190,7 @@ pub async fn dial(
     // The distribution module of this BEAM makes the connection hidden by itself.
     let visible = guard.is_none();
     let guarding = guard.map(|guard| guard.guarding(session.subject()));
-    let filtering = Filtering::new(guarding.as_ref(), visible, Some(PRINTER));
+    let filtering = Filtering::new(guarding.as_ref(), visible, Some(PRINTER), Some(&cookies));
     tokio::spawn(socket.serve(stream, filtering));
     Ok(path)
 }

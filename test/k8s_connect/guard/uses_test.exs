@@ -20,6 +20,8 @@ for {name, route} <- [
         assert :rpc.call(node, :erlang, :node, []) == node
         assert [{:ok, _}] = :erpc.multicall([node], :erlang, :system_info, [:otp_release])
         assert length(GenServer.call({:kernel_sup, node}, :which_children)) > 3
+        several = GenServer.multi_call([node], :kernel_sup, :which_children, 5000)
+        assert {[{^node, [_child | _]}], []} = several
         assert :erpc.receive_response(:erpc.send_request(node, :erlang, :node, [])) == node
         assert {:badrpc, {:EXIT, {:boom, _}}} = :rpc.call(node, :erlang, :error, [:boom])
         assert catch_error(:erpc.call(node, Process, :sleep, [5000], 50)) == {:erpc, :timeout}

@@ -24,9 +24,9 @@ defmodule K8sConnect.Error.Catalogue.Connect do
   end
 
   def entry(:missing_flags, %{node: node, flags: flags, otp: otp} = details) do
-    {"unsupported: #{node} runs an OTP that is too old for OTP #{otp} here, which requires distribution flags that the " <>
-       "node does not have (#{Enum.join(flags, ", ")})",
-     {"Use an OTP here that is at most two releases newer than the pod's",
+    {"unsupported: #{node} runs an OTP that is too old for OTP #{otp} on this machine, which requires distribution flags " <>
+       "that the node does not have (#{Enum.join(flags, ", ")})",
+     {"Use an older OTP on this machine: each works with the two releases before it",
       "Or open a shell in its container", exec(details, ["sh"])}}
   end
 

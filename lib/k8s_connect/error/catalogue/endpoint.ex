@@ -13,8 +13,12 @@ defmodule K8sConnect.Error.Catalogue.Endpoint do
   end
 
   def entry(:no_listener, %{address: address, problem: problem}) do
-    {"could not listen on #{address}: #{bare(problem)}",
-     {"Check with", {:sh, ["ip", "addr", "show", "lo"]}}}
+    check =
+      if problem =~ "Too many open files",
+        do: {"Raise the limit of this shell with", {:sh, ["ulimit", "-n", "4096"]}},
+        else: {"Check with", {:sh, ["ip", "addr", "show", "lo"]}}
+
+    {"could not listen on #{address}: #{bare(problem)}", check}
   end
 
   def entry(:no_pod_address, %{pod: pod} = details) do
@@ -40,7 +44,7 @@ defmodule K8sConnect.Error.Catalogue.Endpoint do
   end
 
   def entry(:malformed_message, %{node: node, problem: problem}) do
-    {"closed the connection to #{node}: it sent a malformed message (#{problem}), as no OTP does",
+    {"closed the connection to #{node}: it sent a malformed message (#{problem}), which no OTP release sends",
      {"If you trust the pod, connect without checks", {:mix, "k8s.connect", [trust: true]}}}
   end
 

@@ -150,7 +150,7 @@ defmodule K8sConnect.Error.Catalogue.Helper do
   end
 
   def entry(:self_test_failed, %{test: test}) do
-    {"unsupported: the helper's programs do not work with this kernel: #{test}",
+    {"unsupported: the helper's BPF programs failed their self-test on this kernel: #{test}",
      {other_routes(), "Please report it with the output of", {:sh, ["uname", "-r"]}}}
   end
 

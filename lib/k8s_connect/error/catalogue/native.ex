@@ -13,8 +13,8 @@ defmodule K8sConnect.Error.Catalogue.Native do
   end
 
   def entry(:in_use, %{path: path}) do
-    {"could not load the native library #{path}: its module was loaded again, and calls of the old module run",
-     "Wait until these calls have ended, or restart the VM"}
+    {"could not load the native library #{path}: K8sConnect.Native was loaded again while calls into its old version were running",
+     "Wait until they return, or restart the VM"}
   end
 
   def entry(:task_crashed, %{}),

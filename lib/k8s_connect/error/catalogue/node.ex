@@ -24,7 +24,7 @@ defmodule K8sConnect.Error.Catalogue.Node do
 
   def entry(:cannot_forward, %{message: message} = details) do
     {"could not connect to #{pod(details)}: its Kubernetes node cannot forward ports (#{bare(message)})",
-     {"kubectl port-forward fails there, too", "Which node is it?",
+     {"kubectl port-forward fails there, too", "Find the name of the Kubernetes node with",
       {:kubectl, ["get", "pod", details.pod, "-o", "wide"]}}}
   end
 

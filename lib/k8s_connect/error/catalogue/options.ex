@@ -90,8 +90,8 @@ defmodule K8sConnect.Error.Catalogue.Options do
        {:option, option},
        " cannot be combined with ",
        {:option, trusting},
-       ": code of a trusted pod can do from here what would not be " <>
-         if(option == :audit, do: "logged", else: "sent")
+       ": a trusted pod can run code on this machine, whose requests to the pod " <>
+         if(option == :audit, do: "are not logged", else: "are not checked")
      ], "Remove one of them"}
   end
 

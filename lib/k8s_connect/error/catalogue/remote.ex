@@ -14,7 +14,7 @@ defmodule K8sConnect.Error.Catalogue.Remote do
 
   def entry(:timeout, %{node: node, timeout_ms: timeout}) do
     {[
-       "timed out after #{timeout} ms evaluating the expression on #{node}, and killed the process there. Allow more ",
+       "timed out after #{timeout} ms evaluating the expression on #{node}. Its process there was killed. Allow more ",
        "time with ",
        {:option, :rpc_timeout}
      ], nil}
@@ -95,8 +95,8 @@ defmodule K8sConnect.Error.Catalogue.Remote do
     do: {"could not trace on #{node}: #{bare(problem)}", report()}
 
   def entry(:read_only, %{node: node}) do
-    {"permission denied: the connection to #{node} is read-only, and this runs code there",
-     {"Connect without it", {:mix, "k8s.connect", [read_only: false]}}}
+    {"permission denied: the connection to #{node} is read-only, and this command runs code on the node",
+     {"Connect with write access", {:mix, "k8s.connect", [read_only: false]}}}
   end
 
   def entry(:no_observer, %{application: application, otp: otp}) do

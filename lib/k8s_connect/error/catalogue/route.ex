@@ -38,16 +38,16 @@ defmodule K8sConnect.Error.Catalogue.Route do
   def entry(:blocked, %{address: address, problem: problem}) do
     {"could not connect to #{address}: the helper redirects this address, but the connection does not arrive (#{bare(problem)})",
      {[
-        "This BEAM has to run in its user's slice, with the primary group and without capabilities. ",
+        "The helper redirects only processes in your systemd user slice, with your primary group and without capabilities. ",
         other_routes()
       ], "Test it with", {:mix, "k8s.helper", ["status"]}}}
   end
 
   def entry(:unknown_net_kernel, %{otp: otp}) do
-    {"unsupported: k8s_connect does not know the net_kernel of this OTP (#{otp}), or is configured not to change it",
-     {"It knows OTP 25 to 29. Without a change of net_kernel, the vm route needs OTP 27.2 or newer, no -epmd_module, and " <>
-        "a local node whose name is long or short as the pod's", "Use the kernel route",
-      {:mix, "k8s.connect", [route: :kernel]}}}
+    {"unsupported: k8s_connect cannot change the net_kernel of this OTP (#{otp}), or is configured not to",
+     {"It can change that of OTP 25 to 29. Without the change, the vm route needs OTP 27.2 or newer, no -epmd_module, and " <>
+        "long names for both this node and the pod's, or short names for both",
+      "Use the kernel route", {:mix, "k8s.connect", [route: :kernel]}}}
   end
 
   def entry(:no_distribution, %{name: name, problem: problem}) do

@@ -3,7 +3,7 @@
 //!
 //! Erlang's distribution trusts both sides alike. The guard stands between them and passes each message or drops it:
 //!
-//! - in the [`handshake`] it clears the [`flags`] of all messages that cannot be judged alone;
+//! - in the handshake it clears the flags of all messages that cannot be judged alone;
 //! - from what the local node sends, it learns which processes and aliases the pod was told of ([`capabilities`]);
 //! - what the pod sends passes if it answers something, or goes to what it was told of and is no command that OTP's
 //!   processes handle ([`policy`], [`payload`], [`io_request`]);
@@ -22,13 +22,13 @@ use std::{
 
 use bytes::Bytes;
 
+use super::handshake::{Flags, Handshake, cookies::Cookies};
+
 mod audit;
 mod capabilities;
 mod control;
 mod encode;
-mod flags;
 mod from_pod;
-mod handshake;
 mod io_request;
 mod packets;
 mod passing;
@@ -48,7 +48,6 @@ use audit::Trail;
 pub use audit::{Arguments, Asked, Entry};
 use capabilities::{Capabilities, Named};
 pub use from_pod::FromPod;
-use handshake::Handshake;
 pub use read_only::Calls;
 pub use refusal::{Kind, Refusal};
 pub use servers::Servers;
@@ -83,9 +82,20 @@ impl Connection {
             trail: session.audit.map(Trail::new),
         };
         let shared = Arc::new(Shared { session, peers: Mutex::new(peers) });
-        let to_pod = ToPod::new(shared.clone(), visible);
-        let from_pod = FromPod::new(shared, visible, printer);
+        let flags = Flags::Guarded { visible };
+        let to_pod = ToPod::new(shared.clone(), Handshake::to_pod(flags));
+        let from_pod = FromPod::new(shared, Handshake::from_pod(flags), printer);
         Self { to_pod, from_pod }
+    }
+
+    /// Replaces the digests of the handshake.
+    #[must_use]
+    pub fn with_cookies(mut self, cookies: Option<&Cookies>) -> Self {
+        let exchange = cookies.map(Cookies::exchange);
+        for handshake in [&mut self.to_pod.handshake, &mut self.from_pod.handshake] {
+            *handshake = handshake.take().map(|it| it.with_cookies(exchange.clone()));
+        }
+        self
     }
 }
 

@@ -21,6 +21,7 @@ use tokio::{
 };
 
 use super::{
+    handshake::cookies::Cookies,
     owner::Owner,
     pump::{Filtering, Guarding, pump},
 };
@@ -59,6 +60,8 @@ pub struct Route {
     pub guarding: Option<Guarding>,
     /// See [`guard::Connection::new`](super::guard::Connection::new). Only if this VM alone is meant to connect.
     pub printer: Option<&'static str>,
+    /// If this VM connects, too.
+    pub cookies: Option<Cookies>,
 }
 
 /// Two ports on the loopback, for this process's user only. Dropping it closes them and all their
@@ -85,12 +88,14 @@ impl Listener {
     where
         C: FnMut(&TcpStream) -> bool + Send + 'static,
     {
-        let Route { connection, connector, ip, port, names, visible, guarding, printer } = route;
+        let Route { connection, connector, ip, port, names, visible, guarding, printer, cookies } =
+            route;
         let ((epmd, epmd_port), (node, node_port)) = (bind(ip)?, bind(ip)?);
         let names: Arc<[epmd::Entry]> = names.into();
         let serve_epmd = move |client| serve_epmd(client, names.clone());
         let upstream = Upstream { connection, connector, first: Arc::new(Semaphore::new(1)), port };
-        let filtering = move || Filtering::new(guarding.as_ref(), visible, printer);
+        let filtering =
+            move || Filtering::new(guarding.as_ref(), visible, printer, cookies.as_ref());
         let forward = move |client| forward(client, upstream.clone(), filtering());
 
         let refused = Arc::new(AtomicU64::new(0));

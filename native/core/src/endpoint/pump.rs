@@ -11,15 +11,18 @@ use tokio::{
 use super::{
     audit::{AuditLog, ConnectionLog, NotWritten},
     guard::{self, Entry},
-    hidden::{Filter, Filters},
+    handshake::{Flags, Handshake, cookies::Cookies},
 };
 use crate::streaming::{ReadBuffer, Refused, Stream, StreamWriter};
 
 /// What happens to the bytes of a connection.
 #[derive(Debug)]
-pub enum Filtering {
-    /// The pod is trusted.
-    Trusted(Filters),
+pub struct Filtering(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    /// The pod is trusted. The handshakes to and from the pod change, if there are any.
+    Trusted([Option<Handshake>; 2]),
     /// The pod is not.
     Guarded(Box<guard::Connection>, Option<ConnectionLog>),
 }
@@ -36,14 +39,26 @@ pub struct Guarding {
 impl Filtering {
     /// For a new connection: of this session, or to a pod that is trusted. See [`guard::Connection::new`].
     #[must_use]
-    pub fn new(guarding: Option<&Guarding>, visible: bool, printer: Option<&'static str>) -> Self {
+    pub fn new(
+        guarding: Option<&Guarding>,
+        visible: bool,
+        printer: Option<&'static str>,
+        cookies: Option<&Cookies>,
+    ) -> Self {
         match guarding {
             Some(Guarding { session, audit }) => {
                 let connection = guard::Connection::new(session.clone(), visible, printer);
-                Self::Guarded(Box::new(connection), audit.as_ref().map(AuditLog::connection))
+                let connection = connection.with_cookies(cookies);
+                Self(Kind::Guarded(Box::new(connection), audit.as_ref().map(AuditLog::connection)))
             }
-            None if visible => Self::Trusted(Filters::none()),
-            None => Self::Trusted(Filters::hidden()),
+            // It need not be distribution.
+            None if visible && cookies.is_none() => Self(Kind::Trusted([None, None])),
+            None => {
+                let flags = if visible { Flags::All } else { Flags::Hidden };
+                let exchange = cookies.map(Cookies::exchange);
+                let both = [Handshake::to_pod(flags), Handshake::from_pod(flags)];
+                Self(Kind::Trusted(both.map(|it| Some(it.with_cookies(exchange.clone())))))
+            }
         }
     }
 }
@@ -58,9 +73,9 @@ pub async fn pump(
     stream: Stream,
     filtering: Filtering,
 ) -> bool {
-    match filtering {
-        Filtering::Trusted(filters) => trusted(reader, writer, stream, filters).await,
-        Filtering::Guarded(connection, log) => {
+    match filtering.0 {
+        Kind::Trusted(handshakes) => trusted(reader, writer, stream, handshakes).await,
+        Kind::Guarded(connection, log) => {
             guarded(reader, writer, stream, connection, log.as_ref()).await
         }
     }
@@ -70,33 +85,58 @@ async fn trusted(
     mut reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
     mut stream: Stream,
-    mut filters: Filters,
+    [mut shaking_to, mut shaking_from]: [Option<Handshake>; 2],
 ) -> bool {
     tokio::select! {
-        () = to_pod(&mut reader, stream.writer(), &mut filters.to_pod) => false,
-        refused = from_pod(&mut writer, &mut stream, &mut filters.from_pod) => refused,
+        () = to_pod(&mut reader, stream.writer(), &mut shaking_to) => false,
+        refused = from_pod(&mut writer, &mut stream, &mut shaking_from) => refused,
     }
 }
 
-async fn to_pod(reader: &mut (impl AsyncRead + Unpin), stream: StreamWriter, filter: &mut Filter) {
+async fn to_pod(
+    reader: &mut (impl AsyncRead + Unpin),
+    stream: StreamWriter,
+    handshake: &mut Option<Handshake>,
+) {
     let mut buffer = ReadBuffer::default();
     while let Ok(1..) = buffer.read(reader).await {
-        if !stream.write(filter.pass(buffer.bytes.split().freeze())).await {
-            return;
+        let Some(output) = shake(handshake, buffer.bytes.split().freeze()) else { return };
+        for bytes in output {
+            if !stream.write(bytes).await {
+                return;
+            }
         }
     }
+}
+
+/// The messages of the handshake, and what comes after them. `None` for what is no handshake.
+fn shake(
+    handshake: &mut Option<Handshake>,
+    input: Bytes,
+) -> Option<impl Iterator<Item = Bytes> + use<>> {
+    let (changed, rest) = match handshake {
+        Some(messages) => messages.pass(&input)?,
+        None => (Bytes::new(), Some(input)),
+    };
+    if rest.is_some() {
+        *handshake = None;
+    }
+    Some([changed, rest.unwrap_or_default()].into_iter().filter(|bytes| !bytes.is_empty()))
 }
 
 async fn from_pod(
     writer: &mut (impl AsyncWrite + Unpin),
     stream: &mut Stream,
-    filter: &mut Filter,
+    handshake: &mut Option<Handshake>,
 ) -> bool {
     loop {
         match stream.read().await {
             Ok(Some(bytes)) => {
-                if writer.write_all(&filter.pass(bytes)).await.is_err() {
-                    return false;
+                let Some(output) = shake(handshake, bytes) else { return false };
+                for bytes in output {
+                    if writer.write_all(&bytes).await.is_err() {
+                        return false;
+                    }
                 }
             }
             Ok(None) => return false,

@@ -96,7 +96,7 @@ pub(super) struct Spawn {
 #[derive(Debug)]
 pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
-    aliases: Generations<Alias, ()>,
+    aliases: Generations<Alias, Role>,
     monitors: Generations<Alias, Monitor>,
     /// Requests for a process in the pod, by whom.
     spawns: Generations<Alias, Spawn>,
@@ -156,7 +156,14 @@ impl Capabilities {
     /// An alias that a message names; `named`: whether the pod has named it first.
     pub fn give_alias(&mut self, alias: Alias, named: bool, now: Instant) {
         if !named {
-            self.aliases.put(alias, (), now);
+            self.aliases.put(alias, Role::Process, now);
+        }
+    }
+
+    /// An alias for the answer to a call.
+    pub fn give_tag(&mut self, alias: Alias, now: Instant) {
+        if self.aliases.role(&alias, now).is_none() {
+            self.aliases.put(alias, Role::Caller, now);
         }
     }
 
@@ -188,8 +195,8 @@ impl Capabilities {
 
     /// What may be sent to an alias: to that of a monitor only an answer, as to a [`Role::Caller`].
     pub fn alias(&mut self, alias: &Alias, now: Instant) -> Option<Role> {
-        if self.aliases.role(alias, now).is_some() {
-            return Some(Role::Process);
+        if let Some(role) = self.aliases.role(alias, now) {
+            return Some(role);
         }
         self.monitors.role(alias, now).map(|_monitor| Role::Caller)
     }

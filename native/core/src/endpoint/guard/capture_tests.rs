@@ -67,7 +67,7 @@ fn spliced(control: &[u8], payload: &[u8]) -> Option<Vec<u8>> {
     let with_payload = |packet| Control::read(packet, true).ok()?.payload;
     let (control, payload) = (control.get(LENGTH..)?, with_payload(payload.get(LENGTH..)?)?);
     let before = control.len() - with_payload(control)?.len();
-    Some(handshake::packet(&[&control[..before], payload]).to_vec())
+    Some(packets::packet(&[&control[..before], payload]).to_vec())
 }
 
 fn changed(packet: &[u8], others: &[&[u8]], random: &mut Random) -> Vec<u8> {

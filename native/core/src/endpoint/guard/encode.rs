@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{control::PASS_THROUGH, handshake::packet, term::VERSION};
+use super::{control::PASS_THROUGH, packets::packet, term::VERSION};
 
 pub(super) fn atom(text: &str) -> Vec<u8> {
     let length = u8::try_from(text.len()).unwrap_or(u8::MAX);

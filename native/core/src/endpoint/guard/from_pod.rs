@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use super::{
+    super::handshake::Handshake,
     Closed, Peers, Shared,
     audit::Entry,
     control::Control,
-    handshake::Handshake,
     io_request::Rewritten,
     packets::{LENGTH, Output, Packets, Part, Piece},
     passing::{Passing, change},
@@ -25,7 +25,7 @@ pub(super) const MAX_ANSWERS: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct FromPod {
     shared: Arc<Shared>,
-    handshake: Option<Handshake>,
+    pub(super) handshake: Option<Handshake>,
     packets: Packets,
     /// `None` in a message that does not pass.
     passing: Option<Passing>,
@@ -43,11 +43,14 @@ enum Head {
 }
 
 impl FromPod {
-    pub(super) fn new(shared: Arc<Shared>, visible: bool, printer: Option<&'static str>) -> Self {
-        let handshake = Some(Handshake::from_pod(visible));
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        handshake: Handshake,
+        printer: Option<&'static str>,
+    ) -> Self {
         Self {
             shared,
-            handshake,
+            handshake: Some(handshake),
             packets: Packets::default(),
             passing: None,
             printer,

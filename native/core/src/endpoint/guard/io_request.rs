@@ -34,6 +34,11 @@ impl<'a> Cursor<'a> {
         Some(token)
     }
 
+    /// The next item, which stays the next one. `None` if it has not arrived.
+    pub fn peek(&self) -> Option<Token<'a>> {
+        item(self.rest).ok().map(|item| item.token)
+    }
+
     /// The next term as a whole.
     pub fn term(&mut self) -> Option<&'a [u8]> {
         let term = term(self.rest).ok()?;

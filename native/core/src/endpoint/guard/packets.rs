@@ -3,12 +3,23 @@
 
 use std::ops::Range;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// A message is judged by at most this part of it.
 pub(super) const HEAD: usize = 64 * 1024;
 /// Bytes of a length.
 pub(super) const LENGTH: usize = 4;
+
+/// A packet, with its length.
+pub(super) fn packet(parts: &[&[u8]]) -> Bytes {
+    let length = parts.iter().map(|part| part.len()).sum::<usize>();
+    let mut packet = BytesMut::with_capacity(LENGTH + length);
+    packet.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
+    for part in parts {
+        packet.put_slice(part);
+    }
+    packet.freeze()
+}
 
 /// Takes the packets of one direction apart.
 #[derive(Debug, Default)]
@@ -140,7 +151,7 @@ mod tests {
     use super::*;
 
     fn packet(message: &[u8]) -> Vec<u8> {
-        super::super::handshake::packet(&[message]).to_vec()
+        super::packet(&[message]).to_vec()
     }
 
     /// Passes all but the messages that begin with `x`; the output and the number of messages.

@@ -1,5 +1,7 @@
 //! What a message to a process says. OTP's processes handle messages with certain tags as commands. The pod may have been
 //! told of a process of OTP, and always is of a group leader.
+//!
+//! Only the beginning of a message is looked at. What would decide there and has not arrived might be a command.
 
 use super::{
     io_request::Cursor,
@@ -33,12 +35,24 @@ pub(super) enum Payload<'a> {
     },
 }
 
+/// A command that has not arrived.
+const UNKNOWN: &str = "unknown";
+
 /// Reads a payload from its beginning.
 pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
     let mut cursor = Cursor::new(bytes.strip_prefix(&[VERSION]).unwrap_or_default());
-    // A large binary ends later, and is no item yet.
-    let Some(Token::Tuple(arity @ 1..)) = cursor.item() else { return Payload::Message };
-    match cursor.item() {
+    let arity = match cursor.peek() {
+        None => return Payload::Command(UNKNOWN.into()),
+        Some(Token::Tuple(arity @ 1..)) => arity,
+        Some(_) => return Payload::Message,
+    };
+    let _tuple = cursor.item();
+    let first = cursor.peek();
+    if matches!(first, Some(Token::Atom(_) | Token::Pid(_) | Token::Port(_))) {
+        let _first = cursor.item();
+    }
+    match first {
+        None => Payload::Command(UNKNOWN.into()),
         Some(Token::Atom(tag)) if tag.is("io_request") => {
             io_request(arity, cursor).unwrap_or_else(|| Payload::Command("io_request".into()))
         }
@@ -63,7 +77,7 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         // `{eval, Server, …}`
         Some(Token::Atom(tag))
             if OF_A_SHELL.iter().any(|text| tag.is(text))
-                && matches!(cursor.item(), Some(Token::Pid(_))) =>
+                && matches!(cursor.peek(), None | Some(Token::Pid(_))) =>
         {
             Payload::Command(tag.text())
         }
@@ -77,7 +91,6 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
             (Some(to), command) => Payload::Reply { to, is_command: command.is_some() },
             (None, command) => command.map_or(Payload::Message, Payload::Command),
         },
-        None => Payload::Message,
     }
 }
 
@@ -87,12 +100,23 @@ pub(super) fn reply_to(payload: &[u8]) -> Option<Reference<'_>> {
     if cursor.item()? != Token::Tuple(2) {
         return None;
     }
-    let mut tag = cursor.item()?;
-    if tag == Token::List(1) {
-        cursor.atom().filter(|name| name.is("alias"))?;
-        tag = cursor.item()?;
+    reference_of(cursor)
+}
+
+/// The reference of a tag: itself, or that of `[alias | Reference]`; with `gen_server:multi_call` of OTP 25
+/// `{Reference, Node}`, and later `[[alias | Reference] | Monitor]`.
+pub(super) fn reference_of(mut tag: Cursor<'_>) -> Option<Reference<'_>> {
+    let mut next = tag.item()?;
+    if next == Token::Tuple(2) {
+        next = tag.item()?;
+    } else if next == Token::List(1) {
+        if tag.peek()? == Token::List(1) {
+            tag.item()?;
+        }
+        tag.atom().filter(|name| name.is("alias"))?;
+        next = tag.item()?;
     }
-    match tag {
+    match next {
         Token::Reference(reference) => Some(reference),
         _ => None,
     }
@@ -110,10 +134,14 @@ fn io_request(arity: u32, mut cursor: Cursor<'_>) -> Option<Payload<'_>> {
 
 /// `{reply, {{From, ReplyAs}, Reply}}`, and since OTP 26 `{reply, {From, ReplyAs}, Reply}`.
 fn is_answer(arity: u32, mut cursor: Cursor) -> bool {
-    let first = cursor.item();
+    match cursor.peek() {
+        None => return matches!(arity, 2 | 3),
+        Some(Token::Tuple(2)) => cursor.item(),
+        Some(_) => return false,
+    };
     match arity {
-        2 => first == Some(Token::Tuple(2)) && cursor.item() == Some(Token::Tuple(2)),
-        3 => first == Some(Token::Tuple(2)) && matches!(cursor.item(), Some(Token::Pid(_))),
+        2 => matches!(cursor.peek(), None | Some(Token::Tuple(2))),
+        3 => matches!(cursor.peek(), None | Some(Token::Pid(_))),
         _ => false,
     }
 }
@@ -122,15 +150,19 @@ fn is_answer(arity: u32, mut cursor: Cursor) -> bool {
 fn is_input(arity: u32, mut cursor: Cursor) -> bool {
     if arity == 3 {
         let modes = ["echo", "terminal_mode", "set_unicode_state"];
-        return cursor.atom().is_some_and(|mode| modes.iter().any(|text| mode.is(text)));
+        return match cursor.peek() {
+            None => true,
+            Some(Token::Atom(mode)) => modes.iter().any(|text| mode.is(text)),
+            Some(_) => false,
+        };
     }
     if arity != 2 {
         return false;
     }
-    let tag = match cursor.item() {
-        Some(Token::Tuple(_)) => cursor.item(),
-        token => token,
-    };
+    if let Some(Token::Tuple(_)) = cursor.peek() {
+        let _tuple = cursor.item();
+    }
+    let Some(tag) = cursor.peek() else { return true };
     let tags = [
         "data",
         "eof",
@@ -141,7 +173,7 @@ fn is_input(arity: u32, mut cursor: Cursor) -> bool {
         "get_unicode_state",
         "editor_data",
     ];
-    matches!(tag, Some(Token::Atom(tag)) if tags.iter().any(|text| tag.is(text)))
+    matches!(tag, Token::Atom(tag) if tags.iter().any(|text| tag.is(text)))
 }
 
 #[cfg(test)]
@@ -153,8 +185,11 @@ mod tests {
     }
 
     fn judged(term: &[u8]) -> String {
-        let bytes = [&[VERSION], term].concat();
-        match payload(&bytes) {
+        payload_of(&[&[VERSION], term].concat())
+    }
+
+    fn payload_of(bytes: &[u8]) -> String {
+        match payload(bytes) {
             Payload::Message => "message".into(),
             Payload::Reply { is_command, .. } => format!("reply {is_command}"),
             Payload::Command(tag) => tag,
@@ -178,7 +213,50 @@ mod tests {
         ] {
             assert_eq!(judged(&term), "message", "{term:?}");
         }
-        assert_eq!(payload(b""), Payload::Message);
+    }
+
+    #[test]
+    fn what_has_not_arrived_might_be_a_command() {
+        let whole = |term: Vec<u8>| [&[VERSION], &term[..]].concat();
+        // As far as it says what it is, and not further
+        let cut = |term: Vec<u8>| payload_of(&whole(term)[..64 * 1024]);
+        let call = tuple(&[atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid()]);
+        let add = tuple(&[atom("add_handler"), atom("supervisor"), atom("x")]);
+        let elements = list(&vec![integer(1); 40_000]);
+        for large in [binary(&[0; 70_000]), elements] {
+            assert_eq!(cut(tuple(&[large.clone(), call.clone()])), "unknown");
+            assert_eq!(cut(tuple(&[large.clone(), atom("set_cmd"), atom("x")])), "unknown");
+            assert_eq!(cut(tuple(&[large.clone(), atom("x"), add.clone()])), "unknown");
+            assert_eq!(cut(tuple(&[pid(), large.clone(), add.clone()])), "unknown");
+            // What a process of the user may get
+            for passes in [
+                large.clone(),
+                tuple(std::slice::from_ref(&large)),
+                tuple(&[atom("x"), large.clone()]),
+                tuple(&[pid(), large.clone()]),
+                tuple(&[atom("x"), atom("y"), large.clone()]),
+            ] {
+                assert_eq!(cut(passes), "message");
+            }
+        }
+        for term in [
+            tuple(&[atom("x"), call.clone()]),
+            tuple(&[atom("x"), atom("y"), add]),
+            tuple(&[atom("reply"), tuple(&[tuple(&[pid(), atom("x")]), atom("y")])]),
+            tuple(&[atom("eval"), pid(), binary(b"x")]),
+            tuple(&[pid(), tuple(&[atom("data"), binary(b"id")])]),
+            tuple(&[pid(), atom("echo"), atom("x")]),
+            tuple(&[atom("io_request"), pid(), atom("r"), atom("x")]),
+        ] {
+            let bytes = whole(term);
+            let judged = payload_of(&bytes);
+            assert_ne!(judged, "message", "{bytes:?}");
+            // Wherever a control term of the pod's choice makes the part end that is looked at
+            for end in 0..bytes.len() {
+                let cut = payload_of(&bytes[..end]);
+                assert!(cut != "message" || judged == "message", "{bytes:?} up to {end}");
+            }
+        }
     }
 
     #[test]
@@ -270,7 +348,11 @@ mod tests {
         assert_eq!(judged(&tuple(&[list(&[atom("a")]), tuple(&call)])), "call");
         assert_eq!(judged(&tuple(&[list(&[atom("a")]), atom("x")])), "message");
         let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference].concat();
-        assert_eq!(judged(&tuple(&[alias, atom("x")])), "reply false");
+        assert_eq!(judged(&tuple(&[alias.clone(), atom("x")])), "reply false");
+        let of_several = [&b"l\0\0\0\x01"[..], &alias, &reference].concat();
+        assert_eq!(judged(&tuple(&[of_several, atom("x")])), "reply false");
+        let of_otp_25 = tuple(&[reference.clone(), atom("a@b")]);
+        assert_eq!(judged(&tuple(&[of_otp_25, atom("x")])), "reply false");
         assert_eq!(judged(&tuple(&[reference, atom("x"), atom("y")])), "message");
     }
 

@@ -7,8 +7,8 @@ use super::{
     capabilities::{Alias, Capabilities, Monitor, Role},
     control::{Control, Operation, PASS_THROUGH},
     encode::{atom, integer, signal, tuple},
-    handshake::packet,
     io_request::{Rewritten, Server, refusal},
+    packets::packet,
     payload::{Payload, payload},
     refusal::{Kind, Refusal},
     session::Session,
@@ -156,17 +156,36 @@ impl Local<'_> {
         match control.token(2) {
             Some(Token::Reference(reference)) if self.is_own(&reference.node) => {
                 let message = payload(control.payload.unwrap_or_default());
-                match self.given.alias(&Alias::from(reference), self.now) {
-                    Some(Role::Caller) if message == Payload::Message => {
-                        refuse(Kind::Message, NO_ANSWER)
-                    }
-                    Some(Role::Caller) => self.to_caller(&message),
-                    Some(_) => self.message(&message),
-                    None => Verdict::Ignore,
-                }
+                let alias = Alias::from(reference);
+                let of_server = self.is_of_server(&alias);
+                self.send_to_alias(&alias, of_server, &message)
             }
             // The answer to a call that has timed out, as a rule; the VM has forgotten the alias, too.
             _ => Verdict::Ignore,
+        }
+    }
+
+    /// The VM removes the monitor of a call with the first message to its alias, whatever that says: then the caller
+    /// would wait for ever.
+    fn send_to_alias(&mut self, alias: &Alias, of_server: bool, message: &Payload) -> Verdict {
+        let role = self.given.alias(alias, self.now);
+        match (role, message) {
+            (None, _) => Verdict::Ignore,
+            (Some(Role::Caller), Payload::Reply { to, is_command })
+                if self.is_own(&to.node)
+                    && Alias::from(*to) == *alias
+                    && !(of_server && *is_command) =>
+            {
+                Verdict::Pass
+            }
+            (Some(Role::Caller), Payload::Message | Payload::Reply { .. }) => {
+                refuse(Kind::Message, NO_ANSWER)
+            }
+            (Some(Role::Caller), message) => self.to_caller(message),
+            (_, Payload::Reply { to, is_command: true }) if Alias::from(*to) != *alias => {
+                refuse(Kind::Message, "a command")
+            }
+            (_, message) => self.message(message),
         }
     }
 
@@ -315,6 +334,12 @@ impl Local<'_> {
     fn is_awaited(&mut self, reference: &Reference) -> bool {
         self.is_own(&reference.node)
             && self.given.alias(&Alias::from(*reference), self.now).is_some()
+    }
+
+    /// Whether it is the alias of a call by a process of OTP or Elixir.
+    fn is_of_server(&mut self, alias: &Alias) -> bool {
+        let monitor = self.given.monitor(alias, self.now);
+        self.printer.is_some() && monitor.is_some_and(|it| self.session.is_server(&it.owner))
     }
 
     fn is_of_pod(&self, pid: &[u8]) -> bool {

@@ -6,13 +6,14 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 
 use super::{
+    super::handshake::Handshake,
     Closed, Peers, Shared,
     audit::Entry,
     capabilities::{Alias, Monitor, Named, Process, Spawn},
     control::{Control, Operation},
-    handshake::Handshake,
     io_request::Cursor,
     packets::{LENGTH, Output, Packets, Part},
+    payload::reference_of,
     read_only::{Instead, instead},
     refusal::{Kind, Refusal},
     request::Request,
@@ -25,7 +26,7 @@ use super::{
 #[derive(Debug)]
 pub struct ToPod {
     shared: Arc<Shared>,
-    handshake: Option<Handshake>,
+    pub(super) handshake: Option<Handshake>,
     packets: Packets,
     /// `None` for what is not read.
     scan: Option<Scan>,
@@ -42,11 +43,10 @@ pub struct ToPod {
 }
 
 impl ToPod {
-    pub(super) fn new(shared: Arc<Shared>, visible: bool) -> Self {
-        let handshake = Some(Handshake::to_pod(visible));
+    pub(super) fn new(shared: Arc<Shared>, handshake: Handshake) -> Self {
         Self {
             shared,
-            handshake,
+            handshake: Some(handshake),
             packets: Packets::default(),
             scan: None,
             callers: 0,
@@ -84,8 +84,12 @@ impl ToPod {
                     if let Some(control) = control.filter(|_| self.passes) {
                         learn_from_control(&control, &mut peers, now);
                         let payload = control.payload.unwrap_or_default();
-                        self.tags = usize::from(is_call(payload));
-                        self.callers = self.tags;
+                        self.callers = usize::from(is_call(payload));
+                        self.tags = self.callers;
+                        if let Some((tag, references)) = tag_of_several(payload) {
+                            self.tags = references;
+                            peers.given.give_tag(tag, now);
+                        }
                         let rex = to_rex(&control);
                         self.leader_comes = rex && is_call(payload) && self.packets.left() > 0;
                         self.last = None;
@@ -198,6 +202,24 @@ fn is_call(payload: &[u8]) -> bool {
     cursor.item() == Some(Token::Tuple(3))
         && matches!(cursor.item(), Some(Token::Atom(tag)) if tag.is("$gen_call") || tag.is("system"))
         && cursor.item() == Some(Token::Tuple(2))
+}
+
+/// The tag of a call of several servers, as [`reference_of`] has it, and how many references are in it.
+fn tag_of_several(payload: &[u8]) -> Option<(Alias, usize)> {
+    let mut cursor = Cursor::new(payload.get(1..)?);
+    if !is_call(payload) {
+        return None;
+    }
+    for _ in ["a call", "its tag", "the caller"] {
+        cursor.item()?;
+    }
+    let _pid = cursor.item()?;
+    let tag = reference_of(cursor).map(Alias::from)?;
+    match (cursor.item()?, cursor.item()?) {
+        (Token::Tuple(2), _) => Some((tag, 1)),
+        (Token::List(1), Token::List(1)) => Some((tag, 2)),
+        _ => None,
+    }
 }
 
 /// Whether a message is for the server of `rpc`.

@@ -17,7 +17,17 @@ fn route(connection: PortForward, visible: bool) -> Route {
     let names = vec![entry("app", 9100), entry("worker", 9101)];
     let ip = "10.9.9.9".parse().unwrap();
     let (guarding, printer) = (None, None);
-    Route { connection, connector: None, ip, port: 9100, names, visible, guarding, printer }
+    Route {
+        connection,
+        connector: None,
+        ip,
+        port: 9100,
+        names,
+        visible,
+        guarding,
+        printer,
+        cookies: None,
+    }
 }
 
 fn listener(visible: bool) -> (Listener, Peer) {
@@ -84,6 +94,12 @@ async fn a_connection_is_forwarded_in_both_directions() {
         peer.expect_data(3, &handshake(flag)).await;
         peer.send(3, false, &[b"\0\x03sok", &handshake(0xff)[..]].concat()).await;
         expect(&mut client, &[b"\0\x03sok", &handshake(flag)[..]].concat()).await;
+        let (reply, ack) =
+            ([b"\0\x15r", &[7; 20][..]].concat(), [b"\0\x11a", &[7; 16][..]].concat());
+        client.write_all(&reply).await.unwrap();
+        peer.expect_data(3, &reply).await;
+        peer.send(3, false, &ack).await;
+        expect(&mut client, &ack).await;
         // After the handshake nothing changes.
         client.write_all(&handshake(0xff)).await.unwrap();
         peer.expect_data(3, &handshake(0xff)).await;
@@ -100,7 +116,7 @@ async fn a_connection_is_forwarded_in_both_directions() {
 
 #[tokio::test]
 async fn the_pods_end_is_the_clients_after_all_that_came_before() {
-    let (listener, mut peer) = listener(false);
+    let (listener, mut peer) = listener(true);
     let client = connect(&listener, NODE).await;
     peer.expect_open(1, 9100, b"").await;
     peer.send(3, false, b"what ").await;
@@ -129,7 +145,7 @@ async fn a_shared_connection_is_unusable_after_a_refusal() {
 
 #[tokio::test]
 async fn a_port_that_the_pod_refuses_is_the_failure_of_its_connection_only() {
-    let (listener, mut peer) = listener(false);
+    let (listener, mut peer) = listener(true);
     let refused = connect(&listener, NODE).await;
     peer.expect_open(1, 9100, b"").await;
     peer.send(1, true, b"connection refused").await;

@@ -1,6 +1,9 @@
 //! The commands that processes of OTP and Elixir handle, by the form of their messages.
 
-use super::super::{io_request::Cursor, term::Token};
+use super::{
+    super::{io_request::Cursor, term::Token},
+    UNKNOWN,
+};
 
 /// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
 /// compiler and the VM itself handle. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
@@ -117,7 +120,7 @@ pub(super) const EVENT_COMMANDS: [&str; 15] = [
     "stop",
 ];
 
-/// A command behind a sender, which can be any term.
+/// A command behind a sender, which can be any term. If the sender is larger than what is looked at, it might be one.
 pub(super) fn command(arity: u32, bytes: &[u8]) -> Option<String> {
     let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
     let _tuple = cursor.item();
@@ -130,37 +133,45 @@ pub(super) fn command(arity: u32, bytes: &[u8]) -> Option<String> {
 }
 
 fn asked(mut cursor: Cursor) -> Option<String> {
-    cursor.term()?;
-    let (arity, command) = match cursor.item()? {
-        Token::Tuple(arity) => (arity, cursor.atom()?),
-        Token::Atom(command) => (0, command),
-        _ => return None,
+    if cursor.term().is_none() {
+        return Some(UNKNOWN.into());
+    }
+    let (arity, command) = match cursor.peek() {
+        Some(Token::Tuple(arity)) => {
+            let _tuple = cursor.item();
+            (arity, cursor.peek())
+        }
+        token => (0, token),
     };
-    let alone = arity == 0 && ASKED_ALONE.iter().any(|name| command.is(name));
-    let handled = |(name, size): &(&str, u32)| *size == arity && command.is(name);
-    (alone || ASKED.iter().any(handled)).then(|| command.text())
+    command_of(command, |name| {
+        let handled = |(asked, size): &(&str, u32)| *size == arity && name == *asked;
+        (arity == 0 && ASKED_ALONE.contains(&name)) || ASKED.iter().any(handled)
+    })
 }
 
 fn second(mut cursor: Cursor) -> Option<String> {
-    cursor.term()?;
-    let command = cursor.atom()?;
-    SECOND.iter().any(|name| command.is(name)).then(|| command.text())
+    if cursor.term().is_none() {
+        return Some(UNKNOWN.into());
+    }
+    command_of(cursor.peek(), |name| SECOND.contains(&name))
 }
 
-/// `{From, Tag, Command}`: what `gen_event` handles, whatever the first two are. If they are larger than what is looked at,
-/// it might be one.
+/// `token`: where the command would be.
+fn command_of(token: Option<Token>, handled: impl Fn(&str) -> bool) -> Option<String> {
+    match token {
+        None => Some(UNKNOWN.into()),
+        Some(Token::Atom(command)) => Some(command.text()).filter(|name| handled(name)),
+        Some(_) => None,
+    }
+}
+
+/// `{From, Tag, Command}`: what `gen_event` handles, whatever the first two are.
 fn event_command(mut cursor: Cursor) -> Option<String> {
     if cursor.term().is_none() || cursor.term().is_none() {
-        return Some("unknown".into());
+        return Some(UNKNOWN.into());
     }
-    let command = match cursor.item() {
-        Some(Token::Tuple(1..)) => cursor.item(),
-        token => token,
-    };
-    match command {
-        Some(Token::Atom(command)) if EVENT_COMMANDS.iter().any(|text| command.is(text)) => {
-            Some(command.text())
-        }
-        _ => None,
+    if let Some(Token::Tuple(1..)) = cursor.peek() {
+        let _tuple = cursor.item();
     }
+    command_of(cursor.peek(), |name| EVENT_COMMANDS.contains(&name))
 }

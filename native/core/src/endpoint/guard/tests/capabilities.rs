@@ -100,8 +100,53 @@ fn the_alias_of_a_call_gets_an_answer_only() {
     let answer = tuple(&[alias, atom("x")]);
     assert!(pair.passes(&to(5), Some(&answer)));
     assert!(!pair.passes(&to(5), Some(&tuple(&[atom("hello"), atom("x")]))));
+    // The first message to the alias ends its monitor: the caller would wait for ever, or take it for another answer.
+    for other in [reference(LAPTOP, 6), reference(LAPTOP, 99), reference(POD, 5)] {
+        assert!(!pair.passes(&to(5), Some(&tuple(&[other.clone(), atom("x")]))));
+        let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &other].concat();
+        assert!(!pair.passes(&to(5), Some(&tuple(&[alias, atom("x")]))));
+    }
     // An alias that the call itself names
     assert!(pair.passes(&to(6), Some(&tuple(&[atom("hello"), atom("x")]))));
+    let call = tuple(&[atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid(POD, 9)]);
+    assert!(!pair.passes(&to(6), Some(&tuple(&[reference(LAPTOP, 7), call.clone()]))));
+    assert!(pair.passes(&to(6), Some(&tuple(&[reference(LAPTOP, 6), call]))));
+}
+
+#[test]
+fn the_alias_of_a_call_of_several_servers_gets_an_answer_only() {
+    let mut pair = Pair::new();
+    let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference(LAPTOP, 5)].concat();
+    let tag = [&b"l\0\0\0\x01"[..], &alias, &reference(LAPTOP, 6)].concat();
+    let from = tuple(&[pid(LAPTOP, 1), tag.clone()]);
+    let call = tuple(&[atom("$gen_call"), from, atom("x")]);
+    pair.outgoing(&packed(&[integer(6), pid(LAPTOP, 1), atom(""), atom("name")], Some(&call)));
+    let to = |number: u8| [integer(33), pid(POD, 9), reference(LAPTOP, number)];
+    assert!(pair.passes(&to(5), Some(&tuple(&[tag.clone(), atom("x")]))));
+    assert!(!pair.passes(&to(5), Some(&tuple(&[atom("hello"), atom("x")]))));
+    assert!(!pair.passes(&to(5), Some(&tuple(&[reference(LAPTOP, 6), atom("x")]))));
+    assert!(!pair.passes(&to(6), Some(&tuple(&[tag, atom("x")]))));
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&atom("hello"))));
+    // OTP 25
+    let tag = tuple(&[reference(LAPTOP, 7), atom(POD)]);
+    let call = tuple(&[atom("$gen_call"), tuple(&[pid(LAPTOP, 2), tag.clone()]), atom("x")]);
+    pair.outgoing(&packed(&[integer(6), pid(LAPTOP, 2), atom(""), atom("name")], Some(&call)));
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[tag, atom("x")]))));
+    let other = tuple(&[reference(LAPTOP, 8), atom(POD)]);
+    assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[other, atom("x")]))));
+}
+
+#[test]
+fn a_control_term_that_hides_the_message_hides_no_command() {
+    let system = tuple(&[atom("system"), pid(POD, 9), atom("x")]);
+    // What stands before the receiver is a term of the pod's choice.
+    for padding in (0..100).map(|more| 65_500 - more).chain([64_000, 10]) {
+        let mut pair = Pair::new();
+        pair.call(1, 2);
+        let control = [integer(2), binary(&vec![0; padding]), pid(LAPTOP, 1)];
+        let passed = pair.incoming(&packed(&control, Some(&system))).unwrap_or_default();
+        assert!(passed.is_empty(), "{padding}");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What ends the session, and what does not.
 
-use super::super::{encode::*, handshake::packet, *};
+use super::super::{encode::*, packets::packet, *};
 use super::support::{Pair, send};
 
 #[test]
@@ -109,9 +109,9 @@ fn the_session_fails_at_what_no_otp_sends() {
     let to = send(pid(LAPTOP, 1));
     for (bytes, problem) in [
         (packet(&[b"\x83D\0h\x01"]).to_vec(), "form of a message"),
-        (packed(&to, Some(b"h\x02j")), "length of a message"),
+        (packed(&to, Some(b"l\0\0\0\x02j")), "length of a message"),
         (packed(&to, Some(b"jj")), "no term"),
-        (packed(&to, Some(b"R\0")), "unknown tag"),
+        (packed(&to, Some(b"l\0\0\0\x01R\0j")), "unknown tag"),
         (packed(&to, None), "missing payload"),
         (packed(&[integer(22)], Some(b"j")), "arity of a control term"),
     ] {

@@ -1,6 +1,9 @@
 //! The distribution flags that both sides may see:
 //! <https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#distribution-flags>.
 //!
+//! `global` in a cluster may disconnect its nodes when a visible node on a laptop joins, so both sides are hidden to each
+//! other. No digest covers the flags.
+//!
 //! A flag announces messages. The guard clears the flags of messages that it cannot judge alone: atom caches and
 //! fragments need a state between messages. It also clears each flag that it does not know, so that a later OTP does
 //! not send messages that the guard does not know.
@@ -37,8 +40,29 @@ const KNOWN: [(u32, &str); 25] = [
     (35, "ALIAS"),
 ];
 
-/// The flags of a node as the other one may see them. `visible`: whether they may say that it is published.
-pub(super) fn allowed(flags: u64, visible: bool) -> u64 {
+/// Which flags the two nodes see of each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flags {
+    /// All of them.
+    All,
+    /// All but that of a visible node.
+    Hidden,
+    /// Of messages that the guard can judge. `visible`: whether they may say that the node is visible.
+    Guarded { visible: bool },
+}
+
+impl Flags {
+    /// The flags of a node as the other one may see them.
+    pub(super) fn of(self, flags: u64) -> u64 {
+        match self {
+            Self::All => flags,
+            Self::Hidden => flags & !PUBLISHED,
+            Self::Guarded { visible } => allowed(flags, visible),
+        }
+    }
+}
+
+fn allowed(flags: u64, visible: bool) -> u64 {
     let known = KNOWN.iter().fold(0, |known, (bit, _name)| known | 1_u64 << bit);
     let hidden = if visible { 0 } else { PUBLISHED };
     flags & known & !hidden
@@ -78,5 +102,7 @@ mod tests {
     fn a_node_is_published_only_if_it_may_be() {
         assert_eq!(allowed(PUBLISHED, true), PUBLISHED);
         assert_eq!(allowed(PUBLISHED | 4, false), 4);
+        assert_eq!(Flags::Hidden.of(u64::MAX), u64::MAX - 1);
+        assert_eq!(Flags::All.of(u64::MAX), u64::MAX);
     }
 }

@@ -1,10 +1,17 @@
-//! The handshake of one direction, message by message. It changes the flags, and learns the name of the local node.
+//! The handshake of one direction, message by message. It changes the [`flags`] and the digests ([`cookies`]), and learns
+//! the names of the nodes.
 //!
 //! <https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#distribution-handshake>
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use std::sync::Arc;
 
-use super::flags::allowed;
+use bytes::{Buf, Bytes, BytesMut};
+
+pub mod cookies;
+mod flags;
+
+use cookies::Exchange;
+pub(super) use flags::Flags;
 
 /// The longest message: flags, challenge, creation and a name of 255 characters.
 const MAX_LENGTH: usize = 1 + 8 + 4 + 4 + 2 + 4 * 255;
@@ -16,7 +23,8 @@ const LENGTH: usize = 2;
 pub(super) struct Handshake {
     next: Next,
     input: BytesMut,
-    visible: bool,
+    flags: Flags,
+    exchange: Option<Arc<Exchange>>,
     name: Option<String>,
     peer: Option<String>,
 }
@@ -37,13 +45,25 @@ enum Next {
 
 impl Handshake {
     /// What the local node sends.
-    pub fn to_pod(visible: bool) -> Self {
-        Self { next: Next::Name, input: BytesMut::new(), visible, name: None, peer: None }
+    pub fn to_pod(flags: Flags) -> Self {
+        Self {
+            next: Next::Name,
+            input: BytesMut::new(),
+            flags,
+            exchange: None,
+            name: None,
+            peer: None,
+        }
     }
 
     /// What the node in the pod sends.
-    pub fn from_pod(visible: bool) -> Self {
-        Self { next: Next::Status, ..Self::to_pod(visible) }
+    pub fn from_pod(flags: Flags) -> Self {
+        Self { next: Next::Status, ..Self::to_pod(flags) }
+    }
+
+    /// Also replaces the digests. Both directions have the same exchange.
+    pub fn with_cookies(self, exchange: Option<Arc<Exchange>>) -> Self {
+        Self { exchange, ..self }
     }
 
     /// The complete messages with other flags; then, when the handshake is over, the bytes after it. `None` for what
@@ -91,7 +111,7 @@ impl Handshake {
             }
             // Whether to go on, as there is a connection between the two already
             (Next::Reply, b's') => (Next::Reply, message),
-            (Next::Reply, b'c') => (Next::Reply, with_high_flags(message)?),
+            (Next::Reply, b'c') => (Next::Reply, self.with_high_flags(message)?),
             (Next::Status, b's') => {
                 if let Some(named) = message.strip_prefix(b"snamed:") {
                     self.name = name(named, 0);
@@ -99,14 +119,17 @@ impl Handshake {
                 (Next::Challenge, message)
             }
             (Next::Challenge, b'N') => {
+                self.challenged(&message, 1 + 8);
                 self.peer = name(&message, 1 + 8 + 4 + 4);
                 (Next::Acknowledgement, self.with_flags(message)?)
             }
             (Next::Challenge, b'n') => {
+                self.challenged(&message, 1 + 2 + 4);
                 self.peer = message.get(1 + 2 + 4 + 4..).and_then(text);
                 (Next::Acknowledgement, self.with_old_flags(message)?)
             }
-            (Next::Reply, b'r') | (Next::Acknowledgement, b'a') => (Next::Done, message),
+            (Next::Reply, b'r') => (Next::Done, self.replied(message)),
+            (Next::Acknowledgement, b'a') => (Next::Done, self.acknowledged(message)),
             _ => return None,
         };
         self.next = next;
@@ -115,7 +138,7 @@ impl Handshake {
 
     fn with_flags(&self, mut message: BytesMut) -> Option<BytesMut> {
         let flags = message.get(1..9)?.try_into().ok()?;
-        let flags = allowed(u64::from_be_bytes(flags), self.visible);
+        let flags = self.flags.of(u64::from_be_bytes(flags));
         message.get_mut(1..9)?.copy_from_slice(&flags.to_be_bytes());
         Some(message)
     }
@@ -123,18 +146,57 @@ impl Handshake {
     /// Before OTP 23: two bytes of a version, and four of flags.
     fn with_old_flags(&self, mut message: BytesMut) -> Option<BytesMut> {
         let flags: [u8; 4] = message.get(3..7)?.try_into().ok()?;
-        let flags = allowed(u32::from_be_bytes(flags).into(), self.visible).to_be_bytes();
+        let flags = self.flags.of(u32::from_be_bytes(flags).into()).to_be_bytes();
         message.get_mut(3..7)?.copy_from_slice(&flags[4..]);
         Some(message)
     }
+
+    /// The upper half of the flags, after the old form of the name.
+    fn with_high_flags(&self, mut message: BytesMut) -> Option<BytesMut> {
+        let flags: [u8; 4] = message.get(1..5)?.try_into().ok()?;
+        let flags = self.flags.of(u64::from(u32::from_be_bytes(flags)) << 32).to_be_bytes();
+        message.get_mut(1..5)?.copy_from_slice(&flags[..4]);
+        Some(message)
+    }
+
+    fn challenged(&self, message: &[u8], at: usize) {
+        if let (Some(exchange), Some(challenge)) = (&self.exchange, number(message, at)) {
+            exchange.challenged(challenge);
+        }
+    }
+
+    /// A challenge of the local node, and the digest of the pod's.
+    fn replied(&self, message: BytesMut) -> BytesMut {
+        match (&self.exchange, number(&message, 1)) {
+            (Some(exchange), Some(challenge)) => {
+                with_digest(message, 1 + 4, |digest| exchange.reply(challenge, digest))
+            }
+            _ => message,
+        }
+    }
+
+    fn acknowledged(&self, message: BytesMut) -> BytesMut {
+        match &self.exchange {
+            Some(exchange) => with_digest(message, 1, |digest| exchange.acknowledge(digest)),
+            None => message,
+        }
+    }
 }
 
-/// The upper half of the flags, after the old form of the name.
-fn with_high_flags(mut message: BytesMut) -> Option<BytesMut> {
-    let flags: [u8; 4] = message.get(1..5)?.try_into().ok()?;
-    let flags = allowed(u64::from(u32::from_be_bytes(flags)) << 32, true).to_be_bytes();
-    message.get_mut(1..5)?.copy_from_slice(&flags[..4]);
-    Some(message)
+/// What has no digest at this place stays as it is.
+fn with_digest(
+    mut message: BytesMut,
+    at: usize,
+    change: impl FnOnce(cookies::Digest) -> cookies::Digest,
+) -> BytesMut {
+    if let Some(place) = message.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = change(*place);
+    }
+    message
+}
+
+fn number(message: &[u8], at: usize) -> Option<u32> {
+    message.get(at..)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }
 
 /// A name after two bytes of its length.
@@ -148,20 +210,11 @@ fn text(name: &[u8]) -> Option<String> {
     str::from_utf8(name).ok().map(String::from)
 }
 
-/// A packet, with its length.
-pub(super) fn packet(parts: &[&[u8]]) -> Bytes {
-    let length = parts.iter().map(|part| part.len()).sum::<usize>();
-    let mut packet = BytesMut::with_capacity(4 + length);
-    packet.put_u32(u32::try_from(length).unwrap_or(u32::MAX));
-    for part in parts {
-        packet.put_slice(part);
-    }
-    packet.freeze()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+
+    use md5::{Digest as _, Md5};
 
     use super::*;
 
@@ -175,13 +228,13 @@ mod tests {
     }
 
     fn changed(visible: bool) -> [u8; 8] {
-        allowed(u64::MAX, visible).to_be_bytes()
+        Flags::Guarded { visible }.of(u64::MAX).to_be_bytes()
     }
 
     /// Cuts the input everywhere.
-    fn pass(new: fn(bool) -> Handshake, input: &[u8]) -> Option<Passed> {
+    fn pass(new: fn(Flags) -> Handshake, input: &[u8]) -> Option<Passed> {
         let cut = |at: usize| {
-            let mut handshake = new(false);
+            let mut handshake = new(Flags::Guarded { visible: false });
             let first = handshake.pass(&Bytes::copy_from_slice(&input[..at]))?;
             let (mut output, mut rest) = (first.0.to_vec(), first.1.map(|rest| rest.to_vec()));
             let second = Bytes::copy_from_slice(&input[at..]);
@@ -258,7 +311,42 @@ mod tests {
     #[test]
     fn a_visible_node_stays_visible() {
         let name = message(&[b"N", &ALL, &[0; 4], b"\0\x03a@b"]);
-        let (output, _rest) = Handshake::to_pod(true).pass(&name.into()).unwrap();
+        let (output, _rest) =
+            Handshake::to_pod(Flags::Guarded { visible: true }).pass(&name.into()).unwrap();
         assert_eq!(output[3..11], changed(true));
+    }
+
+    #[test]
+    fn in_front_of_a_trusted_pod_only_the_flag_of_a_visible_node_changes() {
+        let name = message(&[b"N", &ALL, &[0; 4], b"\0\x03a@b"]);
+        let (output, _rest) = Handshake::to_pod(Flags::Hidden).pass(&name.clone().into()).unwrap();
+        assert_eq!(output[3..11], (u64::MAX - 1).to_be_bytes());
+        let (output, _rest) = Handshake::to_pod(Flags::All).pass(&name.clone().into()).unwrap();
+        assert_eq!(output, name);
+    }
+
+    #[test]
+    fn the_digests_are_replaced() {
+        let exchange = cookies::Cookies::new(b"node", "local").exchange();
+        let digest = |cookie: &str, challenge: u32| -> Vec<u8> {
+            Md5::digest(format!("{cookie}{challenge}")).to_vec()
+        };
+        for (tag, before) in [(b"N", [0; 8].to_vec()), (b"n", [0; 6].to_vec())] {
+            let flags = Flags::Hidden;
+            let mut from_pod = Handshake::from_pod(flags).with_cookies(Some(exchange.clone()));
+            let mut to_pod = Handshake::to_pod(flags).with_cookies(Some(exchange.clone()));
+            let challenge = 4_000_000_000_u32.to_be_bytes();
+            let challenge = message(&[tag, &before, &challenge, &[0; 4], b"\0\x03p@q"]);
+            from_pod.pass(&[message(&[b"sok"]), challenge].concat().into()).unwrap();
+            let name = message(&[b"N", &ALL, &[0; 4], b"\0\x03a@b"]);
+            to_pod.pass(&name.into()).unwrap();
+            let reply =
+                |cookie| message(&[b"r", &5_u32.to_be_bytes(), &digest(cookie, 4_000_000_000)]);
+            let (output, _rest) = to_pod.pass(&reply("local").into()).unwrap();
+            assert_eq!(output, reply("node"));
+            let ack = |cookie| message(&[b"a", &digest(cookie, 5)]);
+            let (output, _rest) = from_pod.pass(&ack("node").into()).unwrap();
+            assert_eq!(output, ack("local"));
+        }
     }
 }
