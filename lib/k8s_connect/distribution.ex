@@ -66,6 +66,20 @@ defmodule K8sConnect.Distribution do
       else: :ok
   end
 
+  @doc """
+  Ends an attempt to connect to `node` that another process has begun. A connection stays.
+  """
+  @spec end_attempt(node()) :: :ok
+  def end_attempt(node) do
+    with {:ok, info} <- :net_kernel.node_info(node),
+         state when state != :up <- info[:state] do
+      true = Process.exit(info[:owner], :kill)
+      await(1_000, fn -> not match?({:ok, ^info}, :net_kernel.node_info(node)) end)
+    else
+      _none -> :ok
+    end
+  end
+
   defp await(0, _fun), do: :ok
 
   defp await(tries, fun) do

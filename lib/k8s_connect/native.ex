@@ -148,10 +148,9 @@ defmodule K8sConnect.Native do
           owner :: pid(),
           guard() | nil,
           visible :: boolean(),
-          own :: boolean(),
           cookie :: binary() | nil
         ) :: :ok
-  def listen(_reference, _session, _owner, _guard, _visible, _own, _cookie),
+  def listen(_reference, _session, _owner, _guard, _visible, _cookie),
     do: :erlang.nif_error(:nif_not_loaded)
 
   @spec unlisten(listener()) :: :ok

@@ -323,12 +323,7 @@ defmodule K8sConnect.Route do
   defp problem(_reason), do: "a crash"
 
   defp do_run({:attach, _from, {node, _owner}, route, prepared}) do
-    with :ok <- ensure_distribution(route, node) do
-      # First, because any process can connect to an attached node. With a wrong cookie that would use up its stream. It
-      # is not the cookie of the node: see `native/core/src/endpoint/handshake/cookies.rs`.
-      if connects?(route), do: Distribution.set_cookie(node, Native.local_cookie())
-      module(route).attach(node, prepared)
-    end
+    with :ok <- ensure_distribution(route, node), do: module(route).attach(node, prepared)
   end
 
   defp do_run({:detach, node, route, attached}) do

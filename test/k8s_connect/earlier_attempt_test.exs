@@ -70,6 +70,15 @@ defmodule K8sConnect.EarlierAttemptTest do
     assert :erpc.call(node, Node, :self, []) == node
   end
 
+  test "is ended on the kernel route", %{node: node} do
+    attempt = Task.async(fn -> Node.connect(node) end)
+    assert_receive :attempted, 5_000
+    :ok = Distribution.end_attempt(node)
+    refute Task.await(attempt)
+    # There is none any more.
+    :ok = Distribution.end_attempt(node)
+  end
+
   test "is not taken for the connection if it was accepted before, either", context do
     %{node: node, fake: fake} = context
 

@@ -35,7 +35,7 @@ defmodule K8sConnect.Route.Behaviour do
             ) :: {:ok, term()} | {:error, Error.t()}
 
   @doc """
-  Changes the VM so that connections to the node reach its pod. The result is passed to `c:detach/2`.
+  Changes the VM so that connections to the node reach its pod, and sets its cookie. The result is passed to `c:detach/2`.
   """
   @callback attach(node(), prepared :: term()) :: {:ok, term()} | {:error, Error.t()}
 

@@ -17,7 +17,7 @@ defmodule K8sConnect.Route.Exec do
     with :ok <- check_system(),
          {:ok, address} <- PodAddress.parse(connection),
          {:ok, _named} <- PodAddress.check_host(connection.node, address, :exec),
-         do: Native.call(:listen, [session, owner, guard, visible, false, nil])
+         do: Native.call(:listen, [session, owner, guard, visible, nil])
   end
 
   @doc """

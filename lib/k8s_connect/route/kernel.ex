@@ -22,10 +22,11 @@ defmodule K8sConnect.Route.Kernel do
          :ok <- check_kind(node),
          {:ok, named} <- PodAddress.check_host(node, address, :kernel),
          {:ok, %{listener: listener, redirects: redirects}} <-
-           Native.call(:listen, listen(session, owner, options)) do
+           Native.call(:listen, [session, owner, options.guard, options.visible, nil]) do
       # Another session may still hold a claim for a node of this name.
       key = {node, owner}
       prepared = %{listener: listener, key: key, address: address, named: named}
+      prepared = Map.put(prepared, :cookie, options.cookie)
 
       with :ok <- Helper.claim(key, owner, redirects, options.sudo),
            :ok <- check_open(redirects) do
@@ -37,9 +38,6 @@ defmodule K8sConnect.Route.Kernel do
       end
     end
   end
-
-  defp listen(session, owner, %{guard: guard, visible: visible, cookie: cookie}),
-    do: [session, owner, guard, visible, false, cookie.()]
 
   @doc """
   What other programs of this user need to connect to the node; `nil` if they need nothing.
@@ -60,6 +58,11 @@ defmodule K8sConnect.Route.Kernel do
   def attach(node, prepared) do
     with :ok <- check_family(node, prepared.address) do
       if prepared.named, do: Hosts.put(node, host(node), prepared.address)
+
+      # From now on the name leads to the listener. An attempt from before may have reached a machine of the pod's choice.
+      :ok = Distribution.end_attempt(node)
+      # That of the node, because the listener can be that of another BEAM of this user.
+      Distribution.set_cookie(node, prepared.cookie.())
       {:ok, prepared}
     end
   end

@@ -41,6 +41,10 @@ defmodule K8sConnect.Route.VM do
 
   @impl true
   def attach(node, prepared) do
+    # First, because any process can connect to an attached node. With a wrong cookie that would use up its stream. It is
+    # not the cookie of the node: see `native/core/src/endpoint/handshake/cookies.rs`.
+    Distribution.set_cookie(node, Native.local_cookie())
+
     case NetKernel.install(Dist, :first) do
       :ok ->
         Table.put(node, prepared.path)
@@ -59,7 +63,7 @@ defmodule K8sConnect.Route.VM do
   # `:inet_tcp_dist` connects, and the listener sets the hidden flag.
   defp listen(node, %{owner: owner, session: session, guard: guard, cookie: cookie} = prepared) do
     with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
-           Native.call(:listen, [session, owner, guard, false, true, cookie.()]) do
+           Native.call(:listen, [session, owner, guard, false, cookie.()]) do
       Table.put(node, port)
       {:ok, %{prepared | listener: listener}}
     end

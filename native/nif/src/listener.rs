@@ -46,8 +46,8 @@ struct Listening {
 }
 
 /// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback that stand for the pod's epmd
-/// and node. They close with the process `owner`. Without a guard the pod is trusted. `own`: only this BEAM is meant to
-/// connect to them. `cookie`: that of the node, if this BEAM connects, too.
+/// and node. They close with the process `owner`. Without a guard the pod is trusted. `cookie`: that of the node, if only
+/// this BEAM is meant to connect to them; it has another one for the node.
 #[rustler::nif]
 fn listen(
     env: Env,
@@ -56,10 +56,9 @@ fn listen(
     owner: LocalPid,
     guard: Option<ResourceArc<Guard>>,
     visible: bool,
-    own: bool,
     cookie: Option<Binary>,
 ) -> NifResult<Atom> {
-    let printer = own.then_some(PRINTER);
+    let printer = cookie.is_some().then_some(PRINTER);
     let cookies = cookie.map(|cookie| crate::cookies(&cookie)).transpose()?;
     let work = async move { open(&session, owner, guard, visible, printer, cookies).await };
     reply::spawn(env, reference, work)

@@ -60,7 +60,7 @@ pub struct Route {
     pub guarding: Option<Guarding>,
     /// See [`guard::Connection::new`](super::guard::Connection::new). Only if this VM alone is meant to connect.
     pub printer: Option<&'static str>,
-    /// If this VM connects, too.
+    /// Only if this VM alone is meant to connect.
     pub cookies: Option<Cookies>,
 }
 

@@ -223,7 +223,7 @@ mod tests {
         let call = tuple(&[atom("call"), atom("os"), atom("cmd"), b"j".to_vec(), pid()]);
         let add = tuple(&[atom("add_handler"), atom("supervisor"), atom("x")]);
         let elements = list(&vec![integer(1); 40_000]);
-        for large in [binary(&[0; 70_000]), elements] {
+        for large in [binary(&vec![0; 70_000]), elements] {
             assert_eq!(cut(tuple(&[large.clone(), call.clone()])), "unknown");
             assert_eq!(cut(tuple(&[large.clone(), atom("set_cmd"), atom("x")])), "unknown");
             assert_eq!(cut(tuple(&[large.clone(), atom("x"), add.clone()])), "unknown");

@@ -22,7 +22,7 @@ pub(super) type Digest = [u8; 16];
 pub fn secret() -> Option<String> {
     let mut bytes = [0; 16];
     SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Some(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
 /// The cookie that this VM has for the names of all nodes in pods; `None` if the operating system has no random numbers.
@@ -78,8 +78,7 @@ impl Exchange {
         self.challenges().of_pod = Some(challenge);
     }
 
-    /// The answer to the pod, which comes with a challenge of the local node. That of another program on the kernel
-    /// route, which has the node's own cookie, stays as it is.
+    /// The answer to the pod, which comes with a challenge of the local node. That of a wrong cookie stays wrong.
     pub(super) fn reply(&self, challenge: u32, digest: Digest) -> Digest {
         let mut challenges = self.challenges();
         match challenges.of_pod {
@@ -126,10 +125,8 @@ mod tests {
     #[test]
     fn a_digest_is_that_of_otp() {
         // erlang:md5(["secret", "3000000000"])
-        let expected = "8d59c529b94478021bf57d2723731099";
-        let digest: String =
-            digest_of(b"secret", CHALLENGE).iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(digest, expected);
+        let expected = 0x8d59_c529_b944_7802_1bf5_7d27_2373_1099_u128;
+        assert_eq!(digest_of(b"secret", CHALLENGE), expected.to_be_bytes());
     }
 
     #[test]
@@ -160,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_with_the_cookie_of_the_node_is_left_alone() {
+    fn what_is_no_digest_of_the_own_cookie_stays() {
         let exchange = Cookies::new(b"node", "local").exchange();
         exchange.challenged(CHALLENGE);
         let reply = digest_of(b"node", CHALLENGE);
