@@ -67,17 +67,16 @@ defmodule K8sConnect.Distribution do
   end
 
   @doc """
-  Ends an attempt to connect to `node` that another process has begun. A connection stays.
+  Ends an attempt to connect to `node` that another process has begun. Whether the node is not connected then.
   """
-  @spec end_attempt(node()) :: :ok
+  @spec end_attempt(node()) :: boolean()
   def end_attempt(node) do
-    with {:ok, info} <- :net_kernel.node_info(node),
-         state when state != :up <- info[:state] do
+    with {:ok, info} <- :net_kernel.node_info(node), :pending <- info[:state] do
       true = Process.exit(info[:owner], :kill)
       await(1_000, fn -> not match?({:ok, ^info}, :net_kernel.node_info(node)) end)
-    else
-      _none -> :ok
     end
+
+    node not in Node.list(:connected)
   end
 
   defp await(0, _fun), do: :ok

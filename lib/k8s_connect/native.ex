@@ -113,16 +113,19 @@ defmodule K8sConnect.Native do
           String.t(),
           linux :: boolean(),
           guard() | nil,
-          cookie :: binary()
+          cookies()
         ) :: :ok
-  def dial(_reference, _session, _directory, _linux, _guard, _cookie),
+  def dial(_reference, _session, _directory, _linux, _guard, _cookies),
     do: :erlang.nif_error(:nif_not_loaded)
 
+  @typedoc "That of the node, and that which this VM has for it."
+  @type cookies :: {node :: binary(), local :: String.t()}
+
   @doc """
-  The cookie that this VM has for the names of nodes in pods. No pod and no other machine knows it.
+  The cookie that this VM has for the name of a node in a pod. No pod and no other machine knows it.
   """
-  @spec local_cookie() :: String.t()
-  def local_cookie, do: :erlang.nif_error(:nif_not_loaded)
+  @spec local_cookie(String.t()) :: String.t()
+  def local_cookie(_node), do: :erlang.nif_error(:nif_not_loaded)
 
   @doc """
   A text that nobody can guess.
@@ -148,9 +151,9 @@ defmodule K8sConnect.Native do
           owner :: pid(),
           guard() | nil,
           visible :: boolean(),
-          cookie :: binary() | nil
+          cookies() | nil
         ) :: :ok
-  def listen(_reference, _session, _owner, _guard, _visible, _cookie),
+  def listen(_reference, _session, _owner, _guard, _visible, _cookies),
     do: :erlang.nif_error(:nif_not_loaded)
 
   @spec unlisten(listener()) :: :ok

@@ -94,8 +94,9 @@ defmodule K8sConnect.Route do
   """
   @spec cookie(node()) :: atom()
   def cookie(node) do
-    {:vm, %{cookie: cookie}} = attached(node)
-    Distribution.to_atom(cookie.())
+    {:vm, %{cookies: cookies}} = attached(node)
+    {cookie, _local} = cookies.()
+    Distribution.to_atom(cookie)
   end
 
   @doc """

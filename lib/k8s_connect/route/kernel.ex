@@ -60,10 +60,13 @@ defmodule K8sConnect.Route.Kernel do
       if prepared.named, do: Hosts.put(node, host(node), prepared.address)
 
       # From now on the name leads to the listener. An attempt from before may have reached a machine of the pod's choice.
-      :ok = Distribution.end_attempt(node)
-      # That of the node, because the listener can be that of another BEAM of this user.
-      Distribution.set_cookie(node, prepared.cookie.())
-      {:ok, prepared}
+      if Distribution.end_attempt(node) do
+        # That of the node, because the listener can be that of another BEAM of this user.
+        Distribution.set_cookie(node, prepared.cookie.())
+        {:ok, prepared}
+      else
+        failed(:node_taken, %{node: node})
+      end
     end
   end
 

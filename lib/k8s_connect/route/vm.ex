@@ -26,11 +26,14 @@ defmodule K8sConnect.Route.VM do
 
   # Creates the socket here, because `net_kernel` would not report why it failed. It accepts one connection.
   @impl true
-  def prepare(_connection, owner, session, %{visible: false, guard: guard, cookie: cookie}) do
-    arguments = [session, Folders.parent(), Native.linux?(), guard, cookie.()]
+  def prepare(%{node: node}, owner, session, %{visible: false, guard: guard, cookie: cookie}) do
+    # It is not the cookie of the node: see `native/core/src/endpoint/handshake/cookies.rs`.
+    local = Native.local_cookie(Atom.to_string(node))
+    cookies = fn -> {cookie.(), local} end
+    arguments = [session, Folders.parent(), Native.linux?(), guard, cookies.()]
 
     with {:ok, path} <- Native.call(:dial, arguments) do
-      prepared = %{owner: owner, session: session, path: path, guard: guard, cookie: cookie}
+      prepared = %{owner: owner, session: session, path: path, guard: guard, cookies: cookies}
       {:ok, Map.put(prepared, :listener, nil)}
     end
   end
@@ -41,14 +44,12 @@ defmodule K8sConnect.Route.VM do
 
   @impl true
   def attach(node, prepared) do
-    # First, because any process can connect to an attached node. With a wrong cookie that would use up its stream. It is
-    # not the cookie of the node: see `native/core/src/endpoint/handshake/cookies.rs`.
-    Distribution.set_cookie(node, Native.local_cookie())
-
     case NetKernel.install(Dist, :first) do
       :ok ->
-        Table.put(node, prepared.path)
-        {:ok, prepared}
+        with :ok <- claim(node, prepared) do
+          Table.put(node, prepared.path)
+          {:ok, prepared}
+        end
 
       {:error, {:unknown_net_kernel, _details} = reason} ->
         if Distribution.same_kind?(node) and Epmd.install(),
@@ -61,12 +62,26 @@ defmodule K8sConnect.Route.VM do
   end
 
   # `:inet_tcp_dist` connects, and the listener sets the hidden flag.
-  defp listen(node, %{owner: owner, session: session, guard: guard, cookie: cookie} = prepared) do
-    with {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
-           Native.call(:listen, [session, owner, guard, false, cookie.()]) do
+  defp listen(node, %{owner: owner, session: session, guard: guard, cookies: cookies} = prepared) do
+    with :ok <- claim(node, prepared),
+         {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
+           Native.call(:listen, [session, owner, guard, false, cookies.()]) do
       Table.put(node, port)
       {:ok, %{prepared | listener: listener}}
     end
+  end
+
+  # Before the node is attached, because then any process can connect to it. With a wrong cookie that would use up its
+  # stream. An attempt from before may have reached another machine, and a connection from before does not go through the
+  # guard.
+  defp claim(node, %{cookies: cookies}) do
+    Table.mark_disconnected(node)
+    {_node, local} = cookies.()
+    Distribution.set_cookie(node, local)
+
+    if Distribution.end_attempt(node),
+      do: :ok,
+      else: {:error, Error.new(:route, {:node_taken, %{node: node}})}
   end
 
   @impl true
@@ -83,36 +98,7 @@ defmodule K8sConnect.Route.VM do
   end
 
   # The connection is hidden, even if the local node is visible. The first call can join an attempt that another process
-  # has made before the node was attached. As a rule that fails, because nobody else knows the cookie of this VM for it.
+  # has made before the node was attached, and that fails.
   @impl true
-  def connect(node, _options), do: own_connection(node) or own_connection(node)
-
-  defp own_connection(node) do
-    cond do
-      Node.connect(node) != true ->
-        false
-
-      own?(node) ->
-        true
-
-      true ->
-        Distribution.disconnect(node)
-        false
-    end
-  end
-
-  # Whether the connection goes through the endpoint, and with it the guard.
-  defp own?(node) do
-    with {_node, port} when is_port(port) <-
-           List.keyfind(:erlang.system_info(:dist_ctrl), node, 0),
-         {:ok, peer} <- :inet.peername(port) do
-      case peer do
-        {:local, _path} -> true
-        {{127, 0, 0, 1}, number} -> Table.port(node) == {:ok, number}
-        _elsewhere -> false
-      end
-    else
-      _ended -> false
-    end
-  end
+  def connect(node, _options), do: Node.connect(node) == true or Node.connect(node)
 end

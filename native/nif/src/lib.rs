@@ -109,7 +109,7 @@ fn watch(
 }
 
 /// `{reference, {:ok, path}}`: an `AF_UNIX` socket that accepts one connection, to the node. `linux`: whether its file is
-/// unlinked before. Without a guard the pod is trusted. `cookie`: that of the node, in place of that of this VM.
+/// unlinked before. Without a guard the pod is trusted. `cookies`: that of the node, and that which this VM has for it.
 #[rustler::nif]
 fn dial(
     env: Env,
@@ -118,21 +118,16 @@ fn dial(
     directory: String,
     linux: bool,
     guard: Option<ResourceArc<Guard>>,
-    cookie: Binary,
+    cookies: (Binary, String),
 ) -> NifResult<Atom> {
-    let cookies = cookies(&cookie)?;
+    let cookies = Cookies::new(&cookies.0, &cookies.1);
     reply::spawn(env, reference, session::dial(session, directory, linux, guard, cookies))
 }
 
-/// The cookies of the handshake with a node that has this one.
-fn cookies(node: &[u8]) -> NifResult<Cookies> {
-    Ok(Cookies::new(node, cookies::local().ok_or_else(no_random_numbers)?))
-}
-
-/// The cookie that this VM has for the names of nodes in pods.
+/// The cookie that this VM has for the name of a node in a pod.
 #[rustler::nif]
-fn local_cookie() -> NifResult<&'static str> {
-    cookies::local().ok_or_else(no_random_numbers)
+fn local_cookie(node: &str) -> NifResult<String> {
+    cookies::local(node).ok_or_else(no_random_numbers)
 }
 
 /// A text that nobody can guess.

@@ -46,8 +46,8 @@ struct Listening {
 }
 
 /// `{reference, {:ok, %{listener: _, redirects: _}}}`: two ports on the loopback that stand for the pod's epmd
-/// and node. They close with the process `owner`. Without a guard the pod is trusted. `cookie`: that of the node, if only
-/// this BEAM is meant to connect to them; it has another one for the node.
+/// and node. They close with the process `owner`. Without a guard the pod is trusted. `cookies`: that of the node, and that
+/// which this VM has for it, if only this VM is meant to connect to them.
 #[rustler::nif]
 fn listen(
     env: Env,
@@ -56,10 +56,10 @@ fn listen(
     owner: LocalPid,
     guard: Option<ResourceArc<Guard>>,
     visible: bool,
-    cookie: Option<Binary>,
+    cookies: Option<(Binary, String)>,
 ) -> NifResult<Atom> {
-    let printer = cookie.is_some().then_some(PRINTER);
-    let cookies = cookie.map(|cookie| crate::cookies(&cookie)).transpose()?;
+    let printer = cookies.is_some().then_some(PRINTER);
+    let cookies = cookies.map(|(node, local)| Cookies::new(&node, &local));
     let work = async move { open(&session, owner, guard, visible, printer, cookies).await };
     reply::spawn(env, reference, work)
 }

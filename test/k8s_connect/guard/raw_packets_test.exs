@@ -63,7 +63,7 @@ defmodule K8sConnect.GuardRawPacketsTest do
   end
 
   describe "a BEAM of its own" do
-    # It ends by a signal: the VM reads memory that is none.
+    # It ends by a signal: the VM reads memory that is none (SIGSEGV), or writes where the allocator notices it (SIGABRT).
     for {name, packets, given} <- [
           {"the end of the pod's own monitor", :monitor_and_its_end, "nil"},
           {"the removal of a local monitor", :demonitor,
@@ -85,7 +85,7 @@ defmodule K8sConnect.GuardRawPacketsTest do
 
         beam = beam(raw, trust: true)
         Port.command(beam, calling(raw, @packets, @given) <> "\n")
-        assert PlainNode.await_end(beam) == 128 + 11
+        assert PlainNode.await_end(beam) in [128 + 6, 128 + 11]
       end
     end
 

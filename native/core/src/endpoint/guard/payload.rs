@@ -5,7 +5,7 @@
 
 use super::{
     io_request::Cursor,
-    term::{Reference, Token, VERSION},
+    term::{Atom, Reference, Token, VERSION},
 };
 
 mod commands;
@@ -20,6 +20,8 @@ pub(super) enum Payload<'a> {
     /// `{Tag, Answer}`, where the tag is this reference or `[alias | Reference]`.
     Reply {
         to: Reference<'a>,
+        /// What else is in the tag.
+        tag: Tag<'a>,
         /// Whether it can also be a command of `rpc` or others, which take any term for the sender.
         is_command: bool,
     },
@@ -33,6 +35,17 @@ pub(super) enum Payload<'a> {
         reply_as: &'a [u8],
         request: &'a [u8],
     },
+}
+
+/// What the tag of an answer has next to its reference. `gen_server:multi_call` gives several nodes the same reference.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag<'a> {
+    /// Nothing.
+    Plain,
+    /// The node that was called: `{Reference, Node}`, in OTP 25.
+    Node(Atom<'a>),
+    /// The monitor of the process that was called: `[[alias | Reference] | Monitor]`.
+    Monitor(Reference<'a>),
 }
 
 /// A command that has not arrived.
@@ -87,8 +100,8 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
             Payload::Command(tag.text())
         }
         Some(Token::Pid(_) | Token::Port(_)) if is_input(arity, cursor) => Payload::Input,
-        Some(_) => match (reply_to(bytes), command(arity, bytes)) {
-            (Some(to), command) => Payload::Reply { to, is_command: command.is_some() },
+        Some(_) => match (answer(bytes), command(arity, bytes)) {
+            (Some((to, tag)), command) => Payload::Reply { to, tag, is_command: command.is_some() },
             (None, command) => command.map_or(Payload::Message, Payload::Command),
         },
     }
@@ -96,27 +109,40 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
 
 /// The reference of an answer.
 pub(super) fn reply_to(payload: &[u8]) -> Option<Reference<'_>> {
+    answer(payload).map(|(to, _tag)| to)
+}
+
+fn answer(payload: &[u8]) -> Option<(Reference<'_>, Tag<'_>)> {
     let mut cursor = Cursor::new(payload.strip_prefix(&[VERSION])?);
     if cursor.item()? != Token::Tuple(2) {
         return None;
     }
-    reference_of(cursor)
+    tag_of(cursor)
 }
 
-/// The reference of a tag: itself, or that of `[alias | Reference]`; with `gen_server:multi_call` of OTP 25
-/// `{Reference, Node}`, and later `[[alias | Reference] | Monitor]`.
-pub(super) fn reference_of(mut tag: Cursor<'_>) -> Option<Reference<'_>> {
-    let mut next = tag.item()?;
-    if next == Token::Tuple(2) {
-        next = tag.item()?;
-    } else if next == Token::List(1) {
-        if tag.peek()? == Token::List(1) {
-            tag.item()?;
+/// The reference of a tag, and what else is in it: `Reference`, `[alias | Reference]`, or as `gen_server:multi_call` has
+/// it.
+pub(super) fn tag_of(mut cursor: Cursor<'_>) -> Option<(Reference<'_>, Tag<'_>)> {
+    match cursor.item()? {
+        Token::Reference(reference) => Some((reference, Tag::Plain)),
+        Token::Tuple(2) => Some((next_reference(&mut cursor)?, Tag::Node(cursor.atom()?))),
+        Token::List(1) => {
+            let is_nested = cursor.peek()? == Token::List(1);
+            if is_nested {
+                cursor.item()?;
+            }
+            cursor.atom().filter(|name| name.is("alias"))?;
+            let alias = next_reference(&mut cursor)?;
+            let tag =
+                if is_nested { Tag::Monitor(next_reference(&mut cursor)?) } else { Tag::Plain };
+            Some((alias, tag))
         }
-        tag.atom().filter(|name| name.is("alias"))?;
-        next = tag.item()?;
+        _ => None,
     }
-    match next {
+}
+
+fn next_reference<'a>(cursor: &mut Cursor<'a>) -> Option<Reference<'a>> {
+    match cursor.item()? {
         Token::Reference(reference) => Some(reference),
         _ => None,
     }

@@ -9,7 +9,7 @@ use super::{
     encode::{atom, integer, signal, tuple},
     io_request::{Rewritten, Server, refusal},
     packets::packet,
-    payload::{Payload, payload},
+    payload::{Payload, Tag, payload},
     refusal::{Kind, Refusal},
     session::Session,
     term::{Atom, Pid, Reference, Token, VERSION, item},
@@ -129,19 +129,21 @@ impl Local<'_> {
             },
             Some(Role::Process) => match message {
                 // `rpc` takes any term for the sender of a command.
-                Payload::Reply { to, is_command: true } if !self.is_of_call(pid, to) => {
+                Payload::Reply { to, is_command: true, .. } if !self.is_of_call(pid, to) => {
                     refuse(Kind::Message, "a command")
                 }
                 other => self.message(other),
             },
             Some(role @ (Role::Caller | Role::Server)) => match message {
-                Payload::Reply { to, is_command }
-                    if self.is_awaited(to) && !(role == Role::Server && *is_command) =>
+                Payload::Reply { to, tag, is_command }
+                    if self.is_awaited(to)
+                        && self.is_tag_of_pod(tag)
+                        && !(role == Role::Server && *is_command) =>
                 {
                     Verdict::Pass
                 }
                 // The answer to a call that has timed out, as a rule
-                Payload::Reply { to, is_command: false } if self.is_own(&to.node) => {
+                Payload::Reply { to, is_command: false, .. } if self.is_own(&to.node) => {
                     Verdict::Ignore
                 }
                 Payload::Message | Payload::Reply { .. } => refuse(Kind::Message, NO_ANSWER),
@@ -171,9 +173,10 @@ impl Local<'_> {
         let role = self.given.alias(alias, self.now);
         match (role, message) {
             (None, _) => Verdict::Ignore,
-            (Some(Role::Caller), Payload::Reply { to, is_command })
+            (Some(Role::Caller), Payload::Reply { to, tag, is_command })
                 if self.is_own(&to.node)
                     && Alias::from(*to) == *alias
+                    && self.is_tag_of_pod(tag)
                     && !(of_server && *is_command) =>
             {
                 Verdict::Pass
@@ -182,7 +185,7 @@ impl Local<'_> {
                 refuse(Kind::Message, NO_ANSWER)
             }
             (Some(Role::Caller), message) => self.to_caller(message),
-            (_, Payload::Reply { to, is_command: true }) if Alias::from(*to) != *alias => {
+            (_, Payload::Reply { to, is_command: true, .. }) if Alias::from(*to) != *alias => {
                 refuse(Kind::Message, "a command")
             }
             (_, message) => self.message(message),
@@ -334,6 +337,15 @@ impl Local<'_> {
     fn is_awaited(&mut self, reference: &Reference) -> bool {
         self.is_own(&reference.node)
             && self.given.alias(&Alias::from(*reference), self.now).is_some()
+    }
+
+    /// Whether the pod may answer with this tag, whose reference other pods may have, too.
+    fn is_tag_of_pod(&mut self, tag: &Tag) -> bool {
+        match tag {
+            Tag::Plain => true,
+            Tag::Node(node) => self.is_pod(node),
+            Tag::Monitor(monitor) => self.monitor_of(monitor).is_some(),
+        }
     }
 
     /// Whether it is the alias of a call by a process of OTP or Elixir.

@@ -13,13 +13,13 @@ use super::{
     control::{Control, Operation},
     io_request::Cursor,
     packets::{LENGTH, Output, Packets, Part},
-    payload::reference_of,
+    payload::{Tag, tag_of},
     read_only::{Instead, instead},
     refusal::{Kind, Refusal},
     request::Request,
     scan::Scan,
-    session::Error,
-    term::{Item, Token},
+    session::{Error, Session},
+    term::{Item, Reference, Token},
 };
 
 /// The direction to the pod.
@@ -84,11 +84,12 @@ impl ToPod {
                     if let Some(control) = control.filter(|_| self.passes) {
                         learn_from_control(&control, &mut peers, now);
                         let payload = control.payload.unwrap_or_default();
-                        self.callers = usize::from(is_call(payload));
+                        let calls = is_message(&control) && is_call(payload);
+                        self.callers = usize::from(calls);
                         self.tags = self.callers;
-                        if let Some((tag, references)) = tag_of_several(payload) {
+                        if let Some((tag, references)) = tag_of_several(payload).filter(|_| calls) {
                             self.tags = references;
-                            peers.given.give_tag(tag, now);
+                            give_tag(tag, &mut peers, &self.shared.session, now);
                         }
                         let rex = to_rex(&control);
                         self.leader_comes = rex && is_call(payload) && self.packets.left() > 0;
@@ -169,15 +170,14 @@ impl ToPod {
                 Token::Pid(pid) => {
                     let process = (*pid).into();
                     *last = Some(process);
-                    if *callers > 0 {
-                        *callers -= 1;
-                        given.give_caller(process, now);
+                    let named = session.is_named(&Named::Process(process));
+                    if *callers == 0 {
+                        given.give_process(process, named, now);
                     } else {
-                        given.give_process(
-                            process,
-                            session.is_named(&Named::Process(process)),
-                            now,
-                        );
+                        *callers -= 1;
+                        if !named {
+                            given.give_caller(process, now);
+                        }
                     }
                 }
                 Token::Reference(_) if *tags > 0 => *tags -= 1,
@@ -204,8 +204,13 @@ fn is_call(payload: &[u8]) -> bool {
         && cursor.item() == Some(Token::Tuple(2))
 }
 
-/// The tag of a call of several servers, as [`reference_of`] has it, and how many references are in it.
-fn tag_of_several(payload: &[u8]) -> Option<(Alias, usize)> {
+/// Whether its payload is a message, and no reason of an exit, which may be the pod's.
+fn is_message(control: &Control) -> bool {
+    matches!(control.operation, Operation::Send | Operation::SendToName)
+}
+
+/// The tag of a call of several servers, and how many references are in it.
+fn tag_of_several(payload: &[u8]) -> Option<(Reference<'_>, usize)> {
     let mut cursor = Cursor::new(payload.get(1..)?);
     if !is_call(payload) {
         return None;
@@ -214,11 +219,19 @@ fn tag_of_several(payload: &[u8]) -> Option<(Alias, usize)> {
         cursor.item()?;
     }
     let _pid = cursor.item()?;
-    let tag = reference_of(cursor).map(Alias::from)?;
-    match (cursor.item()?, cursor.item()?) {
-        (Token::Tuple(2), _) => Some((tag, 1)),
-        (Token::List(1), Token::List(1)) => Some((tag, 2)),
-        _ => None,
+    match tag_of(cursor)? {
+        (_reference, Tag::Plain) => None,
+        (reference, Tag::Node(_)) => Some((reference, 1)),
+        (alias, Tag::Monitor(_)) => Some((alias, 2)),
+    }
+}
+
+/// Unless the pod has named it first.
+fn give_tag(tag: Reference, peers: &mut Peers, session: &Session, now: Instant) {
+    let alias = Alias::from(tag);
+    let is_own = peers.name.as_deref().is_some_and(|name| tag.node.is(name));
+    if is_own && !session.is_named(&Named::Alias(alias)) {
+        peers.given.give_tag(alias, now);
     }
 }
 

@@ -11,7 +11,10 @@ use std::{
 };
 
 use md5::{Digest as _, Md5};
-use ring::rand::{SecureRandom, SystemRandom};
+use ring::{
+    hmac,
+    rand::{SecureRandom, SystemRandom},
+};
 
 /// MD5 of a cookie and a challenge in decimal digits:
 /// <https://www.erlang.org/doc/apps/erts/erl_dist_protocol.html#distribution-handshake>
@@ -25,11 +28,15 @@ pub fn secret() -> Option<String> {
     Some(format!("{:032x}", u128::from_be_bytes(bytes)))
 }
 
-/// The cookie that this VM has for the names of all nodes in pods; `None` if the operating system has no random numbers.
+/// The cookie that this VM has for the name of a node; `None` if the operating system has no random numbers. Each name has
+/// another one: otherwise a machine could have this VM answer its challenge at one name, and use the answer at another.
+/// It stays the same while the VM runs, because the atom table never forgets one.
 #[must_use]
-pub fn local() -> Option<&'static str> {
-    static LOCAL: OnceLock<Option<String>> = OnceLock::new();
-    LOCAL.get_or_init(secret).as_deref()
+pub fn local(node: &str) -> Option<String> {
+    static KEY: OnceLock<Option<String>> = OnceLock::new();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, KEY.get_or_init(secret).as_deref()?.as_bytes());
+    let cookie = hmac::sign(&key, node.as_bytes());
+    Some(format!("{:032x}", u128::from_be_bytes(*cookie.as_ref().first_chunk()?)))
 }
 
 /// The cookie of the node in the pod, and that which this VM has instead.
@@ -167,9 +174,10 @@ mod tests {
     }
 
     #[test]
-    fn the_secret_of_this_vm_stays_and_no_two_are_equal() {
-        assert!(local().is_some_and(|local| local.len() == 32));
-        assert_eq!(local(), local());
+    fn each_name_has_a_secret_which_stays() {
+        assert!(local("a@b").is_some_and(|local| local.len() == 32));
+        assert_eq!(local("a@b"), local("a@b"));
+        assert_ne!(local("a@b"), local("a@c"));
         assert_ne!(secret(), secret());
         assert_eq!(format!("{:?}", Cookies::new(b"node", "local")), "Cookies");
     }

@@ -116,24 +116,56 @@ fn the_alias_of_a_call_gets_an_answer_only() {
 #[test]
 fn the_alias_of_a_call_of_several_servers_gets_an_answer_only() {
     let mut pair = Pair::new();
-    let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference(LAPTOP, 5)].concat();
-    let tag = [&b"l\0\0\0\x01"[..], &alias, &reference(LAPTOP, 6)].concat();
-    let from = tuple(&[pid(LAPTOP, 1), tag.clone()]);
+    let monitor = [integer(19), pid(LAPTOP, 1), atom("name"), reference(LAPTOP, 6)];
+    pair.outgoing(&packed(&monitor, None));
+    let tag = |monitor: u8| of_several(5, monitor);
+    let from = tuple(&[pid(LAPTOP, 1), tag(6)]);
     let call = tuple(&[atom("$gen_call"), from, atom("x")]);
     pair.outgoing(&packed(&[integer(6), pid(LAPTOP, 1), atom(""), atom("name")], Some(&call)));
     let to = |number: u8| [integer(33), pid(POD, 9), reference(LAPTOP, number)];
-    assert!(pair.passes(&to(5), Some(&tuple(&[tag.clone(), atom("x")]))));
+    assert!(pair.passes(&to(5), Some(&tuple(&[tag(6), atom("x")]))));
     assert!(!pair.passes(&to(5), Some(&tuple(&[atom("hello"), atom("x")]))));
     assert!(!pair.passes(&to(5), Some(&tuple(&[reference(LAPTOP, 6), atom("x")]))));
-    assert!(!pair.passes(&to(6), Some(&tuple(&[tag, atom("x")]))));
+    assert!(!pair.passes(&to(6), Some(&tuple(&[tag(6), atom("x")]))));
+    // The answer of another pod
+    assert!(!pair.passes(&to(5), Some(&tuple(&[tag(99), atom("x")]))));
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&atom("hello"))));
     // OTP 25
-    let tag = tuple(&[reference(LAPTOP, 7), atom(POD)]);
-    let call = tuple(&[atom("$gen_call"), tuple(&[pid(LAPTOP, 2), tag.clone()]), atom("x")]);
+    let tag = |node: &str| tuple(&[reference(LAPTOP, 7), atom(node)]);
+    let call = tuple(&[atom("$gen_call"), tuple(&[pid(LAPTOP, 2), tag(POD)]), atom("x")]);
     pair.outgoing(&packed(&[integer(6), pid(LAPTOP, 2), atom(""), atom("name")], Some(&call)));
-    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[tag, atom("x")]))));
+    assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[tag(POD), atom("x")]))));
+    assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[tag("other@host"), atom("x")]))));
     let other = tuple(&[reference(LAPTOP, 8), atom(POD)]);
     assert!(!pair.passes(&send(pid(LAPTOP, 2)), Some(&tuple(&[other, atom("x")]))));
+}
+
+/// `[[alias | Alias] | Monitor]`
+fn of_several(alias: u8, monitor: u8) -> Vec<u8> {
+    let alias = [&b"l\0\0\0\x01"[..], &atom("alias"), &reference(LAPTOP, alias)].concat();
+    [&b"l\0\0\0\x01"[..], &alias, &reference(LAPTOP, monitor)].concat()
+}
+
+#[test]
+fn the_reason_of_an_exit_gives_no_tag_and_no_caller() {
+    for code in [24, 28] {
+        let mut pair = Pair::new();
+        pair.call(1, 2);
+        let tag = of_several(42, 43);
+        let call = tuple(&[atom("$gen_call"), tuple(&[pid(LAPTOP, 41), tag.clone()]), atom("x")]);
+        // A process here ends with the reason of one in the pod, to which it was linked.
+        let exit = [integer(24), pid(POD, 9), pid(LAPTOP, 1)];
+        pair.incoming(&packed(&exit, Some(&call))).unwrap();
+        let mut control = vec![integer(code), pid(LAPTOP, 1), pid(POD, 9)];
+        if code == 28 {
+            control.push(reference(POD, 3));
+        }
+        pair.outgoing(&packed(&control, Some(&call)));
+        let forged = tuple(&[tag, atom("forged")]);
+        let alias = [integer(33), pid(POD, 9), reference(LAPTOP, 42)];
+        assert!(!pair.passes(&alias, Some(&forged)));
+        assert!(!pair.passes(&send(pid(LAPTOP, 41)), Some(&forged)));
+    }
 }
 
 #[test]
