@@ -24,7 +24,7 @@ defmodule K8sConnect.Session.Attempt do
     job = %{
       session: self(),
       # References are counted, and the pod sees others of this VM.
-      events: {make_ref(), secret(guard)},
+      events: {make_ref(), secret()},
       options: data.options,
       wait: wait,
       error: data.error,
@@ -36,10 +36,14 @@ defmodule K8sConnect.Session.Attempt do
     %{data | pod_connection: PodConnection.start(job), reconnect: reconnect}
   end
 
-  # The library is loaded, if anything is.
-  defp secret({:ok, nil}), do: ""
-  defp secret({:ok, _guard}), do: Native.secret()
-  defp secret({:error, _error}), do: ""
+  # Also if this pod is trusted: another one may know this session.
+  defp secret do
+    case Native.start(:secret, []) do
+      secret when is_binary(secret) -> secret
+      # No attempt gets so far as to send an event of a pod.
+      {:error, _not_loaded} -> ""
+    end
+  end
 
   # One guard for all attempts, so that a pod cannot create more atoms by reconnects.
   defp guard(%{options: %{trust: true}}), do: {:ok, nil}

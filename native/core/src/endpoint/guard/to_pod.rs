@@ -87,12 +87,12 @@ impl ToPod {
                         let calls = is_message(&control) && is_call(payload);
                         self.callers = usize::from(calls);
                         self.tags = self.callers;
-                        if let Some((tag, references)) = tag_of_several(payload).filter(|_| calls) {
+                        if calls && let Some((tag, references)) = tag_of_several(payload) {
                             self.tags = references;
                             give_tag(tag, &mut peers, &self.shared.session, now);
                         }
                         let rex = to_rex(&control);
-                        self.leader_comes = rex && is_call(payload) && self.packets.left() > 0;
+                        self.leader_comes = rex && calls && self.packets.left() > 0;
                         self.last = None;
                         self.learn(payload, &mut peers, now);
                         if let Some(leader) = leader(payload).filter(|_| rex) {
@@ -209,16 +209,12 @@ fn is_message(control: &Control) -> bool {
     matches!(control.operation, Operation::Send | Operation::SendToName)
 }
 
-/// The tag of a call of several servers, and how many references are in it.
+/// Of a call: the tag, if it is one of several servers, and how many references are in it.
 fn tag_of_several(payload: &[u8]) -> Option<(Reference<'_>, usize)> {
     let mut cursor = Cursor::new(payload.get(1..)?);
-    if !is_call(payload) {
-        return None;
-    }
-    for _ in ["a call", "its tag", "the caller"] {
+    for _ in ["the message", "its name", "the sender", "its pid"] {
         cursor.item()?;
     }
-    let _pid = cursor.item()?;
     match tag_of(cursor)? {
         (_reference, Tag::Plain) => None,
         (reference, Tag::Node(_)) => Some((reference, 1)),
