@@ -25,8 +25,14 @@ defmodule K8sConnect.Route.Kernel do
            Native.call(:listen, [session, owner, options.guard, options.visible, nil]) do
       # Another session may still hold a claim for a node of this name.
       key = {node, owner}
-      prepared = %{listener: listener, key: key, address: address, named: named}
-      prepared = Map.put(prepared, :cookie, options.cookie)
+
+      prepared = %{
+        listener: listener,
+        key: key,
+        address: address,
+        named: named,
+        cookie: options.cookie
+      }
 
       with :ok <- Helper.claim(key, owner, redirects, options.sudo),
            :ok <- check_open(redirects) do
