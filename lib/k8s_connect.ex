@@ -364,9 +364,9 @@ defmodule K8sConnect do
       `~/.kube/config`, as `kubectl` does.
     * `:context` - a context of the kubeconfig, instead of its `current-context`.
     * `:namespace` - a namespace; by default the namespace of the context, or `"default"` if the context has none.
-    * `:timeout` - the timeout of the whole request in milliseconds, by default 15 000. A login plugin (`exec` in the
-      kubeconfig) runs before the request, and has its own timeout of the same length.
-    * `:interactive` - `true` allows a login plugin to prompt on the terminal, and removes the plugin's timeout. The
+    * `:timeout` - the timeout of the whole request in milliseconds, by default 15 000. An exec plugin of the
+      kubeconfig runs before the request, and has its own timeout of the same length.
+    * `:interactive` - `true` allows an exec plugin to prompt on the terminal, and removes the plugin's timeout. The
       default is `false`. Do not set it in IEx: the plugin and IEx would both read from the terminal.
 
   ## Errors

@@ -7,14 +7,18 @@ defmodule K8sConnect.Distribution do
 
   @own {__MODULE__, :own_node}
 
-  # The modules that starting distribution loads. Loading OpenSSL alone takes longer than the rest of a connection.
-  @modules [:crypto, :auth, :erl_epmd, :inet_tcp_dist, :inet_tcp, :local_tcp, :dist_util]
+  @modules [:auth, :erl_epmd, :inet_tcp_dist, :inet_tcp, :local_tcp, :dist_util]
 
   @doc """
   Loads the modules of `ensure/1` in another process.
   """
   @spec preload() :: pid()
-  def preload, do: spawn(fn -> Enum.each(@modules, &:code.ensure_loaded/1) end)
+  def preload do
+    # Starting distribution loads OpenSSL, which alone takes longer than the rest of a connection. A VM that is
+    # distributed may never need it, and its 4 MB.
+    modules = if Node.alive?(), do: @modules, else: [:crypto | @modules]
+    spawn(fn -> Enum.each(modules, &:code.ensure_loaded/1) end)
+  end
 
   @doc """
   Starts distribution if it is not running, with a name of the same kind as that of `node`.

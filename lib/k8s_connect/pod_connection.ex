@@ -40,7 +40,7 @@ defmodule K8sConnect.PodConnection do
           events: {reference(), String.t()},
           # The result of `Options.connect/2`.
           options: map(),
-          # Whether to wait for a ready pod and its node, as a reconnect does.
+          # Whether to wait for a running pod and its node, as a reconnect does.
           wait: boolean(),
           # Why the attempt before has failed.
           error: Error.t() | nil,
@@ -164,7 +164,7 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # A login plugin keeps its own timeout.
+  # An exec plugin keeps its own timeout.
   defp with_retry_timeout(api, %Error{reason: {:plugin_timed_out, _details}}), do: api
   defp with_retry_timeout(api, _error), do: update_in(api.timeout_ms, &min(&1, @retry_timeout))
 
@@ -247,7 +247,7 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  # An earlier connection to the node has ended by now, and its end must not be taken for that of the next one.
+  # Drops a stale `nodedown` of the previous connection.
   defp flush_nodedown(node) do
     receive do
       {:nodedown, ^node, _info} -> flush_nodedown(node)
@@ -306,7 +306,7 @@ defmodule K8sConnect.PodConnection do
     step(job, "connected", to(connection))
     notify(job, {:up, connection})
     tick = connection.route != :exec && Tick.start(connection.node)
-    # What the connection setup leaves is several times of what stays.
+    # The connection setup leaves mostly garbage.
     true = :erlang.garbage_collect()
     hold(%{state | tick: tick, up_at: now()})
   end

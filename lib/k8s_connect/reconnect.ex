@@ -49,7 +49,7 @@ defmodule K8sConnect.Reconnect do
 
   @doc """
   How many connections in a row were lost soon after they were up, if the last one was up for `up_for`
-  milliseconds. Two nodes of one name throw each other out of a pod, and must not do so without a pause.
+  milliseconds. Two nodes with the same name close each other's connection to a pod, and must not do so without a pause.
   """
   @spec quick_losses(non_neg_integer(), non_neg_integer()) :: non_neg_integer()
   def quick_losses(before, up_for) when is_integer(before) do

@@ -328,12 +328,11 @@ defmodule K8sConnect.Route do
   end
 
   defp do_run({:detach, node, route, attached}) do
+    # First, because on the kernel route the name may lead to another machine afterwards.
+    if connects?(route), do: Distribution.restore_cookie(node)
+  after
     module(route).detach(node, attached)
-
-    if connects?(route) do
-      Distribution.disconnect(node)
-      Distribution.restore_cookie(node)
-    end
+    if connects?(route), do: Distribution.disconnect(node)
   end
 
   defp do_run({:leave, nodes, used}) do

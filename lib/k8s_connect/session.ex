@@ -79,7 +79,7 @@ defmodule K8sConnect.Session do
   end
 
   @doc """
-  Lets the pod send any I/O request to a local process, which has to judge them itself.
+  Disables the guard's check of I/O requests to a local process, which has to check them itself.
   """
   @spec judge(pid(), pid()) :: :ok
   def judge(session, pid), do: :gen_statem.call(session, {:judge, pid})

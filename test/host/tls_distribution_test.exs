@@ -131,7 +131,8 @@ defmodule K8sConnect.TLSDistributionTest do
           certificate: "tls_failed .*: it rejects our certificate",
           no_certificate: "tls_failed .*: it may require a certificate of its peer",
           no_file: "unusable_tls_files .*/nowhere/ca.crt: No such file",
-          host: "tls_failed .*: its certificate is for .*other-0.other.*, not for astray-0.astray"
+          host:
+            "tls_failed .*: the node's certificate is for .*other-0.other.*, not for astray-0.astray"
         ],
         do: assert(output =~ ~r/^result #{what} #{expected}/m, output)
 

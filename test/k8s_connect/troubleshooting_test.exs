@@ -8,7 +8,7 @@ defmodule K8sConnect.TroubleshootingTest do
   @stages [
     options:
       {"Options",
-       "Functions raise most of these as `ArgumentError`, with the same message; a cookie file is an " <>
+       "Functions raise most of these as `ArgumentError`, with the same message; a cookie file that cannot be used is an " <>
          "`{:error, error}`. The Mix tasks print a usage error."},
     native: {"Native library", "The Rust part of this library."},
     config: {"Kubeconfig", "Files on this machine. No request was sent yet."},
@@ -49,7 +49,7 @@ defmodule K8sConnect.TroubleshootingTest do
 
       Below are all errors, as `mix k8s.connect app-0 -n shop --context prod` prints them: what failed, why, and what
       to do next. In code an error is `{:error, %K8sConnect.Error{stage: stage, reason: {kind, details}}}`, and its
-      message names options instead of switches. `mix k8s.connect --json` prints the same fields.
+      message names options instead of switches. `mix k8s.connect --json` prints stage, kind, message and command as JSON.
 
       `test/k8s_connect/troubleshooting_test.exs` generates this file from the error catalogue.
       """

@@ -1,5 +1,5 @@
 defmodule Mix.K8sConnect.LoginTest do
-  # A login plugin on a terminal, in a BEAM of its own.
+  # An exec plugin on a terminal, in a BEAM of its own.
   use ExUnit.Case, async: false
 
   import K8sConnect.{Project, Terminal, Tmp}

@@ -76,6 +76,8 @@ defmodule K8sConnect.Attacks do
        :refused},
       {"a format that fills the memory", :io_request, ":io.format(own, ~c\"~1000000000c\", [?a])",
        :refused},
+      {"a format behind an empty list, which is a character for OTP", :io_request,
+       ":io.format(own, [[] | ~c\"~1000000000c\"], [?a])", :refused},
       {"a prompt that is formatted", :io_request,
        "request.(own, {:get_line, :unicode, {:format, ~c\"~1000000000c\", [?a]}})", :refused},
       {"code_server by name", :monitor, ":gen_server.call({:code_server, here}, :x, 1000)",
@@ -121,6 +123,11 @@ defmodule K8sConnect.Attacks do
        """
        keys = %{:erlang.make_fun(:os, :cmd, 1) => 1, [command.()] => 2}
        request.(own, {:put_chars, :unicode, :io_lib, :format, [~c"~Kp", [&:erlang.apply/2, keys]]})
+       """, if(System.otp_release() < "26", do: :refused)},
+      {"a format that calls a function behind an empty list", :io_request,
+       """
+       keys = %{:erlang.make_fun(:os, :cmd, 1) => 1, [command.()] => 2}
+       request.(own, {:put_chars, :unicode, :io_lib, :format, [[[] | ~c"~Kp"], [&:erlang.apply/2, keys]]})
        """, if(System.otp_release() < "26", do: :refused)},
       {"a request that no group leader knows", :io_request,
        "request.(own, {:requests, [{:get_line, :unicode, \"\"}]})", :refused},

@@ -242,7 +242,7 @@ defmodule K8sConnect.ErrorExamples do
           Map.merge(@pod, %{
             node: "app",
             port: 5555,
-            problem: "its certificate is for other-0, not for app-0"
+            problem: "the node's certificate is for other-0, not for app-0"
           }),
         invalid_handshake: Map.merge(@pod, %{expected: "a status", actual: "HTTP/1.1 400"}),
         rejected: Map.put(@pod, :status, "not_allowed"),

@@ -3,9 +3,10 @@
 # Random terms in the external format, and broken ones, with what this OTP makes of them. A test of
 # native/core/src/endpoint/guard/term compares. Each case:
 #
-#   intact (1), bytes (32 + n), decoded (1), used bytes (32), number of names (16), each name (16 + n)
+#   intact (1), bytes (32 + n), decoded (1), used bytes (32), shape (16 + n), number of names (16), each name (16 + n)
 #
-# The names are the atoms of the decoded term, and the nodes of its identifiers.
+# The names are the atoms of the decoded term, and the nodes of its identifiers. The shape is that of the first levels, as
+# text: t2(a,x) for a tuple of an atom and a number, l(a) for a list that begins with an atom, n for the empty list.
 defmodule Generate do
   import Bitwise
 
@@ -17,7 +18,7 @@ defmodule Generate do
 
     File.open!(file, [:write, :raw, :delayed_write], fn file ->
       for _ <- 1..@cases do
-        bytes = :erlang.term_to_binary(term(3), minor_version: Enum.random(0..2))
+        bytes = :erlang.term_to_binary(term(3), minor_version: Enum.random(1..2))
         IO.binwrite(file, encoded(1, bytes))
         for _ <- 1..@broken, do: IO.binwrite(file, encoded(0, broken(bytes)))
       end
@@ -25,17 +26,31 @@ defmodule Generate do
   end
 
   defp encoded(intact, bytes) do
-    {decoded, used, names} =
+    {decoded, used, shape, names} =
       try do
         {term, used} = :erlang.binary_to_term(bytes, [:used])
-        {1, used, term |> names() |> Enum.uniq()}
+        {1, used, shape(term, 2), term |> names() |> Enum.uniq()}
       rescue
-        ArgumentError -> {0, 0, []}
+        ArgumentError -> {0, 0, "", []}
       end
 
     names = for name <- names, do: [<<byte_size(name)::16>>, name]
-    [<<intact, byte_size(bytes)::32>>, bytes, <<decoded, used::32, length(names)::16>>, names]
+    shape = [<<decoded, used::32, byte_size(shape)::16>>, shape]
+    [<<intact, byte_size(bytes)::32>>, bytes, shape, <<length(names)::16>>, names]
   end
+
+  defp shape([], _depth), do: "n"
+  defp shape(term, _depth) when is_atom(term), do: "a"
+  defp shape(term, 0) when is_list(term), do: "l"
+  defp shape([head | _tail], depth), do: "l(#{shape(head, depth - 1)})"
+  defp shape(term, 0) when is_tuple(term), do: "t#{tuple_size(term)}"
+
+  defp shape(term, depth) when is_tuple(term) do
+    parts = term |> Tuple.to_list() |> Enum.map_join(",", &shape(&1, depth - 1))
+    "t#{tuple_size(term)}(#{parts})"
+  end
+
+  defp shape(_other, _depth), do: "x"
 
   # Bytes that are changed, removed or added. A compressed term is not for a reader of messages.
   defp broken(<<131, rest::binary>> = bytes) do
@@ -43,11 +58,23 @@ defmodule Generate do
     <<before::binary-size(at), byte, others::binary>> = rest
 
     changed =
-      case :rand.uniform(4) do
-        1 -> <<before::binary, :rand.uniform(256) - 1, others::binary>>
-        2 -> <<before::binary, bxor(byte, 1 <<< (:rand.uniform(8) - 1)), others::binary>>
-        3 -> <<before::binary, others::binary>>
-        4 -> <<before::binary, Enum.random([byte, 0, 97, 104, 108, 112]), byte, others::binary>>
+      case :rand.uniform(5) do
+        1 ->
+          <<before::binary, :rand.uniform(256) - 1, others::binary>>
+
+        2 ->
+          <<before::binary, bxor(byte, 1 <<< (:rand.uniform(8) - 1)), others::binary>>
+
+        3 ->
+          <<before::binary, others::binary>>
+
+        4 ->
+          <<before::binary, Enum.random([byte, 0, 97, 104, 106, 108, 112]), byte, others::binary>>
+
+        # Headers of lists and tuples that have no or few elements
+        5 ->
+          <<before::binary, Enum.random([108, 105]), :rand.uniform(3) - 1::32, byte,
+            others::binary>>
       end
 
     if match?(<<80, _::binary>>, changed), do: bytes, else: <<131, changed::binary>>

@@ -59,7 +59,9 @@ defmodule K8sConnect.Route.NetKernel do
   defp add(listeners, module, :last), do: listeners ++ [listener(module)]
 
   defp check_allowed do
-    if Application.get_env(:k8s_connect, :net_kernel) == :untouched, do: unknown(), else: :ok
+    if Application.get_env(:k8s_connect, :net_kernel) == :untouched,
+      do: unknown(%{untouched: true}),
+      else: :ok
   end
 
   defp find(state) when is_tuple(state) do
@@ -82,5 +84,6 @@ defmodule K8sConnect.Route.NetKernel do
   defp without(listeners, module),
     do: Enum.reject(listeners, &(elem(&1, @module_index) == module))
 
-  defp unknown, do: {:error, {:unknown_net_kernel, %{otp: System.otp_release()}}}
+  defp unknown(details \\ %{}),
+    do: {:error, {:unknown_net_kernel, Map.put(details, :otp, System.otp_release())}}
 end

@@ -7,7 +7,7 @@ defmodule K8sConnect.Trace.Relay do
   alias K8sConnect.Trace.{Event, Tracer}
 
   # For the tracer to send what it has.
-  @patience 60_000
+  @timeout 60_000
 
   @doc """
   Traces, and calls `fun` with each event.
@@ -46,7 +46,7 @@ defmodule K8sConnect.Trace.Relay do
     result =
       with {:ok, guardian, functions} <- start(node, reference, options) do
         monitor = Process.monitor(guardian)
-        deadline = System.monotonic_time(:millisecond) + options.time + @patience
+        deadline = System.monotonic_time(:millisecond) + options.time + @timeout
         # A call and its return
         state = %{
           caller: caller,

@@ -18,7 +18,7 @@ defmodule Mix.K8sConnect.Shell do
   def terminal?, do: Enum.all?([0, 1], &terminal?/1)
 
   @doc """
-  Whether a login plugin can use the terminal. IEx would read the same input.
+  Whether an exec plugin can use the terminal. IEx would read the same input.
   """
   @spec asks?() :: boolean()
   def asks?, do: not iex?() and Enum.all?([0, 2], &terminal?/1)

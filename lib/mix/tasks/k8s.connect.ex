@@ -62,7 +62,7 @@ defmodule Mix.Tasks.K8s.Connect do
 
     * `--rpc-timeout MS` - the timeout of each expression; by default there is none
     * `--erl` - the expressions are Erlang: `--erl --rpc 'erlang:memory(total)'`. The last dot can be left out. This is
-      the default if Elixir does not run on the node; a line on standard error, or the error, says so
+      the default if the node runs without Elixir; a line on standard error says so
     * `--quiet` - prints only results, errors, and what the expressions print
 
   ## Routes
@@ -116,7 +116,8 @@ defmodule Mix.Tasks.K8s.Connect do
 
     * setuid programs such as `sudo` run without their privileges;
     * UDP, and connections made with io_uring, with `MSG_FASTOPEN`, by 32-bit programs or by non-dumpable
-      programs are not redirected, but go to the pod's address directly;
+      programs are not redirected. They fail, unless your machine has a route to the pod's address: then they bypass
+      the guard;
     * the kernel must allow ptrace of child processes: `kernel.yama.ptrace_scope` 0 or 1, and in
       Docker containers `--cap-add SYS_PTRACE`;
     * `--exec` cannot be combined with `--json`, `--route` or `--sudo`, and cannot run inside another `--exec`.
@@ -134,17 +135,17 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--cookie-file PATH` - a file with the cookie, if the pod's spec does not have it
     * `--cookie-from exec` - reads the cookie from the running node, with a command in its container.
       Needs `- {apiGroups: [""], resources: [pods/exec], verbs: [get, create]}` in the Role
-    * `--tls-ca FILE`, `--tls-cert FILE`, `--tls-key FILE` - PEM files for a node whose distribution is over TLS: the
-      authority of its certificate, and a certificate with its key, if the node asks for one. By default they are
-      read from the Secrets and ConfigMaps that `-ssl_dist_optfile` in the pod's spec leads to
+    * `--tls-ca FILE`, `--tls-cert FILE`, `--tls-key FILE` - PEM files for a node whose distribution is over TLS: the CA
+      certificate, and your client certificate and its key, if the node asks for them. By default k8s_connect uses the
+      files that `-ssl_dist_optfile` in the pod's spec names, if they are mounted from Secrets or ConfigMaps
     * `--protocol NAME` - the protocol of the port-forward connection: `spdy`; `websocket`, which is SPDY
       over a WebSocket if the server supports it; `v4`, a WebSocket (v4.channel.k8s.io) for each stream; or
       `auto`, the default. `auto` uses SPDY. It falls back to a WebSocket if a proxy or gateway rejects SPDY,
       or if the Role has only `get` on pods/portforward. Up to Kubernetes 1.34 a WebSocket needs no `create`
-    * `--timeout MS` - the timeout of each request to the API server; default 15000. A login plugin (`exec` in
-      the kubeconfig) runs before the request, and has its own timeout of the same length
+    * `--timeout MS` - the timeout of each request to the API server; default 15000. An exec plugin of the
+      kubeconfig runs before the request, and has its own timeout of the same length
     * `--connect-timeout MS` - the timeout of the whole connection setup; default 60000. There is no default
-      timeout if a login plugin can prompt on the terminal
+      timeout if an exec plugin can prompt on the terminal
     * `--yes` - connects to a protected context without confirmation, see "Configuration"
     * `--json` - prints the result or the error as a JSON object to standard output
     * `--verbose` - also prints the protocol steps, with their times
@@ -164,7 +165,7 @@ defmodule Mix.Tasks.K8s.Connect do
   ## Environment
 
   It reads `KUBECONFIG`, and `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` as kubectl does. `proxy-url` in the
-  kubeconfig takes precedence over the proxy variables. A login plugin (`exec` in the kubeconfig) inherits
+  kubeconfig takes precedence over the proxy variables. An exec plugin of the kubeconfig (`users[].user.exec`) inherits
   all environment variables whose names are valid in a shell. The plugin can prompt on the terminal during the first
   connect, but not in `iex -S mix`, nor when it reconnects, because IEx reads the same terminal.
 
@@ -189,7 +190,8 @@ defmodule Mix.Tasks.K8s.Connect do
   The first step names the context, the namespace, the target and the route.
 
   Exit codes: 0 success; 1 the connection failed, the connection was lost and not restored, or an expression
-  raised, timed out, or has a result that is too large; 2 usage error. With `--exec`: the exit code of the command.
+  raised, timed out, or has a result that is too large; 2 usage error. With `--exec`: the exit code of the command, or
+  1 if the connection failed or was lost.
 
   With `--json` these JSON objects go to standard output:
 

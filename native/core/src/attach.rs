@@ -186,7 +186,7 @@ impl Attach<'_> {
         let connection = connection.with_tls(self.tls.clone());
         self.progress.report("port-forward", description);
         if self.request.wait {
-            // `Rediscovery` finds the node, and sends nothing to a port that refuses: see `knock`.
+            // `Rediscovery` finds the node, and sends nothing to a port that refuses: see `probe_port`.
             return Ok((connection, Err(node::Error::NoNodes)));
         }
         let node = match port {

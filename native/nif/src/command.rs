@@ -8,8 +8,8 @@ use k8s_connect_core::{
     command::{Command, RunningCommand},
 };
 use rustler::{
-    Atom, Binary, Env, LocalPid, Monitor, NifMap, NifResult, NifTaggedEnum, Reference, Resource,
-    ResourceArc, types::atom,
+    Atom, Binary, Encoder, Env, LocalPid, Monitor, NifMap, NifResult, Reference, Resource,
+    ResourceArc, Term, types::atom,
 };
 
 use crate::{caller::Caller, reply};
@@ -40,13 +40,25 @@ struct Started {
     input: bool,
 }
 
-#[derive(NifTaggedEnum)]
-enum Ended {
-    Exited(u8),
-    Signaled(u8),
-    Failed(String, String),
-    /// The runner was killed.
-    Lost,
+mod atoms {
+    rustler::atoms! { exited, signaled, failed, lost }
+}
+
+/// How a command has ended; `None` if the runner was killed.
+struct Ended(Option<Report>);
+
+/// Not by rustler's `NifTaggedEnum`: it generates its atoms in a random order, so no two builds would have the same bytes.
+impl Encoder for Ended {
+    fn encode<'a>(&self, env: Env<'a>) -> Term<'a> {
+        match &self.0 {
+            Some(Report::Exited(code)) => (atoms::exited(), code).encode(env),
+            Some(Report::Signaled(signal)) => (atoms::signaled(), signal).encode(env),
+            Some(Report::Failed(failure, problem)) => {
+                (atoms::failed(), failure.word(), problem).encode(env)
+            }
+            None => atoms::lost().encode(env),
+        }
+    }
 }
 
 /// `{reference, {:ok, %{command: _, input: boolean}}}`: the command runs, on this BEAM's terminal if
@@ -66,14 +78,7 @@ fn exec_ended(
     reference: Reference,
     command: ResourceArc<CommandResource>,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, async move {
-        Ok(match command.0.wait().await {
-            Some(Report::Exited(code)) => Ended::Exited(code),
-            Some(Report::Signaled(signal)) => Ended::Signaled(signal),
-            Some(Report::Failed(failure, problem)) => Ended::Failed(failure.word().into(), problem),
-            None => Ended::Lost,
-        })
-    })
+    reply::spawn(env, reference, async move { Ok(Ended(command.0.wait().await)) })
 }
 
 /// `{reference, {:ok, boolean}}`: whether the command reads on.

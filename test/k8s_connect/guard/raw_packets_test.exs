@@ -219,6 +219,8 @@ defmodule K8sConnect.GuardRawPacketsTest do
           {"a header of an atom cache", <<131, 68, 0, 104, 1, 97, 5>>},
           {"an atom of a cache", <<112, 131, 104, 3, 97, 2, 82, 0, 106, 131, 106>>},
           {"a compressed term", <<112, 131, 80, 4::32, :zlib.compress("h\x01a\x05")::binary>>},
+          {"a list that has only a tail",
+           <<112, 131, 104, 3, 97, 2, 106, 108, 0::32, 106, 131, 106>>},
           {"a tuple of four thousand million", <<112, 131, 105, 0xFFFFFFFF::32, 97, 2>>},
           {"an atom that is not UTF-8", <<112, 131, 104, 3, 97, 2, 119, 1, 255, 106, 131, 106>>},
           {"no control term", <<112>>}

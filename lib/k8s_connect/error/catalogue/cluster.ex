@@ -105,7 +105,7 @@ defmodule K8sConnect.Error.Catalogue.Cluster do
   def entry(:server_certificate_expired, details) do
     {"could not verify the certificate of the API server #{details.server}: it expired at #{details.not_after}, and " <>
        "this machine's clock says #{details.now}",
-     {"If the clock is right, renew it on the control plane with",
+     {"If the clock is right, renew the certificate on the control plane with",
       {:sh, ["kubeadm", "certs", "renew", "apiserver"]}}}
   end
 

@@ -144,8 +144,8 @@ defmodule K8sConnect.Error.Catalogue.Helper do
   end
 
   def entry(:too_many, %{limit: limit}) do
-    {"permission denied: #{limit} programs are attached to your slice already",
-     {"Each BEAM that connects over the kernel route has a helper of its own",
+    {"permission denied: #{limit} BPF programs are attached to your slice already, which is the limit",
+     {"Each BEAM that connects over the kernel route has its own helper. End one of these BEAMs",
       "List the helpers with", {:sh, ["pgrep", "-a", "k8s_connect"]}}}
   end
 

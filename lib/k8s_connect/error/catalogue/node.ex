@@ -85,15 +85,15 @@ defmodule K8sConnect.Error.Catalogue.Node do
     {lead, command} = logs(details)
 
     {"could not connect: the TLS handshake with node #{inspect(node)} in #{pod(details)} failed (port #{port}): #{bare(problem)}",
-     {"The node verifies the certificate of its peer; its log has an alert", lead, command}}
+     {"If the node has rejected your certificate, its log has a TLS alert", lead, command}}
   end
 
   def entry(:handshake_closed, %{node: node} = details) do
     {lead, command} = logs(details)
 
     {"could not connect: node #{inspect(node)} in #{pod(details)} closed the connection before the handshake",
-     {"It may require distribution flags that this version does not have; its log says so", lead,
-      command}}
+     {"The node may require distribution flags that this version of k8s_connect does not send; then its log says so",
+      lead, command}}
   end
 
   def entry(:invalid_handshake, %{expected: expected, actual: actual} = details) do

@@ -90,7 +90,7 @@ defmodule K8sConnect.Error.Catalogue.Options do
        {:option, option},
        " cannot be combined with ",
        {:option, trusting},
-       ": a trusted pod can run code on this machine, whose requests to the pod " <>
+       ": a trusted pod can run code in this VM, and the requests that this code makes " <>
          if(option == :audit, do: "are not logged", else: "are not checked")
      ], "Remove one of them"}
   end

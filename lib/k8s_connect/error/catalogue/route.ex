@@ -43,8 +43,14 @@ defmodule K8sConnect.Error.Catalogue.Route do
       ], "Test it with", {:mix, "k8s.helper", ["status"]}}}
   end
 
-  def entry(:unknown_net_kernel, %{otp: otp}) do
-    {"unsupported: k8s_connect cannot change the net_kernel of this OTP (#{otp}), or is configured not to",
+  def entry(:unknown_net_kernel, %{otp: otp} = details) do
+    why =
+      if details[:untouched],
+        do:
+          "the vm route must not change net_kernel (config :k8s_connect, net_kernel: :untouched)",
+        else: "k8s_connect cannot change the net_kernel of this OTP (#{otp})"
+
+    {"unsupported: #{why}",
      {"It can change that of OTP 25 to 29. Without the change, the vm route needs OTP 27.2 or newer, no -epmd_module, and " <>
         "long names for both this node and the pod's, or short names for both",
       "Use the kernel route", {:mix, "k8s.connect", [route: :kernel]}}}

@@ -23,10 +23,10 @@ const STARTING_DELAY: Duration = Duration::from_millis(200);
 const STARTING: Duration = Duration::from_secs(30);
 /// The delay after `STARTING`: the container is likely in a crash loop.
 const DELAY: Duration = Duration::from_secs(2);
-/// How long `knock` waits for a refusal: `MIN_PATIENCE` plus the time of two requests to the API server, and at most
-/// `MAX_PATIENCE`.
-const MIN_PATIENCE: Duration = Duration::from_millis(100);
-const MAX_PATIENCE: Duration = Duration::from_millis(500);
+/// How long `probe_port` waits for a refusal: `MIN_TIMEOUT` plus the time of two requests to the API server, and at most
+/// `MAX_TIMEOUT`.
+const MIN_TIMEOUT: Duration = Duration::from_millis(100);
+const MAX_TIMEOUT: Duration = Duration::from_millis(500);
 /// The interval between two requests for the pod, which may be deleted meanwhile.
 const POD_CHECK_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -66,21 +66,21 @@ impl Rediscovery {
         let start = Instant::now();
         let mut delay = FIRST_DELAY;
         let mut next_check = start;
-        let mut patience = MAX_PATIENCE;
+        let mut limit = MAX_TIMEOUT;
         loop {
             if Instant::now() >= next_check {
                 let asked = Instant::now();
                 // Check the pod before the discovery: a node that shuts down still answers for a moment.
                 self.check_pod(cluster).await?;
                 next_check = Instant::now() + POD_CHECK_INTERVAL;
-                patience = MAX_PATIENCE.min(MIN_PATIENCE + 2 * asked.elapsed());
+                limit = MAX_TIMEOUT.min(MIN_TIMEOUT + 2 * asked.elapsed());
             }
             // Of a program on the kernel route
             if connection.has_lost_worker() {
                 return Err(unusable(connection));
             }
-            let discovered = match self.discover(connection, patience).await {
-                // The port refused only after `knock` stopped waiting.
+            let discovered = match self.discover(connection, limit).await {
+                // The port refused only after `probe_port` stopped waiting.
                 Err(Unreachable::AfterSending(_)) => return Err(unusable(connection)),
                 Err(Unreachable::Error(error)) => Err(error),
                 Ok(node) => Ok(node),
@@ -111,7 +111,7 @@ impl Rediscovery {
     /// # Errors
     /// [`node::Error`]
     pub async fn once(&self, connection: &PortForward) -> Result<Node, node::Error> {
-        self.discover(connection, MAX_PATIENCE).await.map_err(|unreachable| match unreachable {
+        self.discover(connection, MAX_TIMEOUT).await.map_err(|unreachable| match unreachable {
             Unreachable::AfterSending(error) | Unreachable::Error(error) => error,
         })
     }
@@ -119,15 +119,15 @@ impl Rediscovery {
     async fn discover(
         &self,
         connection: &PortForward,
-        patience: Duration,
+        limit: Duration,
     ) -> Result<Node, Unreachable> {
         if let Some(port) = self.port {
-            knock(connection, port, patience)
+            probe_port(connection, port, limit)
                 .await
                 .map_err(|message| node::Error::NoNodeOnPort { port, message })?;
             return node::at_port(connection, port).await.map_err(Unreachable::after_sending);
         }
-        let error = match knock(connection, node::epmd::PORT, patience).await {
+        let error = match probe_port(connection, node::epmd::PORT, limit).await {
             Ok(()) => {
                 let hints = HintReceiver::known(Hints::default());
                 match node::discover(connection, self.node.as_deref(), &hints).await {
@@ -138,7 +138,7 @@ impl Rediscovery {
             Err(message) => node::Error::NoEpmd { message, ports: self.ports.clone() },
         };
         for port in &self.ports {
-            if knock(connection, *port, patience).await.is_ok() {
+            if probe_port(connection, *port, limit).await.is_ok() {
                 match node::at_port(connection, *port).await {
                     Ok(node) if !self.is_requested(&node) => {}
                     node => return node.map_err(Unreachable::after_sending),
@@ -203,13 +203,13 @@ fn unusable(connection: &PortForward) -> Error {
     Error::PortForwardClosed { reason: "a port refused what was sent to it".into() }
 }
 
-/// Connects to a port without sending anything. Returns `Err` if the port refuses within `patience`, otherwise `Ok`.
+/// Connects to a port without sending anything. Returns `Err` if the port refuses within `limit`, otherwise `Ok`.
 ///
 /// A port that refuses what was sent to it makes the connection unusable: see [`PortForward::has_lost_worker`]. So
 /// while a node starts, send nothing before its port accepts.
-async fn knock(connection: &PortForward, port: u16, patience: Duration) -> Result<(), String> {
+async fn probe_port(connection: &PortForward, port: u16, limit: Duration) -> Result<(), String> {
     let mut stream = connection.open(port, Bytes::new()).await?;
-    match timeout(patience, stream.read()).await {
+    match timeout(limit, stream.read()).await {
         Ok(Err(refused)) => Err(refused.to_string()),
         Ok(Ok(None)) => Err("the connection was closed".into()),
         Ok(Ok(Some(_))) | Err(_) => Ok(()),

@@ -190,7 +190,7 @@ pub async fn running(
     loop {
         let pods = watch.pods();
         if pods.is_empty() && !empty {
-            expected(cluster, target, given, controller).await?;
+            ensure_expected(cluster, target, given, controller).await?;
         }
         empty = pods.is_empty();
         let alive = pods.into_iter().filter(target::is_alive).collect();
@@ -202,7 +202,7 @@ pub async fn running(
 }
 
 /// Fails if no controller will create a pod for the target.
-async fn expected(
+async fn ensure_expected(
     cluster: &Cluster,
     target: &Target,
     given: &str,
@@ -244,7 +244,7 @@ async fn expected(
     Ok(())
 }
 
-/// Whether the API server answers with 404. The Role need not allow the request.
+/// Whether the API server answers with 404. `false` if the Role does not allow the request.
 async fn is_gone<K>(cluster: &Cluster, resource: &'static str, name: &str) -> bool
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,

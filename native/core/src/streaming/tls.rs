@@ -126,7 +126,7 @@ async fn flush(tls: &mut ClientConnection, writer: &super::StreamWriter) -> bool
 pub(crate) fn describe(error: &rustls::Error) -> String {
     let text = match (refusal(error), error) {
         (Some(Refusal::WrongName { expected, names }), _) => {
-            format!("its certificate is for {names}, not for {expected}")
+            format!("the node's certificate is for {names}, not for {expected}")
         }
         (Some(refusal), _) => refusal.to_string(),
         (None, rustls::Error::AlertReceived(alert)) => describe_alert(*alert),

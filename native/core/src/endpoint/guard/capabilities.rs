@@ -6,8 +6,8 @@
 //! message to what was forgotten does not pass: the caller of a late answer sees a timeout. Monitors, of which the alias
 //! of a pending call is one, and requests for a process are known until they end, however old they are: see [`PENDING`].
 //!
-//! What the pod names itself may come back from here: in the answer to an I/O request, or in the reason of an exit, and
-//! after a reconnect. This does not give it out, and the session knows it.
+//! The local node repeats some pids and references that the pod has sent: in the answer to an I/O request, in the reason of
+//! an exit, also after a reconnect. Repeating does not give them out: see [`Session::name`](super::session::Session).
 
 use std::{
     collections::HashMap,
@@ -70,7 +70,7 @@ pub(super) enum Role {
     Server,
     /// A message named it.
     Process,
-    /// Of a process in the pod.
+    /// The group leader of a process in the pod.
     GroupLeader,
     /// It was given out, and has ended.
     Ended,
@@ -80,7 +80,7 @@ pub(super) enum Role {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Monitor {
     pub owner: Process,
-    /// Whether the answer to a call can have its reference: not that of a process that was requested with it.
+    /// Whether the answer to a call can have its reference. `false` for the monitor of `spawn_monitor`.
     pub call: bool,
 }
 
@@ -111,6 +111,19 @@ pub(super) enum Named {
     Alias(Alias),
 }
 
+impl Named {
+    /// As OTP writes it when it comes back: of a reference that is no alias, only three words are written, whatever the
+    /// pod has added to them.
+    pub fn as_it_returns(self) -> Self {
+        match self {
+            Self::Alias(Alias { creation, words: [first, second, third, ..] }) => {
+                Self::Alias(Alias { creation, words: [first, second, third, 0, 0] })
+            }
+            process @ Self::Process(_) => process,
+        }
+    }
+}
+
 impl Capabilities {
     pub fn new(now: Instant) -> Self {
         Self {
@@ -124,14 +137,14 @@ impl Capabilities {
 
     /// A process that sends something itself.
     pub fn give_caller(&mut self, process: Process, now: Instant) {
-        if self.processes.role(&process, now).is_none() {
+        if self.processes.get(&process, now).is_none() {
             self.processes.put(process, Role::Caller, now);
         }
     }
 
     /// A process that a message names; `named`: whether the pod has named it first.
     pub fn give_process(&mut self, process: Process, named: bool, now: Instant) {
-        match self.processes.role(&process, now) {
+        match self.processes.get(&process, now) {
             None if named => {}
             None | Some(Role::Caller) => self.processes.put(process, Role::Process, now),
             // A group leader stays one, and what has ended stays ended.
@@ -142,9 +155,9 @@ impl Capabilities {
     /// Whether the pod was told of it.
     pub fn knows(&mut self, named: Named, now: Instant) -> bool {
         match named {
-            Named::Process(process) => self.processes.role(&process, now).is_some(),
+            Named::Process(process) => self.processes.get(&process, now).is_some(),
             Named::Alias(alias) => {
-                self.alias(&alias, now).is_some() || self.ended.role(&alias, now).is_some()
+                self.alias(&alias, now).is_some() || self.ended.get(&alias, now).is_some()
             }
         }
     }
@@ -162,7 +175,7 @@ impl Capabilities {
 
     /// An alias for the answer to a call.
     pub fn give_tag(&mut self, alias: Alias, now: Instant) {
-        if self.aliases.role(&alias, now).is_none() {
+        if self.aliases.get(&alias, now).is_none() {
             self.aliases.put(alias, Role::Caller, now);
         }
     }
@@ -174,7 +187,7 @@ impl Capabilities {
 
     /// The request that this is the first answer to.
     pub fn take_spawn(&mut self, request: &Alias, now: Instant) -> Option<Spawn> {
-        let spawn = self.spawns.role(request, now);
+        let spawn = self.spawns.get(request, now);
         self.spawns.remove(request);
         spawn
     }
@@ -186,27 +199,27 @@ impl Capabilities {
 
     /// The monitor with this reference.
     pub fn monitor(&mut self, reference: &Alias, now: Instant) -> Option<Monitor> {
-        self.monitors.role(reference, now)
+        self.monitors.get(reference, now)
     }
 
     pub fn process(&mut self, process: &Process, now: Instant) -> Option<Role> {
-        self.processes.role(process, now)
+        self.processes.get(process, now)
     }
 
     /// What may be sent to an alias: to that of a monitor only an answer, as to a [`Role::Caller`].
     pub fn alias(&mut self, alias: &Alias, now: Instant) -> Option<Role> {
-        if let Some(role) = self.aliases.role(alias, now) {
+        if let Some(role) = self.aliases.get(alias, now) {
             return Some(role);
         }
-        self.monitors.role(alias, now).map(|_monitor| Role::Caller)
+        self.monitors.get(alias, now).map(|_monitor| Role::Caller)
     }
 
-    /// Late messages to it are no surprise.
+    /// The process has ended. Messages to it are dropped, and not counted as refused.
     pub fn end_process(&mut self, process: Process, now: Instant) {
         self.processes.put(process, Role::Ended, now);
     }
 
-    /// It may be named by late messages.
+    /// The alias or monitor has ended. Late messages may still name it.
     pub fn forget_alias(&mut self, alias: &Alias, now: Instant) {
         if self.alias(alias, now).is_some() {
             self.ended.put(*alias, (), now);
@@ -250,7 +263,7 @@ impl<K: Copy + Eq + Hash, V: Copy> Generations<K, V> {
         self.young.insert(key, value);
     }
 
-    fn role(&mut self, key: &K, now: Instant) -> Option<V> {
+    fn get(&mut self, key: &K, now: Instant) -> Option<V> {
         if let Some(value) = self.young.get(key) {
             return Some(*value);
         }

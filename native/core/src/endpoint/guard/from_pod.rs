@@ -12,6 +12,7 @@ use super::{
     io_request::Rewritten,
     packets::{LENGTH, Output, Packets, Part, Piece},
     passing::{Passing, change},
+    payload::Late,
     policy::{Local, Verdict},
     session::Error,
 };
@@ -37,7 +38,7 @@ pub struct FromPod {
 
 /// What becomes of the beginning of a message.
 enum Head {
-    Passes,
+    Passes(Option<Late>),
     Becomes(Rewritten),
     Dropped,
 }
@@ -115,7 +116,8 @@ impl FromPod {
         }
         let control = Control::read(message, left == 0)?;
         let head = match self.judge(&control) {
-            Verdict::Pass => Head::Passes,
+            Verdict::Pass => Head::Passes(None),
+            Verdict::Watch(late) => Head::Passes(Some(late)),
             Verdict::Rewrite(rewritten) => Head::Becomes(rewritten),
             Verdict::Ignore => Head::Dropped,
             Verdict::Refuse(refusal) => {
@@ -133,11 +135,15 @@ impl FromPod {
 
     /// What passes of the beginning of a message.
     fn begin(&mut self, head: Head, piece: Piece, input: &[u8]) -> Result<Option<Piece>, Error> {
-        if matches!(head, Head::Dropped) {
-            self.passing = None;
-            return Ok(None);
-        }
-        let (mut passing, left) = (Passing::default(), self.packets.left());
+        let late = match head {
+            Head::Dropped => {
+                self.passing = None;
+                return Ok(None);
+            }
+            Head::Passes(late) => late,
+            Head::Becomes(_) => None,
+        };
+        let (mut passing, left) = (Passing::new(late), self.packets.left());
         // The first byte is before the terms.
         let before = LENGTH + 1;
         let marks = self.read(&mut passing, &piece.bytes(input)[before..])?;

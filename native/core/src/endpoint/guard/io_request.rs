@@ -179,11 +179,22 @@ fn is_format(module: &str, function: &str, arguments: &mut Cursor) -> bool {
     match (module, function, arguments.item()) {
         ("io_lib", "format" | "fwrite", Some(Token::List(2))) => {
             arguments.term().is_some_and(is_small_format)
+                // What else there is does not have to be there yet: it only limits the text.
+                && (arguments.term().is_none() || ends(arguments).unwrap_or(true))
+        }
+        // `write/2` has an option with a function, so the end of the arguments has to be there.
+        ("io_lib", "write", Some(Token::List(1))) => {
+            arguments.term().is_some() && ends(arguments) == Some(true)
         }
         // `io_lib:write(65)`: a list of a small integer is a string.
-        ("io_lib", "write", Some(Token::List(1) | Token::String)) => true,
+        ("io_lib", "write", Some(Token::String)) => true,
         _ => false,
     }
+}
+
+/// Whether a list ends here; `None` if that has not arrived.
+fn ends(list: &Cursor) -> Option<bool> {
+    list.peek().map(|token| token == Token::Nil)
 }
 
 /// Whether a format asks for no width that fills the memory: `~1000000000c`, `~*c`.
@@ -194,7 +205,7 @@ fn is_small_format(format: &[u8]) -> bool {
         Token::Binary if format[0] == 109 => format[size..].to_vec(),
         Token::String => format[size..].to_vec(),
         Token::Nil => vec![],
-        Token::List(_) => match characters(&format[size..]) {
+        Token::List(count) => match characters(count, &format[size..]) {
             Some(text) => text,
             None => return false,
         },
@@ -218,16 +229,15 @@ fn calls_a_function(modifiers: &[u8]) -> bool {
     modifiers.iter().take_while(|letter| b"tlkK".contains(letter)).any(|letter| *letter == b'K')
 }
 
-/// The characters of a list of numbers, with 0 for each that is not ASCII.
-fn characters(list: &[u8]) -> Option<Vec<u8>> {
+/// The characters of a list of `count` numbers, with 0 for each that is not ASCII. `io_lib` takes an empty list within it
+/// for a character.
+fn characters(count: u32, list: &[u8]) -> Option<Vec<u8>> {
     let (mut cursor, mut text) = (Cursor::new(list), Vec::new());
-    loop {
-        match cursor.item()? {
-            Token::Integer(number) => text.push(u8::try_from(number).unwrap_or(0)),
-            Token::Nil => return Some(text),
-            _ => return None,
-        }
+    for _ in 0..count {
+        let Token::Integer(number) = cursor.item()? else { return None };
+        text.push(u8::try_from(number).unwrap_or(0));
     }
+    (cursor.item()? == Token::Nil).then_some(text)
 }
 
 /// Functions in the arguments are refused: `erl_scan:tokens` calls the one in `{reserved_word_fun, fun os:cmd/1}`.

@@ -1,8 +1,8 @@
 //! A message from the pod that passes. What it creates in the VM for ever is counted, what it names is noted, and OTP can
 //! decode it.
 //!
-//! One atom is changed: `error_info`. Whoever formats an exception calls the function that it has in a stack trace, and
-//! the stack trace of an answer is the pod's.
+//! Two kinds of atoms are changed. Whoever formats an exception calls the function that `error_info` has in a stack trace,
+//! and the stack trace of an answer is the pod's. And the name of a command that comes late is no name of a command then.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
@@ -10,13 +10,15 @@ use super::{
     Peers,
     capabilities::Named,
     packets::Piece,
+    payload::Late,
+    refusal::{Kind, Refusal},
     scan::Scan,
     session::{Error, HASHER, Session},
     term::{Atom, Item, Token},
 };
 
-/// The atom, and the byte in place of its last one.
 const CALLED: &str = "error_info";
+/// In place of the last byte of an atom that is changed.
 const CHANGED: u8 = b'_';
 
 /// What was read of a message.
@@ -27,6 +29,8 @@ pub(super) struct Passing {
     held: Vec<u8>,
     /// The function that the next items name.
     function: Option<Function>,
+    /// A command that can come in the rest.
+    late: Option<Late>,
 }
 
 #[derive(Debug)]
@@ -39,6 +43,10 @@ struct Function {
 }
 
 impl Passing {
+    pub fn new(late: Option<Late>) -> Self {
+        Self { late, ..Self::default() }
+    }
+
     /// Reads more of the message; `complete`: whether this is its end. Returns the positions of the bytes that have to
     /// change, counted from the beginning of the item that was cut before.
     ///
@@ -51,7 +59,7 @@ impl Passing {
         peers: &mut Peers,
         session: &Session,
     ) -> Result<Vec<usize>, Error> {
-        let Self { scan, function, .. } = self;
+        let Self { scan, function, late, .. } = self;
         let (from, mut marks) = (scan.at(), vec![]);
         let mut see = |item: &Item, at: usize| {
             if let Some(named) = function {
@@ -61,9 +69,13 @@ impl Passing {
                     *function = None;
                 }
             }
+            let commands = late.as_mut().is_some_and(|late| late.see(item));
             match &item.token {
                 Token::Atom(atom) => {
-                    if atom.is(CALLED) {
+                    if commands {
+                        session.refuse(Refusal::new(Kind::Message, &atom.text()));
+                    }
+                    if commands || atom.is(CALLED) {
                         marks.push(at - from + item.size - 1);
                     }
                     session.see_atom(atom)

@@ -1,7 +1,8 @@
 //! What a message to a process says. OTP's processes handle messages with certain tags as commands. The pod may have been
 //! told of a process of OTP, and always is of a group leader.
 //!
-//! Only the beginning of a message is looked at. What would decide there and has not arrived might be a command.
+//! Only the beginning of a message is looked at. If what would decide there has not arrived, the message counts as a
+//! command, or is [`Late`].
 
 use super::{
     io_request::Cursor,
@@ -9,8 +10,10 @@ use super::{
 };
 
 mod commands;
+mod late;
 
-use commands::{COMMANDS, OF_A_SHELL, PURGES, command};
+use commands::{COMMANDS, Found, OF_A_SHELL, PURGES, command};
+pub(super) use late::Late;
 
 /// A payload.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(super) enum Payload<'a> {
     },
     /// Tuples that begin with this.
     Command(String),
+    /// Whether it is a command shows when more of it arrives.
+    Late(Late),
     /// Keys or text of a terminal, which a group leader takes for the user's.
     Input,
     IoRequest {
@@ -101,8 +106,10 @@ pub(super) fn payload(bytes: &[u8]) -> Payload<'_> {
         }
         Some(Token::Pid(_) | Token::Port(_)) if is_input(arity, cursor) => Payload::Input,
         Some(_) => match (answer(bytes), command(arity, bytes)) {
-            (Some((to, tag)), command) => Payload::Reply { to, tag, is_command: command.is_some() },
-            (None, command) => command.map_or(Payload::Message, Payload::Command),
+            (Some((to, tag)), found) => Payload::Reply { to, tag, is_command: found.is_some() },
+            (None, None) => Payload::Message,
+            (None, Some(Found::Command(name))) => Payload::Command(name),
+            (None, Some(Found::Nothing)) => Payload::Late(Late::new(arity)),
         },
     }
 }

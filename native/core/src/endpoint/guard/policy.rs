@@ -9,7 +9,7 @@ use super::{
     encode::{atom, integer, signal, tuple},
     io_request::{Rewritten, Server, refusal},
     packets::packet,
-    payload::{Payload, Tag, payload},
+    payload::{Late, Payload, Tag, payload},
     refusal::{Kind, Refusal},
     session::Session,
     term::{Atom, Pid, Reference, Token, VERSION, item},
@@ -29,6 +29,8 @@ const NO_ANSWER: &str = "to a process that waits for an answer";
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Pass,
+    /// Passes, and a command in the rest of it is changed.
+    Watch(Late),
     /// Passes with another I/O request at its end.
     Rewrite(Rewritten),
     /// Dropped, without a word.
@@ -97,13 +99,14 @@ impl Local<'_> {
 
     fn send_to_each(&mut self, list: &[u8], message: &Payload) -> Option<Verdict> {
         let mut rest = &list[item(list).ok()?.size..];
+        let mut passes = Verdict::Pass;
         loop {
             let next = item(rest).ok()?;
             match next.token {
-                Token::Nil => return Some(Verdict::Pass),
+                Token::Nil => return Some(passes),
                 // A group leader gets its requests alone.
                 Token::Pid(pid) => match self.send_to(&pid, message) {
-                    Verdict::Pass => {}
+                    verdict @ (Verdict::Pass | Verdict::Watch(_)) => passes = verdict,
                     other => return Some(other),
                 },
                 _ => return None,
@@ -126,7 +129,7 @@ impl Local<'_> {
                 }
                 Payload::IoRequest { .. } | Payload::Input => self.message(message),
                 Payload::Command(tag) => refuse(Kind::GroupLeader, tag),
-                Payload::Message | Payload::Reply { .. } => refuse(Kind::GroupLeader, ""),
+                _ => refuse(Kind::GroupLeader, ""),
             },
             Some(Role::Process) => match message {
                 // `rpc` takes any term for the sender of a command.
@@ -147,7 +150,9 @@ impl Local<'_> {
                 Payload::Reply { to, is_command: false, .. } if self.is_own(&to.node) => {
                     Verdict::Ignore
                 }
-                Payload::Message | Payload::Reply { .. } => refuse(Kind::Message, NO_ANSWER),
+                Payload::Message | Payload::Reply { .. } | Payload::Late(_) => {
+                    refuse(Kind::Message, NO_ANSWER)
+                }
                 other if role == Role::Caller => self.to_caller(other),
                 other => self.message(other),
             },
@@ -163,6 +168,7 @@ impl Local<'_> {
                 self.refused_request(from, reply_as, "")
             }
             Payload::Message | Payload::Reply { .. } => Verdict::Pass,
+            Payload::Late(late) => Verdict::Watch(*late),
             Payload::IoRequest { from, reply_as, request } => {
                 match refusal(request, Server::GroupLeader) {
                     Some(what) => self.refused_request(from, reply_as, &what),

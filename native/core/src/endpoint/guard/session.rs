@@ -240,7 +240,7 @@ impl Session {
     /// # Errors
     /// If it has named too much.
     pub(super) fn name(&self, named: Named) -> Result<(), Error> {
-        let all = &mut self.lock().named;
+        let (named, all) = (named.as_it_returns(), &mut self.lock().named);
         if all.contains(&named) || all.len() < MAX_NAMED && all.insert(named) {
             Ok(())
         } else {
@@ -250,7 +250,7 @@ impl Session {
 
     /// Whether the pod has named it first.
     pub(super) fn is_named(&self, named: &Named) -> bool {
-        self.lock().named.contains(named)
+        self.lock().named.contains(&named.as_it_returns())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -112,7 +112,6 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
             }
             (Token::Number, 0, 0)
         }
-        99 => (input.skipped(31, Token::Number)?, 0, 0),
         // The sign is a byte after the length.
         110 => {
             let length = input.u8()?;
@@ -154,6 +153,10 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
         }
         108 => {
             let length = input.u32()?;
+            // OTP takes the tail of such a list for the whole, whatever it is.
+            if length == 0 {
+                return Err(Stop::Malformed("list without elements"));
+            }
             (Token::List(length), 0, u64::from(length) + 1)
         }
         116 => (Token::Map, 0, 2 * u64::from(input.u32()?)),

@@ -104,7 +104,7 @@ fn the_host_is_verified_when_it_is_known_and_from_then_on() {
     let tls = tls(AUTHORITY);
     // Known before the certificate
     assert_eq!(tls.confirm("app-1.app"), Ok(()));
-    let expected = "its certificate is for app-0.app, *.wild.example, not for app-1.app";
+    let expected = "the node's certificate is for app-0.app, *.wild.example, not for app-1.app";
     assert_eq!(verify(&tls, NODE), Err(expected.into()));
     // And after it
     assert_eq!(tls.confirm("x.wild.example"), Ok(()));

@@ -149,11 +149,18 @@ fn a_format_that_fills_the_memory_or_calls_a_function_is_refused() {
         "~..xKp",
         "~..KKp",
     ] {
+        let characters: Vec<_> = format.bytes().map(|byte| vec![97, byte]).collect();
+        // `io_lib` takes an empty list for a character.
+        let with_nil =
+            |at: usize| [&characters[..at], &[b"j".to_vec()], &characters[at..]].concat();
         for encoded in [
             string(format),
             binary(format.as_bytes()),
             atom(format),
-            list(&format.bytes().map(|byte| vec![97, byte]).collect::<Vec<_>>()),
+            list(&characters),
+            list(&with_nil(0)),
+            list(&with_nil(1)),
+            list(&with_nil(characters.len())),
         ] {
             let request = call(
                 "put_chars",
@@ -168,6 +175,27 @@ fn a_format_that_fills_the_memory_or_calls_a_function_is_refused() {
                 "{format}"
             );
         }
+    }
+}
+
+/// `write/2` has an option `maps_order`, which can be a function.
+#[test]
+fn the_arguments_of_a_function_do_not_go_on_in_the_tail_of_their_list() {
+    let options = list(&[tuple(&[atom("maps_order"), fun()])]);
+    for (function, arguments) in [
+        ("write", vec![atom("x")]),
+        ("format", vec![string("~w"), list(&[atom("x")])]),
+        ("fwrite", vec![string("~w"), b"j".to_vec()]),
+    ] {
+        let proper = call("put_chars", &[atom("unicode")], "io_lib", function, &arguments);
+        assert_eq!(refusal(&proper), None);
+        let tail = list(std::slice::from_ref(&options));
+        let improper = [&proper[..proper.len() - 1], &tail].concat();
+        assert!(refusal(&improper).is_some(), "{function}");
+    }
+    let write = call("put_chars", &[atom("unicode")], "io_lib", "write", &[atom("x")]);
+    for end in 0..write.len() {
+        assert!(refusal(&write[..end]).is_some(), "{end}");
     }
 }
 

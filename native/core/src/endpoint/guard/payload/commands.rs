@@ -1,9 +1,6 @@
 //! The commands that processes of OTP and Elixir handle, by the form of their messages.
 
-use super::{
-    super::{io_request::Cursor, term::Token},
-    UNKNOWN,
-};
+use super::super::{io_request::Cursor, term::Token};
 
 /// Tags of messages that `gen_server`, `sys`, `supervisor`, `gen_event`, `code_server`, `dets`, `disk_log`, Elixir's
 /// compiler and the VM itself handle. A link's `'EXIT'` and a monitor's `'DOWN'` are no messages of this kind.
@@ -120,58 +117,52 @@ pub(super) const EVENT_COMMANDS: [&str; 15] = [
     "stop",
 ];
 
-/// A command behind a sender, which can be any term. If the sender is larger than what is looked at, it might be one.
-pub(super) fn command(arity: u32, bytes: &[u8]) -> Option<String> {
+/// What is behind a sender, which can be any term.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    Command(String),
+    /// What decides has not arrived.
+    Nothing,
+}
+
+/// Whether a tuple of this size is a command if this atom is its element number `element`, from 1, or, with `inner`, the
+/// first element of the tuple of that size there.
+pub(super) fn is_command(arity: u32, element: u32, inner: Option<u32>, name: &str) -> bool {
+    match (arity, element, inner) {
+        (2, 2, None) => ASKED_ALONE.contains(&name),
+        (2, 2, Some(size)) => ASKED.iter().any(|asked| *asked == (name, size)),
+        (3 | 4, 2, None) => SECOND.contains(&name),
+        // What `gen_event` handles, whatever the first two are
+        (3, 3, _) => EVENT_COMMANDS.contains(&name),
+        _ => false,
+    }
+}
+
+/// A command behind a sender, in a tuple of this size.
+pub(super) fn command(arity: u32, bytes: &[u8]) -> Option<Found> {
     let mut cursor = Cursor::new(bytes.get(1..).unwrap_or_default());
     let _tuple = cursor.item();
-    match arity {
-        2 => asked(cursor),
-        3 => second(cursor).or_else(|| event_command(cursor)),
-        4 => second(cursor),
-        _ => None,
-    }
-}
-
-fn asked(mut cursor: Cursor) -> Option<String> {
-    if cursor.term().is_none() {
-        return Some(UNKNOWN.into());
-    }
-    let (arity, command) = match cursor.peek() {
-        Some(Token::Tuple(arity)) => {
-            let _tuple = cursor.item();
-            (arity, cursor.peek())
-        }
-        token => (0, token),
+    let last = match arity {
+        2 | 3 => arity,
+        4 => 2,
+        _ => return None,
     };
-    command_of(command, |name| {
-        let handled = |(asked, size): &(&str, u32)| *size == arity && name == *asked;
-        (arity == 0 && ASKED_ALONE.contains(&name)) || ASKED.iter().any(handled)
-    })
-}
-
-fn second(mut cursor: Cursor) -> Option<String> {
-    if cursor.term().is_none() {
-        return Some(UNKNOWN.into());
+    for element in 1..=last {
+        let (mut head, mut inner) = (cursor, None);
+        if let Some(Token::Tuple(size @ 1..)) = head.peek() {
+            let _tuple = head.item();
+            inner = Some(size);
+        }
+        match head.peek() {
+            None => return Some(Found::Nothing),
+            Some(Token::Atom(name)) if is_command(arity, element, inner, &name.text()) => {
+                return Some(Found::Command(name.text()));
+            }
+            Some(_) => {}
+        }
+        if element < last && cursor.term().is_none() {
+            return Some(Found::Nothing);
+        }
     }
-    command_of(cursor.peek(), |name| SECOND.contains(&name))
-}
-
-/// `token`: where the command would be.
-fn command_of(token: Option<Token>, handled: impl Fn(&str) -> bool) -> Option<String> {
-    match token {
-        None => Some(UNKNOWN.into()),
-        Some(Token::Atom(command)) => Some(command.text()).filter(|name| handled(name)),
-        Some(_) => None,
-    }
-}
-
-/// `{From, Tag, Command}`: what `gen_event` handles, whatever the first two are.
-fn event_command(mut cursor: Cursor) -> Option<String> {
-    if cursor.term().is_none() || cursor.term().is_none() {
-        return Some(UNKNOWN.into());
-    }
-    if let Some(Token::Tuple(1..)) = cursor.peek() {
-        let _tuple = cursor.item();
-    }
-    command_of(cursor.peek(), |name| EVENT_COMMANDS.contains(&name))
+    None
 }

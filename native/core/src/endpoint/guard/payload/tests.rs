@@ -13,6 +13,7 @@ fn payload_of(bytes: &[u8]) -> String {
         Payload::Message => "message".into(),
         Payload::Reply { is_command, .. } => format!("reply {is_command}"),
         Payload::Command(tag) => tag,
+        Payload::Late(_) => "late".into(),
         Payload::Input => "input".into(),
         Payload::IoRequest { .. } => "io_request".into(),
     }
@@ -44,10 +45,10 @@ fn what_has_not_arrived_might_be_a_command() {
     let add = tuple(&[atom("add_handler"), atom("supervisor"), atom("x")]);
     let elements = list(&vec![integer(1); 40_000]);
     for large in [binary(&vec![0; 70_000]), elements] {
-        assert_eq!(cut(tuple(&[large.clone(), call.clone()])), "unknown");
-        assert_eq!(cut(tuple(&[large.clone(), atom("set_cmd"), atom("x")])), "unknown");
-        assert_eq!(cut(tuple(&[large.clone(), atom("x"), add.clone()])), "unknown");
-        assert_eq!(cut(tuple(&[pid(), large.clone(), add.clone()])), "unknown");
+        assert_eq!(cut(tuple(&[large.clone(), call.clone()])), "late");
+        assert_eq!(cut(tuple(&[large.clone(), atom("set_cmd"), atom("x")])), "late");
+        assert_eq!(cut(tuple(&[large.clone(), atom("x"), add.clone()])), "late");
+        assert_eq!(cut(tuple(&[pid(), large.clone(), add.clone()])), "late");
         // What a process of the user may get
         for passes in [
             large.clone(),
@@ -77,6 +78,60 @@ fn what_has_not_arrived_might_be_a_command() {
             assert!(cut != "message" || judged == "message", "{bytes:?} up to {end}");
         }
     }
+}
+
+/// The names of commands that a message has behind its judged part, which ends where it says [`Payload::Late`].
+fn late_commands(term: &[u8]) -> Vec<String> {
+    let control = tuple(&[integer(2), atom(""), pid()]);
+    let payload = [&[VERSION], term].concat();
+    let Payload::Late(mut late) = super::payload(&payload[..payload.len().min(64 * 1024)]) else {
+        return vec![];
+    };
+    let mut names = vec![];
+    let mut see = |item: &super::super::term::Item, _at: usize| {
+        if late.see(item) {
+            let Token::Atom(name) = item.token else { unreachable!() };
+            names.push(name.text());
+        }
+        Ok::<_, &'static str>(())
+    };
+    let mut scan = super::super::scan::Scan::default();
+    scan.feed(&[&[VERSION], &control[..], &payload].concat(), &mut see).unwrap();
+    names
+}
+
+#[test]
+fn a_command_is_found_when_it_comes_late() {
+    let large = list(&[tuple(&[atom("stop")]), binary(&vec![0; 70_000]), atom("stop")]);
+    for (command, arity) in ASKED {
+        let mut parts = vec![atom(command)];
+        parts.resize(arity as usize, atom("stop"));
+        assert_eq!(late_commands(&tuple(&[large.clone(), tuple(&parts)])), [command]);
+        parts.push(atom("more"));
+        assert!(late_commands(&tuple(&[large.clone(), tuple(&parts)])).is_empty());
+    }
+    for command in ASKED_ALONE {
+        assert_eq!(late_commands(&tuple(&[large.clone(), atom(command)])), [command]);
+    }
+    for command in SECOND {
+        for last in [vec![integer(1)], vec![integer(1), pid()]] {
+            let parts = [vec![large.clone(), atom(command)], last].concat();
+            assert_eq!(late_commands(&tuple(&parts)), [command]);
+        }
+    }
+    for command in EVENT_COMMANDS {
+        for third in [atom(command), tuple(&[atom(command), atom("call")])] {
+            for [first, second] in [[large.clone(), pid()], [pid(), large.clone()]] {
+                assert_eq!(late_commands(&tuple(&[first, second, third.clone()])), [command]);
+            }
+        }
+    }
+    // As Livebook answers for a widget
+    let reference = tuple(&[atom("ref"), atom("stop")]);
+    let answer = tuple(&[atom("connect_reply"), large.clone(), reference]);
+    assert!(late_commands(&answer).is_empty());
+    assert!(late_commands(&tuple(&[large.clone(), atom("stop")])).is_empty());
+    assert!(late_commands(&tuple(&[large, atom("x"), list(&[atom("stop")])])).is_empty());
 }
 
 #[test]
@@ -123,7 +178,7 @@ fn what_gen_event_handles_is_recognized() {
     let message = tuple(&[pid(), tag.clone(), tuple(&[atom("other")])]);
     assert_eq!(judged(&message), "message");
     let large = tuple(&[pid(), binary(&[0; 100]), tuple(&[atom("call")])]);
-    assert_eq!(judged(&large[..80]), "unknown");
+    assert_eq!(judged(&large[..80]), "late");
 }
 
 #[test]

@@ -39,7 +39,7 @@ impl Local<'_> {
             {
                 Verdict::Pass
             }
-            (Some(Role::Caller), Payload::Message | Payload::Reply { .. }) => {
+            (Some(Role::Caller), Payload::Message | Payload::Reply { .. } | Payload::Late(_)) => {
                 refuse(Kind::Message, NO_ANSWER)
             }
             (Some(Role::Caller), message) => self.to_caller(message),

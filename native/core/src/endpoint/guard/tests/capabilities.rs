@@ -192,11 +192,20 @@ fn what_the_pod_names_is_not_given_out_by_its_return() {
     assert!(!pair.passes(&send(pid(LAPTOP, 40)), Some(&hello)));
     // A group leader repeats what the answer is for.
     let geometry = tuple(&[atom("get_geometry"), atom("rows")]);
-    for (repeated, to) in [
-        (pid(LAPTOP, 41), send(pid(LAPTOP, 41))),
-        (reference(LAPTOP, 42), [integer(33), pid(POD, 9), reference(LAPTOP, 42)]),
+    // Of a reference that is no alias, OTP writes three words, whatever else it has read.
+    let mut longer = reference(LAPTOP, 43);
+    longer[2] = 5;
+    longer.extend([1; 8]);
+    for (named, repeated, to) in [
+        (pid(LAPTOP, 41), pid(LAPTOP, 41), send(pid(LAPTOP, 41))),
+        (
+            reference(LAPTOP, 42),
+            reference(LAPTOP, 42),
+            [integer(33), pid(POD, 9), reference(LAPTOP, 42)],
+        ),
+        (longer, reference(LAPTOP, 43), [integer(33), pid(POD, 9), reference(LAPTOP, 43)]),
     ] {
-        let request = tuple(&[atom("io_request"), pid(POD, 9), repeated.clone(), geometry.clone()]);
+        let request = tuple(&[atom("io_request"), pid(POD, 9), named, geometry.clone()]);
         assert!(pair.passes(&send(pid(LAPTOP, 2)), Some(&request)));
         let reply = tuple(&[atom("io_reply"), repeated, integer(80)]);
         pair.outgoing(&packed(&[integer(22), pid(LAPTOP, 2), pid(POD, 9)], Some(&reply)));

@@ -95,9 +95,9 @@ fn text_for_a_group_leader_goes_through_the_printer() {
                 unicode.clone(),
                 atom("io_lib"),
                 atom("write"),
-                list(&[text.clone()]),
+                list(&[string("text")]),
             ]),
-            called(&[put.clone(), unicode.clone()], "write", &list(&[text])),
+            called(&[put.clone(), unicode.clone()], "write", &list(&[string("text")])),
         ),
         (atom("getopts"), atom("getopts")),
     ] {
