@@ -331,7 +331,7 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:helper, :no_bpf, %{step: "loading", problem: "no"}, ["loading: no", "Linux 5.19", "uname"]},
     {:helper, :exclusive_program, %{cgroup: "/c"}, ["/c", "bpftool cgroup tree"]},
     {:helper, :override_program, %{cgroup: "/c"}, ["/c", "disable it", "bpftool cgroup tree"]},
-    {:helper, :too_many, %{limit: 8}, ["8 programs", "pgrep -a k8s_connect"]},
+    {:helper, :too_many, %{limit: 8}, ["8 BPF programs", "pgrep -a k8s_connect"]},
     {:helper, :self_test_failed, %{test: "it must"}, ["it must", "uname -r"]},
     {:helper, :set_uid, %{}, ["setuid", "k8s.helper install"]},
     {:helper, :no_such_process, %{pid: 7}, ["id 7", "ps -p 7"]},

@@ -43,6 +43,31 @@ defmodule K8sConnect.KernelRouteTest do
     refute Node.alive?()
   end
 
+  # In between, another process could prove the node's cookie to a machine of the pod's choice.
+  test "this BEAM forgets the node's cookie before the name stops leading to the listener" do
+    connection = connect()
+    calls = [{K8sConnect.Distribution.Cookies, :restore, 1}, {K8sConnect.Helper, :release, 1}]
+    for call <- calls, do: 1 = :erlang.trace_pattern(call, true, [:local])
+    _existing = :erlang.trace(:new_processes, true, [:call])
+    K8sConnect.disconnect(connection)
+    :erlang.trace(:new_processes, false, [:call])
+    for call <- calls, do: :erlang.trace_pattern(call, false, [:local])
+
+    assert_received {:trace, job, :call, {module, function, _arguments}}
+    assert {module, function, 1} == hd(calls)
+    assert_received {:trace, ^job, :call, {K8sConnect.Helper, :release, _arguments}}
+  end
+
+  test "the end of the application ends the connection" do
+    %{session: session, node: node} = connect()
+    monitor = Process.monitor(session)
+    :ok = Application.stop(:k8s_connect)
+    assert_receive {:DOWN, ^monitor, :process, ^session, _reason}, 5_000
+    assert node not in Node.list(:connected)
+    assert_nothing_left()
+    {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+  end
+
   test "whatever is spoken on the way to the pod", context do
     home = home(context.tmp_dir)
     data = :binary.copy("0123456789", 1_000_000)

@@ -60,7 +60,7 @@ defmodule Mix.Tasks.Compile.K8sConnect do
     directory = System.get_env("K8S_CONNECT_NATIVE_DIR")
 
     cond do
-      directory -> {:directory, directory}
+      directory not in [nil, ""] -> {:directory, directory}
       System.get_env("K8S_CONNECT_BUILD") in ["1", "true"] -> :cargo
       true -> artifact()
     end
