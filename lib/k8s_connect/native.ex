@@ -8,7 +8,7 @@ defmodule K8sConnect.Native do
 
   import Bitwise
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Error, Temporary}
 
   @typedoc "A port-forward connection to a pod. It closes when the process that attached it exits."
   @type session :: reference()
@@ -62,7 +62,10 @@ defmodule K8sConnect.Native do
   `System.put_env/2`, and because no process should keep its secrets.
   """
   @spec with_environment(map()) :: map()
-  def with_environment(options), do: Map.put(options, :environment, System.get_env())
+  def with_environment(options) do
+    # OTP returns it as lists of characters.
+    Map.put(options, :environment, Temporary.run(&System.get_env/0))
+  end
 
   @spec list_pods(reference(), map(), map()) :: :ok
   def list_pods(_reference, _options, _query), do: :erlang.nif_error(:nif_not_loaded)

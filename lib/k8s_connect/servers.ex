@@ -3,7 +3,7 @@ defmodule K8sConnect.Servers do
   # The processes of OTP, of Elixir and of this library. A pod may answer them, but has no reason to send them anything
   # else, and no list has every command that they handle.
 
-  alias K8sConnect.{Error, Native}
+  alias K8sConnect.{Error, Native, Temporary}
 
   @table __MODULE__
   @kept {__MODULE__, :kept}
@@ -51,7 +51,10 @@ defmodule K8sConnect.Servers do
   def share do
     # Of two lists that are made at the same time, the later one counts.
     order = System.unique_integer([:monotonic])
-    Native.start(:servers, [order, Enum.map(pids(), &:erlang.term_to_binary/1)])
+
+    Temporary.run(fn ->
+      Native.start(:servers, [order, Enum.map(pids(), &:erlang.term_to_binary/1)])
+    end)
   end
 
   @doc """

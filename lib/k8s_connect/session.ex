@@ -106,7 +106,7 @@ defmodule K8sConnect.Session do
       owner: options.owner,
       reconnect: %Reconnect{policy: options.reconnect},
       start: System.monotonic_time(:millisecond),
-      since: DateTime.utc_now()
+      since: System.system_time(:microsecond)
     }
 
     deadline =
@@ -311,7 +311,7 @@ defmodule K8sConnect.Session do
         error: nil,
         reconnect: Reconnect.up(data.reconnect),
         waiters: [],
-        since: DateTime.utc_now()
+        since: System.system_time(:microsecond)
     }
 
     {:next_state, :up, data, no_timeouts()}
@@ -331,7 +331,7 @@ defmodule K8sConnect.Session do
         error: error,
         reconnect: Reconnect.lost(data.reconnect),
         announced: false,
-        since: DateTime.utc_now()
+        since: System.system_time(:microsecond)
     }
 
     announce = {{:timeout, :announce}, @announce_after, nil}

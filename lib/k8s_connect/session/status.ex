@@ -11,7 +11,7 @@ defmodule K8sConnect.Session.Status do
       state: state,
       target: target(data),
       connection: data.connection,
-      since: data.since,
+      since: DateTime.from_unix!(data.since, :microsecond),
       attempts: data.reconnect.attempts,
       reconnects: data.reconnects,
       error: data.error,

@@ -43,12 +43,18 @@ pub struct Session {
 /// The clusters of all sessions.
 static CLUSTERS: Mutex<Vec<Weak<Cluster>>> = Mutex::new(Vec::new());
 
-/// The cluster of the configuration, with the open connections of another session if there is one.
+/// The cluster of the configuration: that of another session, or one with its open connections, if there is one. A
+/// client has buffers and a task.
 pub fn cluster(config: ClientConfig, timeout: Duration) -> Result<Arc<Cluster>, Error> {
     let mut clusters = CLUSTERS.lock().unwrap_or_else(PoisonError::into_inner);
     clusters.retain(|cluster| cluster.strong_count() > 0);
-    let same = clusters.iter().filter_map(Weak::upgrade).find(|cluster| cluster.is_for(&config));
-    let cluster = Arc::new(Cluster::sharing_connections(same.as_deref(), config, timeout)?);
+    let others: Vec<_> = clusters.iter().filter_map(Weak::upgrade).collect();
+    if let Some(same) = others.iter().find(|cluster| cluster.is_same(&config, timeout)) {
+        return Ok(same.clone());
+    }
+    let similar = others.iter().find(|cluster| cluster.is_for(&config));
+    let cluster =
+        Arc::new(Cluster::sharing_connections(similar.map(Arc::as_ref), config, timeout)?);
     clusters.push(Arc::downgrade(&cluster));
     Ok(cluster)
 }

@@ -93,6 +93,17 @@ impl Cluster {
         let _ = tokio::time::timeout(self.timeout, async { tokio::join!(get(), get()) }).await;
     }
 
+    /// Whether [`Cluster::new`] would give the same.
+    #[must_use]
+    pub fn is_same(&self, config: &ClientConfig, timeout: Duration) -> bool {
+        let own = &self.config;
+        self.is_for(config)
+            && self.timeout == timeout
+            && own.namespace == config.namespace
+            && own.interactive == config.interactive
+            && own.environment.digest() == config.environment.digest()
+    }
+
     /// Whether this is the server and the user of the configuration.
     #[must_use]
     pub fn is_for(&self, config: &ClientConfig) -> bool {
