@@ -130,7 +130,7 @@ pub(super) enum Found {
 pub(super) fn is_command(arity: u32, element: u32, inner: Option<u32>, name: &str) -> bool {
     match (arity, element, inner) {
         (2, 2, None) => ASKED_ALONE.contains(&name),
-        (2, 2, Some(size)) => ASKED.iter().any(|asked| *asked == (name, size)),
+        (2, 2, Some(size)) => ASKED.contains(&(name, size)),
         (3 | 4, 2, None) => SECOND.contains(&name),
         // What `gen_event` handles, whatever the first two are
         (3, 3, _) => EVENT_COMMANDS.contains(&name),

@@ -96,7 +96,8 @@ fn late_commands(term: &[u8]) -> Vec<String> {
         Ok::<_, &'static str>(())
     };
     let mut scan = super::super::scan::Scan::default();
-    scan.feed(&[&[VERSION], &control[..], &payload].concat(), &mut see).unwrap();
+    let message = [&[VERSION], &control[..], &payload].concat();
+    assert_eq!(scan.feed(&message, &mut see), Ok(()));
     names
 }
 
