@@ -4,6 +4,7 @@ defmodule K8sConnect.Distribution do
   # not listening and without epmd, so that no other machine can connect to this VM.
 
   alias K8sConnect.Distribution.{Cookies, Name}
+  alias K8sConnect.Native
 
   @own {__MODULE__, :own_node}
 
@@ -106,6 +107,12 @@ defmodule K8sConnect.Distribution do
   """
   @spec set_cookie(node(), binary()) :: :ok
   def set_cookie(node, cookie), do: Cookies.put(node, to_atom(cookie))
+
+  @doc """
+  Sets a secret as the cookie for `node`, with which no node accepts a connection.
+  """
+  @spec replace_cookie(node()) :: :ok
+  def replace_cookie(node), do: set_cookie(node, Native.local_cookie(Atom.to_string(node)))
 
   @doc """
   The nodes whose cookie `set_cookie/2` has set.

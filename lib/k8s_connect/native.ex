@@ -11,7 +11,7 @@ defmodule K8sConnect.Native do
   alias K8sConnect.{Error, Temporary}
 
   @typedoc "A port-forward connection to a pod. It closes when the process that attached it exits."
-  @type session :: reference()
+  @type pod_connection :: reference()
 
   @doc """
   Calls a native function that takes a reference, and waits for its result. The native side enforces the
@@ -76,8 +76,8 @@ defmodule K8sConnect.Native do
   @spec attach(reference(), map(), map()) :: :ok
   def attach(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec reattach(reference(), session()) :: :ok
-  def reattach(_reference, _session), do: :erlang.nif_error(:nif_not_loaded)
+  @spec reattach(reference(), pod_connection()) :: :ok
+  def reattach(_reference, _pod_connection), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec watch(reference(), map(), map()) :: :ok
   def watch(_reference, _options, _target), do: :erlang.nif_error(:nif_not_loaded)
@@ -112,13 +112,13 @@ defmodule K8sConnect.Native do
 
   @spec dial(
           reference(),
-          session(),
+          pod_connection(),
           String.t(),
           linux :: boolean(),
           guard() | nil,
           cookies()
         ) :: :ok
-  def dial(_reference, _session, _directory, _linux, _guard, _cookies),
+  def dial(_reference, _pod_connection, _directory, _linux, _guard, _cookies),
     do: :erlang.nif_error(:nif_not_loaded)
 
   @typedoc "That of the node, and that which this VM has for it."
@@ -136,27 +136,27 @@ defmodule K8sConnect.Native do
   @spec secret() :: String.t()
   def secret, do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec rejection(reference(), session(), String.t()) :: :ok
-  def rejection(_reference, _session, _name), do: :erlang.nif_error(:nif_not_loaded)
+  @spec rejection(reference(), pod_connection(), String.t()) :: :ok
+  def rejection(_reference, _pod_connection, _name), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec closed(reference(), session()) :: :ok
-  def closed(_reference, _session), do: :erlang.nif_error(:nif_not_loaded)
+  @spec closed(reference(), pod_connection()) :: :ok
+  def closed(_reference, _pod_connection), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec close(session()) :: :ok
-  def close(_session), do: :erlang.nif_error(:nif_not_loaded)
+  @spec close(pod_connection()) :: :ok
+  def close(_pod_connection), do: :erlang.nif_error(:nif_not_loaded)
 
   @typedoc "Two loopback ports that forward to a pod. They close when their owner exits."
   @type listener :: reference()
 
   @spec listen(
           reference(),
-          session(),
+          pod_connection(),
           owner :: pid(),
           guard() | nil,
           visible :: boolean(),
           cookies() | nil
         ) :: :ok
-  def listen(_reference, _session, _owner, _guard, _visible, _cookies),
+  def listen(_reference, _pod_connection, _owner, _guard, _visible, _cookies),
     do: :erlang.nif_error(:nif_not_loaded)
 
   @spec unlisten(listener()) :: :ok
@@ -238,8 +238,8 @@ defmodule K8sConnect.Native do
   @spec diagnose_node(reference(), diagnosed_port_forward(), map()) :: :ok
   def diagnose_node(_reference, _port_forward, _target), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec cookie(session()) :: binary() | nil
-  def cookie(_session), do: :erlang.nif_error(:nif_not_loaded)
+  @spec cookie(pod_connection()) :: binary() | nil
+  def cookie(_pod_connection), do: :erlang.nif_error(:nif_not_loaded)
 
   @doc """
   Calls a native function. The first call loads the library.

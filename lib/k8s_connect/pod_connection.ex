@@ -119,7 +119,7 @@ defmodule K8sConnect.PodConnection do
   # With `trust`, the node's name can come from the pod's spec. This saves a round trip, but the name may be wrong.
   defp connect(state, trust) do
     with {:ok, found} <- attach(state.job, trust) do
-      state = %{state | native: found.session, closed: watch_closed(found.session)}
+      state = %{state | native: found.pod_connection, closed: watch_closed(found.pod_connection)}
       notify(state.job, {:controller, found.controller})
 
       case connect_node(state, found) do
@@ -182,9 +182,9 @@ defmodule K8sConnect.PodConnection do
     end
   end
 
-  defp watch_closed(native_session) do
+  defp watch_closed(native) do
     closed = make_ref()
-    :ok = Native.closed(closed, native_session)
+    :ok = Native.closed(closed, native)
     closed
   end
 

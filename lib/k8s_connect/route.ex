@@ -61,8 +61,8 @@ defmodule K8sConnect.Route do
   """
   @spec attach(Connection.t(), pid(), reference(), Behaviour.guarded_options()) ::
           :ok | {:error, Error.t()}
-  def attach(%{node: node, route: route} = connection, owner, native_session, options) do
-    with {:ok, prepared} <- module(route).prepare(connection, owner, native_session, options) do
+  def attach(%{node: node, route: route} = connection, owner, native, options) do
+    with {:ok, prepared} <- module(route).prepare(connection, owner, native, options) do
       # The timeout is that of the job.
       GenServer.call(__MODULE__, {:attach, node, owner, route, prepared}, :infinity)
     end
@@ -327,23 +327,31 @@ defmodule K8sConnect.Route do
     with :ok <- ensure_distribution(route, node), do: module(route).attach(node, prepared)
   end
 
+  # Until the name leads to the pod no more, another process can begin to connect, and the pod chooses when OTP reads the
+  # cookie. So it is neither the default cookie then, nor that of the node, which the name may lead away from.
   defp do_run({:detach, node, route, attached}) do
-    # First, because on the kernel route the name may lead to another machine afterwards.
-    if connects?(route), do: Distribution.restore_cookie(node)
+    if connects?(route) and Node.alive?(), do: Distribution.replace_cookie(node)
   after
-    module(route).detach(node, attached)
-    if connects?(route), do: Distribution.disconnect(node)
+    try do
+      module(route).detach(node, attached)
+    after
+      if connects?(route), do: forget(node)
+    end
   end
 
   defp do_run({:leave, nodes, used}) do
     # Nodes of an earlier process that was killed.
-    for node <- Distribution.nodes() -- nodes do
-      Distribution.disconnect(node)
-      Distribution.restore_cookie(node)
-    end
+    for node <- Distribution.nodes() -- nodes, do: forget(node)
 
     for route <- [:vm, :kernel, :exec], route not in used, do: module(route).leave()
     if nodes == [], do: Distribution.stop()
+  end
+
+  defp forget(node) do
+    Distribution.disconnect(node)
+    # It would read the restored cookie.
+    if Node.alive?(), do: Distribution.end_attempt(node)
+    Distribution.restore_cookie(node)
   end
 
   # Whether this VM connects to the node.

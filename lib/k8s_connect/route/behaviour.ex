@@ -30,7 +30,7 @@ defmodule K8sConnect.Route.Behaviour do
   @callback prepare(
               Connection.t(),
               owner :: pid(),
-              native_session :: reference(),
+              native :: reference(),
               guarded_options()
             ) :: {:ok, term()} | {:error, Error.t()}
 

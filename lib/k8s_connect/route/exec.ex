@@ -13,11 +13,11 @@ defmodule K8sConnect.Route.Exec do
   alias K8sConnect.Route.PodAddress
 
   @impl true
-  def prepare(connection, owner, session, %{visible: visible, guard: guard}) do
+  def prepare(connection, owner, native, %{visible: visible, guard: guard}) do
     with :ok <- check_system(),
          {:ok, address} <- PodAddress.parse(connection),
          {:ok, _named} <- PodAddress.check_host(connection.node, address, :exec),
-         do: Native.call(:listen, [session, owner, guard, visible, nil])
+         do: Native.call(:listen, [native, owner, guard, visible, nil])
   end
 
   @doc """

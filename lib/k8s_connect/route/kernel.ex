@@ -16,13 +16,13 @@ defmodule K8sConnect.Route.Kernel do
   @timeout 1_000
 
   @impl true
-  def prepare(%{node: node} = connection, owner, session, options) do
+  def prepare(%{node: node} = connection, owner, native, options) do
     with :ok <- check_system(),
          {:ok, address} <- PodAddress.parse(connection),
          :ok <- check_kind(node),
          {:ok, named} <- PodAddress.check_host(node, address, :kernel),
          {:ok, %{listener: listener, redirects: redirects}} <-
-           Native.call(:listen, [session, owner, options.guard, options.visible, nil]) do
+           Native.call(:listen, [native, owner, options.guard, options.visible, nil]) do
       # Another session may still hold a claim for a node of this name.
       key = {node, owner}
 

@@ -26,19 +26,19 @@ defmodule K8sConnect.Route.VM do
 
   # Creates the socket here, because `net_kernel` would not report why it failed. It accepts one connection.
   @impl true
-  def prepare(%{node: node}, owner, session, %{visible: false, guard: guard, cookie: cookie}) do
+  def prepare(%{node: node}, owner, native, %{visible: false, guard: guard, cookie: cookie}) do
     # It is not the cookie of the node: see `native/core/src/endpoint/handshake/cookies.rs`.
     local = Native.local_cookie(Atom.to_string(node))
     cookies = fn -> {cookie.(), local} end
-    arguments = [session, Folders.parent(), Native.linux?(), guard, cookies.()]
+    arguments = [native, Folders.parent(), Native.linux?(), guard, cookies.()]
 
     with {:ok, path} <- Native.call(:dial, arguments) do
-      prepared = %{owner: owner, session: session, path: path, guard: guard, cookies: cookies}
+      prepared = %{owner: owner, native: native, path: path, guard: guard, cookies: cookies}
       {:ok, Map.put(prepared, :listener, nil)}
     end
   end
 
-  def prepare(_connection, _owner, _session, %{visible: true}) do
+  def prepare(_connection, _owner, _native, %{visible: true}) do
     {:error, Error.new(:route, {:always_hidden, %{}})}
   end
 
@@ -62,10 +62,10 @@ defmodule K8sConnect.Route.VM do
   end
 
   # `:inet_tcp_dist` connects, and the listener sets the hidden flag.
-  defp listen(node, %{owner: owner, session: session, guard: guard, cookies: cookies} = prepared) do
+  defp listen(node, %{owner: owner, native: native, guard: guard, cookies: cookies} = prepared) do
     with :ok <- claim(node, prepared),
          {:ok, %{listener: listener, redirects: [_epmd, {_address, port}]}} <-
-           Native.call(:listen, [session, owner, guard, false, cookies.()]) do
+           Native.call(:listen, [native, owner, guard, false, cookies.()]) do
       Table.put(node, port)
       {:ok, %{prepared | listener: listener}}
     end

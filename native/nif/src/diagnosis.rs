@@ -14,7 +14,7 @@ use rustler::{Atom, Env, NifMap, NifResult, Reference, Resource, ResourceArc};
 use crate::{
     error::Failure,
     options::{ApiOptions, AttachOptions},
-    reply, session,
+    pod_connection, reply,
 };
 
 /// A cluster as one user.
@@ -114,7 +114,7 @@ fn diagnose(env: Env, reference: Reference, options: ApiOptions) -> NifResult<At
     reply::spawn(env, reference, async move {
         let (source, selection, timeout) = options.into_parts();
         let config = kubeconfig::resolve(&source, selection).await?;
-        let cluster = session::cluster(config, timeout)?;
+        let cluster = pod_connection::cluster(config, timeout)?;
         let files = kubeconfig::existing_files(&source).await;
         Ok(Access {
             files: files.iter().map(|path| path.to_string_lossy().into_owned()).collect(),

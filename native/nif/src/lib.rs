@@ -14,11 +14,11 @@ mod guard;
 #[cfg(target_os = "linux")]
 mod listener;
 mod options;
+mod pod_connection;
 mod pods;
 mod progress;
 mod reply;
 mod runtime;
-mod session;
 mod trace;
 mod watch;
 
@@ -37,8 +37,8 @@ use crate::{
     caller::Caller,
     guard::Guard,
     options::{ApiOptions, AttachOptions},
+    pod_connection::PodConnection,
     pods::{Pod, Query},
-    session::Session,
 };
 
 /// `{reference, {:ok, [%K8sConnect.Pod{}]}}`
@@ -79,15 +79,19 @@ fn attach(
     let work = async move {
         let cluster = connect(options).await?;
         progress.server(&cluster);
-        session::attach(cluster, target.into(), owner, progress).await
+        pod_connection::attach(cluster, target.into(), owner, progress).await
     };
     reply::spawn_with(&caller, work.with_subscriber(trace))
 }
 
 /// `{reference, {:ok, name}}` when the node answers again, on the same port-forward connection.
 #[rustler::nif]
-fn reattach(env: Env, reference: Reference, session: ResourceArc<Session>) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::reattach(session))
+fn reattach(
+    env: Env,
+    reference: Reference,
+    pod_connection: ResourceArc<PodConnection>,
+) -> NifResult<Atom> {
+    reply::spawn(env, reference, pod_connection::reattach(pod_connection))
 }
 
 /// `{reference, {:pods, [{name, uid}]}}`: the running pods of the target, those that are being deleted left out.
@@ -114,14 +118,18 @@ fn watch(
 fn dial(
     env: Env,
     reference: Reference,
-    session: ResourceArc<Session>,
+    pod_connection: ResourceArc<PodConnection>,
     directory: String,
     linux: bool,
     guard: Option<ResourceArc<Guard>>,
     cookies: (Binary, String),
 ) -> NifResult<Atom> {
     let cookies = Cookies::new(&cookies.0, &cookies.1);
-    reply::spawn(env, reference, session::dial(session, directory, linux, guard, cookies))
+    reply::spawn(
+        env,
+        reference,
+        pod_connection::dial(pod_connection, directory, linux, guard, cookies),
+    )
 }
 
 /// The cookie that this VM has for the name of a node in a pod.
@@ -145,29 +153,33 @@ fn no_random_numbers() -> rustler::Error {
 fn rejection(
     env: Env,
     reference: Reference,
-    session: ResourceArc<Session>,
+    pod_connection: ResourceArc<PodConnection>,
     name: String,
 ) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::rejection(session, name))
+    reply::spawn(env, reference, pod_connection::rejection(pod_connection, name))
 }
 
 /// `{reference, {:ok, reason}}` when the port-forward connection is closed.
 #[rustler::nif]
-fn closed(env: Env, reference: Reference, session: ResourceArc<Session>) -> NifResult<Atom> {
-    reply::spawn(env, reference, session::closed(session))
+fn closed(
+    env: Env,
+    reference: Reference,
+    pod_connection: ResourceArc<PodConnection>,
+) -> NifResult<Atom> {
+    reply::spawn(env, reference, pod_connection::closed(pod_connection))
 }
 
 /// Closes the port-forward connection and its streams.
 #[rustler::nif]
-fn close(session: ResourceArc<Session>) -> Atom {
-    session.close();
+fn close(pod_connection: ResourceArc<PodConnection>) -> Atom {
+    pod_connection.close();
     atom::ok()
 }
 
 /// The cookie that was found, byte for byte, or `nil`.
 #[rustler::nif]
-fn cookie(env: Env, session: ResourceArc<Session>) -> Term {
-    match session.cookie() {
+fn cookie(env: Env, pod_connection: ResourceArc<PodConnection>) -> Term {
+    match pod_connection.cookie() {
         Some(cookie) => {
             let mut binary = NewBinary::new(env, cookie.len());
             binary.as_mut_slice().copy_from_slice(cookie);
@@ -179,7 +191,7 @@ fn cookie(env: Env, session: ResourceArc<Session>) -> Term {
 
 async fn connect(options: ApiOptions) -> Result<Arc<Cluster>, Error> {
     let (source, selection, timeout) = options.into_parts();
-    session::cluster(kubeconfig::resolve(&source, selection).await?, timeout)
+    pod_connection::cluster(kubeconfig::resolve(&source, selection).await?, timeout)
 }
 
 /// Without its threads the library is not loaded.

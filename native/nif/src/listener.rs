@@ -16,8 +16,8 @@ use rustler::{
 
 use crate::{
     guard::Guard,
+    pod_connection::{PRINTER, PodConnection},
     reply,
-    session::{PRINTER, Session},
 };
 
 /// `None` after closing.
@@ -52,7 +52,7 @@ struct Listening {
 fn listen(
     env: Env,
     reference: Reference,
-    session: ResourceArc<Session>,
+    pod_connection: ResourceArc<PodConnection>,
     owner: LocalPid,
     guard: Option<ResourceArc<Guard>>,
     visible: bool,
@@ -60,7 +60,7 @@ fn listen(
 ) -> NifResult<Atom> {
     let printer = cookies.is_some().then_some(PRINTER);
     let cookies = cookies.map(|(node, local)| Cookies::new(&node, &local));
-    let work = async move { open(&session, owner, guard, visible, printer, cookies).await };
+    let work = async move { open(&pod_connection, owner, guard, visible, printer, cookies).await };
     reply::spawn(env, reference, work)
 }
 
@@ -79,7 +79,7 @@ fn refused(listener: ResourceArc<ListenerResource>) -> u64 {
 }
 
 async fn open(
-    session: &Session,
+    pod_connection: &PodConnection,
     owner: LocalPid,
     guard: Option<ResourceArc<Guard>>,
     visible: bool,
@@ -87,26 +87,27 @@ async fn open(
     cookies: Option<Cookies>,
 ) -> Result<Listening, Error> {
     let no_listener = |problem: String| {
-        let address = if session.ip.is_some_and(|ip| ip.is_ipv6()) { "::1" } else { "127.0.0.1" };
+        let address =
+            if pod_connection.ip.is_some_and(|ip| ip.is_ipv6()) { "::1" } else { "127.0.0.1" };
         Error::NoListener { address, problem }
     };
-    let ip = session.ip.ok_or_else(|| no_listener("the pod has no address".into()))?;
-    let node = session.node();
+    let ip = pod_connection.ip.ok_or_else(|| no_listener("the pod has no address".into()))?;
+    let node = pod_connection.node();
     let route = Route {
-        connection: session.connection.clone(),
-        connector: session.connector(),
+        connection: pod_connection.connection.clone(),
+        connector: pod_connection.connector(),
         ip,
         port: node.port,
         names: node.names,
         visible,
-        guarding: guard.map(|guard| guard.guarding(session.subject())),
+        guarding: guard.map(|guard| guard.guarding(pod_connection.subject())),
         printer,
         cookies,
     };
     let listener = Listener::new(route).map_err(|error| no_listener(error.to_string()))?;
     let redirects = listener.redirects();
     // The redirects apply to our connections to the API server, too.
-    if let Some(cluster) = session.cluster() {
+    if let Some(cluster) = pod_connection.cluster() {
         let servers = cluster.addresses().await;
         if let Some((address, _)) = redirects.iter().find(|(to, _)| servers.contains(to)) {
             return Err(Error::TargetIsServer { address: *address });

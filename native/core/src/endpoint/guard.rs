@@ -4,15 +4,15 @@
 //! Erlang's distribution trusts both sides alike. The guard stands between them and passes each message or drops it:
 //!
 //! - in the handshake it clears the flags of all messages that cannot be judged alone;
-//! - from what the local node sends, it learns which processes and aliases the pod was told of ([`capabilities`]);
-//! - what the pod sends passes if it answers something, or goes to what it was told of and is no command that OTP's
+//! - the messages of the local node *give out* the processes and aliases that they name ([`capabilities`]);
+//! - a message of the pod passes if it is an answer, or if its receiver was given out and it is no command that OTP's
 //!   processes handle ([`policy`], [`payload`], [`io_request`]);
-//! - in a session that only reads, what the local node sends passes if it calls one of certain functions ([`request`],
+//! - in a read-only session, a message of the local node passes if it calls an allowed function ([`request`],
 //!   [`read_only`]);
-//! - of what leaves, an audited session tells ([`audit`]);
-//! - what a message asks for and does not get has the answer that OTP gives if there is no such process.
+//! - in an audited session, requests and results are logged ([`audit`]);
+//! - a request that is refused gets the answer that OTP gives if there is no such process.
 //!
-//! A message is judged by its first 64 KiB, so it is never held as a whole. The rest is read only for its atoms.
+//! A message is judged by its first 64 KiB, so it is never held as a whole. The rest is read for its atoms and identifiers.
 //! Everything here is a codec without I/O.
 
 use std::{
@@ -122,7 +122,7 @@ struct Peers {
 }
 
 impl Peers {
-    /// Notes that the pod names a process or alias of this node; what it was told of needs no note.
+    /// Notes that the pod names a process or alias of this node that was not given out.
     fn note(&mut self, node: &Atom, named: Named, session: &Session) -> Result<(), Error> {
         let is_own = self.name.as_deref().is_some_and(|name| node.is(name));
         if !is_own || self.given.knows(named, Instant::now()) {
@@ -138,7 +138,7 @@ impl Shared {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What has to be in the audit log before the output is sent.
+    /// The entries that have to be in the audit log before the output is sent.
     fn entries(&self) -> Vec<Entry> {
         self.peers().trail.as_mut().map(Trail::take).unwrap_or_default()
     }

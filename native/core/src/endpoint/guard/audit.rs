@@ -41,7 +41,7 @@ pub enum Entry {
     Request {
         /// The number of the request in its connection.
         id: u64,
-        /// What it asks for.
+        /// The request.
         #[serde(flatten)]
         asked: Asked,
         /// The arguments or the message, as Elixir writes them.
@@ -90,7 +90,7 @@ pub enum Asked {
         /// The receiver.
         to: String,
     },
-    /// What was read from the terminal, for a process there that asked for it.
+    /// Input from the terminal, for a process of the pod that asked for it.
     Input,
     /// A message of no known form.
     Unknown,

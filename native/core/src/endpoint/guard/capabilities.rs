@@ -1,4 +1,4 @@
-//! The processes and aliases of the local node that the node in the pod was told of. It can send to no others.
+//! The processes and aliases of the local node that were given out to the pod. It can send to no others.
 //!
 //! Each call gives out a reference, so what was not seen for a long time is forgotten: an entry is moved from the old to
 //! the young generation when it is seen or used; a full or aged young generation becomes the old one. So at least the
@@ -92,7 +92,7 @@ pub(super) struct Spawn {
     pub link: bool,
 }
 
-/// What was given out on one connection.
+/// The processes and references that were given out on one connection.
 #[derive(Debug)]
 pub(super) struct Capabilities {
     processes: Generations<Process, Role>,
@@ -104,7 +104,7 @@ pub(super) struct Capabilities {
     ended: Generations<Alias, ()>,
 }
 
-/// What the pod named first.
+/// A process or reference of the local node that the pod named before it was given out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Named {
     Process(Process),
@@ -152,7 +152,7 @@ impl Capabilities {
         }
     }
 
-    /// Whether the pod was told of it.
+    /// Whether it was given out.
     pub fn knows(&mut self, named: Named, now: Instant) -> bool {
         match named {
             Named::Process(process) => self.processes.get(&process, now).is_some(),
@@ -206,7 +206,7 @@ impl Capabilities {
         self.processes.get(process, now)
     }
 
-    /// What may be sent to an alias: to that of a monitor only an answer, as to a [`Role::Caller`].
+    /// The role of an alias. The alias of a monitor gets only an answer, as a [`Role::Caller`] does.
     pub fn alias(&mut self, alias: &Alias, now: Instant) -> Option<Role> {
         if let Some(role) = self.aliases.get(alias, now) {
             return Some(role);

@@ -1,4 +1,4 @@
-//! What the node in the pod sends: it passes, or it is refused.
+//! Messages of the pod's node. Each passes or is refused.
 
 use std::{sync::Arc, time::Instant};
 
@@ -103,7 +103,7 @@ impl FromPod {
         std::mem::take(&mut self.shared.peers().replies)
     }
 
-    /// What has to be in the audit log before the output is sent.
+    /// The entries that have to be in the audit log before the output is sent.
     pub fn entries(&mut self) -> Vec<Entry> {
         self.shared.entries()
     }
@@ -133,7 +133,7 @@ impl FromPod {
         Ok(head)
     }
 
-    /// What passes of the beginning of a message.
+    /// The beginning of a message, if it passes.
     fn begin(&mut self, head: Head, piece: Piece, input: &[u8]) -> Result<Option<Piece>, Error> {
         let late = match head {
             Head::Dropped => {
@@ -159,7 +159,7 @@ impl FromPod {
         Ok(Some(passed))
     }
 
-    /// What passes of the rest of a message.
+    /// The rest of a message, if it passes.
     fn go_on(&mut self, piece: Piece, input: &[u8]) -> Result<Option<Piece>, Error> {
         let Some(mut passing) = self.passing.take() else { return Ok(None) };
         let marks = self.read(&mut passing, piece.bytes(input))?;

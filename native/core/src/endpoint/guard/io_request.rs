@@ -22,7 +22,7 @@ impl<'a> Cursor<'a> {
         Self { rest }
     }
 
-    /// What was not read.
+    /// The bytes after the last item that was read.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
@@ -108,8 +108,7 @@ pub(super) enum Server {
     Judge,
 }
 
-/// What a request would do that it may not; `None` if it passes. `request` may end early: then what is not seen has to
-/// be harmless, whatever it is.
+/// Why a request is refused; `None` if it passes. `request` may end early: it passes only if no rest of it can do harm.
 pub(super) fn refusal(request: &[u8], server: Server) -> Option<String> {
     judge(&mut Cursor::new(request), server, 0)
 }

@@ -115,7 +115,7 @@ fn take(at: &mut usize, length: usize) -> Piece {
     Piece::Input(from..*at)
 }
 
-/// What passes. Neighbours in the input are one slice of it, which is not copied.
+/// The bytes that pass. Adjacent pieces of the input are one slice of it, without a copy.
 #[derive(Debug, Default)]
 pub(super) struct Output {
     run: Range<usize>,

@@ -1,8 +1,8 @@
-//! A message from the pod that passes. What it creates in the VM for ever is counted, what it names is noted, and OTP can
-//! decode it.
+//! A message from the pod that passes. OTP can decode it. Its atoms and functions, which a VM never frees, are counted, and
+//! the processes and references of the local node that it names are noted.
 //!
-//! Two kinds of atoms are changed. Whoever formats an exception calls the function that `error_info` has in a stack trace,
-//! and the stack trace of an answer is the pod's. And the name of a command that comes late is no name of a command then.
+//! Two kinds of atoms are changed: `error_info`, because formatting an exception calls the function that it names in a stack
+//! trace, and the pod can send one; and the name of a [`Late`] command.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
@@ -21,7 +21,7 @@ const CALLED: &str = "error_info";
 /// In place of the last byte of an atom that is changed.
 const CHANGED: u8 = b'_';
 
-/// What was read of a message.
+/// The state of a message that passes.
 #[derive(Debug, Default)]
 pub(super) struct Passing {
     scan: Scan,
@@ -106,7 +106,7 @@ impl Passing {
         if complete && !scan.is_complete() { Err("length of a message".into()) } else { Ok(marks) }
     }
 
-    /// What passes of a piece that was read, behind `before` bytes that were not.
+    /// The bytes of a piece that pass. Its first `before` bytes were not read.
     pub fn pass(&mut self, piece: Piece, input: &[u8], before: usize, marks: &[usize]) -> Piece {
         if marks.is_empty() && self.held.is_empty() && self.scan.cut() == 0 {
             return piece;

@@ -1,5 +1,5 @@
-//! What a message to a process says. OTP's processes handle messages with certain tags as commands. The pod may have been
-//! told of a process of OTP, and always is of a group leader.
+//! The payload of a message to a process. OTP's processes handle messages with certain tags as commands, and a process of
+//! OTP may have been given out; a group leader always is.
 //!
 //! Only the beginning of a message is looked at. If what would decide there has not arrived, the message counts as a
 //! command, or is [`Late`].

@@ -1,5 +1,5 @@
-//! What the node in the pod may do: answer, and send to what it was told of. Whatever it asks of the local node has an
-//! answer, as if the local node had nothing of the kind, so that nothing there waits.
+//! The policy. The pod's node may answer, and send to processes and aliases that were given out. All its requests to the
+//! local node are answered as if there were no such process, so that no process of the pod waits.
 
 use std::time::Instant;
 
@@ -341,7 +341,7 @@ fn no_process(control: &Control) -> Bytes {
 }
 
 /// The end of a linked process, with its reason in the control term. The VM decodes a payload only after it has removed
-/// the link, so the process here would never be told of an end whose reason is no term, not even when the connection
+/// the link. If the reason is no term, the local process would never get an exit signal, not even when the connection
 /// ends (`erts`, `erl_proc_sig_queue.c`, OTP 25 to 29).
 fn exit(control: &Control) -> Verdict {
     // Two pids leave room for the rest in the part of a message that is judged.

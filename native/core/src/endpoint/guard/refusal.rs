@@ -13,7 +13,7 @@ const MAX_DETAIL: usize = 200;
 pub enum Kind {
     /// To start a process.
     Spawn,
-    /// To send to a process that it was not told of.
+    /// To send to a process that was not given out.
     Send,
     /// To send to a registered name.
     Name,
@@ -23,7 +23,7 @@ pub enum Kind {
     GroupLeader,
     /// To have a group leader call a function.
     IoRequest,
-    /// To monitor a process that it was not told of, or a name.
+    /// To monitor a process that was not given out, or a name.
     Monitor,
     /// To link itself to a process.
     Link,
@@ -77,7 +77,7 @@ impl Kind {
 /// A message that did not pass.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// What it tried.
+    /// The kind of the attempt.
     pub kind: Kind,
     /// The function, name or tag in it, printable.
     pub detail: String,

@@ -1,4 +1,4 @@
-//! What the local node asks of the node in the pod.
+//! Requests of the local node to the pod's node.
 
 use std::fmt;
 
@@ -42,7 +42,7 @@ impl fmt::Display for Request<'_> {
 }
 
 impl<'a> Request<'a> {
-    /// What the message with this control term asks for.
+    /// The request in a message with this control term.
     pub fn read(control: &Control<'a>) -> Self {
         let payload = Cursor::new(
             control

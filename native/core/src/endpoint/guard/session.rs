@@ -25,7 +25,7 @@ const MAX_ATOMS: usize = 600_000;
 pub(super) const MAX_FUNCTIONS: usize = 20_000;
 /// Of all sessions. The table of a VM has room for 524,288.
 const MAX_ALL_FUNCTIONS: usize = 200_000;
-/// Processes and aliases that a pod may name without having been told of them.
+/// Processes and aliases that a pod may name before they are given out.
 const MAX_NAMED: usize = 100_000;
 /// Hashes of these atoms.
 static ATOMS: LazyLock<Mutex<HashSet<u64>>> = LazyLock::new(Mutex::default);
@@ -104,7 +104,7 @@ pub struct Session {
     pub(super) limits: Limits,
     /// The functions that the local node may call; `None` if it may do everything.
     pub(super) calls: Option<Calls>,
-    /// What the audit log tells of arguments, if there is one.
+    /// How the audit log shows arguments, if there is one.
     pub(super) audit: Option<Arguments>,
     /// Of the VM.
     servers: Arc<Servers>,
@@ -118,7 +118,7 @@ struct State {
     atoms: HashSet<u64>,
     /// And of the functions.
     functions: HashSet<u64>,
-    /// What the pod has named before it was told of it, on any connection.
+    /// The processes and references that the pod has named before they were given out, on any connection.
     named: HashSet<Named>,
     counts: [u64; Kind::ALL.len()],
     events: VecDeque<Event>,
@@ -147,7 +147,7 @@ impl Session {
         Self { audit: Some(arguments), ..self }
     }
 
-    /// With the processes of OTP and Elixir: the pod may only answer them, also if it was told of them.
+    /// With the processes of OTP and Elixir, which the pod may only answer, even if they were given out.
     #[must_use]
     pub fn with_servers(self, servers: Arc<Servers>) -> Self {
         Self { servers, ..self }
@@ -235,7 +235,7 @@ impl Session {
             .map_err(|limit| Error::TooManyFunctions { limit })
     }
 
-    /// Notes what the pod names without having been told of it.
+    /// Notes a process or reference that the pod names before it is given out.
     ///
     /// # Errors
     /// If it has named too much.

@@ -153,7 +153,7 @@ pub(super) fn item(bytes: &[u8]) -> Result<Item<'_>, Stop> {
         }
         108 => {
             let length = input.u32()?;
-            // OTP takes the tail of such a list for the whole, whatever it is.
+            // OTP decodes it to its tail, which can be any term.
             if length == 0 {
                 return Err(Stop::Malformed("list without elements"));
             }

@@ -1,5 +1,5 @@
-//! What the local node sends: it passes, and tells what the pod is told of. In a session that only reads, some of it
-//! does not pass.
+//! Messages of the local node. They pass, and give out the processes and aliases that they name. In a read-only session,
+//! some do not pass.
 
 use std::{sync::Arc, time::Instant};
 
@@ -153,12 +153,12 @@ impl ToPod {
         std::mem::take(&mut self.shared.peers().answers)
     }
 
-    /// What has to be in the audit log before the output is sent.
+    /// The entries that have to be in the audit log before the output is sent.
     pub fn entries(&mut self) -> Vec<Entry> {
         self.shared.entries()
     }
 
-    /// What the local node sends is not refused: what cannot be read gives out nothing.
+    /// A message of the local node is not refused. If it cannot be read, it gives out nothing.
     fn learn(&mut self, bytes: &[u8], peers: &mut Peers, now: Instant) {
         let Self { shared, scan: Some(scan), callers, tags, last, .. } = self else { return };
         let Peers { name, given, .. } = peers;
@@ -261,8 +261,8 @@ fn give_group_leader(leader: &Token, peers: &mut Peers, now: Instant) {
     }
 }
 
-/// What the positions of a control term say: who sends, group leaders, and what ends. Other elements may repeat what the
-/// pod has sent.
+/// Learns the sender, group leaders, monitors and ends of processes from a control term. Other elements may repeat
+/// identifiers that the pod has sent.
 fn learn_from_control(control: &Control, peers: &mut Peers, now: Instant) {
     let process = |at| match control.token(at) {
         Some(Token::Pid(pid)) if peers.name.as_deref().is_some_and(|name| pid.node.is(name)) => {

@@ -18,7 +18,7 @@ impl Local<'_> {
             .map_or_else(|| refuse(Kind::IoRequest, "put_chars"), Verdict::Rewrite)
     }
 
-    /// A local process that prints is one that the pod was told of, and no mere caller.
+    /// A mere caller does not serve I/O requests.
     pub(super) fn to_caller(&self, message: &Payload) -> Verdict {
         match message {
             Payload::IoRequest { from, reply_as, .. } => {

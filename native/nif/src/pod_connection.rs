@@ -22,7 +22,7 @@ use rustler::{Env, LocalPid, Monitor, NifMap, Resource, ResourceArc};
 use crate::guard::Guard;
 
 /// A port-forward connection to a pod, the node behind it, and its cookie.
-pub struct Session {
+pub struct PodConnection {
     pub connection: PortForward,
     /// The pod's address.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only listeners need it"))]
@@ -60,7 +60,7 @@ pub fn cluster(config: ClientConfig, timeout: Duration) -> Result<Arc<Cluster>, 
 }
 
 #[rustler::resource_impl]
-impl Resource for Session {
+impl Resource for PodConnection {
     const IMPLEMENTS_DOWN: bool = true;
 
     fn down<'a>(&'a self, _env: Env<'a>, _owner: LocalPid, _monitor: Monitor) {
@@ -68,16 +68,16 @@ impl Resource for Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for PodConnection {
     fn drop(&mut self) {
         self.close();
     }
 }
 
-/// The session and the pod of it, for Elixir.
+/// The pod connection and its pod, for Elixir.
 #[derive(NifMap)]
 pub struct Attached {
-    session: ResourceArc<Session>,
+    pod_connection: ResourceArc<PodConnection>,
     context: String,
     namespace: String,
     pod: String,
@@ -103,7 +103,7 @@ pub async fn attach(
     let cookie_source = cookie.as_ref().map(|cookie| cookie.source().to_owned());
     let kept = Mutex::new(Some(cluster.clone()));
     let (name, probed) = (node.name.clone(), node.probed);
-    let session = ResourceArc::new(Session {
+    let pod_connection = ResourceArc::new(PodConnection {
         connection,
         ip,
         node: Mutex::new(node),
@@ -115,14 +115,14 @@ pub async fn attach(
         protocol: request.protocol,
         cluster: kept,
     });
-    if session.monitor(None, &owner).is_none() {
-        session.close(); // the owner has exited
+    if pod_connection.monitor(None, &owner).is_none() {
+        pod_connection.close(); // the owner has exited
     }
     // After this connect, for the next one.
     let warmed = cluster.clone();
     tokio::spawn(async move { warmed.warm_up().await });
     Ok(Attached {
-        session,
+        pod_connection,
         context: cluster.context().into(),
         namespace: cluster.namespace().into(),
         pod,
@@ -137,16 +137,16 @@ pub async fn attach(
 }
 
 /// Waits for the node on the same port-forward connection, and returns its name.
-pub async fn reattach(session: ResourceArc<Session>) -> Result<String, Error> {
+pub async fn reattach(pod_connection: ResourceArc<PodConnection>) -> Result<String, Error> {
     let closed = || Error::PortForwardClosed { reason: "closed".into() };
-    let cluster = session.cluster().ok_or_else(closed)?;
-    let node = session.rediscovery.run(&cluster, &session.connection).await?;
+    let cluster = pod_connection.cluster().ok_or_else(closed)?;
+    let node = pod_connection.rediscovery.run(&cluster, &pod_connection.connection).await?;
     let name = node.name.clone();
-    *session.node.lock().unwrap_or_else(PoisonError::into_inner) = node;
+    *pod_connection.node.lock().unwrap_or_else(PoisonError::into_inner) = node;
     Ok(name)
 }
 
-impl Session {
+impl PodConnection {
     /// Opens more port-forward connections to the pod; `None` after closing.
     #[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only listeners need it"))]
     pub fn connector(&self) -> Option<Connector> {
@@ -179,7 +179,7 @@ pub const PRINTER: &str = "Elixir.K8sConnect.EscapeSequences";
 
 /// Opens a stream to the node, and returns the path of a local socket for it.
 pub async fn dial(
-    session: ResourceArc<Session>,
+    pod_connection: ResourceArc<PodConnection>,
     directory: String,
     linux: bool,
     guard: Option<ResourceArc<Guard>>,
@@ -187,37 +187,40 @@ pub async fn dial(
 ) -> Result<String, Error> {
     let socket = OneShot::new(&PathBuf::from(&directory), linux)
         .map_err(|error| Error::NoSocket { directory, problem: error.to_string() })?;
-    let stream = session
+    let stream = pod_connection
         .connection
-        .open_node(session.node().port, bytes::Bytes::new())
+        .open_node(pod_connection.node().port, bytes::Bytes::new())
         .await
         .map_err(|reason| Error::PortForwardClosed { reason })?;
     let path = socket.path().to_string_lossy().into_owned();
     // The distribution module of this BEAM makes the connection hidden by itself.
     let visible = guard.is_none();
-    let guarding = guard.map(|guard| guard.guarding(session.subject()));
+    let guarding = guard.map(|guard| guard.guarding(pod_connection.subject()));
     let filtering = Filtering::new(guarding.as_ref(), visible, Some(PRINTER), Some(&cookies));
     tokio::spawn(socket.serve(stream, filtering));
     Ok(path)
 }
 
 /// Why the node rejects a node of this name, unless it is a cookie mismatch. Otherwise the node's distribution flags.
-pub async fn rejection(session: ResourceArc<Session>, name: String) -> Result<Option<u64>, Error> {
-    let Session { connection, pod, namespace, .. } = &*session;
-    let node = session.node();
+pub async fn rejection(
+    pod_connection: ResourceArc<PodConnection>,
+    name: String,
+) -> Result<Option<u64>, Error> {
+    let PodConnection { connection, pod, namespace, .. } = &*pod_connection;
+    let node = pod_connection.node();
     let flags = node::rejection(connection, &node.name, node.port, &name).await;
     flags.map_err(|error| Error::at_node(pod, namespace, error))
 }
 
 /// Waits until the port-forward connection is closed, and returns the reason.
-pub async fn closed(session: ResourceArc<Session>) -> Result<String, Error> {
-    let connection = session.connection.clone();
+pub async fn closed(pod_connection: ResourceArc<PodConnection>) -> Result<String, Error> {
+    let connection = pod_connection.connection.clone();
     // Waiting must not keep the resource alive: dropping it closes the connection.
-    drop(session);
+    drop(pod_connection);
     Ok(connection.closed().await)
 }
 
-impl Session {
+impl PodConnection {
     pub fn close(&self) {
         self.connection.close();
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
