@@ -327,8 +327,8 @@ defmodule K8sConnect.Route do
     with :ok <- ensure_distribution(route, node), do: module(route).attach(node, prepared)
   end
 
-  # Until the name leads to the pod no more, another process can begin to connect, and the pod chooses when OTP reads the
-  # cookie. So it is neither the default cookie then, nor that of the node, which the name may lead away from.
+  # Meanwhile another process can begin to connect to this name, and its peer decides when OTP reads the cookie. With a
+  # secret as the cookie, neither the default cookie nor that of the node is used with the wrong host.
   defp do_run({:detach, node, route, attached}) do
     if connects?(route) and Node.alive?(), do: Distribution.replace_cookie(node)
   after

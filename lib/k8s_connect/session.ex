@@ -79,10 +79,10 @@ defmodule K8sConnect.Session do
   end
 
   @doc """
-  Disables the guard's check of I/O requests to a local process, which has to check them itself.
+  The guard no longer checks I/O requests to the local process `pid`, which has to check them itself.
   """
-  @spec judge(pid(), pid()) :: :ok
-  def judge(session, pid), do: :gen_statem.call(session, {:judge, pid})
+  @spec disable_io_check(pid(), pid()) :: :ok
+  def disable_io_check(session, pid), do: :gen_statem.call(session, {:disable_io_check, pid})
 
   @impl true
   def callback_mode, do: :state_functions
@@ -93,7 +93,7 @@ defmodule K8sConnect.Session do
     Process.flag(:trap_exit, true)
     :ok = Servers.add()
 
-    # Also for the guards of other sessions, if this one trusts its pod. An error is that of the guard, too.
+    # All guards use this list, so it is shared even if this session has no guard. Starting a guard returns the same error.
     _ = Servers.share()
     caller = arguments[:caller]
     _monitor = if owner = options.owner, do: Process.monitor(owner)
@@ -115,8 +115,8 @@ defmodule K8sConnect.Session do
     {:ok, :connecting, Attempt.start(data, caller == nil), List.wrap(deadline)}
   end
 
-  # In a supervision tree nobody waits for the first attempt, and the pod may not exist yet. So the pod's controller
-  # is unknown.
+  # In a supervision tree nobody waits for the first attempt, and the pod may not exist yet. With a placeholder for the
+  # pod's controller the attempt waits for the pod, instead of failing with `:no_such_pod`.
   defp expecting(options),
     do: put_in(options.target.controller, options.target.controller || {"", ""})
 
@@ -249,7 +249,7 @@ defmodule K8sConnect.Session do
   defp any(state, {:call, from}, :status, data),
     do: {:keep_state_and_data, {:reply, from, Status.of(state, data)}}
 
-  defp any(_state, {:call, from}, {:judge, pid}, data) do
+  defp any(_state, {:call, from}, {:disable_io_check, pid}, data) do
     if data.guard, do: Native.guard_judge(data.guard, :erlang.term_to_binary(pid))
     {:keep_state_and_data, {:reply, from, :ok}}
   end

@@ -365,7 +365,13 @@ defmodule K8sConnect.ErrorMessagesTest do
     {:route, :address_family, %{node: :"a@fd00::1"},
      ["a@fd00::1", "has an IPv6 address", "iex --erl '-proto_dist inet6_tcp' -S mix"]},
     {:route, :host_elsewhere, %{node: :"a@b.c", host: "b.c", ip: "10.1.1.1", route: :exec},
-     ["a@b.c", "exec route", "b.c does not lead to the pod", "IP is 10.1.1.1", "route: :vm"]},
+     [
+       "a@b.c",
+       "exec route",
+       "b.c is not the address of the pod",
+       "which is 10.1.1.1",
+       "route: :vm"
+     ]},
     {:route, :blocked, %{address: "10.1.1.1:4369", problem: "timed out."},
      ["10.1.1.1:4369", "(timed out)", "slice", "k8s.helper status"]},
     {:route, :unknown_net_kernel, %{otp: "40"}, ["(40)", "route: :kernel)"]},

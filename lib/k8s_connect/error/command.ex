@@ -187,6 +187,8 @@ defmodule K8sConnect.Error.Command do
 
   defp target(_task, %{target: target}, _options), do: [target]
 
+  # The configuration may say otherwise.
+  defp switch(:read_only, false), do: ["--no-read-only"]
   defp switch(_name, false), do: []
   defp switch(name, true), do: [long(name)]
   defp switch(name, value), do: word(name, Map.get(@letters, name, long(name)), to_string(value))

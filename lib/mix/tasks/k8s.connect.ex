@@ -84,8 +84,9 @@ defmodule Mix.Tasks.K8s.Connect do
     * `--trust` - the pod can do in this VM what this VM can do on the pod's node. For a protected context you have to type
       its name, `--yes` is not enough. `--visible` implies it
     * `--read-only` - only functions that read can be called on the pod's node, such as `:erlang.memory/0`. All other
-      calls, messages and signals are not sent. The list is in the guide; `read_only_calls` in the configuration
-      extends it. Cannot be used with `--rpc`, `--rpc-file` and `--remsh`, which evaluate anything
+      calls, messages, links and exit signals are not sent. The list is in the guide; `read_only_calls` in the
+      configuration extends it. Cannot be used with `--rpc`, `--rpc-file` and `--remsh`, which evaluate anything.
+      `--no-read-only` overrides the configuration
     * `--audit FILE` - appends a line to FILE for each request to the pod's node, before it is sent, and one for its
       result, as JSON. See the guide "Production"
     * `--audit-arguments` - also the arguments, cut at 1000 bytes. They can contain secrets. Needs `--audit`
@@ -103,7 +104,7 @@ defmodule Mix.Tasks.K8s.Connect do
   not found, 126 if it is not executable. This BEAM does not connect to the node.
 
   You provide the cookie: `iex --name` reads `~/.erlang.cookie`, and a node with another cookie rejects
-  the connection. Put the node's cookie in that file. Without `--exec`, k8s_connect finds the cookie itself.
+  the connection. Put the node's cookie in that file. k8s_connect finds the cookie only for connections of this BEAM.
   The pods' nodes see the command as a hidden node unless `--visible` is given.
 
   When a connection is lost, the command gets SIGHUP, and SIGKILL two seconds later. The same happens

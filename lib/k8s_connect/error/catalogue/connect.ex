@@ -42,7 +42,9 @@ defmodule K8sConnect.Error.Catalogue.Connect do
     do: {"no such connection: #{target} has ended, or was never connected", nil}
 
   def entry(:not_up, %{target: target, state: state}),
-    do: {"not connected to #{target}: the state is #{state}", nil}
+    do:
+      {"not connected to #{target}: the state is #{state}",
+       "Wait for it with: K8sConnect.await_up(connection)"}
 
   defp mismatch(node, source),
     do: "could not connect to #{node}: cookie mismatch (cookie from #{bare(source)})"

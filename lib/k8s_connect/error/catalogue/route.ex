@@ -31,7 +31,7 @@ defmodule K8sConnect.Error.Catalogue.Route do
   end
 
   def entry(:host_elsewhere, %{node: node, host: host, ip: ip, route: route}) do
-    {"could not connect to #{node} over the #{route} route: #{host} does not lead to the pod, whose IP is #{ip}",
+    {"could not connect to #{node} over the #{route} route: #{host} is not the address of the pod, which is #{ip}",
      @vm}
   end
 

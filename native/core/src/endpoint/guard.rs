@@ -10,9 +10,11 @@
 //! - in a read-only session, a message of the local node passes if it calls an allowed function ([`request`],
 //!   [`read_only`]);
 //! - in an audited session, requests and results are logged ([`audit`]);
-//! - a request that is refused gets the answer that OTP gives if there is no such process.
+//! - a request that is refused gets an error as its answer (`noproc`, `notsup`, `{error, request}`, `read_only`), so that
+//!   its caller does not wait.
 //!
-//! A message is judged by its first 64 KiB, so it is never held as a whole. The rest is read for its atoms and identifiers.
+//! A message is judged by its first 64 KiB, and no more of it is held. The rest is read for its atoms, identifiers and
+//! commands ([`payload::Late`]) as it passes.
 //! Everything here is a codec without I/O.
 
 use std::{

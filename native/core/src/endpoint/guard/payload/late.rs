@@ -1,5 +1,5 @@
 //! A command behind a large element, which has not arrived when the message is judged. The message passes, because the
-//! VM takes no part of it before it is complete, and the command is found when it arrives.
+//! VM takes no part of it before it is complete. When the name of the command arrives, its last letter is changed.
 
 use super::{
     super::term::{Item, Token},

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{super::io_request::Cursor, *};
+use super::*;
 
 fn token(bytes: &[u8]) -> Token<'_> {
     let item = item(bytes).unwrap();
@@ -130,7 +130,7 @@ fn terms_have_the_size_and_the_names_that_otp_finds() {
         match term(&bytes[1..]) {
             Ok(read) => {
                 assert_eq!(read.len() + 1, used, "{bytes:?}");
-                assert_eq!(shape_of(&mut Cursor::new(read), 2), shape, "{bytes:?}");
+                assert_eq!(shape_of(read, 2), shape, "{bytes:?}");
                 let seen = seen(read);
                 assert!(names.is_subset(&seen), "{names:?}, but seen {seen:?} in {bytes:?}");
                 if intact { decoded_intact += 1 } else { decoded_broken += 1 }
@@ -190,29 +190,22 @@ impl<'a> Cases<'a> {
 }
 
 /// What the guard takes a term for, as `generate.exs` writes it.
-fn shape_of(term: &mut Cursor, depth: u8) -> String {
-    match term.peek().unwrap() {
+fn shape_of(whole: &[u8], depth: u8) -> String {
+    let Item { token, size, .. } = item(whole).unwrap();
+    let mut rest = &whole[size..];
+    match token {
         Token::Nil => "n".into(),
         Token::Atom(_) => "a".into(),
-        Token::String => {
-            let whole = term.term().unwrap();
-            match (whole.len(), depth) {
-                (3, _) => "n".into(),
-                (_, 0) => "l".into(),
-                _ => "l(x)".into(),
-            }
-        }
-        Token::List(_) if depth == 0 => "l".into(),
-        Token::List(_) => {
-            let _list = term.item();
-            format!("l({})", shape_of(term, depth - 1))
-        }
+        Token::String if rest.is_empty() => "n".into(),
+        Token::String | Token::List(_) if depth == 0 => "l".into(),
+        Token::String => "l(x)".into(),
+        Token::List(_) => format!("l({})", shape_of(term(rest).unwrap(), depth - 1)),
         Token::Tuple(arity) if depth == 0 => format!("t{arity}"),
         Token::Tuple(arity) => {
-            let _tuple = term.item();
             let parts = (0..arity).map(|_| {
-                let mut part = Cursor::new(term.term().unwrap());
-                shape_of(&mut part, depth - 1)
+                let part = term(rest).unwrap();
+                rest = &rest[part.len()..];
+                shape_of(part, depth - 1)
             });
             format!("t{arity}({})", parts.collect::<Vec<_>>().join(","))
         }
