@@ -124,7 +124,7 @@ defmodule K8sConnect.Doctor do
     resolved = %{
       api: Native.with_environment(checked.api),
       # The node is asked for its name even where the pod's spec has one.
-      attach: %{checked.target | target: target, labels: labels, trust: false},
+      attach: %{checked.target | target: target, labels: labels, assume_name: false},
       route: checked.route,
       yes: checked.yes,
       # The doctor connects with the guard.

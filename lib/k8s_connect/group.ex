@@ -49,7 +49,7 @@ defmodule K8sConnect.Group do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ok = Servers.add()
-    # An error is that of the watch, too.
+    # Starting the watch returns the same error.
     _ = Servers.share()
     _monitor = if owner = options.owner, do: Process.monitor(owner)
     {:ok, watch(%__MODULE__{options: options})}

@@ -111,7 +111,7 @@ defmodule K8sConnect.Options do
            port: options[:port],
            cookie: cookie_source(cookie, options),
            # This VM does not connect on the exec route, so it would not notice a wrong name in the pod's spec.
-           trust: options[:route] != :exec,
+           assume_name: options[:route] != :exec,
            verbose: options[:verbose] || false,
            protocol: options[:protocol] || :auto,
            tls: tls(options),

@@ -5,7 +5,7 @@ defmodule K8sConnect.PodConnection do
   # can kill this process at any time: it owns the port-forward connection, the listeners and the redirects, and
   # they are closed when it exits.
   #
-  # If the node goes down while the port-forward connection is open, the container has restarted. This process then
+  # If the node goes down while the port-forward connection is open, usually the container has restarted. This process then
   # rediscovers the node on the same port-forward connection. After any other loss this process exits, and the
   # session starts a new one.
   #
@@ -116,9 +116,9 @@ defmodule K8sConnect.PodConnection do
          do: up(state)
   end
 
-  # With `trust`, the node's name can come from the pod's spec. This saves a round trip, but the name may be wrong.
-  defp connect(state, trust) do
-    with {:ok, found} <- attach(state.job, trust) do
+  # With `assume_name`, the node's name can come from the pod's spec. This saves a round trip, but the name may be wrong.
+  defp connect(state, assume_name) do
+    with {:ok, found} <- attach(state.job, assume_name) do
       state = %{state | native: found.pod_connection, closed: watch_closed(found.pod_connection)}
       notify(state.job, {:controller, found.controller})
 
@@ -153,10 +153,11 @@ defmodule K8sConnect.PodConnection do
 
   # The native library finds the pod, its cookie and its node.
 
-  defp attach(%{options: options} = job, trust) do
+  defp attach(%{options: options} = job, assume_name) do
     reference = make_ref()
     api = if job.wait, do: with_retry_timeout(options.api, job.error), else: options.api
-    target = Map.merge(options.target, %{wait: job.wait, trust: trust and options.target.trust})
+    assume_name = assume_name and options.target.assume_name
+    target = Map.merge(options.target, %{wait: job.wait, assume_name: assume_name})
 
     with :ok <- Native.start(:attach, [reference, Native.with_environment(api), target]) do
       _ = if options.route.route != :exec, do: Distribution.preload()

@@ -50,7 +50,7 @@ for {name, protocol, cycles, portable} <- [
 
         for victim <- [:session, :route, :supervisor] do
           node = connect().node
-          native = native_session(node)
+          native = native(node)
           Node.monitor(node, true)
           Process.exit(pid_of(victim), :kill)
           assert_receive {:nodedown, ^node}, 5_000
@@ -65,7 +65,7 @@ for {name, protocol, cycles, portable} <- [
       test "when the port-forward connection closes, and it is not to reconnect" do
         node = connect("app-0", reconnect: false).node
         Node.monitor(node, true)
-        Native.close(native_session(node))
+        Native.close(native(node))
         assert_receive {:nodedown, ^node}, 5_000
         await(&nothing_left?/0)
       end
@@ -82,7 +82,7 @@ for {name, protocol, cycles, portable} <- [
         connection = connect()
         reference = K8sConnect.subscribe(connection)
         assert_receive {:k8s_connect, ^reference, {:up, _connection}}
-        Native.close(native_session(connection.node))
+        Native.close(native(connection.node))
         assert_receive {:k8s_connect, ^reference, {:reconnecting, _error, 1, 0}}, 5_000
         assert_receive {:k8s_connect, ^reference, {:up, _connection}}, 10_000
         assert :erpc.call(connection.node, :erlang, :node, []) == connection.node

@@ -191,6 +191,12 @@ defmodule K8sConnect.DoctorClusterTest do
              "verb create on pods/portforward is missing"
   end
 
+  test "a Service as the target needs get on services" do
+    report = assert_sound(examine("svc/app", as("creator")))
+    assert check(report, :permissions, "get services app").status == :warning
+    assert check(report, :permissions, "Role").command =~ "resources: [services]"
+  end
+
   # Before Kubernetes 1.35 it connects, by a WebSocket.
   defp assert_get_only(report, get_is_enough?) do
     assert check(report, :permissions, "Role").command =~ "[get, create]}  # missing: create\n"

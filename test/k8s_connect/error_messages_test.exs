@@ -374,7 +374,7 @@ defmodule K8sConnect.ErrorMessagesTest do
      ]},
     {:route, :blocked, %{address: "10.1.1.1:4369", problem: "timed out."},
      ["10.1.1.1:4369", "(timed out)", "slice", "k8s.helper status"]},
-    {:route, :unknown_net_kernel, %{otp: "40"}, ["(40)", "route: :kernel)"]},
+    {:route, :unknown_net_kernel, %{otp: "40", untouched: false}, ["(40)", "route: :kernel)"]},
     {:route, :unknown_net_kernel, %{otp: "25", untouched: true},
      ["net_kernel: :untouched", "OTP 27.2", "route: :kernel)"]},
     {:route, :no_distribution, %{name: "a@b", problem: "p"}, ["a@b", "iex --sname"]},

@@ -71,10 +71,10 @@ defmodule K8sConnect.ConnectCase do
   defp alive?({_id, pid, _type, _modules}), do: Process.alive?(pid)
 
   @doc """
-  The native session of a connected node.
+  The native side of a pod connection.
   """
-  def native_session(node) do
-    {:vm, %{session: native_session}} = Route.attached(node)
-    native_session
+  def native(node) do
+    {:vm, %{native: native}} = Route.attached(node)
+    native
   end
 end

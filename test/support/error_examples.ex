@@ -328,7 +328,7 @@ defmodule K8sConnect.ErrorExamples do
           route: :kernel
         },
         blocked: %{address: "10.244.1.8:4369", problem: "timed out"},
-        unknown_net_kernel: %{otp: "40"},
+        unknown_net_kernel: %{otp: "40", untouched: false},
         no_distribution: %{name: "rem-me-x1@127.0.0.1", problem: "not allowed"},
         cookie_file: %{
           home: "/home/me",

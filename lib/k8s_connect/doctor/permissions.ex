@@ -82,8 +82,18 @@ defmodule K8sConnect.Doctor.Permissions do
       right("watch", "pods", :helps, "waiting for a pod"),
       right("get", "pods/portforward", :helps, @websocket),
       right("create", "pods/portforward", :needed, @create)
-    ] ++ cookie(context) ++ certificates(context)
+    ] ++ service(context) ++ cookie(context) ++ certificates(context)
   end
+
+  # Without it, only the governing Service of a StatefulSet is found.
+  defp service(%{target: target, attach: %{labels: nil}}) do
+    case Regex.run(~r"^(?:svc|services?)/([^/]+)$"i, target) do
+      [_target, name] -> objects([{"services", name}], "reading the selector of the Service")
+      nil -> []
+    end
+  end
+
+  defp service(_context), do: []
 
   # A Role may name single pods, so the query names the pod.
   defp object(%{verb: verb}, _context) when verb in ["list", "watch"], do: nil

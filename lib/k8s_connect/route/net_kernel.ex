@@ -60,7 +60,7 @@ defmodule K8sConnect.Route.NetKernel do
 
   defp check_allowed do
     if Application.get_env(:k8s_connect, :net_kernel) == :untouched,
-      do: unknown(%{untouched: true}),
+      do: unknown(true),
       else: :ok
   end
 
@@ -84,6 +84,7 @@ defmodule K8sConnect.Route.NetKernel do
   defp without(listeners, module),
     do: Enum.reject(listeners, &(elem(&1, @module_index) == module))
 
-  defp unknown(details \\ %{}),
-    do: {:error, {:unknown_net_kernel, Map.put(details, :otp, System.otp_release())}}
+  # untouched: whether the configuration says so
+  defp unknown(untouched \\ false),
+    do: {:error, {:unknown_net_kernel, %{otp: System.otp_release(), untouched: untouched}}}
 end

@@ -74,7 +74,7 @@ defmodule Mix.Tasks.K8s.Connect do
       the default. The first line of output names the route, and why it was chosen.
     * `--sudo` - runs the helper with `sudo -n`, without an installation. Implies `--route kernel`
     * `--visible` - with the kernel route or `--exec`, other programs connect as visible nodes. By default they
-      connect as hidden nodes, because a visible node can make `global` disconnect cluster nodes.
+      connect as hidden nodes, because a visible node can make `global` disconnect cluster nodes. Implies `--trust`
 
   ## Trust
 
@@ -82,7 +82,7 @@ defmodule Mix.Tasks.K8s.Connect do
   trust it. The first refusal of each kind is printed. See the guide "Trust".
 
     * `--trust` - the pod can do in this VM what this VM can do on the pod's node. For a protected context you have to type
-      its name, `--yes` is not enough. `--visible` implies it
+      its name, `--yes` is not enough. `--visible` implies `--trust`
     * `--read-only` - only functions that read can be called on the pod's node, such as `:erlang.memory/0`. All other
       calls, messages, links and exit signals are not sent. The list is in the guide; `read_only_calls` in the
       configuration extends it. Cannot be used with `--rpc`, `--rpc-file` and `--remsh`, which evaluate anything.

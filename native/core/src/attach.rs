@@ -162,16 +162,16 @@ impl Attach<'_> {
         }
     }
 
-    /// From an earlier connect, or from the spec. With `trust` the name is used without asking the node.
+    /// From an earlier connect, or from the spec. With `assume_name`, the name is used without a request to the node.
     fn hints(&self, pod: &Pod, container: &Container) -> Hints {
-        let AttachRequest { trust, node, .. } = self.request;
+        let AttachRequest { assume_name, node, .. } = self.request;
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let known = known::get(uid, node.as_deref()).filter(|_| *trust);
+        let known = known::get(uid, node.as_deref()).filter(|_| *assume_name);
         if let Some((name, port)) = known {
             return Hints { name: Some(name), ports: vec![port], without_epmd: false };
         }
         Hints {
-            name: node::name::expected(pod, container).filter(|_| *trust),
+            name: node::name::expected(pod, container).filter(|_| *assume_name),
             ports: node::port::candidates(pod, container),
             without_epmd: !node::port::may_have_epmd(pod, container),
         }
@@ -220,7 +220,7 @@ impl Attach<'_> {
                 && rediscovery.has_other_ports()
         };
         let may_be_elsewhere = !self.request.wait && node.as_ref().is_err_and(elsewhere);
-        // A port has refused what was sent to it.
+        // A port has refused data, so the kubelet has lost a worker of this connection.
         let connection = if connection.has_lost_worker() && (node.is_ok() || may_be_elsewhere) {
             connection.close();
             self.connect_again(&name).await?

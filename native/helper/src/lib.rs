@@ -1,6 +1,7 @@
-//! The privileged port program of `k8s_connect`. It makes the kernel redirect one user's
-//! connections from a pod's address to a listener of this user on the loopback, while the user's
-//! BEAM runs. It does nothing else: no Kubernetes, no files, no environment, no shell.
+//! The privileged port program of `k8s_connect`. While a user's BEAM runs, the kernel redirects this
+//! user's connections to a pod's address: they reach a listener of the same user on the loopback
+//! address. The program does nothing else: no Kubernetes, no shell, no files but those of the system
+//! that it needs to start, and no environment but `SUDO_UID` and `SUDO_GID`.
 //!
 //! Anyone may run it with any input. It determines the user ([`caller`]) and the [`cgroup`],
 //! attaches the programs ([`bpf`], [`hook`]) with its [`capability`], tests them ([`self_test`])

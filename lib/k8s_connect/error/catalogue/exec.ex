@@ -47,8 +47,8 @@ defmodule K8sConnect.Error.Catalogue.Exec do
        {:option, :route, :exec},
        " has to read the memory of the command, but the kernel does not allow it (#{bare(problem)})"
      ],
-     {"kernel.yama.ptrace_scope has to be 0 or 1", "Check with",
-      {:sh, ["cat", "/proc/sys/kernel/yama/ptrace_scope"]}}}
+     {"kernel.yama.ptrace_scope has to be 0 or 1, and a Docker container needs the capability SYS_PTRACE",
+      "Check with", {:sh, ["cat", "/proc/sys/kernel/yama/ptrace_scope"]}}}
   end
 
   def entry(:not_redirected, %{problem: problem}),

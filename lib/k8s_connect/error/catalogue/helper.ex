@@ -74,7 +74,7 @@ defmodule K8sConnect.Error.Catalogue.Helper do
   end
 
   def entry(:set_uid, %{}) do
-    {"permission denied: the helper does not run from a file that is setuid or setgid",
+    {"permission denied: the file of the helper is setuid or setgid, and must not be",
      {"Install it again with", @install}}
   end
 

@@ -43,9 +43,9 @@ defmodule K8sConnect.Error.Catalogue.Route do
       ], "Test it with", {:mix, "k8s.helper", ["status"]}}}
   end
 
-  def entry(:unknown_net_kernel, %{otp: otp} = details) do
+  def entry(:unknown_net_kernel, %{otp: otp, untouched: untouched}) do
     why =
-      if details[:untouched],
+      if untouched,
         do:
           "the vm route must not change net_kernel (config :k8s_connect, net_kernel: :untouched)",
         else: "k8s_connect cannot change the net_kernel of this OTP (#{otp})"

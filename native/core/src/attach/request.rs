@@ -27,7 +27,7 @@ pub struct AttachRequest {
     pub cookie: CookieFrom,
     /// Whether to take the node's name from the pod's spec, if it is there. That saves a round trip, and may
     /// be wrong.
-    pub trust: bool,
+    pub assume_name: bool,
     /// The protocol of the connection to the pod.
     pub protocol: Protocol,
     /// Files for a node whose distribution is over TLS.

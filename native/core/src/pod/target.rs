@@ -221,7 +221,7 @@ pub async fn selection(cluster: &Cluster, target: &Target) -> Result<Selection, 
     })
 }
 
-/// Finds the first ready pod of a target. `given`: the target as the user typed it.
+/// Finds a pod of a target, preferring ready pods. `given`: the target as the user typed it.
 ///
 /// # Errors
 /// [`Error`]
@@ -276,7 +276,7 @@ fn owners_of(pods: &[Pod]) -> Vec<String> {
     names.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// The first ready one by name, or else the first one, whose status says why it is not running.
+/// The first ready pod by name. If none is ready, the first pod by name.
 pub(crate) fn pick(mut pods: Vec<Pod>) -> Option<Choice> {
     pods.sort_by_key(|pod| (!is_ready(pod), name_of(pod)));
     let others = pods.iter().skip(1).filter(|pod| is_ready(pod)).map(name_of).collect();
