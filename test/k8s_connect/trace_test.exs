@@ -68,6 +68,8 @@ defmodule K8sConnect.TraceTest do
   end
 
   test "does not wait for a result that does not come", %{node: node} do
+    {:module, :timer} = :erpc.call(node, :code, :ensure_loaded, [:timer])
+
     evaluate(
       node,
       "F = fun F() -> spawn(fun() -> timer:sleep(60000) end), receive after 1 -> F() end end, F()."
