@@ -218,7 +218,7 @@ defmodule Mix.Tasks.K8s.HelperTest do
     test "a helper that is setuid" do
       sudo("chmod u+s #{@path}")
       assert {output, 1} = helper(["status"])
-      assert output =~ "does not run from a file that is setuid or setgid"
+      assert output =~ "the file of the helper is setuid or setgid"
     end
 
     test "a helper that is not executable for the user" do
