@@ -109,7 +109,7 @@ defmodule K8sConnect.Distribution do
   def set_cookie(node, cookie), do: Cookies.put(node, to_atom(cookie))
 
   @doc """
-  Sets a secret as the cookie for `node`, with which no node accepts a connection.
+  Sets a secret as the cookie for `node`. No other machine knows it.
   """
   @spec replace_cookie(node()) :: :ok
   def replace_cookie(node), do: set_cookie(node, Native.local_cookie(Atom.to_string(node)))

@@ -328,9 +328,10 @@ defmodule K8sConnect.Route do
   end
 
   # Meanwhile another process can begin to connect to this name, and its peer decides when OTP reads the cookie. With a
-  # secret as the cookie, neither the default cookie nor that of the node is used with the wrong host.
+  # secret as the cookie, neither the default cookie nor that of the node is used with the wrong host. On the vm route it
+  # is one already.
   defp do_run({:detach, node, route, attached}) do
-    if connects?(route) and Node.alive?(), do: Distribution.replace_cookie(node)
+    if route == :kernel and Node.alive?(), do: Distribution.replace_cookie(node)
   after
     try do
       module(route).detach(node, attached)

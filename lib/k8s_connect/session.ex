@@ -79,7 +79,7 @@ defmodule K8sConnect.Session do
   end
 
   @doc """
-  The guard no longer checks I/O requests to the local process `pid`, which has to check them itself.
+  The guard lets through I/O requests to the local process `pid` that name functions. `pid` has to check them itself.
   """
   @spec disable_io_check(pid(), pid()) :: :ok
   def disable_io_check(session, pid), do: :gen_statem.call(session, {:disable_io_check, pid})

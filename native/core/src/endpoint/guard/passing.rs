@@ -1,5 +1,6 @@
-//! A message from the pod that passes. It is well-formed, but OTP may refuse it, such as a map with equal keys. Its atoms and functions, which a VM never frees, are counted, and
-//! the processes and references of the local node that it names are noted.
+//! A message from the pod that passes. It is well-formed, but OTP may refuse it, such as a map with equal keys. Its atoms
+//! and functions, which a VM never frees, are counted, and the processes and references of the local node that it names
+//! are noted.
 //!
 //! Two kinds of atoms are changed: `error_info`, because formatting an exception calls the function that it names in a stack
 //! trace, and the pod can send one; and the name of a [`Late`] command.
