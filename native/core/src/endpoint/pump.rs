@@ -13,7 +13,7 @@ use super::{
     guard::{self, Entry},
     handshake::{Flags, Handshake, cookies::Cookies},
 };
-use crate::streaming::{ReadBuffer, Refused, Stream, StreamWriter};
+use crate::streaming::{Chunks, ReadBuffer, Refused, Stream, StreamWriter};
 
 /// What happens to the bytes of a connection.
 #[derive(Debug)]
@@ -101,7 +101,7 @@ async fn to_pod(
     let mut buffer = ReadBuffer::default();
     while let Ok(1..) = buffer.read(reader).await {
         let Some(output) = shake(handshake, buffer.bytes.split().freeze()) else { return };
-        for bytes in output {
+        for bytes in output.into_iter().filter(|bytes| !bytes.is_empty()) {
             if !stream.write(bytes).await {
                 return;
             }
@@ -110,10 +110,7 @@ async fn to_pod(
 }
 
 /// The messages of the handshake, and what comes after them. `None` for what is no handshake.
-fn shake(
-    handshake: &mut Option<Handshake>,
-    input: Bytes,
-) -> Option<impl Iterator<Item = Bytes> + use<>> {
+fn shake(handshake: &mut Option<Handshake>, input: Bytes) -> Option<[Bytes; 2]> {
     let (changed, rest) = match handshake {
         Some(messages) => messages.pass(&input)?,
         None => (Bytes::new(), Some(input)),
@@ -121,7 +118,7 @@ fn shake(
     if rest.is_some() {
         *handshake = None;
     }
-    Some([changed, rest.unwrap_or_default()].into_iter().filter(|bytes| !bytes.is_empty()))
+    Some([changed, rest.unwrap_or_default()])
 }
 
 async fn from_pod(
@@ -132,11 +129,9 @@ async fn from_pod(
     loop {
         match stream.read().await {
             Ok(Some(bytes)) => {
-                let Some(output) = shake(handshake, bytes) else { return false };
-                for bytes in output {
-                    if writer.write_all(&bytes).await.is_err() {
-                        return false;
-                    }
+                let Some(mut output) = shake(handshake, bytes) else { return false };
+                if writer.write_all_buf(&mut Chunks::new(&mut output)).await.is_err() {
+                    return false;
                 }
             }
             Ok(None) => return false,
@@ -241,11 +236,10 @@ async fn guarded_from_pod(
         if record(log, &guard.entries()).await.is_err() {
             return false;
         }
-        for bytes in output.drain(..) {
-            if writer.write_all(&bytes).await.is_err() {
-                return false;
-            }
+        if writer.write_all_buf(&mut Chunks::new(&mut output)).await.is_err() {
+            return false;
         }
+        output.clear();
         match passed {
             Ok(true) => waiting.answers.notify_one(),
             Ok(false) => {}

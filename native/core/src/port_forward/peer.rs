@@ -1,11 +1,12 @@
 //! The API server's end of a port-forward connection, for tests.
 #![allow(clippy::unwrap_used)]
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 use super::PortForward;
 use crate::streaming::{
+    Chunks,
     frame::{Command, Encoder, Form, Purpose},
     spdy,
 };
@@ -36,7 +37,7 @@ impl Peer {
 
     async fn expect_command(&mut self, command: Command) {
         self.encoder.command(command);
-        let expected = self.encoder.bytes().to_vec();
+        let expected = collect(self.encoder.chunks());
         self.encoder.clear();
         self.expect(&expected).await;
     }
@@ -67,4 +68,9 @@ pub fn reset(stream: u32) -> BytesMut {
     let mut out = BytesMut::new();
     spdy::put_reset(&mut out, stream);
     out
+}
+
+/// What a write of these chunks sends.
+pub fn collect(mut chunks: Chunks<'_>) -> Vec<u8> {
+    chunks.copy_to_bytes(chunks.remaining()).to_vec()
 }

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
-    peer::{pair, reset},
+    peer::{collect, pair, reset},
     *,
 };
 use crate::streaming::{CHUNK_SIZE, Refused, frame, spdy};
@@ -253,7 +253,7 @@ fn spdy_open(port: u16, first: &'static [u8]) -> Vec<u8> {
         purpose: Purpose::Port(port),
         first,
     });
-    encoder.bytes().to_vec()
+    collect(encoder.chunks())
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::{
-    spdy,
+    Chunks, spdy,
     websocket::{self, Kind},
 };
 
@@ -178,6 +178,9 @@ fn from_control_frame(frame: websocket::Frame) -> Frame {
     }
 }
 
+/// Less is copied into one chunk with its frame.
+const LARGE: usize = 4 * 1024;
+
 /// Encodes commands and control frames to bytes.
 pub struct Encoder {
     form: Form,
@@ -186,12 +189,14 @@ pub struct Encoder {
     plain: BytesMut,
     /// WebSocket frames.
     out: BytesMut,
+    /// What comes before `plain`: SPDY frames, and large data as it came, which is not copied.
+    chunks: Vec<Bytes>,
 }
 
 impl Encoder {
     pub fn new(form: Form) -> Self {
         let (plain, out) = (BytesMut::new(), BytesMut::new());
-        Self { form, spdy: spdy::Encoder::default(), plain, out }
+        Self { form, spdy: spdy::Encoder::default(), plain, out, chunks: Vec::new() }
     }
 
     pub fn command(&mut self, command: Command) {
@@ -208,6 +213,10 @@ impl Encoder {
             (_, Command::Open { error, data, purpose, first }) => {
                 self.open(error, data, &purpose);
                 put_data(&mut self.plain, data, &first, false);
+            }
+            (Form::Spdy, Command::Data { stream, bytes, fin }) if bytes.len() >= LARGE => {
+                spdy::put_data_header(&mut self.plain, stream, fin, bytes.len());
+                self.chunks.extend([self.plain.split().freeze(), bytes]);
             }
             (_, Command::Data { stream, bytes, fin }) => {
                 put_data(&mut self.plain, stream, &bytes, fin);
@@ -256,24 +265,25 @@ impl Encoder {
 
     /// The number of bytes to write.
     pub fn len(&self) -> usize {
-        self.plain.len() + self.out.len()
+        self.chunks.iter().map(Bytes::len).sum::<usize>() + self.plain.len() + self.out.len()
     }
 
     /// The bytes to write, until they are cleared.
-    pub fn bytes(&mut self) -> &[u8] {
-        if self.form == Form::Spdy {
-            return &self.plain;
-        }
-        if !self.plain.is_empty() {
+    pub fn chunks(&mut self) -> Chunks<'_> {
+        if self.form != Form::Spdy && !self.plain.is_empty() {
             websocket::put(&mut self.out, Kind::Binary, &[&self.plain]);
             self.plain.clear();
         }
-        &self.out
+        for rest in [&mut self.plain, &mut self.out] {
+            if !rest.is_empty() {
+                self.chunks.push(rest.split().freeze());
+            }
+        }
+        Chunks::new(&mut self.chunks)
     }
 
     pub fn clear(&mut self) {
-        self.plain.clear();
-        self.out.clear();
+        self.chunks.clear();
     }
 }
 

@@ -4,6 +4,7 @@
 use std::io;
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::CHUNK_SIZE;
@@ -17,11 +18,13 @@ pub(crate) struct ReadBuffer {
     /// What was read and not taken out.
     pub(crate) bytes: BytesMut,
     size: usize,
+    /// The error of the next read.
+    error: Option<io::Error>,
 }
 
 impl Default for ReadBuffer {
     fn default() -> Self {
-        Self { bytes: BytesMut::new(), size: MIN }
+        Self { bytes: BytesMut::new(), size: MIN, error: None }
     }
 }
 
@@ -34,12 +37,26 @@ impl ReadBuffer {
         &mut self,
         reader: &mut (impl AsyncRead + Unpin),
     ) -> io::Result<usize> {
+        if let Some(error) = self.error.take() {
+            return Err(error);
+        }
         if self.bytes.is_empty() && self.bytes.capacity() > 2 * self.size {
             self.bytes = BytesMut::with_capacity(self.size);
         } else {
             self.bytes.reserve(self.size);
         }
-        let count = reader.read_buf(&mut self.bytes).await?;
+        let mut count = reader.read_buf(&mut self.bytes).await?;
+        // TLS returns one record at a time, and a bulk transfer has the next one ready.
+        while self.size > MIN && (1..self.size).contains(&count) {
+            match reader.read_buf(&mut self.bytes).now_or_never() {
+                Some(Ok(more @ 1..)) => count += more,
+                Some(Err(error)) => {
+                    self.error = Some(error);
+                    break;
+                }
+                Some(Ok(0)) | None => break,
+            }
+        }
         if count >= self.size {
             self.size = (2 * self.size).min(CHUNK_SIZE);
         } else if count < self.size / 4 {
@@ -51,6 +68,13 @@ impl ReadBuffer {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use tokio::io::ReadBuf;
+
     use super::*;
 
     #[tokio::test]
@@ -69,6 +93,36 @@ mod tests {
         }
         assert!(buffer.bytes.capacity() <= 2 * MIN);
         Ok(())
+    }
+
+    /// Returns a record at a time, as TLS does.
+    struct Records(Vec<io::Result<&'static [u8]>>);
+
+    impl AsyncRead for Records {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            match self.0.pop() {
+                Some(record) => buffer.put_slice(record?),
+                None => return Poll::Pending,
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_read_takes_all_records_that_have_arrived() {
+        let broken = io::Error::from(io::ErrorKind::ConnectionReset);
+        let mut records = Records(vec![Err(broken), Ok(&[3; 1500]), Ok(&[2; 1500]), Ok(&[1; MIN])]);
+        let mut buffer = ReadBuffer::default();
+        assert_eq!(buffer.read(&mut records).await.ok(), Some(MIN));
+        assert_eq!(buffer.read(&mut records).await.ok(), Some(3000));
+        assert_eq!(buffer.bytes.len(), MIN + 3000);
+        let error = buffer.read(&mut records).await.map_err(|error| error.kind());
+        assert_eq!(error, Err(io::ErrorKind::ConnectionReset));
+        assert!(buffer.read(&mut records).now_or_never().is_none());
     }
 
     #[tokio::test]

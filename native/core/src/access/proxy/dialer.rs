@@ -38,9 +38,9 @@ impl Dialer {
 }
 
 impl Service<Uri> for Dialer {
-    type Response = Stream;
+    type Response = TokioIo<Stream>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Stream, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Stream>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.direct.poll_ready(context).map_err(BoxError::from)
@@ -54,8 +54,10 @@ impl Service<Uri> for Dialer {
             None => {
                 let span = tracing::debug_span!("tcp", to);
                 let dialing = self.direct.call(server);
-                let dialing =
-                    async move { Ok(Stream::new(MaybeHttpsStream::Http(dialing.await?))) };
+                let dialing = async move {
+                    let stream = TokioIo::new(MaybeHttpsStream::Http(dialing.await?));
+                    Ok(TokioIo::new(Stream::new(stream)))
+                };
                 Box::pin(dialing.instrument(span))
             }
             Some((proxy, to_proxy)) => {
@@ -70,7 +72,7 @@ async fn through(
     proxy: Arc<Proxy>,
     mut to_proxy: HttpsConnector<HttpConnector>,
     server: Uri,
-) -> Result<Stream, BoxError> {
+) -> Result<TokioIo<Stream>, BoxError> {
     let stream = to_proxy.call(proxy.uri()?).await;
     let stream = stream.map_err(|error| proxy.unreachable(tls::cause(error.as_ref())))?;
     let host = server.host().unwrap_or_default();
@@ -83,5 +85,5 @@ async fn through(
             tunnel::through(&mut stream, &proxy, &format!("{host}:{port}")).await?;
         }
     }
-    Ok(Stream::new(stream.into_inner()))
+    Ok(TokioIo::new(Stream::new(stream)))
 }

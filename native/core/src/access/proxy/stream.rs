@@ -2,21 +2,28 @@
 
 use std::{
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use hyper::rt::{Read, ReadBufCursor, Write};
+use bytes::{Buf, BytesMut};
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::{
     client::legacy::connect::{Connected, Connection},
     rt::TokioIo,
 };
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// A read of a bulk transfer. rustls asks for at most 4 KiB (0.23, `msgs/deframer/buffers.rs`), which is four or five
+/// system calls for each TLS record, and many acknowledgements.
+const BULK: usize = 256 * 1024;
 
 /// Whether a connection has answered a request. A used one may have been closed while it was idle.
 #[derive(Clone, Default)]
@@ -32,39 +39,63 @@ impl Used {
     }
 }
 
+type Inner = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
+
 /// A connection for hyper, whose metadata has [`Used`].
-pub(crate) struct Stream {
-    inner: MaybeHttpsStream<TokioIo<TcpStream>>,
+pub(crate) struct Stream<S = Inner> {
+    inner: S,
     used: Used,
+    /// Bytes of a bulk transfer that were read ahead. Without memory after the first small read.
+    ahead: BytesMut,
+    /// Whether the last read was full, so that more is expected.
+    is_bulk: bool,
 }
 
-impl Stream {
-    pub(super) fn new(inner: MaybeHttpsStream<TokioIo<TcpStream>>) -> Self {
-        Self { inner, used: Used::default() }
+impl<S: Unpin> Stream<S> {
+    pub(super) fn new(inner: S) -> Self {
+        Self { inner, used: Used::default(), ahead: BytesMut::new(), is_bulk: false }
     }
 
-    fn inner(self: Pin<&mut Self>) -> Pin<&mut MaybeHttpsStream<TokioIo<TcpStream>>> {
+    fn inner(self: Pin<&mut Self>) -> Pin<&mut S> {
         Pin::new(&mut self.get_mut().inner)
     }
 }
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {
-        self.inner.connected().extra(self.used.clone())
+        self.inner.inner().connected().extra(self.used.clone())
     }
 }
 
-impl Read for Stream {
+impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffer: ReadBufCursor<'_>,
+        buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.inner().poll_read(context, buffer)
+        let Self { inner, ahead, is_bulk, .. } = self.get_mut();
+        let room = buffer.remaining();
+        if ahead.is_empty() && (!*is_bulk || room >= BULK) {
+            ready!(Pin::new(inner).poll_read(context, buffer))?;
+            *is_bulk = room > 0 && buffer.remaining() == 0;
+            return Poll::Ready(Ok(()));
+        }
+        if ahead.is_empty() {
+            ahead.reserve(BULK);
+            let count = ready!(pin!(inner.read_buf(ahead)).poll(context))?;
+            *is_bulk = count >= BULK / 16;
+        }
+        let count = room.min(ahead.len());
+        buffer.put_slice(&ahead[..count]);
+        ahead.advance(count);
+        if ahead.is_empty() && !*is_bulk {
+            *ahead = BytesMut::new();
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl Write for Stream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -91,5 +122,81 @@ impl Write for Stream {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.inner().poll_write_vectored(context, buffers)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has all of its bytes at once, and counts the reads.
+    struct Source {
+        bytes: BytesMut,
+        reads: usize,
+    }
+
+    impl AsyncRead for Source {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _context: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            self.reads += 1;
+            if self.bytes.is_empty() {
+                return Poll::Pending;
+            }
+            let count = self.bytes.len().min(buffer.remaining());
+            buffer.put_slice(&self.bytes.split_to(count));
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn source(bytes: &[u8]) -> Stream<Source> {
+        Stream::new(Source { bytes: bytes.into(), reads: 0 })
+    }
+
+    /// Reads as rustls does.
+    fn read(stream: &mut Stream<Source>) -> Option<Vec<u8>> {
+        let (mut bytes, mut context) = ([0; 4096], Context::from_waker(std::task::Waker::noop()));
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(stream).poll_read(&mut context, &mut buffer) {
+            Poll::Ready(Ok(())) => Some(buffer.filled().to_vec()),
+            Poll::Ready(Err(_)) | Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn bulk_is_read_ahead_and_nothing_of_it_is_lost() {
+        let bytes: Vec<u8> = (0..1_000_003_u32).flat_map(u32::to_be_bytes).collect();
+        let mut stream = source(&bytes);
+        let mut output = Vec::new();
+        while let Some(read) = read(&mut stream) {
+            output.extend(read);
+        }
+        assert!(output == bytes);
+        assert!(stream.inner.reads <= bytes.len() / BULK + 4, "{} reads", stream.inner.reads);
+        stream.inner.bytes.extend_from_slice(b"small");
+        assert_eq!(read(&mut stream).as_deref(), Some(&b"small"[..]));
+        assert_eq!(stream.ahead.capacity(), 0);
+    }
+
+    #[test]
+    fn small_messages_are_not_read_ahead() {
+        let mut stream = source(b"");
+        for _ in 0..10 {
+            stream.inner.bytes.extend_from_slice(b"small");
+            assert_eq!(read(&mut stream).as_deref(), Some(&b"small"[..]));
+            assert_eq!((stream.is_bulk, stream.ahead.capacity()), (false, 0));
+        }
+        assert_eq!(stream.inner.reads, 10);
+    }
+
+    #[test]
+    fn the_end_shows_after_what_was_read_ahead() {
+        let mut stream = Stream::new(&[7; 10_000][..]);
+        let mut output = Vec::new();
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let read = pin!(stream.read_to_end(&mut output)).poll(&mut context);
+        assert!(matches!(read, Poll::Ready(Ok(10_000))), "{read:?}");
     }
 }

@@ -49,7 +49,7 @@ where
         }
         shared.set_blocked(Some(Instant::now()));
         let written = async {
-            writer.write_all(encoder.bytes()).await?;
+            writer.write_all_buf(&mut encoder.chunks()).await?;
             writer.flush().await
         };
         written.await.map_err(|error| format!("the connection broke: {error}"))?;
