@@ -15,7 +15,7 @@ defmodule K8sConnect do
   """
 
   alias K8sConnect.{Command, Connection, Error, Group, Native, Options}
-  alias K8sConnect.{Pod, Server, Session, Sessions, Setup}
+  alias K8sConnect.{Pod, Preload, Server, Session, Sessions, Setup}
 
   @typedoc """
   A connection, the name of a supervised connection, or the process of a connection or of a group of
@@ -125,6 +125,7 @@ defmodule K8sConnect do
   """
   @spec connect(String.t() | nil, keyword()) :: {:ok, Connection.t()} | {:error, Error.t()}
   def connect(target, options \\ []) do
+    :ok = Preload.connect()
     target |> Setup.connect(options) |> Error.for_request(target, options)
   end
 

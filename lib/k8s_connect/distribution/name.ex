@@ -30,14 +30,14 @@ defmodule K8sConnect.Distribution.Name do
   def handle_call(:get, _from, name), do: {:reply, name, name}
 
   defp random,
-    do: 36 |> Integer.pow(6) |> :rand.uniform() |> Integer.to_string(36) |> String.downcase()
+    do: 36 |> Integer.pow(6) |> :rand.uniform() |> Integer.to_string(36) |> String.downcase(:ascii)
 
   defp plain(user) do
     case user
-         |> String.downcase()
-         |> String.replace(~r/[^a-z0-9_-]/, "")
-         |> String.slice(0, 20) do
+         |> String.downcase(:ascii)
+         |> String.replace(~r/[^a-z0-9_-]/, "") do
       "" -> "user"
+      <<name::binary-size(20), _rest::binary>> -> name
       name -> name
     end
   end
