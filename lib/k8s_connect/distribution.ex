@@ -8,17 +8,15 @@ defmodule K8sConnect.Distribution do
 
   @own {__MODULE__, :own_node}
 
-  @modules [:auth, :erl_epmd, :inet_tcp_dist, :inet_tcp, :local_tcp, :dist_util]
-
   @doc """
-  Loads the modules of `ensure/1` in another process.
+  Loads OpenSSL if `ensure/1` will start distribution, which needs a random number of it.
   """
-  @spec preload() :: pid()
+  @spec preload() :: :ok
   def preload do
-    # Starting distribution loads OpenSSL, which alone takes longer than the rest of a connection. A VM that is
-    # distributed may never need it, and its 4 MB.
-    modules = if Node.alive?(), do: @modules, else: [:crypto | @modules]
-    spawn(fn -> Enum.each(modules, &:code.ensure_loaded/1) end)
+    # All schedulers stop for 30 ms, so this comes while the API server answers. A VM that is distributed may never need
+    # it, and its 4 MB.
+    _ = unless Node.alive?(), do: :code.ensure_loaded(:crypto)
+    :ok
   end
 
   @doc """

@@ -18,6 +18,7 @@ defmodule K8sConnect.Servers do
   @spec new() :: :ok
   def new do
     @table = :ets.new(@table, [:named_table, :public])
+    true = :ets.insert(@table, for(pid <- before_applications(), do: {pid, :before}))
     true = :ets.insert(@table, :persistent_term.get(@kept, []))
     _ = :persistent_term.erase(@kept)
     :ok
@@ -30,7 +31,7 @@ defmodule K8sConnect.Servers do
   def keep do
     case added() do
       [] -> :ok
-      pids -> :persistent_term.put(@kept, Enum.map(pids, &{&1}))
+      entries -> :persistent_term.put(@kept, entries)
     end
   end
 
@@ -40,7 +41,7 @@ defmodule K8sConnect.Servers do
   """
   @spec add() :: :ok
   def add do
-    true = :ets.insert(@table, {self()})
+    true = :ets.insert(@table, {self(), :added})
     :ok
   end
 
@@ -64,31 +65,35 @@ defmodule K8sConnect.Servers do
   def restarted, do: if(added() == [], do: :ok, else: share())
 
   @doc """
-  The processes that are there now: those of these applications, those that have called `add/0`, and those that the VM has
+  The processes that are there now, some of them twice: those of these applications, those that have called `add/0`, and those that the VM has
   started before any application.
   """
   @spec pids() :: [pid()]
   def pids do
     # The processes of an application have its master as group leader.
-    masters = MapSet.new(@applications, &:application_controller.get_master/1)
-    first = number(Process.whereis(:application_controller))
+    masters = Map.new(@applications, &{:application_controller.get_master(&1), &1})
 
     of_applications =
-      Enum.filter(Process.list(), fn pid ->
-        case Process.info(pid, :group_leader) do
-          {:group_leader, leader} -> leader in masters or number(pid) <= first
-          nil -> false
-        end
-      end)
+      for pid <- Process.list(),
+          {:group_leader, leader} <- [Process.info(pid, :group_leader)],
+          is_map_key(masters, leader),
+          do: pid
 
-    Enum.uniq(of_applications ++ added())
+    for({pid, _since} <- entries(), do: pid) ++ of_applications
   end
 
-  defp added do
-    {alive, dead} =
-      @table |> :ets.tab2list() |> Enum.map(&elem(&1, 0)) |> Enum.split_with(&Process.alive?/1)
+  defp before_applications do
+    first = number(Process.whereis(:application_controller))
+    Enum.filter(Process.list(), &(number(&1) <= first))
+  end
 
-    Enum.each(dead, &:ets.delete(@table, &1))
+  defp added, do: for({_pid, :added} = entry <- entries(), do: entry)
+
+  defp entries do
+    {alive, dead} =
+      @table |> :ets.tab2list() |> Enum.split_with(fn {pid, _since} -> Process.alive?(pid) end)
+
+    Enum.each(dead, fn {pid, _since} -> :ets.delete(@table, pid) end)
     alive
   end
 

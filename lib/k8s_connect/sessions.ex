@@ -75,7 +75,7 @@ defmodule K8sConnect.Sessions do
   """
   @spec of(node()) :: [pid()]
   def of(node) do
-    for {{_uid, ^node}, session, _connection} <- :ets.tab2list(@table), do: session
+    :ets.select(@table, [{{{:_, node}, :"$1", :_}, [], [:"$1"]}])
   rescue
     ArgumentError -> []
   end
@@ -87,11 +87,21 @@ defmodule K8sConnect.Sessions do
   def reconnecting(nil), do: 1
 
   def reconnecting(%{context: context}) do
-    same = fn {_session, connection} ->
-      connection.state == :reconnecting and connection.context == context
-    end
+    max(1, Enum.count(reconnecting(), &(&1.context == context)))
+  end
 
-    max(1, Enum.count(list(), same))
+  @doc """
+  The connections whose sessions reconnect.
+  """
+  @spec reconnecting() :: [Connection.t()]
+  def reconnecting do
+    # Not with `list/0`, which copies every connection.
+    for {_key, session, connection} <-
+          :ets.match_object(@table, {:_, :_, %{state: :reconnecting}}),
+        Process.alive?(session),
+        do: connection
+  rescue
+    ArgumentError -> []
   end
 
   @doc """

@@ -90,10 +90,9 @@ defmodule K8sConnect.Setup do
 
   # A second call for the target of a connection that reconnects waits for it.
   defp reconnecting(place, %{target: %{target: target, labels: labels}}) do
-    Enum.find_value(Sessions.list(), fn {_session, connection} ->
-      connection.state == :reconnecting and connection.target == (target || labels) and
-        connection.context == place.context and connection.namespace == place.namespace and
-        connection
+    Enum.find(Sessions.reconnecting(), fn connection ->
+      connection.target == (target || labels) and connection.context == place.context and
+        connection.namespace == place.namespace
     end)
   end
 

@@ -39,14 +39,6 @@ defmodule K8sConnect.LauncherTest do
 
   test "no word is for elixir or erl", context do
     assert {_output, 0} = write([context.program])
-    main = "Mix.K8sConnect.Launcher.main(System.argv())"
-    text = File.read!(context.program)
-    assert text =~ main
-
-    File.write!(
-      context.program,
-      String.replace(text, main, "IO.inspect(System.argv(), width: :infinity)")
-    )
 
     words = [
       "a",
@@ -64,8 +56,25 @@ defmodule K8sConnect.LauncherTest do
       "ü'\"$`\\"
     ]
 
+    direct = ~s(-run Elixir.Mix.K8sConnect.Launcher.Boot boot "$elixir")
+
+    list = "lists:map(fun unicode:characters_to_binary/1,init:get_plain_arguments())"
+    replace(context, direct, "-eval 'io:format(\"~w\",[#{list}]),halt().'")
+    assert {output, 0} = launch(context, words)
+    assert output == to_string(:io_lib.format("~w", [words]))
+
+    # Where the Erlang of then is gone
+    replace(context, ~r/^erl=.*$/m, "erl=/does/not/exist")
+    main = "Mix.K8sConnect.Launcher.main(System.argv())"
+    replace(context, main, "IO.inspect(System.argv(), width: :infinity)")
     assert {output, 0} = launch(context, words)
     assert output == inspect(words, width: :infinity) <> "\n"
+  end
+
+  defp replace(context, pattern, replacement) do
+    text = File.read!(context.program)
+    assert text =~ pattern
+    File.write!(context.program, String.replace(text, pattern, fn _ -> replacement end))
   end
 
   test "its own usage", context do

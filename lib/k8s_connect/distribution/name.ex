@@ -30,7 +30,8 @@ defmodule K8sConnect.Distribution.Name do
   def handle_call(:get, _from, name), do: {:reply, name, name}
 
   defp random,
-    do: 36 |> Integer.pow(6) |> :rand.uniform() |> Integer.to_string(36) |> String.downcase(:ascii)
+    do:
+      36 |> Integer.pow(6) |> :rand.uniform() |> Integer.to_string(36) |> String.downcase(:ascii)
 
   defp plain(user) do
     case user

@@ -4,6 +4,7 @@ defmodule Mix.K8sConnect.Launcher do
 
   alias K8sConnect.Shellwords
   alias Mix.K8sConnect.Console
+  alias Mix.K8sConnect.Launcher.Boot
 
   @commands ~w(connect doctor helper livebook observer pods trace)
   # The second line of each program. A file without it is not overwritten.
@@ -25,15 +26,26 @@ defmodule Mix.K8sConnect.Launcher do
   def program(ebin, file) do
     again = Shellwords.join(["mix", "k8s.launcher", file])
 
+    # A version manager may put other versions into PATH of another folder, for which these modules were not compiled.
+    erl = Path.join([:code.root_dir(), "bin", "erl"])
+    elixir = :elixir |> :code.lib_dir() |> Path.join("..") |> Path.expand()
+
     """
     #!/bin/sh
     #{@mark}
+    erl=#{Shellwords.escape(erl)}
+    elixir=#{Shellwords.escape(elixir)}
     ebin=#{Shellwords.escape(ebin)}
     if [ ! -d "$ebin" ]; then
       printf '%s\\n' "k8s_connect: no such directory: $ebin. Write this program again with:" #{Shellwords.escape(again)} >&2
       exit 1
     fi
-    exec elixir -pa "$ebin" -e '#{inspect(__MODULE__)}.main(System.argv())' -- "$@"
+    if [ ! -x "$erl" ] || [ ! -d "$elixir/elixir/ebin" ]; then
+      exec elixir -pa "$ebin" -e '#{inspect(__MODULE__)}.main(System.argv())' -- "$@"
+    fi
+    if [ -t 1 ] && [ -t 2 ] && [ -z "$NO_COLOR" ]; then colors='-elixir ansi_enabled true'; else colors=''; fi
+    # shellcheck disable=SC2086 # words
+    exec "$erl" -noshell -pa "$ebin" $ELIXIR_ERL_OPTIONS $colors -run #{Boot} boot "$elixir" -extra "$@"
     """
   end
 

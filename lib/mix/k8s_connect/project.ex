@@ -14,7 +14,7 @@ defmodule Mix.K8sConnect.Project do
     if Shell.iex?() do
       Mix.Task.run("app.start")
     else
-      Mix.Task.run("loadpaths")
+      _ = if Mix.Project.get(), do: Mix.Task.run("loadpaths")
       configure(format)
     end
 

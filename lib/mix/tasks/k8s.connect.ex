@@ -213,12 +213,14 @@ defmodule Mix.Tasks.K8s.Connect do
   use Mix.Task
 
   alias K8sConnect.Error
-  alias Mix.K8sConnect.{All, Archive, Completion, Console, Options, Project, Shell}
+  alias Mix.K8sConnect.{All, Archive, Completion, Console, Options, Preload}
+  alias Mix.K8sConnect.{Project, Shell}
 
   @impl true
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
 
   defp execute(arguments) do
+    :ok = Preload.task()
     # `mix do` may run this task again.
     Mix.Task.reenable("k8s.connect")
     {_result, _parsed, format} = parsed = Options.parse(arguments)

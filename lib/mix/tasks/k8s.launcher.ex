@@ -17,8 +17,9 @@ defmodule Mix.Tasks.K8s.Launcher do
       k8s_connect pods                       # mix k8s.pods
       k8s_connect help connect               # mix help k8s.connect
 
-  The program is a shell script that runs `elixir` from `PATH`. The modules come from the archive or from `_build` of this
-  project. Run `mix k8s.launcher` again if that folder moves.
+  The program is a shell script. It starts the Erlang and Elixir that ran `mix k8s.launcher`, or `elixir` from `PATH` if
+  they are not there any more. The modules come from the archive or from `_build` of this project. Run `mix k8s.launcher`
+  again if that folder moves.
 
   The program loads no Mix project: it compiles nothing, and has no code of the project or of its dependencies. In a
   folder with a `mix.exs`, it reads `config/config.exs` and `config/runtime.exs`, which may configure targets and protect

@@ -1,0 +1,117 @@
+defmodule Mix.K8sConnect.Preload do
+  @moduledoc false
+  # What `K8sConnect.Preload` loads for the tasks and for the program of `mix k8s.launcher`.
+
+  alias K8sConnect.Preload
+
+  @task [
+    k8s_connect: [
+      Mix.K8sConnect.Console,
+      Mix.K8sConnect.Expressions,
+      Mix.K8sConnect.Follow,
+      Mix.K8sConnect.Options,
+      Mix.K8sConnect.Output,
+      Mix.K8sConnect.Project,
+      Mix.K8sConnect.Rpc,
+      Mix.K8sConnect.Rpc.Evaluator,
+      Mix.K8sConnect.Shell,
+      Mix.K8sConnect.Switches,
+      K8sConnect.EscapeSequences
+    ],
+    elixir: [Config, Config.Reader, OptionParser]
+  ]
+
+  @launcher [
+    k8s_connect: [
+      K8sConnect,
+      Mix.K8sConnect.Archive,
+      Mix.K8sConnect.Launcher,
+      Mix.Tasks.K8s.Connect
+    ],
+    # The module names of 1.14. A name that an Elixir does not have is skipped.
+    elixir: [
+      :elixir,
+      :elixir_aliases,
+      :elixir_code_server,
+      :elixir_config,
+      :elixir_dispatch,
+      :elixir_env,
+      :elixir_erl,
+      :elixir_erl_pass,
+      :elixir_erl_var,
+      :elixir_expand,
+      :elixir_import,
+      :elixir_parser,
+      :elixir_sup,
+      :elixir_tokenizer,
+      :elixir_utils,
+      Access,
+      Agent,
+      Agent.Server,
+      Application,
+      Code,
+      Enum,
+      Enumerable.List,
+      File,
+      GenServer,
+      IO,
+      IO.ANSI,
+      Kernel,
+      Kernel.CLI,
+      Keyword,
+      List,
+      List.Chars,
+      List.Chars.BitString,
+      Macro,
+      Macro.Env,
+      Map,
+      Module,
+      Path,
+      Process,
+      Regex,
+      String,
+      String.Break,
+      String.Chars.Integer,
+      String.Tokenizer,
+      Supervisor,
+      Supervisor.Default,
+      System,
+      Task,
+      Task.Supervised
+    ],
+    iex: [IEx, IEx.Config],
+    logger: [
+      Logger,
+      Logger.App,
+      Logger.BackendSupervisor,
+      Logger.Backends.Console,
+      Logger.Config,
+      Logger.Filter,
+      Logger.Formatter,
+      Logger.Handler,
+      Logger.Watcher
+    ],
+    mix: [
+      Mix,
+      Mix.Project,
+      Mix.ProjectStack,
+      Mix.State,
+      Mix.Task,
+      Mix.TasksServer,
+      Mix.Utils
+    ],
+    stdlib: [:epp, :erl_anno, :erl_scan, :io, :re, :string, :unicode_util]
+  ]
+
+  @doc """
+  Loads what `mix k8s.connect` needs, beside `K8sConnect.Preload`.
+  """
+  @spec task() :: :ok
+  def task, do: Preload.load(@task)
+
+  @doc """
+  Loads what the program of `mix k8s.launcher` needs to run a task.
+  """
+  @spec launcher() :: :ok
+  def launcher, do: Preload.load(@launcher)
+end
