@@ -95,7 +95,7 @@ defmodule K8sConnect.Native do
         ) :: {:ok, guard()} | {:error, {atom(), {atom(), map()}}}
   def guard(_atoms, _message, _calls, _audit), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec servers(order :: integer(), [pid :: binary()]) :: :ok
+  @spec servers(order :: integer(), pids :: binary()) :: :ok
   def servers(_order, _pids), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec guard_events(reference(), guard()) :: :ok

@@ -54,7 +54,7 @@ defmodule K8sConnect.Servers do
     order = System.unique_integer([:monotonic])
 
     Temporary.run(fn ->
-      Native.start(:servers, [order, Enum.map(pids(), &:erlang.term_to_binary/1)])
+      Native.start(:servers, [order, :erlang.term_to_binary(pids())])
     end)
   end
 
@@ -65,8 +65,8 @@ defmodule K8sConnect.Servers do
   def restarted, do: if(added() == [], do: :ok, else: share())
 
   @doc """
-  The processes that are there now, some of them twice: those of these applications, those that have called `add/0`, and those that the VM has
-  started before any application.
+  The processes that are there now, some of them twice: those of these applications, those that have called `add/0`,
+  and those that the VM has started before any application.
   """
   @spec pids() :: [pid()]
   def pids do
@@ -74,10 +74,12 @@ defmodule K8sConnect.Servers do
     masters = Map.new(@applications, &{:application_controller.get_master(&1), &1})
 
     of_applications =
-      for pid <- Process.list(),
-          {:group_leader, leader} <- [Process.info(pid, :group_leader)],
-          is_map_key(masters, leader),
-          do: pid
+      Enum.filter(Process.list(), fn pid ->
+        case :erlang.process_info(pid, :group_leader) do
+          {:group_leader, leader} -> is_map_key(masters, leader)
+          :undefined -> false
+        end
+      end)
 
     for({pid, _since} <- entries(), do: pid) ++ of_applications
   end

@@ -70,10 +70,11 @@ fn guard(
     }
 }
 
-/// The processes of OTP, Elixir and this library in the external format, for all guards. `order`: a number that grows.
+/// The list of the processes of OTP, Elixir and this library in the external format, for all guards. `order`: a number
+/// that grows.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn servers(order: i64, pids: Vec<Binary>) -> Atom {
-    SERVERS.replace(order, pids.iter().map(|pid| &pid[..]));
+fn servers(order: i64, pids: Binary) -> Atom {
+    SERVERS.replace(order, &pids);
     ok()
 }
 

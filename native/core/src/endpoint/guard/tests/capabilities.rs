@@ -13,10 +13,12 @@ fn a_process_of_otp_gets_answers_only() {
     pair.connection = Connection::new(session.clone(), false, Some("Elixir.Printer"));
     pair.shake();
     // Before the VM has a name
-    let mut server = [&[131], &pid("nonode@nohost", 1)[..]].concat();
+    let mut server = pid("nonode@nohost", 1);
     *server.last_mut().unwrap() = 0;
-    servers.replace(1, [&b"no pid"[..], &server].into_iter());
-    servers.replace(0, std::iter::empty());
+    let both = [&[131][..], &list(&[pid("nonode@nohost", 7), server])].concat();
+    let none = [131, 106];
+    servers.replace(1, &both);
+    servers.replace(0, &none);
     pair.call(1, 2);
     let hello = tuple(&[atom("hello"), integer(42)]);
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
@@ -33,9 +35,9 @@ fn a_process_of_otp_gets_answers_only() {
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(8))), "nobody waits for it");
     assert_eq!(pair.session.count(Kind::Message), 5);
     // It is gone, and another process is there.
-    servers.replace(2, std::iter::empty());
+    servers.replace(2, &none);
     assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
-    servers.replace(3, [&server[..]].into_iter());
+    servers.replace(3, &both);
     // Of another VM it is another process.
     pair.connection = Connection::new(session, false, None);
     pair.shake();
