@@ -4,7 +4,6 @@ defmodule Mix.K8sConnect.Launcher do
 
   alias K8sConnect.Shellwords
   alias Mix.K8sConnect.Console
-  alias Mix.K8sConnect.Launcher.Boot
 
   @commands ~w(connect doctor helper livebook observer pods trace)
   # The second line of each program. A file without it is not overwritten.
@@ -45,7 +44,7 @@ defmodule Mix.K8sConnect.Launcher do
     fi
     if [ -t 1 ] && [ -t 2 ] && [ -z "$NO_COLOR" ]; then colors='-elixir ansi_enabled true'; else colors=''; fi
     # shellcheck disable=SC2086 # words
-    exec "$erl" -noshell -pa "$ebin" $ELIXIR_ERL_OPTIONS $colors -run #{Boot} boot "$elixir" -extra "$@"
+    exec "$erl" -noshell -pa "$ebin" $ELIXIR_ERL_OPTIONS $colors -run #{__MODULE__}.Boot boot "$elixir" -extra "$@"
     """
   end
 

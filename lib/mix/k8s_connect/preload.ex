@@ -22,12 +22,8 @@ defmodule Mix.K8sConnect.Preload do
   ]
 
   @launcher [
-    k8s_connect: [
-      K8sConnect,
-      Mix.K8sConnect.Archive,
-      Mix.K8sConnect.Launcher,
-      Mix.Tasks.K8s.Connect
-    ],
+    # Not the modules that call this one, because of the circle.
+    k8s_connect: [K8sConnect, Mix.K8sConnect.Archive],
     # The module names of 1.14. A name that an Elixir does not have is skipped.
     elixir: [
       :elixir,
