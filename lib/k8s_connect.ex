@@ -159,6 +159,7 @@ defmodule K8sConnect do
   """
   @spec connect_all(String.t() | nil, keyword()) :: {:ok, pid()} | {:error, Error.t()}
   def connect_all(target, options \\ []) do
+    :ok = Preload.connect()
     {name, options} = Keyword.pop(options, :name)
     target |> Setup.connect_all(name, options) |> Error.for_request(target, options)
   end
@@ -197,6 +198,7 @@ defmodule K8sConnect do
   """
   @spec start_link(keyword()) :: GenServer.on_start()
   def start_link(options) do
+    :ok = Preload.connect()
     {own, options} = Keyword.split(options, [:target, :name, :all])
 
     with {:ok, options} <- Options.connect(own[:target], options) do

@@ -75,7 +75,9 @@ defmodule K8sConnect.Sessions do
   """
   @spec of(node()) :: [pid()]
   def of(node) do
-    :ets.select(@table, [{{{:_, node}, :"$1", :_}, [], [:"$1"]}])
+    # With a guard, because a name can be an atom that has a meaning in a pattern.
+    pattern = {{:_, :"$2"}, :"$1", :_}
+    :ets.select(@table, [{pattern, [{:"=:=", :"$2", {:const, node}}], [:"$1"]}])
   rescue
     ArgumentError -> []
   end

@@ -5,7 +5,7 @@ defmodule Mix.K8sConnect.Launcher.Boot do
 
   alias Mix.K8sConnect.{Launcher, Preload}
 
-  @applications [~c"elixir", ~c"eex", ~c"iex", ~c"logger", ~c"mix"]
+  @applications [~c"elixir", ~c"eex", ~c"ex_unit", ~c"iex", ~c"logger", ~c"mix"]
 
   @doc """
   Runs the program, and halts the VM with its exit code.

@@ -294,3 +294,45 @@ fn put_data(out: &mut BytesMut, data: u32, bytes: &[u8], fin: bool) {
     spdy::put_data_header(out, data, fin, bytes.len());
     out.extend_from_slice(bytes);
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn data(bytes: &Bytes, fin: bool) -> Command {
+        Command::Data { stream: 3, bytes: bytes.clone(), fin }
+    }
+
+    #[test]
+    fn frames_keep_their_order_whether_data_is_copied_or_not() {
+        let small = Bytes::from_static(b"small");
+        let large: Bytes = (0..LARGE * 3).map(|byte| byte.to_le_bytes()[0]).collect();
+        let mut encoder = Encoder::new(Form::Spdy);
+        encoder.command(data(&small, false));
+        encoder.command(data(&large, false));
+        encoder.control(&ControlFrame::Ping(1));
+        encoder.command(data(&large, true));
+        let length = encoder.len();
+        let mut chunks = encoder.chunks();
+        assert_eq!(
+            chunks.chunk().len(),
+            8 + small.len() + 8,
+            "the large one is a chunk of its own"
+        );
+        let mut input = BytesMut::from(&*chunks.copy_to_bytes(chunks.remaining()));
+        assert_eq!(input.len(), length);
+        let mut decoder = spdy::Decoder::default();
+        let mut next = || decoder.next(&mut input).unwrap();
+        let frame =
+            |bytes: &Bytes, fin| Some(spdy::Frame::Data { stream: 3, bytes: bytes.clone(), fin });
+        assert_eq!(next(), frame(&small, false));
+        assert_eq!(next(), frame(&large, false));
+        assert_eq!(next(), Some(spdy::Frame::Ping { id: 1 }));
+        assert_eq!(next(), frame(&large, true));
+        assert_eq!(next(), None);
+        encoder.clear();
+        assert_eq!(encoder.len(), 0);
+    }
+}

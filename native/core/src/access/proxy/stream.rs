@@ -21,9 +21,9 @@ use tokio::{
     net::TcpStream,
 };
 
-/// A read of a bulk transfer. rustls asks for at most 4 KiB (0.23, `msgs/deframer/buffers.rs`), which is four or five
-/// system calls for each TLS record, and many acknowledgements.
-const BULK: usize = 256 * 1024;
+/// The sizes of reads of a bulk transfer, from the first one on. rustls asks for at most 4 KiB (0.23,
+/// `msgs/deframer/buffers.rs`), which is four or five system calls for each TLS record, and many acknowledgements.
+const BULK: [usize; 2] = [16 * 1024, 256 * 1024];
 
 /// Whether a connection has answered a request. A used one may have been closed while it was idle.
 #[derive(Clone, Default)]
@@ -45,15 +45,15 @@ type Inner = TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>>;
 pub(crate) struct Stream<S = Inner> {
     inner: S,
     used: Used,
-    /// Bytes of a bulk transfer that were read ahead. Without memory after the first small read.
+    /// Bytes of a bulk transfer that were read ahead.
     ahead: BytesMut,
-    /// Whether the last read was full, so that more is expected.
-    is_bulk: bool,
+    /// The size of the next read, if the one before was full; 0 otherwise.
+    size: usize,
 }
 
 impl<S: Unpin> Stream<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, used: Used::default(), ahead: BytesMut::new(), is_bulk: false }
+        Self { inner, used: Used::default(), ahead: BytesMut::new(), size: 0 }
     }
 
     fn inner(self: Pin<&mut Self>) -> Pin<&mut S> {
@@ -73,22 +73,32 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, ahead, is_bulk, .. } = self.get_mut();
+        let Self { inner, ahead, size, .. } = self.get_mut();
         let room = buffer.remaining();
-        if ahead.is_empty() && (!*is_bulk || room >= BULK) {
+        if ahead.is_empty() && *size <= room {
             ready!(Pin::new(inner).poll_read(context, buffer))?;
-            *is_bulk = room > 0 && buffer.remaining() == 0;
+            *size = if room > 0 && buffer.remaining() == 0 { BULK[0] } else { 0 };
             return Poll::Ready(Ok(()));
         }
         if ahead.is_empty() {
-            ahead.reserve(BULK);
-            let count = ready!(pin!(inner.read_buf(ahead)).poll(context))?;
-            *is_bulk = count >= BULK / 16;
+            ahead.reserve(*size);
+            let read = pin!(inner.read_buf(ahead)).poll(context);
+            // An idle connection holds no memory.
+            let Poll::Ready(Ok(count)) = read else {
+                *ahead = BytesMut::new();
+                return read.map_ok(|_| ());
+            };
+            *size = match count {
+                _ if count >= *size => BULK[1].min(2 * *size),
+                _ if count >= *size / 4 => *size,
+                _ if *size > BULK[0] => *size / 2,
+                _ => 0,
+            };
         }
         let count = room.min(ahead.len());
         buffer.put_slice(&ahead[..count]);
         ahead.advance(count);
-        if ahead.is_empty() && !*is_bulk {
+        if ahead.is_empty() && *size == 0 {
             *ahead = BytesMut::new();
         }
         Poll::Ready(Ok(()))
@@ -174,10 +184,13 @@ mod tests {
             output.extend(read);
         }
         assert!(output == bytes);
-        assert!(stream.inner.reads <= bytes.len() / BULK + 4, "{} reads", stream.inner.reads);
-        stream.inner.bytes.extend_from_slice(b"small");
-        assert_eq!(read(&mut stream).as_deref(), Some(&b"small"[..]));
+        assert!(stream.inner.reads <= bytes.len() / BULK[1] + 9, "{} reads", stream.inner.reads);
         assert_eq!(stream.ahead.capacity(), 0);
+        for _ in 0..5 {
+            stream.inner.bytes.extend_from_slice(b"small");
+            assert_eq!(read(&mut stream).as_deref(), Some(&b"small"[..]));
+        }
+        assert_eq!((stream.size, stream.ahead.capacity()), (0, 0));
     }
 
     #[test]
@@ -186,17 +199,17 @@ mod tests {
         for _ in 0..10 {
             stream.inner.bytes.extend_from_slice(b"small");
             assert_eq!(read(&mut stream).as_deref(), Some(&b"small"[..]));
-            assert_eq!((stream.is_bulk, stream.ahead.capacity()), (false, 0));
+            assert_eq!((stream.size, stream.ahead.capacity()), (0, 0));
         }
         assert_eq!(stream.inner.reads, 10);
     }
 
     #[test]
     fn the_end_shows_after_what_was_read_ahead() {
-        let mut stream = Stream::new(&[7; 10_000][..]);
+        let mut stream = Stream::new(&[7; 100_000][..]);
         let mut output = Vec::new();
         let mut context = Context::from_waker(std::task::Waker::noop());
         let read = pin!(stream.read_to_end(&mut output)).poll(&mut context);
-        assert!(matches!(read, Poll::Ready(Ok(10_000))), "{read:?}");
+        assert!(matches!(read, Poll::Ready(Ok(100_000))), "{read:?}");
     }
 }

@@ -76,6 +76,8 @@ impl Packets {
         let head = LENGTH + length.min(HEAD);
         let missing = head - self.held.len();
         if rest.len() < missing {
+            // Without this, it is copied each time that the buffer grows.
+            self.held.reserve(missing);
             self.hold(rest, at, rest.len());
             return None;
         }
