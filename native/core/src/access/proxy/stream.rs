@@ -206,7 +206,8 @@ mod tests {
 
     #[test]
     fn the_end_shows_after_what_was_read_ahead() {
-        let mut stream = Stream::new(&[7; 100_000][..]);
+        let bytes = vec![7; 100_000];
+        let mut stream = Stream::new(&bytes[..]);
         let mut output = Vec::new();
         let mut context = Context::from_waker(std::task::Waker::noop());
         let read = pin!(stream.read_to_end(&mut output)).poll(&mut context);
