@@ -327,11 +327,15 @@ impl Row {
         medians.collect::<Vec<_>>().join(", ")
     }
 
-    /// The number of round trips: the time beyond that of the profile `none`, divided by the delay.
+    /// The number of round trips: the time beyond that of the profile `none`, divided by the delay. `None` if they were
+    /// not measured on the same machine and commit.
     fn round_trips_line(&self, ours: &Figure, run: &Run, runs: &[Run]) -> Option<String> {
         let (most, round_trip) = (self.round_trips?, run.round_trip_ms()?);
-        let is_reference =
-            |other: &&Run| other.benchmark == run.benchmark && other.profile() == "none";
+        let is_reference = |other: &&Run| {
+            other.benchmark == run.benchmark
+                && other.profile() == "none"
+                && ["cpu", "commit"].iter().all(|key| other.about(key) == run.about(key))
+        };
         let reference = runs.iter().find(is_reference)?.figure(self.ours.0, self.ours.1)?;
         let count = (ours.median - reference.median) / round_trip;
         Some(format!(
