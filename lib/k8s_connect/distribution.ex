@@ -13,8 +13,8 @@ defmodule K8sConnect.Distribution do
   """
   @spec preload() :: :ok
   def preload do
-    # All schedulers stop for 30 ms, so this comes while the API server answers. A VM that is distributed may never need
-    # it, and its 4 MB.
+    # Loading OpenSSL stops all schedulers for 30 ms, so it is loaded while the API server answers. A VM that is distributed
+    # already may never need it, nor its 4 MB.
     _ = unless Node.alive?(), do: :code.ensure_loaded(:crypto)
     :ok
   end

@@ -40,19 +40,6 @@ impl Process {
             _ => None,
         }
     }
-
-    /// The pids of a list in the external format, up to an element that is none.
-    pub(super) fn parse_list(list: &[u8]) -> impl Iterator<Item = Self> {
-        let mut rest = list.strip_prefix(&[VERSION]).unwrap_or_default();
-        if let Ok(Item { token: Token::List(_), size, .. }) = item(rest) {
-            rest = &rest[size..];
-        }
-        std::iter::from_fn(move || {
-            let Ok(Item { token: Token::Pid(pid), size, .. }) = item(rest) else { return None };
-            rest = &rest[size..];
-            Some(pid.into())
-        })
-    }
 }
 
 impl From<Pid<'_>> for Process {
