@@ -15,6 +15,9 @@ use super::{
 };
 use crate::streaming::{Chunks, ReadBuffer, Refused, Stream, StreamWriter};
 
+/// What goes to the local node in one write, if more has arrived.
+const BATCH: usize = 256 * 1024;
+
 /// What happens to the bytes of a connection.
 #[derive(Debug)]
 pub struct Filtering(Kind);
@@ -99,14 +102,27 @@ async fn to_pod(
     handshake: &mut Option<Handshake>,
 ) {
     let mut buffer = ReadBuffer::default();
-    while let Ok(1..) = buffer.read(reader).await {
-        let Some(output) = shake(handshake, buffer.bytes.split().freeze()) else { return };
+    while let Some(bytes) = read(&mut buffer, reader, &stream).await {
+        let Some(output) = shake(handshake, bytes) else { return };
         for bytes in output.into_iter().filter(|bytes| !bytes.is_empty()) {
             if !stream.write(bytes).await {
                 return;
             }
         }
     }
+}
+
+/// Reads from the local node when the stream can take more; `None` at the end.
+async fn read(
+    buffer: &mut ReadBuffer,
+    reader: &mut (impl AsyncRead + Unpin),
+    stream: &StreamWriter,
+) -> Option<Bytes> {
+    if !stream.ready().await {
+        return None;
+    }
+    let Ok(1..) = buffer.read(reader).await else { return None };
+    Some(buffer.bytes.split().freeze())
 }
 
 /// The messages of the handshake, and what comes after them. `None` for what is no handshake.
@@ -126,18 +142,32 @@ async fn from_pod(
     stream: &mut Stream,
     handshake: &mut Option<Handshake>,
 ) -> bool {
+    let mut output: Vec<Bytes> = Vec::new();
     loop {
         match stream.read().await {
             Ok(Some(bytes)) => {
-                let Some(mut output) = shake(handshake, bytes) else { return false };
-                if writer.write_all_buf(&mut Chunks::new(&mut output)).await.is_err() {
+                let passed = arrived(bytes, stream)
+                    .try_for_each(|bytes| shake(handshake, bytes).map(|it| output.extend(it)));
+                let written = writer.write_all_buf(&mut Chunks::new(&mut output)).await;
+                if passed.is_none() || written.is_err() {
                     return false;
                 }
+                output.clear();
             }
             Ok(None) => return false,
             Err(refused) => return matches!(refused, Refused::Runtime(_)),
         }
     }
+}
+
+/// These bytes, and what has arrived after them.
+fn arrived(first: Bytes, stream: &mut Stream) -> impl Iterator<Item = Bytes> {
+    let (mut first, mut left) = (Some(first), BATCH);
+    std::iter::from_fn(move || {
+        let bytes = first.take().or_else(|| if left > 0 { stream.try_read() } else { None })?;
+        left = left.saturating_sub(bytes.len());
+        Some(bytes)
+    })
 }
 
 async fn guarded(
@@ -187,9 +217,9 @@ async fn guarded_to_pod(
     let mut output: Vec<Bytes> = Vec::new();
     loop {
         tokio::select! {
-            read = buffer.read(reader) => {
-                let Ok(1..) = read else { return };
-                match guard.pass(buffer.bytes.split().freeze(), &mut output) {
+            bytes = read(&mut buffer, reader, &stream) => {
+                let Some(bytes) = bytes else { return };
+                match guard.pass(bytes, &mut output) {
                     Ok(true) => waiting.replies.notify_one(),
                     Ok(false) => {}
                     Err(guard::Closed) => return,
@@ -219,7 +249,8 @@ async fn guarded_from_pod(
     loop {
         let passed = tokio::select! {
             read = stream.read() => match read {
-                Ok(Some(bytes)) => guard.pass(bytes, &mut output),
+                Ok(Some(bytes)) => arrived(bytes, stream)
+                    .try_fold(false, |any, bytes| Ok(guard.pass(bytes, &mut output)? || any)),
                 Ok(None) => return false,
                 Err(refused) => return matches!(refused, Refused::Runtime(_)),
             },

@@ -1,14 +1,18 @@
 //! A buffer that grows with what is read. A thousand idle connections hold little memory, and a bulk transfer has large
 //! reads.
 
-use std::io;
+use std::{collections::VecDeque, io, mem};
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use futures_util::FutureExt;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::CHUNK_SIZE;
 
+/// Memory for several reads of a bulk transfer.
+const BULK: usize = 2 * CHUNK_SIZE;
+/// How many times that is kept, while its bytes are on their way.
+const EARLIER: usize = 4;
 /// Enough for small calls. What an idle connection holds, in each direction.
 const MIN: usize = 2 * 1024;
 
@@ -18,13 +22,15 @@ pub(crate) struct ReadBuffer {
     /// What was read and not taken out.
     pub(crate) bytes: BytesMut,
     size: usize,
+    /// Memory of earlier bytes of a bulk transfer. New memory costs a page fault for each 4 KiB.
+    earlier: VecDeque<BytesMut>,
     /// The error of the next read.
     error: Option<io::Error>,
 }
 
 impl Default for ReadBuffer {
     fn default() -> Self {
-        Self { bytes: BytesMut::new(), size: MIN, error: None }
+        Self { bytes: BytesMut::new(), size: MIN, earlier: VecDeque::new(), error: None }
     }
 }
 
@@ -40,12 +46,8 @@ impl ReadBuffer {
         if let Some(error) = self.error.take() {
             return Err(error);
         }
-        if self.bytes.is_empty() && self.bytes.capacity() > 2 * self.size {
-            self.bytes = BytesMut::with_capacity(self.size);
-        } else {
-            self.bytes.reserve(self.size);
-        }
-        let mut count = reader.read_buf(&mut self.bytes).await?;
+        self.make_room();
+        let mut count = reader.read_buf(&mut (&mut self.bytes).limit(self.size)).await?;
         // TLS returns one record at a time, and a bulk transfer has the next one ready.
         while self.size > MIN && (1..self.size).contains(&count) {
             match reader.read_buf(&mut self.bytes).now_or_never() {
@@ -61,8 +63,28 @@ impl ReadBuffer {
             self.size = (2 * self.size).min(CHUNK_SIZE);
         } else if count < self.size / 4 {
             self.size = (self.size / 2).max(MIN);
+            self.earlier.clear();
         }
         Ok(count)
+    }
+
+    fn make_room(&mut self) {
+        if self.size == CHUNK_SIZE && self.bytes.capacity() - self.bytes.len() < self.size {
+            // The newest, which may be in a cache. It can be used again if all of its bytes were dropped.
+            let free = self.earlier.iter_mut().rposition(|memory| memory.try_reclaim(BULK));
+            let next = free.and_then(|index| self.earlier.remove(index));
+            let mut next = next.unwrap_or_else(|| BytesMut::with_capacity(BULK));
+            next.extend_from_slice(&self.bytes);
+            self.bytes.clear();
+            self.earlier.push_back(mem::replace(&mut self.bytes, next));
+            if self.earlier.len() > EARLIER {
+                self.earlier.pop_front();
+            }
+        } else if self.bytes.is_empty() && self.bytes.capacity() > 2 * self.size {
+            self.bytes = BytesMut::with_capacity(self.size);
+        } else {
+            self.bytes.reserve(self.size);
+        }
     }
 }
 
@@ -92,6 +114,31 @@ mod tests {
             assert_eq!(&buffer.bytes.split()[..], b"small");
         }
         assert!(buffer.bytes.capacity() <= 2 * MIN);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn memory_that_is_free_again_is_used_again() -> io::Result<()> {
+        let mut buffer = ReadBuffer::default();
+        let (bulk, mut waiting, mut seen) = (vec![1; 100 * CHUNK_SIZE], VecDeque::new(), vec![]);
+        let mut reader = &bulk[..];
+        while buffer.read(&mut reader).await? > 0 {
+            let bytes = buffer.bytes.split().freeze();
+            seen.push(bytes.as_ptr());
+            waiting.push_back(bytes);
+            if waiting.len() > 3 {
+                waiting.pop_front();
+            }
+        }
+        let count = seen.len();
+        seen.sort_unstable();
+        seen.dedup();
+        assert!(count > 100 && seen.len() < 20, "{count} in {} places", seen.len());
+        while buffer.size > MIN {
+            buffer.read(&mut &b"small"[..]).await?;
+            buffer.bytes.clear();
+        }
+        assert!(buffer.earlier.is_empty());
         Ok(())
     }
 

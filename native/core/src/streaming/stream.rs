@@ -40,6 +40,8 @@ pub(super) struct Handle {
 pub struct Stream {
     commands: mpsc::Sender<Command>,
     incoming: mpsc::Receiver<Event>,
+    /// The next event, if [`Self::try_read`] has seen it.
+    seen: Option<Event>,
     error_ended: bool,
     pair: Pair,
     /// `None` with TLS: the task that encrypts owns the encrypted stream.
@@ -57,7 +59,7 @@ impl Stream {
     pub(super) fn new(handle: Handle, pair: Pair, incoming: mpsc::Receiver<Event>) -> Self {
         let Handle { registry, commands, controls } = handle;
         let registered = Some(Registered { registry, controls, pair });
-        Self { commands, incoming, error_ended: false, pair, _registered: registered }
+        Self { commands, incoming, seen: None, error_ended: false, pair, _registered: registered }
     }
 
     /// A stream of plain data, whose other end is the task that encrypts it.
@@ -66,7 +68,7 @@ impl Stream {
         incoming: mpsc::Receiver<Event>,
     ) -> Self {
         let pair = Pair { error: 0, data: 0 };
-        Self { commands, incoming, error_ended: true, pair, _registered: None }
+        Self { commands, incoming, seen: None, error_ended: true, pair, _registered: None }
     }
 
     /// The next bytes, `None` at the end. The end may come in the middle of what the caller expects.
@@ -75,7 +77,11 @@ impl Stream {
     /// [`Refused`]
     pub async fn read(&mut self) -> Result<Option<Bytes>, Refused> {
         loop {
-            match self.incoming.recv().await {
+            let event = match self.seen.take() {
+                None => self.incoming.recv().await,
+                seen => seen,
+            };
+            match event {
                 Some(Event::Data(bytes)) => return Ok(Some(bytes)),
                 Some(Event::Refused(text)) => return Err(refused(&text)),
                 Some(Event::TlsFailed(text)) => {
@@ -99,11 +105,17 @@ impl Stream {
         }
     }
 
-    /// Bytes that have already arrived.
+    /// Bytes that have already arrived. The end and an error are left to [`Self::read`].
     pub fn try_read(&mut self) -> Option<Bytes> {
+        if self.seen.is_some() {
+            return None;
+        }
         match self.incoming.try_recv() {
             Ok(Event::Data(bytes)) => Some(bytes),
-            _ => None,
+            event => {
+                self.seen = event.ok();
+                None
+            }
         }
     }
 
@@ -128,6 +140,12 @@ pub struct StreamWriter {
 }
 
 impl StreamWriter {
+    /// Waits until half of the connection's queue is free. Otherwise a connection that is slower than the writer wakes it
+    /// for each chunk. `false` means that the connection is closed.
+    pub async fn ready(&self) -> bool {
+        self.commands.reserve_many(self.commands.max_capacity() / 2).await.is_ok()
+    }
+
     /// Sends at most 16 MiB. Waits while the connection is busy. `false` means that it is closed.
     pub async fn write(&self, bytes: Bytes) -> bool {
         self.send(bytes, false).await
@@ -149,5 +167,49 @@ impl Drop for Registered {
         self.registry.remove(self.pair);
         // If the peer has already ended the stream, the reset is not needed and does no harm.
         let _ = self.controls.send(ControlFrame::Reset(self.pair.data));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_has_arrived_is_read_and_the_end_is_not_lost() {
+        let (commands, _queue) = mpsc::channel(1);
+        for (end, expected) in [
+            (Event::DataEnd, Ok(None)),
+            (Event::TlsFailed("no".into()), Err(Refused::Tls("no".into()))),
+        ] {
+            let (events, incoming) = mpsc::channel(3);
+            let mut stream = Stream::decrypted(commands.clone(), incoming);
+            assert_eq!(stream.try_read(), None);
+            for event in [Event::Data("a".into()), Event::Data("b".into()), end] {
+                events.try_send(event).ok().unwrap();
+            }
+            assert_eq!(stream.read().await, Ok(Some("a".into())));
+            assert_eq!(stream.try_read(), Some("b".into()));
+            assert_eq!((stream.try_read(), stream.try_read()), (None, None));
+            assert_eq!(stream.read().await, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_writer_is_ready_when_half_of_the_queue_is_free() {
+        let (commands, mut queue) = mpsc::channel(4);
+        let (_events, incoming) = mpsc::channel(1);
+        let writer = Stream::decrypted(commands, incoming).writer();
+        for _ in 0..3 {
+            assert!(writer.ready().await && writer.write("a".into()).await);
+        }
+        assert_eq!(writer.ready().now_or_never(), None);
+        queue.recv().await.unwrap();
+        assert!(writer.ready().await);
+        drop(queue);
+        assert!(!writer.ready().await);
     }
 }

@@ -21,6 +21,10 @@ use tokio::{
     net::TcpStream,
 };
 
+mod patience;
+
+use patience::{Patience, Socket};
+
 /// The sizes of reads of a bulk transfer, from the first one on. rustls asks for at most 4 KiB (0.23,
 /// `msgs/deframer/buffers.rs`), which is four or five system calls for each TLS record, and many acknowledgements.
 const BULK: [usize; 2] = [16 * 1024, 256 * 1024];
@@ -49,11 +53,18 @@ pub(crate) struct Stream<S = Inner> {
     ahead: BytesMut,
     /// The size of the next read, if the one before was full; 0 otherwise.
     size: usize,
+    patience: Patience,
 }
 
 impl<S: Unpin> Stream<S> {
     pub(super) fn new(inner: S) -> Self {
-        Self { inner, used: Used::default(), ahead: BytesMut::new(), size: 0 }
+        Self {
+            inner,
+            used: Used::default(),
+            ahead: BytesMut::new(),
+            size: 0,
+            patience: Patience::default(),
+        }
     }
 
     fn inner(self: Pin<&mut Self>) -> Pin<&mut S> {
@@ -67,13 +78,13 @@ impl Connection for Stream {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
+impl<S: AsyncRead + Socket + Unpin> AsyncRead for Stream<S> {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, ahead, size, .. } = self.get_mut();
+        let Self { inner, ahead, size, patience, .. } = self.get_mut();
         let room = buffer.remaining();
         if ahead.is_empty() && *size <= room {
             ready!(Pin::new(inner).poll_read(context, buffer))?;
@@ -83,17 +94,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for Stream<S> {
         if ahead.is_empty() {
             ahead.reserve(*size);
             let read = pin!(inner.read_buf(ahead)).poll(context);
+            if read.is_pending() && *size == BULK[1] {
+                if patience.wait(inner, context) {
+                    return Poll::Pending;
+                }
+                *size /= 2;
+            }
             // An idle connection holds no memory.
             let Poll::Ready(Ok(count)) = read else {
                 *ahead = BytesMut::new();
                 return read.map_ok(|_| ());
             };
+            patience.renew();
             *size = match count {
                 _ if count >= *size => BULK[1].min(2 * *size),
                 _ if count >= *size / 4 => *size,
                 _ if *size > BULK[0] => *size / 2,
                 _ => 0,
             };
+            if *size < BULK[1] {
+                patience.end(inner);
+            }
         }
         let count = room.min(ahead.len());
         buffer.put_slice(&ahead[..count]);
@@ -137,12 +158,24 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, time::Duration};
+
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
     use super::*;
 
     /// Has all of its bytes at once, and counts the reads.
     struct Source {
         bytes: BytesMut,
         reads: usize,
+        low_water: Cell<i32>,
+    }
+
+    impl Socket for Source {
+        fn set_low_water(&self, bytes: i32) -> bool {
+            self.low_water.set(bytes);
+            true
+        }
     }
 
     impl AsyncRead for Source {
@@ -162,7 +195,7 @@ mod tests {
     }
 
     fn source(bytes: &[u8]) -> Stream<Source> {
-        Stream::new(Source { bytes: bytes.into(), reads: 0 })
+        Stream::new(Source { bytes: bytes.into(), reads: 0, low_water: Cell::new(1) })
     }
 
     /// Reads as rustls does.
@@ -175,8 +208,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn bulk_is_read_ahead_and_nothing_of_it_is_lost() {
+    #[tokio::test(start_paused = true)]
+    async fn bulk_is_read_ahead_and_nothing_of_it_is_lost() {
         let bytes: Vec<u8> = (0..1_000_003_u32).flat_map(u32::to_be_bytes).collect();
         let mut stream = source(&bytes);
         let mut output = Vec::new();
@@ -185,7 +218,10 @@ mod tests {
         }
         assert!(output == bytes);
         assert!(stream.inner.reads <= bytes.len() / BULK[1] + 9, "{} reads", stream.inner.reads);
-        assert_eq!(stream.ahead.capacity(), 0);
+        assert!(stream.inner.low_water.get() > 1000);
+        tokio::time::advance(Duration::from_millis(2)).await;
+        assert_eq!(read(&mut stream), None);
+        assert_eq!((stream.ahead.capacity(), stream.inner.low_water.get()), (0, 1));
         for _ in 0..5 {
             stream.inner.bytes.extend_from_slice(b"small");
             assert_eq!(read(&mut stream).as_deref(), Some(&b"small"[..]));
@@ -202,6 +238,30 @@ mod tests {
             assert_eq!((stream.size, stream.ahead.capacity()), (0, 0));
         }
         assert_eq!(stream.inner.reads, 10);
+    }
+
+    #[tokio::test]
+    async fn a_small_rest_of_a_transfer_arrives() -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let client = TcpStream::connect(listener.local_addr()?).await?;
+        let (mut server, _) = listener.accept().await?;
+        let inner = TokioIo::new(MaybeHttpsStream::Http(TokioIo::new(client)));
+        let mut stream = Stream::new(inner);
+        let mut buffer = [0; 4096];
+        for size in [3_000_000, 3_000_001, 1, 3_000_001] {
+            let bytes = vec![9; size];
+            // The next transfer begins when this one has arrived: until then no byte of it may wait for more.
+            let read = async {
+                let mut left = size;
+                while left > 0 {
+                    left -= stream.read(&mut buffer).await?;
+                }
+                Ok(())
+            };
+            let transfer = async { tokio::try_join!(server.write_all(&bytes), read) };
+            tokio::time::timeout(Duration::from_secs(60), transfer).await??;
+        }
+        Ok(())
     }
 
     #[test]
