@@ -7,6 +7,13 @@ defmodule K8sConnect.Distribution do
   alias K8sConnect.Native
 
   @own {__MODULE__, :own_node}
+  @alone {__MODULE__, :alone}
+
+  @doc """
+  This VM runs nothing but this library, as the program of `mix k8s.launcher` does.
+  """
+  @spec alone() :: :ok
+  def alone, do: :persistent_term.put(@alone, true)
 
   @doc """
   Loads OpenSSL if `ensure/1` will start distribution, which needs a random number of it.
@@ -15,7 +22,7 @@ defmodule K8sConnect.Distribution do
   def preload do
     # Loading OpenSSL stops all schedulers for 30 ms, so it is loaded while the API server answers. A VM that is distributed
     # already may never need it, nor its 4 MB.
-    _ = unless Node.alive?(), do: :code.ensure_loaded(:crypto)
+    _ = unless Node.alive?() or alone?(), do: :code.ensure_loaded(:crypto)
     :ok
   end
 
@@ -142,7 +149,7 @@ defmodule K8sConnect.Distribution do
     # Before distribution starts, because this process may be killed.
     :persistent_term.put(@own, name)
 
-    case :net_kernel.start(name, %{name_domain: kind, dist_listen: false, hidden: true}) do
+    case start_net_kernel(name, %{name_domain: kind, dist_listen: false, hidden: true}) do
       {:ok, _pid} ->
         :ok
 
@@ -152,6 +159,24 @@ defmodule K8sConnect.Distribution do
         if Node.alive?(), do: :ok, else: failed(name, reason)
     end
   end
+
+  # If `net_kernel` does not find OpenSSL, it has another random number (`create_creation/0`). Nothing else in this VM loads
+  # OpenSSL meanwhile.
+  defp start_net_kernel(name, options) do
+    directory = alone?() and :code.lib_dir(:crypto)
+
+    if is_list(directory) do
+      _ = :code.del_path(:crypto)
+      started = :net_kernel.start(name, options)
+      _ = :code.add_pathz(:filename.join(directory, ~c"ebin"))
+      # What else the VM is configured for may need OpenSSL.
+      with {:error, _reason} <- started, do: :net_kernel.start(name, options)
+    else
+      :net_kernel.start(name, options)
+    end
+  end
+
+  defp alone?, do: :persistent_term.get(@alone, false)
 
   defp failed(name, reason), do: failed(name, reason, :init.get_argument(:epmd_module))
 

@@ -60,6 +60,7 @@ throughput_round() {
     # shellcheck disable=SC2016 # expanded by bench/forwarded
     figures "$tool" forwarded "$tool" $raw_port sh -c '"$0" load "127.0.0.1:$LOCAL" "$FORWARD" "$1"' "$bench_forward" "$ms"
   done
+  figures limit on_laptop --root "$bench_forward" limit app-0 $raw_port "$ms"
   has_delay || figures direct in_node_network "$bench_forward" load "$pod_ip:$raw_port" 0 "$ms"
 }
 throughput_after() { quietly in_pod 'Bench.Pod.stop()'; }

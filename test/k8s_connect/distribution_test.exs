@@ -33,12 +33,18 @@ defmodule K8sConnect.DistributionTest do
     IO.puts("reason " <> inspect(reason, limit: :infinity))
     """
 
+    [_, reason] = Regex.run(~r/^reason (.*)$/m, run(code, home, erl_flags))
+    reason |> Code.eval_string() |> elem(0)
+  end
+
+  defp run(code, home, erl_flags) do
     environment = [{"HOME", home}, {"ERL_FLAGS", erl_flags}, {"XDG_CONFIG_HOME", home}]
-    paths = Enum.flat_map(:code.get_path(), &["-pa", List.to_string(&1)])
+    # Those of OTP are there already.
+    paths = Enum.reject(:code.get_path(), &List.starts_with?(&1, :code.root_dir()))
+    paths = Enum.flat_map(paths, &["-pa", List.to_string(&1)])
     arguments = paths ++ ["-e", "Application.ensure_all_started(:k8s_connect)", "-e", code]
     {output, 0} = System.cmd("elixir", arguments, env: environment, stderr_to_stdout: true)
-    [_, reason] = Regex.run(~r/^reason (.*)$/m, output)
-    reason |> Code.eval_string() |> elem(0)
+    output
   end
 
   test "a cookie file that OTP refuses or cannot create is the reason", %{tmp_dir: home} do
@@ -54,6 +60,21 @@ defmodule K8sConnect.DistributionTest do
 
   test "a missing -epmd_module is the reason", %{tmp_dir: home} do
     assert {:epmd_module, %{module: "gone"}} = start(home, "-epmd_module gone")
+  end
+
+  @starts """
+  :ok = K8sConnect.Distribution.preload()
+  :ok = K8sConnect.Distribution.ensure(:"app@10.244.1.2")
+  started = {Node.alive?(), :erlang.module_loaded(:crypto)}
+  # A call that the compiler sees loads the module.
+  IO.inspect({started, byte_size(apply(:crypto, :strong_rand_bytes, [7]))})
+  """
+
+  test "a VM that runs nothing else starts distribution without OpenSSL, and can use it then", %{
+    tmp_dir: home
+  } do
+    assert run(@starts, home, "") =~ "{{true, true}, 7}"
+    assert run("K8sConnect.Distribution.alone()\n" <> @starts, home, "") =~ "{{true, false}, 7}"
   end
 
   test "the flags that a node lacks have names" do

@@ -1,10 +1,9 @@
-//! Measures a port-forward to `Bench.Pod` (bench/pod.exs): round-trip times, then throughput in each
+//! Measures connections to `Bench.Pod` (bench/pod.exs): round-trip times, then throughput in each
 //! direction and the CPU time of the forwarding process. Prints one metric per line.
 
 use std::{
     fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
+    io::{self, Read, Write},
     time::{Duration, Instant},
 };
 
@@ -16,15 +15,22 @@ const MESSAGE_SIZE: usize = 64;
 /// `/proc/PID/stat` counts CPU time in clock ticks (`USER_HZ`).
 const MS_PER_TICK: u64 = 10;
 
-/// `pid` is the forwarding process, or 0 without one.
-pub fn run(address: SocketAddr, pid: &str, ms: u32) -> Result {
-    echo(address, Duration::from_millis(ms.into()))?;
-    bulk("down", pid, || down(address, ms))?;
-    bulk("up", pid, || up(address, Duration::from_millis(ms.into())))
+/// `connect` opens a connection to the pod. `pid` is the forwarding process, or 0 without one.
+pub fn run<P: Read + Write>(connect: impl Fn() -> io::Result<P>, pid: &str, ms: u32) -> Result {
+    let order = |command: u8, ms: u32| {
+        let mut pod = connect()?;
+        let mut request = vec![command];
+        request.extend(ms.to_be_bytes());
+        pod.write_all(&request)?;
+        io::Result::Ok(pod)
+    };
+    let time = Duration::from_millis(ms.into());
+    echo(order(b'e', 0)?, time)?;
+    bulk("down", pid, || down(order(b'd', ms)?))?;
+    bulk("up", pid, || up(order(b'u', 0)?, time))
 }
 
-fn echo(address: SocketAddr, time: Duration) -> Result {
-    let mut pod = connect(address, b'e', 0)?;
+fn echo(mut pod: impl Read + Write, time: Duration) -> Result {
     let mut bytes = [0; MESSAGE_SIZE];
     let mut times = Vec::new();
     let start = Instant::now();
@@ -43,8 +49,7 @@ fn echo(address: SocketAddr, time: Duration) -> Result {
 }
 
 /// Returns the number of bytes received.
-fn down(address: SocketAddr, ms: u32) -> std::io::Result<usize> {
-    let mut pod = connect(address, b'd', ms)?;
+fn down(mut pod: impl Read) -> io::Result<usize> {
     let mut chunk = vec![0; CHUNK_SIZE];
     let mut count = 0;
     while chunk[0] == 0 {
@@ -55,8 +60,7 @@ fn down(address: SocketAddr, ms: u32) -> std::io::Result<usize> {
 }
 
 /// Returns the number of bytes that the pod has received.
-fn up(address: SocketAddr, time: Duration) -> std::io::Result<usize> {
-    let mut pod = connect(address, b'u', 0)?;
+fn up(mut pod: impl Read + Write, time: Duration) -> io::Result<usize> {
     let mut chunk = vec![0; CHUNK_SIZE];
     let mut count = 0;
     let start = Instant::now();
@@ -69,16 +73,7 @@ fn up(address: SocketAddr, time: Duration) -> std::io::Result<usize> {
     Ok(count)
 }
 
-fn connect(address: SocketAddr, command: u8, ms: u32) -> std::io::Result<TcpStream> {
-    let mut pod = TcpStream::connect(address)?;
-    pod.set_nodelay(true)?;
-    let mut request = vec![command];
-    request.extend(ms.to_be_bytes());
-    pod.write_all(&request)?;
-    Ok(pod)
-}
-
-fn bulk(direction: &str, pid: &str, transfer: impl FnOnce() -> std::io::Result<usize>) -> Result {
+fn bulk(direction: &str, pid: &str, transfer: impl FnOnce() -> io::Result<usize>) -> Result {
     let (start, before) = (Instant::now(), cpu_ms(pid));
     let bytes = transfer()?;
     let (seconds, after) = (start.elapsed().as_secs_f64(), cpu_ms(pid));

@@ -13,6 +13,7 @@ use k8s_connect_core::{
     },
     attach::{AttachRequest, Progress, attach},
     endpoint::listener::{Listener, Route},
+    port_forward::PortForward,
 };
 
 use crate::{Result, print_forwarding};
@@ -20,15 +21,7 @@ use crate::{Result, print_forwarding};
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 pub async fn run(pod: &str, ports: &[&str]) -> Result {
-    let source = Source {
-        list: std::env::var_os("KUBECONFIG"),
-        home: std::env::home_dir(),
-        ..Source::default()
-    };
-    let cluster = Cluster::new(resolve(&source, Selection::default()).await?, TIMEOUT)?;
-    let request = AttachRequest { target: Some(pod.into()), ..AttachRequest::default() };
-    let connection = attach(&cluster, &request, &Progress::new(|_| {})).await?.connection;
-
+    let connection = connect(pod).await?;
     let mut listeners = Vec::new();
     for to in ports {
         let route = Route {
@@ -49,4 +42,15 @@ pub async fn run(pod: &str, ports: &[&str]) -> Result {
         listeners.push(listener);
     }
     pending().await
+}
+
+pub async fn connect(pod: &str) -> Result<PortForward> {
+    let source = Source {
+        list: std::env::var_os("KUBECONFIG"),
+        home: std::env::home_dir(),
+        ..Source::default()
+    };
+    let cluster = Cluster::new(resolve(&source, Selection::default()).await?, TIMEOUT)?;
+    let request = AttachRequest { target: Some(pod.into()), ..AttachRequest::default() };
+    Ok(attach(&cluster, &request, &Progress::new(|_| {})).await?.connection)
 }
