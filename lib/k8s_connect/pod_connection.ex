@@ -28,6 +28,7 @@ defmodule K8sConnect.PodConnection do
     Protection,
     Reconnect,
     Route,
+    Servers,
     Sessions,
     Tick
   }
@@ -152,7 +153,6 @@ defmodule K8sConnect.PodConnection do
   end
 
   # The native library finds the pod, its cookie and its node.
-
   defp attach(%{options: options} = job, assume_name) do
     reference = make_ref()
     api = if job.wait, do: with_retry_timeout(options.api, job.error), else: options.api
@@ -160,6 +160,8 @@ defmodule K8sConnect.PodConnection do
     target = Map.merge(options.target, %{wait: job.wait, assume_name: assume_name})
 
     with :ok <- Native.start(:attach, [reference, Native.with_environment(api), target]) do
+      # Also without a guard: all guards use this list. Starting one returns the same error.
+      _ = Servers.share()
       _ = if options.route.route != :exec, do: Distribution.preload()
       await_attached(reference, job)
     end

@@ -92,10 +92,10 @@ defmodule K8sConnect.Session do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
     :ok = Servers.add()
-
-    # All guards use this list, so it is shared even if this session has no guard. Starting a guard returns the same error.
-    _ = Servers.share()
     caller = arguments[:caller]
+
+    # The user has the pid of this session at once. Otherwise the pod connection shares the list while it waits.
+    _ = if caller == nil, do: Servers.share()
     _monitor = if owner = options.owner, do: Process.monitor(owner)
 
     data = %__MODULE__{
