@@ -16,7 +16,8 @@ pub fn run(pod: &str, port: u16, ms: u32) -> Result {
     let runtime = Rc::new(Builder::new_current_thread().enable_all().build()?);
     let forward = runtime.block_on(ours::connect(pod))?;
     let connect = || {
-        let stream = runtime.block_on(forward.open(port, Bytes::new())).map_err(io::Error::other)?;
+        let stream =
+            runtime.block_on(forward.open(port, Bytes::new())).map_err(io::Error::other)?;
         Ok(Connection { runtime: runtime.clone(), stream, rest: Bytes::new() })
     };
     load::run(connect, &std::process::id().to_string(), ms)

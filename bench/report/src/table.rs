@@ -36,7 +36,7 @@ struct Row {
     round_trips: Option<f64>,
 }
 
-const OTHERS: &[&str] = &["spdy", "kube_rs", "direct"];
+const OTHERS: &[&str] = &["spdy", "kube_rs", "direct", "limit"];
 
 const fn row(
     benchmark: &'static str,
@@ -245,7 +245,7 @@ pub fn page(runs: &[Run], plots: &[String]) -> String {
         `script/bench report` makes this page from the files next to it; [script/bench](../../script/bench) describes \
         each benchmark. A figure is the median of all rounds, with the middle half in parentheses. The tools take \
         turns in each run. `direct` is a client in a network namespace with a route to the pod, nearer than any real \
-        client.\n\n",
+        client. `limit` is the core of k8s_connect in one thread, which passes the bytes on to nobody.\n\n",
     );
     for (environment, names) in environments(runs) {
         let _ = writeln!(page, "- {}: {environment}", names.join(", "));

@@ -259,7 +259,7 @@ mod tests {
                 Ok(())
             };
             let transfer = async { tokio::try_join!(server.write_all(&bytes), read) };
-            tokio::time::timeout(Duration::from_secs(60), transfer).await??;
+            tokio::time::timeout(Duration::from_mins(1), transfer).await??;
         }
         Ok(())
     }
