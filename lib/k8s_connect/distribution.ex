@@ -4,16 +4,16 @@ defmodule K8sConnect.Distribution do
   # not listening and without epmd, so that no other machine can connect to this VM.
 
   alias K8sConnect.Distribution.{Cookies, Name}
-  alias K8sConnect.Native
+  alias K8sConnect.{Native, Servers}
 
   @own {__MODULE__, :own_node}
   @alone {__MODULE__, :alone}
 
   @doc """
-  This VM runs nothing but this library, as the program of `mix k8s.launcher` does.
+  Whether this VM runs nothing but a task of this library.
   """
-  @spec alone() :: :ok
-  def alone, do: :persistent_term.put(@alone, true)
+  @spec alone(boolean()) :: :ok
+  def alone(is_alone), do: :persistent_term.put(@alone, is_alone)
 
   @doc """
   Loads OpenSSL if `ensure/1` will start distribution, which needs a random number of it.
@@ -151,6 +151,8 @@ defmodule K8sConnect.Distribution do
 
     case start_net_kernel(name, %{name_domain: kind, dist_listen: false, hidden: true}) do
       {:ok, _pid} ->
+        # The processes of distribution are new.
+        _ = Servers.share()
         :ok
 
       {:error, reason} ->
@@ -167,16 +169,22 @@ defmodule K8sConnect.Distribution do
 
     if is_list(directory) do
       _ = :code.del_path(:crypto)
-      started = :net_kernel.start(name, options)
-      _ = :code.add_pathz(:filename.join(directory, ~c"ebin"))
-      # What else the VM is configured for may need OpenSSL.
-      with {:error, _reason} <- started, do: :net_kernel.start(name, options)
+
+      try do
+        :net_kernel.start(name, options)
+      after
+        :code.add_pathz(:filename.join(directory, ~c"ebin"))
+      end
     else
       :net_kernel.start(name, options)
     end
   end
 
-  defp alone?, do: :persistent_term.get(@alone, false)
+  # Other modules of the distribution may need OpenSSL.
+  defp alone? do
+    :persistent_term.get(@alone, false) and
+      Enum.all?([:proto_dist, :epmd_module], &(:init.get_argument(&1) == :error))
+  end
 
   defp failed(name, reason), do: failed(name, reason, :init.get_argument(:epmd_module))
 

@@ -161,7 +161,7 @@ defmodule K8sConnect.PodConnection do
 
     with :ok <- Native.start(:attach, [reference, Native.with_environment(api), target]) do
       # Also without a guard: all guards use this list. Starting one returns the same error.
-      _ = Servers.share()
+      _ = unless job.wait, do: Servers.share()
       _ = if options.route.route != :exec, do: Distribution.preload()
       await_attached(reference, job)
     end

@@ -97,6 +97,9 @@ defmodule K8sConnect.Servers do
 
     Enum.each(dead, fn {pid, _since} -> :ets.delete(@table, pid) end)
     alive
+  rescue
+    # The table ends with the application, which a session in a supervision tree of the user outlives.
+    ArgumentError -> []
   end
 
   defp number(pid) do

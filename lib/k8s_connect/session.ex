@@ -94,7 +94,7 @@ defmodule K8sConnect.Session do
     :ok = Servers.add()
     caller = arguments[:caller]
 
-    # The user has the pid of this session at once. Otherwise the pod connection shares the list while it waits.
+    # The user has the pid of this session at once. Otherwise the first pod connection shares the list while it waits.
     _ = if caller == nil, do: Servers.share()
     _monitor = if owner = options.owner, do: Process.monitor(owner)
 

@@ -74,7 +74,9 @@ defmodule K8sConnect.DistributionTest do
     tmp_dir: home
   } do
     assert run(@starts, home, "") =~ "{{true, true}, 7}"
-    assert run("K8sConnect.Distribution.alone()\n" <> @starts, home, "") =~ "{{true, false}, 7}"
+
+    assert run("K8sConnect.Distribution.alone(true)\n" <> @starts, home, "") =~
+             "{{true, false}, 7}"
   end
 
   test "the flags that a node lacks have names" do

@@ -2,7 +2,7 @@ defmodule Mix.K8sConnect.Launcher do
   @moduledoc false
   # A program that runs the tasks without a Mix project, which takes half the CPU time to start.
 
-  alias K8sConnect.{Distribution, Shellwords}
+  alias K8sConnect.Shellwords
   alias Mix.K8sConnect.Console
 
   @commands ~w(connect doctor helper livebook observer pods trace)
@@ -98,7 +98,6 @@ defmodule Mix.K8sConnect.Launcher do
   def main(arguments) do
     Mix.start()
     :persistent_term.put({:k8s_connect, :launcher}, @commands)
-    :ok = Distribution.alone()
     run(arguments)
   end
 

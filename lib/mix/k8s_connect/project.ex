@@ -3,7 +3,7 @@ defmodule Mix.K8sConnect.Project do
   # Loads the code paths and the configuration of the project, and does not compile it: a project that does not
   # compile can connect, too. `iex -S mix` starts the project anyway.
 
-  alias K8sConnect.Error
+  alias K8sConnect.{Distribution, Error}
   alias Mix.K8sConnect.{Console, Options, Shell}
 
   @doc """
@@ -15,11 +15,16 @@ defmodule Mix.K8sConnect.Project do
       Mix.Task.run("app.start")
     else
       _ = if Mix.Project.get(), do: Mix.Task.run("loadpaths")
-      configure(format)
+      _ = configure(format)
+      :ok = Distribution.alone(not started?())
     end
 
     :ok
   end
+
+  # `mix do` may have started it.
+  defp started?,
+    do: List.keymember?(Application.started_applications(), Mix.Project.config()[:app], 0)
 
   # `config/runtime.exs` may protect contexts. `mix app.config` would compile the project before it reads the file.
   defp configure(format) do

@@ -1,6 +1,6 @@
 //! Copies between a local connection and a stream.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
 use bytes::Bytes;
 use tokio::{
@@ -15,8 +15,8 @@ use super::{
 };
 use crate::streaming::{Chunks, ReadBuffer, Refused, Stream, StreamWriter};
 
-/// What goes to the local node in one write, if more has arrived.
-const BATCH: usize = 256 * 1024;
+/// What goes to the local node in one write, if more has arrived: bytes, and chunks.
+const BATCH: (usize, usize) = (256 * 1024, 64);
 
 /// What happens to the bytes of a connection.
 #[derive(Debug)]
@@ -105,24 +105,29 @@ async fn to_pod(
     while let Some(bytes) = read(&mut buffer, reader, &stream).await {
         let Some(output) = shake(handshake, bytes) else { return };
         for bytes in output.into_iter().filter(|bytes| !bytes.is_empty()) {
-            if !stream.write(bytes).await {
-                return;
-            }
+            write(&stream, bytes).await;
         }
     }
 }
 
-/// Reads from the local node when the stream can take more; `None` at the end.
+/// Reads from the local node when the stream can take more; `None` at its end. See [`write`].
 async fn read(
     buffer: &mut ReadBuffer,
     reader: &mut (impl AsyncRead + Unpin),
     stream: &StreamWriter,
 ) -> Option<Bytes> {
     if !stream.ready().await {
-        return None;
+        return pending().await;
     }
     let Ok(1..) = buffer.read(reader).await else { return None };
     Some(buffer.bytes.split().freeze())
+}
+
+/// If the stream is closed, this waits for ever: the other direction ends when all that arrived is passed on.
+async fn write(stream: &StreamWriter, bytes: Bytes) {
+    if !stream.write(bytes).await {
+        pending::<()>().await;
+    }
 }
 
 /// The messages of the handshake, and what comes after them. `None` for what is no handshake.
@@ -162,12 +167,13 @@ async fn from_pod(
 
 /// These bytes, and what has arrived after them.
 fn arrived(first: Bytes, stream: &mut Stream) -> impl Iterator<Item = Bytes> {
-    let (mut first, mut left) = (Some(first), BATCH);
-    std::iter::from_fn(move || {
+    let (mut first, mut left) = (Some(first), BATCH.0);
+    let next = move || {
         let bytes = first.take().or_else(|| if left > 0 { stream.try_read() } else { None })?;
         left = left.saturating_sub(bytes.len());
         Some(bytes)
-    })
+    };
+    std::iter::from_fn(next).take(BATCH.1)
 }
 
 async fn guarded(
@@ -231,9 +237,7 @@ async fn guarded_to_pod(
             return;
         }
         for bytes in output.drain(..) {
-            if !stream.write(bytes).await {
-                return;
-            }
+            write(&stream, bytes).await;
         }
     }
 }
@@ -271,6 +275,7 @@ async fn guarded_from_pod(
             return false;
         }
         output.clear();
+        output.shrink_to(BATCH.1);
         match passed {
             Ok(true) => waiting.answers.notify_one(),
             Ok(false) => {}
@@ -278,3 +283,6 @@ async fn guarded_from_pod(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,7 +12,7 @@ use super::CHUNK_SIZE;
 /// Memory for several reads of a bulk transfer.
 const BULK: usize = 2 * CHUNK_SIZE;
 /// How many times that is kept, while its bytes are on their way.
-const EARLIER: usize = 4;
+const EARLIER: usize = 2;
 /// Enough for small calls. What an idle connection holds, in each direction.
 const MIN: usize = 2 * 1024;
 
@@ -69,7 +69,9 @@ impl ReadBuffer {
     }
 
     fn make_room(&mut self) {
-        if self.size == CHUNK_SIZE && self.bytes.capacity() - self.bytes.len() < self.size {
+        let (kept, room) = (self.bytes.len(), self.bytes.capacity() - self.bytes.len());
+        // Only the beginning of a frame is copied.
+        if self.size == CHUNK_SIZE && room < self.size && kept < MIN {
             // The newest, which may be in a cache. It can be used again if all of its bytes were dropped.
             let free = self.earlier.iter_mut().rposition(|memory| memory.try_reclaim(BULK));
             let next = free.and_then(|index| self.earlier.remove(index));

@@ -21,9 +21,9 @@ use tokio::{
     net::TcpStream,
 };
 
-mod patience;
+mod low_water;
 
-use patience::{Patience, Socket};
+use low_water::{LowWater, Socket};
 
 /// The sizes of reads of a bulk transfer, from the first one on. rustls asks for at most 4 KiB (0.23,
 /// `msgs/deframer/buffers.rs`), which is four or five system calls for each TLS record, and many acknowledgements.
@@ -53,7 +53,7 @@ pub(crate) struct Stream<S = Inner> {
     ahead: BytesMut,
     /// The size of the next read, if the one before was full; 0 otherwise.
     size: usize,
-    patience: Patience,
+    low_water: LowWater,
 }
 
 impl<S: Unpin> Stream<S> {
@@ -63,7 +63,7 @@ impl<S: Unpin> Stream<S> {
             used: Used::default(),
             ahead: BytesMut::new(),
             size: 0,
-            patience: Patience::default(),
+            low_water: LowWater::default(),
         }
     }
 
@@ -84,9 +84,11 @@ impl<S: AsyncRead + Socket + Unpin> AsyncRead for Stream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, ahead, size, patience, .. } = self.get_mut();
+        let Self { inner, ahead, size, low_water, .. } = self.get_mut();
         let room = buffer.remaining();
         if ahead.is_empty() && *size <= room {
+            low_water.end(inner);
+            *ahead = BytesMut::new();
             ready!(Pin::new(inner).poll_read(context, buffer))?;
             *size = if room > 0 && buffer.remaining() == 0 { BULK[0] } else { 0 };
             return Poll::Ready(Ok(()));
@@ -95,7 +97,7 @@ impl<S: AsyncRead + Socket + Unpin> AsyncRead for Stream<S> {
             ahead.reserve(*size);
             let read = pin!(inner.read_buf(ahead)).poll(context);
             if read.is_pending() && *size == BULK[1] {
-                if patience.wait(inner, context) {
+                if low_water.wait(inner, context) {
                     return Poll::Pending;
                 }
                 *size /= 2;
@@ -105,7 +107,7 @@ impl<S: AsyncRead + Socket + Unpin> AsyncRead for Stream<S> {
                 *ahead = BytesMut::new();
                 return read.map_ok(|_| ());
             };
-            patience.renew();
+            low_water.restart();
             *size = match count {
                 _ if count >= *size => BULK[1].min(2 * *size),
                 _ if count >= *size / 4 => *size,
@@ -113,7 +115,7 @@ impl<S: AsyncRead + Socket + Unpin> AsyncRead for Stream<S> {
                 _ => 0,
             };
             if *size < BULK[1] {
-                patience.end(inner);
+                low_water.end(inner);
             }
         }
         let count = room.min(ahead.len());
@@ -227,6 +229,18 @@ mod tests {
             assert_eq!(read(&mut stream).as_deref(), Some(&b"small"[..]));
         }
         assert_eq!((stream.size, stream.ahead.capacity()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_reader_with_more_room_does_not_wait_for_many_bytes() {
+        let mut stream = source(&vec![7; 2_000_000]);
+        while read(&mut stream).is_some() {}
+        assert!(stream.inner.low_water.get() > 1000);
+        let mut large = vec![0; BULK[1]];
+        let mut context = Context::from_waker(std::task::Waker::noop());
+        let read = Pin::new(&mut stream).poll_read(&mut context, &mut ReadBuf::new(&mut large));
+        assert!(read.is_pending());
+        assert_eq!((stream.ahead.capacity(), stream.inner.low_water.get()), (0, 1));
     }
 
     #[test]

@@ -82,6 +82,8 @@ impl Packets {
             return None;
         }
         let piece = if self.held.is_empty() {
+            // A bulk transfer uses this memory again. An idle connection must not keep it.
+            self.held = BytesMut::new();
             take(at, head)
         } else {
             self.hold(rest, at, missing);

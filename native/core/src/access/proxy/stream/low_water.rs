@@ -1,5 +1,5 @@
-//! Fewer wake-ups in a bulk transfer. The kernel wakes a reader for each TLS record that arrives, which can cost more
-//! than the record. While more data comes in a millisecond than [`LOW_WATER`], it wakes the reader only for so much.
+//! The low-water mark of a socket (`SO_RCVLOWAT`), for fewer wake-ups in a bulk transfer. Without it, the kernel wakes the
+//! reader for each TLS record that arrives. With it, for [`LOW_WATER`] bytes, as long as these arrive within [`TIMEOUT`].
 
 use std::{
     pin::Pin,
@@ -10,6 +10,8 @@ use std::{
 
 use hyper_rustls::MaybeHttpsStream;
 use hyper_util::rt::TokioIo;
+#[cfg(target_os = "linux")]
+use nix::{libc, setsockopt_impl, sockopt_impl};
 use tokio::{
     net::TcpStream,
     time::{Instant, Sleep, sleep},
@@ -17,19 +19,19 @@ use tokio::{
 
 /// Of 64 to 256 KiB, the least CPU time for each byte.
 const LOW_WATER: i32 = 128 * 1024;
-/// A tail of less waits for so long.
-const LONGEST: Duration = Duration::from_millis(1);
+/// The last bytes of a transfer wait so long for more.
+const TIMEOUT: Duration = Duration::from_millis(1);
 
-/// A socket for which the kernel can wait.
+/// A socket that may have a low-water mark.
 pub(super) trait Socket {
-    /// How many bytes wake the reader. Returns whether the kernel obeys, and wakes the reader if so many are there now.
+    /// How many bytes wake the reader. If as many have arrived already, wakes it now. `false` if that is unsupported.
     fn set_low_water(&self, bytes: i32) -> bool;
 }
 
 impl Socket for TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>> {
     fn set_low_water(&self, bytes: i32) -> bool {
         match self.inner() {
-            MaybeHttpsStream::Http(stream) => *IS_OBEYED && set(stream.inner(), bytes),
+            MaybeHttpsStream::Http(stream) => *IS_SUPPORTED && set(stream.inner(), bytes),
             // TLS to a proxy has a buffer of its own.
             MaybeHttpsStream::Https(_) => false,
         }
@@ -37,7 +39,7 @@ impl Socket for TokioIo<MaybeHttpsStream<TokioIo<TcpStream>>> {
 }
 
 /// Since Linux 4.18, a lower mark wakes the reader if so many bytes are there (`tcp_set_rcvlowat`).
-static IS_OBEYED: LazyLock<bool> = LazyLock::new(|| {
+static IS_SUPPORTED: LazyLock<bool> = LazyLock::new(|| {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     is_new_enough(&release)
 });
@@ -58,9 +60,6 @@ fn set(_socket: &TcpStream, _bytes: i32) -> bool {
 }
 
 #[cfg(target_os = "linux")]
-use nix::{libc, setsockopt_impl, sockopt_impl};
-
-#[cfg(target_os = "linux")]
 sockopt_impl!(
     /// `SO_RCVLOWAT`
     ReceiveLowWater,
@@ -70,33 +69,33 @@ sockopt_impl!(
     i32
 );
 
-/// Whether the reader waits for many bytes, and until when.
+/// The timeout of the low-water mark, while the socket has one.
 #[derive(Default)]
-pub(super) struct Patience(Option<Pin<Box<Sleep>>>);
+pub(super) struct LowWater(Option<Pin<Box<Sleep>>>);
 
-impl Patience {
-    /// Waits for many bytes, in place of any. Returns whether it still waits: at the end, and if the kernel cannot, the
-    /// next byte wakes the reader.
+impl LowWater {
+    /// Makes the kernel wake the reader for many bytes only. `false` after the timeout, or if the kernel cannot: the next
+    /// byte wakes the reader.
     pub fn wait(&mut self, socket: &impl Socket, context: &mut Context<'_>) -> bool {
         if self.0.is_none() && socket.set_low_water(LOW_WATER) {
-            self.0 = Some(Box::pin(sleep(LONGEST)));
+            self.0 = Some(Box::pin(sleep(TIMEOUT)));
         }
-        let Some(end) = &mut self.0 else { return false };
-        if end.as_mut().poll(context) == Poll::Pending {
+        let Some(timeout) = &mut self.0 else { return false };
+        if timeout.as_mut().poll(context) == Poll::Pending {
             return true;
         }
         self.end(socket);
         false
     }
 
-    /// Bytes have arrived in time.
-    pub fn renew(&mut self) {
-        if let Some(end) = &mut self.0 {
-            end.as_mut().reset(Instant::now() + LONGEST);
+    /// Starts the timeout again after a read.
+    pub fn restart(&mut self) {
+        if let Some(timeout) = &mut self.0 {
+            timeout.as_mut().reset(Instant::now() + TIMEOUT);
         }
     }
 
-    /// The next byte wakes the reader.
+    /// Removes the mark: the next byte wakes the reader.
     pub fn end(&mut self, socket: &impl Socket) {
         if self.0.take().is_some() {
             socket.set_low_water(1);
