@@ -128,7 +128,11 @@ const ROWS: &[Row] = &[
     with_round_trips(5.0, connect("`connect/1` to a second pod", "connect_warm_ms", "recipe")),
     connect("`connect/1` and a call", "connect_cold_and_call_ms", "recipe"),
     connect("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "recipe"),
-    command("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "mix", 1.2),
+    // `mix run` uses no network.
+    with_delay(
+        Goal::None,
+        command("`mix k8s.connect app-0 --rpc`, whole command", "command_ms", "mix", 1.2),
+    ),
     command("the program of `mix k8s.launcher`, whole command", "launcher_ms", "exec", 0.8),
     latency("call, 64 B, p50", "erpc_64_p50_us", Goal::Ratio(0.6)),
     latency("call, 64 B, p99", "erpc_64_p99_us", Goal::Ratio(0.7)),
