@@ -1,5 +1,5 @@
-//! What a client can reach with this server: the core of `k8s_connect` in the thread that measures. Bytes are decrypted
-//! and counted, and pass through no further socket and no BEAM.
+//! The core of `k8s_connect` in the thread that measures, without a BEAM, a guard and a local socket: what is left is the
+//! server, TLS and the frames of the protocol.
 
 use std::{
     io::{self, Read, Write},

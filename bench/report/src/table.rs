@@ -263,7 +263,7 @@ pub fn page(runs: &[Run], plots: &[String]) -> String {
         `script/bench report` makes this page from the files next to it; [script/bench](../../script/bench) describes \
         each benchmark. A figure is the median of all rounds, with the middle half in parentheses. The tools take \
         turns in each run. `direct` is a client in a network namespace with a route to the pod, nearer than any real \
-        client. `limit` is the core of k8s_connect in one thread, which passes the bytes on to nobody.\n\n",
+        client. `limit` is the core of k8s_connect in the program that measures, without a BEAM and a local socket.\n\n",
     );
     for (environment, names) in environments(runs) {
         let _ = writeln!(page, "- {}: {environment}", names.join(", "));
