@@ -24,7 +24,7 @@ defmodule K8sConnect.Setup do
       result =
         case reconnecting(place, options) do
           nil -> start(options)
-          connection -> Server.await_up(connection, options.connect_timeout)
+          connection -> wait_for(connection, options)
         end
 
       with({:ok, connection} <- result, do: check_power(connection, options))
@@ -94,6 +94,15 @@ defmodule K8sConnect.Setup do
       connection.target == (target || labels) and connection.context == place.context and
         connection.namespace == place.namespace
     end)
+  end
+
+  # It may end in the meantime: on its own, or by another process.
+  defp wait_for(connection, options) do
+    case Server.await_up(connection, options.connect_timeout) do
+      {:ok, connection} -> {:ok, connection}
+      {:error, %Error{reason: {:timeout, _details}} = error} -> {:error, error}
+      {:error, _ended} -> start(options)
+    end
   end
 
   defp first_step(place, options) do

@@ -1,7 +1,7 @@
 defmodule K8sConnect.SessionsTest do
   use ExUnit.Case, async: false
 
-  alias K8sConnect.Sessions
+  alias K8sConnect.{Connection, Error, Sessions}
 
   test "the sessions of a node, whatever its name means in an ETS pattern" do
     {:ok, _started} = Application.ensure_all_started(:k8s_connect)
@@ -11,5 +11,60 @@ defmodule K8sConnect.SessionsTest do
     for name <- [:_, :"$1", :"$2"], do: assert(Sessions.of(name) == [])
     true = Sessions.unregister(test)
     assert Sessions.of(:"a@10.1.2.3") == []
+  end
+
+  # Its connection was lost, and it has not ended yet.
+  test "a call that waits for a session makes its own attempt when that session ends" do
+    {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+    test = self()
+    lost = Error.new(:connect, {:lost, %{node: :"a@10.1.2.3", reason: :connection_closed}})
+
+    for answer <- [nil, {:error, lost}] do
+      session =
+        spawn_link(fn ->
+          true = Sessions.up({"uid", :"a@10.1.2.3"}, reconnecting())
+          send(test, :registered)
+
+          receive do:
+                    ({:"$gen_call", from, :await_up} -> answer && :gen_statem.reply(from, answer))
+        end)
+
+      assert_receive :registered
+      assert {:error, %Error{reason: reason}} = K8sConnect.connect("app-0", kubeconfig: nobody())
+      assert {:unreachable, %{server: "https://127.0.0.1:1"}} = reason
+      refute Process.alive?(session)
+    end
+  end
+
+  defp reconnecting do
+    %Connection{
+      state: :reconnecting,
+      node: :"a@10.1.2.3",
+      pod: "app-0",
+      target: "app-0",
+      uid: "uid",
+      ip: "10.1.2.3",
+      namespace: "default",
+      context: "c",
+      others: [],
+      route: :vm,
+      cookie_source: nil,
+      session: self()
+    }
+  end
+
+  # A cluster whose port is closed.
+  defp nobody do
+    file = Path.join(System.tmp_dir!(), "nobody-#{System.pid()}")
+
+    File.write!(file, """
+    current-context: c
+    contexts: [{name: c, context: {cluster: c, user: u}}]
+    clusters: [{name: c, cluster: {server: "https://127.0.0.1:1"}}]
+    users: [{name: u, user: {token: t}}]
+    """)
+
+    on_exit(fn -> File.rm(file) end)
+    file
   end
 end

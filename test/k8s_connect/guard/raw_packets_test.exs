@@ -122,8 +122,9 @@ defmodule K8sConnect.GuardRawPacketsTest do
       for trust <- [false, true] do
         connection = connect.(trust)
         monitor = Process.monitor({:raw, connection.node})
-        caller = caller(connection, :demonitor_call)
-        caller_ends = Process.monitor(caller)
+        # Monitored from its beginning, as it may end at once.
+        {caller, caller_ends} = spawn_monitor(fn -> call(connection, :demonitor_call) end)
+        on_exit(fn -> Process.exit(caller, :kill) end)
         assert_receive {:DOWN, ^monitor, :process, _pid, :noconnection}, 5000
 
         if trust,
@@ -177,10 +178,10 @@ defmodule K8sConnect.GuardRawPacketsTest do
       for trust <- [false, true] do
         connection = connect.(trust)
 
-        asking =
-          spawn(fn -> request(connection, :link, [:monitor]) && Process.sleep(:infinity) end)
-
-        monitor = Process.monitor(asking)
+        {asking, monitor} =
+          spawn_monitor(fn ->
+            request(connection, :link, [:monitor]) && Process.sleep(:infinity)
+          end)
 
         if trust do
           assert_receive {:DOWN, ^monitor, :process, ^asking, :boom}, 5000
