@@ -43,8 +43,6 @@ defmodule K8sConnect.Preload do
     K8sConnect.Setup,
     K8sConnect.Temporary,
     K8sConnect.Tick,
-    Calendar.ISO,
-    DateTime,
     DynamicSupervisor,
     Enumerable,
     Enumerable.MapSet,
@@ -71,7 +69,13 @@ defmodule K8sConnect.Preload do
   Loads what `K8sConnect.connect/2` needs.
   """
   @spec connect() :: :ok
-  def connect, do: load(@connect)
+  def connect, do: load(modules())
+
+  @doc """
+  The modules that `K8sConnect.connect/2` needs.
+  """
+  @spec modules() :: [module()]
+  def modules, do: @connect
 
   @doc """
   Loads the modules that are not loaded, as the code server would.

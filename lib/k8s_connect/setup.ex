@@ -27,8 +27,7 @@ defmodule K8sConnect.Setup do
           connection -> wait_for(connection, options)
         end
 
-      with({:ok, connection} <- result, do: check_power(connection, options))
-      |> Error.for_request(target, place)
+      Error.for_request(result, target, place)
     end
   end
 
@@ -85,7 +84,10 @@ defmodule K8sConnect.Setup do
     reference = make_ref()
     arguments = %{caller: self(), reference: reference, options: Map.delete(options, :progress)}
     {:ok, session} = Sessions.start({Session, arguments})
-    await(reference, Process.monitor(session), options)
+
+    with {:ok, %{session: other} = connection} when other != session <-
+           await(reference, Process.monitor(session), options),
+         do: check_power(connection, options)
   end
 
   # A second call for the target of a connection that reconnects waits for it.
@@ -99,7 +101,7 @@ defmodule K8sConnect.Setup do
   # It may end in the meantime: on its own, or by another process.
   defp wait_for(connection, options) do
     case Server.await_up(connection, options.connect_timeout) do
-      {:ok, connection} -> {:ok, connection}
+      {:ok, connection} -> check_power(connection, options)
       {:error, %Error{reason: {:timeout, _details}} = error} -> {:error, error}
       {:error, _ended} -> start(options)
     end

@@ -64,7 +64,7 @@ defmodule K8sConnect.LauncherTest do
     assert output == to_string(:io_lib.format("~w", [words]))
 
     # Where the Erlang of then is gone
-    replace(context, ~r/^erl=.*$/m, "erl=/does/not/exist")
+    replace(context, ~r/^erts=.*$/m, "erts=/does/not/exist")
     main = "Mix.K8sConnect.Launcher.main(System.argv())"
     replace(context, main, "IO.inspect(System.argv(), width: :infinity)")
     assert {output, 0} = launch(context, words)
@@ -75,6 +75,17 @@ defmodule K8sConnect.LauncherTest do
     text = File.read!(context.program)
     assert text =~ pattern
     File.write!(context.program, String.replace(text, pattern, fn _ -> replacement end))
+  end
+
+  test "no module of the folder in which it runs is loaded", context do
+    assert {_output, 0} = write([context.program])
+
+    for name <- ["unicode_util", "Elixir.OptionParser", "Elixir.Mix.Tasks.Help"],
+        do: File.write!(Path.join(context.tmp_dir, name <> ".beam"), "no module")
+
+    assert {output, 0} = launch(context, ["help", "pods"])
+    assert output =~ "--all-namespaces"
+    refute output =~ ".beam"
   end
 
   test "its own usage", context do

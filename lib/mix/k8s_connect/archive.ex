@@ -5,12 +5,20 @@ defmodule Mix.K8sConnect.Archive do
   # version runs, because its code connects with that version.
 
   @doc """
-  Runs a task: the one of the project's k8s_connect, or else `own`.
+  Runs a task: the one of the project's k8s_connect, or else `own`. `mix do` may run it again.
   """
   @spec run(module(), [String.t()], ([String.t()] -> result)) :: result when result: var
   def run(task, arguments, own) do
-    if archive?() and project?(), do: hand_over(task, arguments), else: own.(arguments)
+    if archive?() and project?() do
+      hand_over(task, arguments)
+    else
+      _ = unless launcher?(), do: task |> Mix.Task.task_name() |> Mix.Task.reenable()
+      own.(arguments)
+    end
   end
+
+  # The program of `mix k8s.launcher` runs one task, without `Mix.Task`.
+  defp launcher?, do: :persistent_term.get({:k8s_connect, :launcher}, nil) != nil
 
   defp archive?, do: String.starts_with?(ebin(), Mix.path_for(:archives))
 

@@ -6,6 +6,8 @@ defmodule Mix.K8sConnect.Launcher do
   alias Mix.K8sConnect.Console
 
   @commands ~w(connect doctor helper livebook observer pods trace)
+  # `Mix.Task.run/2` needs four more modules to find a task by its name.
+  @tasks Map.new(@commands, &{&1, Module.concat(Mix.Tasks.K8s, String.capitalize(&1))})
   # The second line of each program. A file without it is not overwritten.
   @mark "# Written by mix k8s.launcher"
 
@@ -26,25 +28,28 @@ defmodule Mix.K8sConnect.Launcher do
     again = Shellwords.join(["mix", "k8s.launcher", file])
 
     # A version manager may put other versions into PATH of another folder, for which these modules were not compiled.
-    erl = Path.join([:code.root_dir(), "bin", "erl"])
+    root = to_string(:code.root_dir())
+    # What the script `erl` executes. The script itself runs two more programs.
+    erts = Path.join(root, "erts-#{:erlang.system_info(:version)}/bin")
     elixir = :elixir |> :code.lib_dir() |> Path.join("..") |> Path.expand()
 
     """
     #!/bin/sh
     #{@mark}
-    erl=#{Shellwords.escape(erl)}
+    erts=#{Shellwords.escape(erts)}
     elixir=#{Shellwords.escape(elixir)}
     ebin=#{Shellwords.escape(ebin)}
     if [ ! -d "$ebin" ]; then
       printf '%s\\n' "k8s_connect: no such directory: $ebin. Write this program again with:" #{Shellwords.escape(again)} >&2
       exit 1
     fi
-    if [ ! -x "$erl" ] || [ ! -d "$elixir/elixir/ebin" ]; then
+    if [ ! -x "$erts/erlexec" ] || [ ! -d "$elixir/elixir/ebin" ]; then
       exec elixir -pa "$ebin" -e '#{inspect(__MODULE__)}.main(System.argv())' -- "$@"
     fi
     if [ -t 1 ] && [ -t 2 ] && [ -z "$NO_COLOR" ]; then colors='-elixir ansi_enabled true'; else colors=''; fi
+    export ROOTDIR=#{Shellwords.escape(root)} BINDIR="$erts" EMU=beam PROGNAME=erl
     # shellcheck disable=SC2086 # words
-    exec "$erl" -noshell -pa "$ebin" $ELIXIR_ERL_OPTIONS $colors -run #{__MODULE__}.Boot boot "$elixir" -extra "$@"
+    exec "$erts/erlexec" +SDio 2 -noshell -pa "$ebin" $ELIXIR_ERL_OPTIONS $colors -run #{__MODULE__}.Boot boot "$elixir" -extra "$@"
     """
   end
 
@@ -104,14 +109,15 @@ defmodule Mix.K8sConnect.Launcher do
   defp run([]), do: usage_error("missing argument: TARGET or COMMAND")
   defp run([help]) when help in ["--help", "-h"], do: IO.write(@usage)
   defp run(["help"]), do: IO.write(@usage)
-  defp run(["help", command]) when command in @commands, do: task("help", ["k8s.#{command}"])
+
+  defp run(["help", command]) when command in @commands,
+    do: Mix.Task.run("help", ["k8s.#{command}"])
+
   defp run(["help", command]), do: usage_error("unknown command: #{command}")
   defp run(["help" | _more]), do: usage_error("too many arguments")
-  defp run([command | arguments]) when command in @commands, do: task("k8s.#{command}", arguments)
-  defp run(arguments), do: task("k8s.connect", arguments)
+  defp run([command | arguments]) when command in @commands, do: @tasks[command].run(arguments)
+  defp run(arguments), do: @tasks["connect"].run(arguments)
 
   @spec usage_error(String.t()) :: no_return()
   defp usage_error(problem), do: Console.fail("#{problem}\n\n#{String.trim(@usage)}", 2)
-
-  defp task(name, arguments), do: Mix.Task.run(name, arguments)
 end

@@ -16,19 +16,15 @@ defmodule Mix.K8sConnect.Preload do
     Mix.K8sConnect.Shell,
     Mix.K8sConnect.Switches,
     K8sConnect.EscapeSequences,
-    Config,
-    Config.Reader,
+    K8sConnect.Helper.Program,
+    Calendar.ISO,
+    DateTime,
     OptionParser
   ]
 
-  # The names of Elixir 1.14; others skip what they do not have. Not the modules that call this one.
-  @launcher [
-    K8sConnect,
-    Mix.K8sConnect.Archive,
-    :elixir,
+  # What evaluates configuration files.
+  @evaluation [
     :elixir_aliases,
-    :elixir_code_server,
-    :elixir_config,
     :elixir_dispatch,
     :elixir_env,
     :elixir_erl,
@@ -37,8 +33,22 @@ defmodule Mix.K8sConnect.Preload do
     :elixir_expand,
     :elixir_import,
     :elixir_parser,
-    :elixir_sup,
     :elixir_tokenizer,
+    Config,
+    Config.Reader,
+    Macro,
+    Module.ParallelChecker,
+    :ordsets
+  ]
+
+  # The names of Elixir 1.14; others skip what they do not have. Not the modules that call this one.
+  @launcher [
+    K8sConnect,
+    Mix.K8sConnect.Archive,
+    :elixir,
+    :elixir_code_server,
+    :elixir_config,
+    :elixir_sup,
     :elixir_utils,
     Access,
     Agent,
@@ -57,10 +67,8 @@ defmodule Mix.K8sConnect.Preload do
     List,
     List.Chars,
     List.Chars.BitString,
-    Macro,
     Macro.Env,
     Map,
-    Module,
     Path,
     Process,
     Regex,
@@ -88,7 +96,6 @@ defmodule Mix.K8sConnect.Preload do
     Mix.Project,
     Mix.ProjectStack,
     Mix.State,
-    Mix.Task,
     Mix.TasksServer,
     Mix.Utils,
     :epp,
@@ -107,8 +114,15 @@ defmodule Mix.K8sConnect.Preload do
   def task, do: Preload.load(@task)
 
   @doc """
-  Loads what the program of `mix k8s.launcher` needs to run a task.
+  Loads what the program of `mix k8s.launcher` needs, for its arguments.
   """
-  @spec launcher() :: :ok
-  def launcher, do: Preload.load(@launcher)
+  @spec launcher([charlist()]) :: :ok
+  def launcher(words) do
+    configuration = if :filelib.is_regular(~c"mix.exs"), do: @evaluation, else: []
+    connect = if connects?(words), do: @task ++ Preload.modules(), else: []
+    Preload.load(@launcher ++ configuration ++ connect)
+  end
+
+  defp connects?([]), do: false
+  defp connects?([command | _arguments]), do: command not in [~c"help", ~c"helper", ~c"pods"]
 end

@@ -221,8 +221,6 @@ defmodule Mix.Tasks.K8s.Connect do
 
   defp execute(arguments) do
     :ok = Preload.task()
-    # `mix do` may run this task again.
-    Mix.Task.reenable("k8s.connect")
     {_result, _parsed, format} = parsed = Options.parse(arguments)
     Project.load(format)
 

@@ -84,9 +84,6 @@ defmodule Mix.Tasks.K8s.Livebook do
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
 
   defp execute(arguments) do
-    # `mix do` may run this task again.
-    Mix.Task.reenable("k8s.livebook")
-
     case NodeOptions.livebook(arguments) do
       {:ok, target, options, server} ->
         Project.load(:text)

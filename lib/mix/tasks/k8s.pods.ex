@@ -59,9 +59,6 @@ defmodule Mix.Tasks.K8s.Pods do
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
 
   defp execute(arguments) do
-    # `mix do` may run this task again.
-    Mix.Task.reenable("k8s.pods")
-
     case PodsOptions.pods(arguments) do
       {:ok, options, output} ->
         format = if output == :json, do: :json, else: :text

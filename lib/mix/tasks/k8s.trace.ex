@@ -67,8 +67,6 @@ defmodule Mix.Tasks.K8s.Trace do
   def run(arguments), do: Archive.run(__MODULE__, arguments, &execute/1)
 
   defp execute(arguments) do
-    # `mix do` may run this task again.
-    Mix.Task.reenable("k8s.trace")
     format = if "--json" in arguments, do: :json, else: :text
     Project.load(format)
 

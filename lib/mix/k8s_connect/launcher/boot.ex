@@ -5,7 +5,8 @@ defmodule Mix.K8sConnect.Launcher.Boot do
 
   alias Mix.K8sConnect.{Launcher, Preload}
 
-  @applications [~c"elixir", ~c"eex", ~c"ex_unit", ~c"iex", ~c"logger", ~c"mix"]
+  # The last one is searched first.
+  @applications [~c"ex_unit", ~c"eex", ~c"iex", ~c"mix", ~c"logger", ~c"elixir"]
 
   @doc """
   Runs the program, and halts the VM with its exit code.
@@ -15,10 +16,14 @@ defmodule Mix.K8sConnect.Launcher.Boot do
     # Not with `for`, which calls `Enum`.
     paths = :lists.map(&:filename.join([directory, &1, ~c"ebin"]), @applications)
     :ok = :code.add_pathsa(paths)
-    :ok = Preload.launcher()
+    true = :code.add_patha(:filename.dirname(:code.which(__MODULE__)))
+    # No module of the folder in which the program runs.
+    _found = :code.del_path(~c".")
+    words = :init.get_plain_arguments()
+    :ok = Preload.launcher(words)
     {:ok, _started} = :application.ensure_all_started(:elixir)
     {:ok, _started} = :application.ensure_all_started(:logger)
-    arguments = Enum.map(:init.get_plain_arguments(), &List.to_string/1)
+    arguments = Enum.map(words, &List.to_string/1)
     :ok = System.argv(arguments)
     # As escripts do. It runs the functions of `System.at_exit/1` and writes what Logger has.
     Kernel.CLI.run(fn _status -> Launcher.main(arguments) end)
