@@ -28,7 +28,7 @@ defmodule K8sConnect.PreloadTest do
     output =
       evaluate("""
       :ok = Mix.K8sConnect.Preload.task()
-      :ok = Mix.K8sConnect.Preload.launcher()
+      :ok = Mix.K8sConnect.Preload.launcher([String.to_charlist("app-0")])
       :ok = K8sConnect.Preload.load([K8sConnect.None, K8sConnect.Tick])
       IO.inspect(for m <- [OptionParser, Mix.Utils, K8sConnect.Tick], do: :erlang.module_loaded(m))
       """)
