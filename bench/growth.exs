@@ -17,8 +17,8 @@ median = fn times -> times |> Enum.sort() |> Enum.at(div(length(times), 2)) end
 before = Bench.settled_memory()
 
 Enum.reduce(counts, {0, nil}, fn count, {sessions, first} ->
-  # The last ten, one after the other, and all before them at the same time.
-  alone = max(sessions, count - 10)
+  # The last thirty, one after the other, and all before them at the same time.
+  alone = max(sessions, count - 30)
 
   connected =
     Task.async_stream(sessions..(alone - 1)//1, connect, max_concurrency: 16, timeout: :infinity)

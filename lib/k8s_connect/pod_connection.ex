@@ -161,9 +161,11 @@ defmodule K8sConnect.PodConnection do
 
     with :ok <- Native.start(:attach, [reference, Native.with_environment(api), target]) do
       # Also without a guard: all guards use this list. Starting one returns the same error.
-      _ = unless job.wait, do: Servers.share()
+      sharing = unless job.wait, do: Servers.start_sharing()
       _ = if options.route.route != :exec, do: Distribution.preload()
-      await_attached(reference, job)
+      attached = await_attached(reference, job)
+      _ = Servers.await(sharing)
+      attached
     end
   end
 
@@ -304,8 +306,7 @@ defmodule K8sConnect.PodConnection do
   # Up
 
   defp up(%{connection: connection, job: job} = state) do
-    note = Route.note(connection)
-    if note, do: step(job, "host", note)
+    if note = Route.note(connection), do: step(job, "host", note)
     step(job, "connected", to(connection))
     notify(job, {:up, connection})
     tick = connection.route != :exec && Tick.start(connection.node)

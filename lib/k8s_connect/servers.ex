@@ -49,14 +49,24 @@ defmodule K8sConnect.Servers do
   Gives the list of now to the guards of all sessions.
   """
   @spec share() :: :ok | {:error, Error.t()}
-  def share do
+  def share, do: await(start_sharing())
+
+  @doc """
+  Starts to share the list of now.
+  """
+  @spec start_sharing() :: {pid(), reference()}
+  def start_sharing do
     # Of two lists that are made at the same time, the later one counts.
     order = System.unique_integer([:monotonic])
-
-    Temporary.run(fn ->
-      Native.start(:servers, [order, :erlang.term_to_binary(pids())])
-    end)
+    Temporary.start(fn -> Native.start(:servers, [order, :erlang.term_to_binary(pids())]) end)
   end
+
+  @doc """
+  Waits until a list is shared.
+  """
+  @spec await({pid(), reference()} | nil) :: :ok | {:error, Error.t()}
+  def await(nil), do: :ok
+  def await(sharing), do: Temporary.await(sharing)
 
   @doc """
   Shares the list after a restart of the application, if sessions have outlived it.

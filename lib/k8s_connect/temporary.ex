@@ -7,10 +7,20 @@ defmodule K8sConnect.Temporary do
   Runs `fun` in a process of its own.
   """
   @spec run((() -> result)) :: result when result: term()
-  def run(fun) do
-    # Not with Task, which is 57 kB of code that a connection does not need.
-    {pid, monitor} = spawn_monitor(fn -> exit({:done, fun.()}) end)
+  def run(fun), do: fun |> start() |> await()
 
+  @doc """
+  Starts `fun` in a process of its own.
+  """
+  @spec start((() -> term())) :: {pid(), reference()}
+  # Not with Task, which is 57 kB of code that a connection does not need.
+  def start(fun), do: spawn_monitor(fn -> exit({:done, fun.()}) end)
+
+  @doc """
+  The result of what `start/1` has started.
+  """
+  @spec await({pid(), reference()}) :: term()
+  def await({pid, monitor}) do
     receive do
       {:DOWN, ^monitor, :process, ^pid, {:done, result}} -> result
       {:DOWN, ^monitor, :process, ^pid, reason} -> exit(reason)
