@@ -25,6 +25,8 @@ use nix::{
 };
 use tokio::net::{UnixListener, UnixStream};
 
+mod halves;
+
 use super::pump::{Filtering, pump};
 use crate::streaming::Stream;
 
@@ -79,8 +81,9 @@ impl OneShot {
 
     /// Waits for the connection, and copies between it and the stream until one of them ends.
     pub async fn serve(self, stream: Stream, filtering: Filtering) {
-        if let Ok(Some(socket)) = tokio::time::timeout(ACCEPT_TIMEOUT, self.accept()).await {
-            let (reader, writer) = socket.into_split();
+        if let Ok(Some(socket)) = tokio::time::timeout(ACCEPT_TIMEOUT, self.accept()).await
+            && let Ok((reader, writer)) = halves::halves(socket)
+        {
             pump(reader, writer, stream, filtering).await;
         }
     }
