@@ -105,29 +105,33 @@ async fn to_pod(
     while let Some(bytes) = read(&mut buffer, reader, &stream).await {
         let Some(output) = shake(handshake, bytes) else { return };
         for bytes in output.into_iter().filter(|bytes| !bytes.is_empty()) {
-            write(&stream, bytes).await;
+            if !stream.write(bytes).await {
+                return discard(&mut buffer, reader).await;
+            }
         }
     }
 }
 
-/// Reads from the local node when the stream can take more; `None` at its end. See [`write`].
+/// Reads from the local node when the stream can take more; `None` at its end. See [`discard`].
 async fn read(
     buffer: &mut ReadBuffer,
     reader: &mut (impl AsyncRead + Unpin),
     stream: &StreamWriter,
 ) -> Option<Bytes> {
     if !stream.ready().await {
-        return pending().await;
+        return discard(buffer, reader).await;
     }
     let Ok(1..) = buffer.read(reader).await else { return None };
     Some(buffer.bytes.split().freeze())
 }
 
-/// If the stream is closed, this waits for ever: the other direction ends when all that arrived is passed on.
-async fn write(stream: &StreamWriter, bytes: Bytes) {
-    if !stream.write(bytes).await {
-        pending::<()>().await;
+/// The stream is closed, and the other direction ends when all that arrived is passed on. Until then the local node is read:
+/// it may read nothing while it writes, and a socket that is closed with unread bytes is reset. Never returns.
+async fn discard<T>(buffer: &mut ReadBuffer, reader: &mut (impl AsyncRead + Unpin)) -> T {
+    while let Ok(1..) = buffer.read(reader).await {
+        buffer.bytes.clear();
     }
+    pending().await
 }
 
 /// The messages of the handshake, and what comes after them. `None` for what is no handshake.
@@ -237,7 +241,9 @@ async fn guarded_to_pod(
             return;
         }
         for bytes in output.drain(..) {
-            write(&stream, bytes).await;
+            if !stream.write(bytes).await {
+                return discard(&mut buffer, reader).await;
+            }
         }
     }
 }

@@ -5,9 +5,12 @@
 //! five seconds it is reset, unless it is the only one. When either task ends, the connection is closed and
 //! every stream ends.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,6 +33,9 @@ mod writer;
 
 /// Chunks that wait in the queue of a stream, and in that of the connection.
 const QUEUE: usize = 16;
+
+/// How long the connection is read after a write has failed. A connection that breaks ends sooner.
+const READ_AFTER_WRITE: Duration = Duration::from_secs(5);
 
 const GOING_AWAY: &str = "the API server is closing the connection";
 
@@ -101,10 +107,21 @@ impl Connection {
         // The reader must not keep the channel to the writer open: without handles the connection closes.
         let read = reader::read_frames(reader, controls.downgrade(), shared.clone(), suspensions);
         let (registry, closing) = (shared.registry.clone(), close_reason.clone());
+        let both = async move {
+            tokio::pin!(read);
+            let failed = tokio::select! {
+                result = &mut read => return result,
+                result = write => result,
+            };
+            // What arrived before is still delivered.
+            if failed.is_err() {
+                let _ = tokio::time::timeout(READ_AFTER_WRITE, read).await;
+            }
+            failed
+        };
         let task = tokio::spawn(async move {
             tokio::select! {
-                result = read => result,
-                result = write => result,
+                result = both => result,
                 reason = closing.wait() => Err(reason),
             }
         });

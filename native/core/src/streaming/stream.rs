@@ -99,7 +99,11 @@ impl Stream {
         if self.error_ended {
             return Ok(None);
         }
-        match tokio::time::timeout(ERROR_TIMEOUT, self.incoming.recv()).await {
+        // If this is cancelled, the next read finds the end again.
+        self.seen = Some(Event::DataEnd);
+        let next = tokio::time::timeout(ERROR_TIMEOUT, self.incoming.recv()).await;
+        self.seen = None;
+        match next {
             Ok(Some(Event::Refused(text))) => Err(refused(&text)),
             _ => Ok(None),
         }
@@ -196,6 +200,21 @@ mod tests {
             assert_eq!((stream.try_read(), stream.try_read()), (None, None));
             assert_eq!(stream.read().await, expected);
         }
+    }
+
+    #[tokio::test]
+    async fn a_read_that_is_cancelled_at_the_end_does_not_lose_it() {
+        let (commands, _queue) = mpsc::channel(1);
+        let (events, incoming) = mpsc::channel(1);
+        let mut stream =
+            Stream { error_ended: false, ..Stream::decrypted(commands.clone(), incoming) };
+        events.try_send(Event::DataEnd).ok().unwrap();
+        // The reason of a refusal may follow.
+        assert_eq!(stream.read().now_or_never(), None);
+        events.try_send(Event::Refused("IPv4: no".into())).ok().unwrap();
+        assert_eq!(stream.read().await, Err(Refused::Runtime("no".into())));
+        drop(events);
+        assert_eq!(stream.read().await, Ok(None));
     }
 
     #[tokio::test]

@@ -60,19 +60,19 @@ async fn run(
     events: mpsc::Sender<Event>,
 ) {
     let writer = stream.writer();
+    let mut open = true;
     loop {
-        // A pod that reads nothing must not keep the stream open.
-        let flushed = tokio::select! {
-            () = events.closed() => false,
-            flushed = flush(&mut tls, &writer) => flushed,
-        };
-        if !flushed {
-            return;
+        // A pod that reads nothing must not keep the stream open. What arrived before the stream closed is still decrypted.
+        if open {
+            open = tokio::select! {
+                () = events.closed() => return,
+                flushed = flush(&mut tls, &writer) => flushed,
+            };
         }
         let received = tokio::select! {
             () = events.closed() => return,
             received = stream.read() => received,
-            command = queue.recv(), if !tls.is_handshaking() => match command {
+            command = queue.recv(), if open && !tls.is_handshaking() => match command {
                 Some(Command::Data { bytes, .. }) => {
                     let _ = tls.writer().write_all(&(filters.to_pod)(bytes));
                     continue;

@@ -16,6 +16,30 @@ fn data(bytes: &[u8]) -> Vec<u8> {
     [&[0x82, length, Channels::OUTPUT.data], bytes].concat()
 }
 
+/// More than the queue of the stream holds
+const CHUNKS: u8 = 50;
+
+#[tokio::test]
+async fn a_slow_local_node_gets_all_that_arrived_before_a_write_failed() {
+    let (ours, mut server) = duplex(1 << 20);
+    let stream = Connection::single(ours, Channels::OUTPUT, CloseReason::new(), Bytes::new());
+    let (local, mut node) = duplex(100);
+    let pumping = tokio::spawn(async move {
+        let (reader, writer) = split(local);
+        pump(reader, writer, stream, Filtering::new(None, true, None, None)).await
+    });
+    for number in 0..CHUNKS {
+        server.write_all(&data(&[number; 100])).await.unwrap();
+    }
+    drop(server);
+    // More than the local connection holds: it is read, though nothing can be sent.
+    timeout(Duration::from_secs(30), node.write_all(&[0; 1000])).await.unwrap().unwrap();
+    let mut received = vec![];
+    timeout(Duration::from_secs(30), node.read_to_end(&mut received)).await.unwrap().unwrap();
+    assert!(received == (0..CHUNKS).flat_map(|number| [number; 100]).collect::<Vec<_>>());
+    assert!(!pumping.await.unwrap());
+}
+
 #[tokio::test]
 async fn a_slow_local_node_gets_all_that_arrived_before_the_connection_closed() {
     let (ours, mut server) = duplex(1 << 20);
