@@ -4,16 +4,19 @@ defmodule K8sConnect.Distribution do
   # not listening and without epmd, so that no other machine can connect to this VM.
 
   alias K8sConnect.Distribution.{Cookies, Name}
-  alias K8sConnect.{Native, Servers}
+  alias K8sConnect.{Native, Servers, Temporary}
 
   @own {__MODULE__, :own_node}
-  @alone {__MODULE__, :alone}
+  @of_task {__MODULE__, :of_task}
+
+  # In a VM with a task only. The others belong to Elixir, or to a user.
+  @of_tasks [:kernel, :stdlib, :compiler, :elixir, :logger, :mix, :hex, :k8s_connect]
 
   @doc """
-  Whether this VM runs nothing but a task of this library.
+  This VM was started for a task of this library.
   """
-  @spec alone(boolean()) :: :ok
-  def alone(is_alone), do: :persistent_term.put(@alone, is_alone)
+  @spec of_task() :: :ok
+  def of_task, do: :persistent_term.put(@of_task, true)
 
   @doc """
   Loads OpenSSL if `ensure/1` will start distribution, which needs a random number of it.
@@ -167,23 +170,27 @@ defmodule K8sConnect.Distribution do
   defp start_net_kernel(name, options) do
     directory = alone?() and :code.lib_dir(:crypto)
 
-    if is_list(directory) do
-      _ = :code.del_path(:crypto)
+    if is_list(directory),
+      do: Temporary.run(fn -> start_without(directory, name, options) end),
+      else: :net_kernel.start(name, options)
+  end
 
-      try do
-        :net_kernel.start(name, options)
-      after
-        :code.add_pathz(:filename.join(directory, ~c"ebin"))
-      end
-    else
+  # In a process that nobody kills.
+  defp start_without(directory, name, options) do
+    _ = :code.del_path(:crypto)
+
+    try do
       :net_kernel.start(name, options)
+    after
+      :code.add_pathz(:filename.join(directory, ~c"ebin"))
     end
   end
 
-  # Other modules of the distribution may need OpenSSL.
+  # Whether this VM runs nothing but a task. Other modules of the distribution may need OpenSSL.
   defp alone? do
-    :persistent_term.get(@alone, false) and
-      Enum.all?([:proto_dist, :epmd_module], &(:init.get_argument(&1) == :error))
+    :persistent_term.get(@of_task, false) and
+      Enum.all?([:proto_dist, :epmd_module], &(:init.get_argument(&1) == :error)) and
+      Enum.all?(:application.which_applications(), &(elem(&1, 0) in @of_tasks))
   end
 
   defp failed(name, reason), do: failed(name, reason, :init.get_argument(:epmd_module))

@@ -56,11 +56,18 @@ defmodule K8sConnect.Setup do
     powers = Map.take(status, [:trust, :read_only, :audit])
     asked = options |> Map.take([:trust, :read_only]) |> Map.put(:audit, audit_file(options))
 
-    if status.state == :down or powers == asked,
-      do: {:ok, connection},
-      else:
+    cond do
+      # It has just ended, and another session may have the node by now.
+      status.state == :down ->
+        {:error, Error.new(:connect, {:lost, %{node: connection.node, reason: nil}})}
+
+      powers == asked ->
+        {:ok, connection}
+
+      true ->
         {:error,
          Error.new(:route, {:connected_otherwise, Map.put(powers, :node, connection.node)})}
+    end
   end
 
   defp audit_file(%{audit: audit}), do: with({file, _arguments} <- audit, do: file)
@@ -83,12 +90,22 @@ defmodule K8sConnect.Setup do
   defp start(options) do
     reference = make_ref()
     arguments = %{caller: self(), reference: reference, options: Map.delete(options, :progress)}
-    {:ok, session} = Sessions.start({Session, arguments})
 
-    with {:ok, %{session: other} = connection} when other != session <-
+    with {:ok, session} <- start_session(arguments),
+         {:ok, %{session: other} = connection} when other != session <-
            await(reference, Process.monitor(session), options),
          do: check_power(connection, options)
   end
+
+  defp start_session(arguments) do
+    Sessions.start({Session, arguments})
+  catch
+    # The application stops or restarts.
+    :exit, _reason -> {:error, lost(arguments.options)}
+  end
+
+  defp lost(%{target: target}),
+    do: Error.new(:connect, {:lost, %{node: target.target || "the pod", reason: nil}})
 
   # A second call for the target of a connection that reconnects waits for it.
   defp reconnecting(place, %{target: %{target: target, labels: labels}}) do
@@ -99,13 +116,18 @@ defmodule K8sConnect.Setup do
   end
 
   # It may end in the meantime: on its own, or by another process.
-  defp wait_for(connection, options) do
-    case Server.await_up(connection, options.connect_timeout) do
+  defp wait_for(connection, %{connect_timeout: timeout} = options) do
+    start = System.monotonic_time(:millisecond)
+
+    case Server.await_up(connection, timeout) do
       {:ok, connection} -> check_power(connection, options)
       {:error, %Error{reason: {:timeout, _details}} = error} -> {:error, error}
-      {:error, _ended} -> start(options)
+      {:error, _ended} -> start(%{options | connect_timeout: rest(timeout, start)})
     end
   end
+
+  defp rest(:infinity, _start), do: :infinity
+  defp rest(timeout, start), do: max(1, timeout - (System.monotonic_time(:millisecond) - start))
 
   defp first_step(place, options) do
     {_routes, why} = Route.choose(options.route)
@@ -143,8 +165,7 @@ defmodule K8sConnect.Setup do
 
       # Ended by disconnect/1, by its owner, or with the application.
       {:DOWN, ^monitor, :process, _session, reason} when reason in [:normal, :shutdown] ->
-        details = %{node: options.target.target || "the pod", reason: nil}
-        {:error, Error.new(:connect, {:lost, details})}
+        {:error, lost(options)}
 
       {:DOWN, ^monitor, :process, _session, reason} ->
         {:error, Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})}

@@ -75,8 +75,11 @@ defmodule K8sConnect.DistributionTest do
   } do
     assert run(@starts, home, "") =~ "{{true, true}, 7}"
 
-    assert run("K8sConnect.Distribution.alone(true)\n" <> @starts, home, "") =~
-             "{{true, false}, 7}"
+    of_task = "K8sConnect.Distribution.of_task()\n"
+    assert run(of_task <> @starts, home, "") =~ "{{true, false}, 7}"
+
+    other = "{:ok, _started} = Application.ensure_all_started(:sasl)\n"
+    assert run(of_task <> other <> @starts, home, "") =~ "{{true, true}, 7}"
   end
 
   test "the flags that a node lacks have names" do

@@ -36,6 +36,29 @@ defmodule K8sConnect.SessionsTest do
     end
   end
 
+  test "a call that waits for a session is told when the application stops" do
+    {:ok, _started} = Application.ensure_all_started(:k8s_connect)
+    test = self()
+
+    session =
+      spawn_link(fn ->
+        true = Sessions.up({"uid", :"a@10.1.2.3"}, reconnecting())
+        send(test, :registered)
+        receive do: ({:"$gen_call", _from, :await_up} -> send(test, :asked))
+        receive do: (:end -> :ok)
+      end)
+
+    assert_receive :registered
+    kubeconfig = nobody()
+    connecting = Task.async(fn -> K8sConnect.connect("app-0", kubeconfig: kubeconfig) end)
+    assert_receive :asked
+    # As when the application stops
+    :ok = Supervisor.terminate_child(K8sConnect.Supervisor, Sessions.Supervisor)
+    send(session, :end)
+    assert {:error, %Error{reason: {:lost, _details}}} = Task.await(connecting)
+    {:ok, _pid} = Supervisor.restart_child(K8sConnect.Supervisor, Sessions.Supervisor)
+  end
+
   defp reconnecting do
     %Connection{
       state: :reconnecting,

@@ -65,6 +65,9 @@ defmodule K8sConnect.LauncherTest do
 
     # Where the Erlang of then is gone
     replace(context, ~r/^erts=.*$/m, "erts=/does/not/exist")
+    assert {output, 0} = launch(context, words)
+    assert output == to_string(:io_lib.format("~w", [words]))
+    replace(context, ~r/^root=.*$/m, "root=/does/not/exist")
     main = "Mix.K8sConnect.Launcher.main(System.argv())"
     replace(context, main, "IO.inspect(System.argv(), width: :infinity)")
     assert {output, 0} = launch(context, words)
@@ -80,7 +83,10 @@ defmodule K8sConnect.LauncherTest do
   test "no module of the folder in which it runs is loaded", context do
     assert {_output, 0} = write([context.program])
 
-    for name <- ["unicode_util", "Elixir.OptionParser", "Elixir.Mix.Tasks.Help"],
+    # The boot of OTP loads the first ones.
+    for name <-
+          ~w(c inet_db kernel_refc logger_sup user_sup unicode_util) ++
+            ~w(Elixir.OptionParser Elixir.Mix.Tasks.Help),
         do: File.write!(Path.join(context.tmp_dir, name <> ".beam"), "no module")
 
     assert {output, 0} = launch(context, ["help", "pods"])

@@ -29,13 +29,17 @@ defmodule Mix.K8sConnect.Launcher do
 
     # A version manager may put other versions into PATH of another folder, for which these modules were not compiled.
     root = to_string(:code.root_dir())
-    # What the script `erl` executes. The script itself runs two more programs.
+
+    # What the script `erl` executes. The script itself runs two more programs. An update in place may remove it.
     erts = Path.join(root, "erts-#{:erlang.system_info(:version)}/bin")
+    # Before the current folder, from which OTP would load modules.
+    [kernel, stdlib] = for name <- [:kernel, :stdlib], do: Path.join(:code.lib_dir(name), "ebin")
     elixir = :elixir |> :code.lib_dir() |> Path.join("..") |> Path.expand()
 
     """
     #!/bin/sh
     #{@mark}
+    root=#{Shellwords.escape(root)}
     erts=#{Shellwords.escape(erts)}
     elixir=#{Shellwords.escape(elixir)}
     ebin=#{Shellwords.escape(ebin)}
@@ -43,13 +47,14 @@ defmodule Mix.K8sConnect.Launcher do
       printf '%s\\n' "k8s_connect: no such directory: $ebin. Write this program again with:" #{Shellwords.escape(again)} >&2
       exit 1
     fi
-    if [ ! -x "$erts/erlexec" ] || [ ! -d "$elixir/elixir/ebin" ]; then
+    if [ -x "$erts/erlexec" ]; then start=$erts/erlexec; else start=$root/bin/erl; fi
+    if [ ! -x "$start" ] || [ ! -d "$elixir/elixir/ebin" ]; then
       exec elixir -pa "$ebin" -e '#{inspect(__MODULE__)}.main(System.argv())' -- "$@"
     fi
     if [ -t 1 ] && [ -t 2 ] && [ -z "$NO_COLOR" ]; then colors='-elixir ansi_enabled true'; else colors=''; fi
-    export ROOTDIR=#{Shellwords.escape(root)} BINDIR="$erts" EMU=beam PROGNAME=erl
+    export ROOTDIR="$root" BINDIR="$erts" EMU=beam PROGNAME=erl
     # shellcheck disable=SC2086 # words
-    exec "$erts/erlexec" +SDio 2 -noshell -pa "$ebin" $ELIXIR_ERL_OPTIONS $colors -run #{__MODULE__}.Boot boot "$elixir" -extra "$@"
+    exec "$start" +SDio 2 -noshell -pa "$ebin" #{Shellwords.join([kernel, stdlib])} $ELIXIR_ERL_OPTIONS $colors -run #{__MODULE__}.Boot boot "$elixir" -extra "$@"
     """
   end
 

@@ -16,15 +16,11 @@ defmodule Mix.K8sConnect.Project do
     else
       _ = if Mix.Project.get(), do: Mix.Task.run("loadpaths")
       _ = configure(format)
-      :ok = Distribution.alone(not started?())
+      :ok = Distribution.of_task()
     end
 
     :ok
   end
-
-  # `mix do` may have started it.
-  defp started?,
-    do: List.keymember?(Application.started_applications(), Mix.Project.config()[:app], 0)
 
   # `config/runtime.exs` may protect contexts. `mix app.config` would compile the project before it reads the file.
   defp configure(format) do

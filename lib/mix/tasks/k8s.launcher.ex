@@ -19,7 +19,7 @@ defmodule Mix.Tasks.K8s.Launcher do
 
   The program is a shell script. It starts the Erlang and Elixir that ran `mix k8s.launcher`, or `elixir` from `PATH` if
   they are not there any more. The modules come from the archive or from `_build` of this project. Run `mix k8s.launcher`
-  again if that folder moves.
+  again if that folder moves. No module of the current folder is loaded.
 
   The program loads no Mix project: it compiles nothing, and has no code of the project or of its dependencies. In a
   folder with a `mix.exs`, it reads `config/config.exs` and `config/runtime.exs`, which may configure targets and protect
