@@ -1,34 +1,44 @@
-//! The two halves of a local socket. tokio's own halves watch it in both directions, and the kernel reports that it can be
+//! A local socket in two halves. tokio's own socket is watched in both directions, and the kernel reports that it can be
 //! written each time the peer has read (`unix_write_space`): one wake-up more for each message. Here it is only watched for
 //! writing while it is full.
 
 use std::{
-    io::{self, IoSlice, Write},
-    os::unix::net,
+    io::{self, IoSlice},
+    os::fd::AsFd,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
+use nix::{errno::Errno, sys::uio::writev};
 use tokio::{
-    io::AsyncWrite,
+    io::{AsyncRead, AsyncWrite, ReadBuf, ReadHalf, WriteHalf, split},
     net::{UnixStream, unix::pipe},
 };
 
-/// Only a pipe's end is watched in one direction. Sockets are read and written by the same calls.
-pub(super) fn halves(socket: UnixStream) -> io::Result<(pipe::Receiver, Writer)> {
-    let socket = socket.into_std()?;
-    let reader = pipe::Receiver::from_owned_fd_unchecked(socket.try_clone()?.into())?;
-    Ok((reader, Writer { socket, full: None }))
+/// The halves of this socket.
+pub(super) fn halves(socket: UnixStream) -> io::Result<(ReadHalf<Socket>, WriteHalf<Socket>)> {
+    let socket = pipe::Receiver::from_owned_fd_unchecked(socket.into_std()?.into())?;
+    Ok(split(Socket { socket, full: None }))
 }
 
-/// The half for writing.
-pub(super) struct Writer {
-    socket: net::UnixStream,
+pub(super) struct Socket {
+    /// Only the end of a pipe is watched in one direction. A socket is read by the same call.
+    socket: pipe::Receiver,
     /// While the socket is full.
     full: Option<pipe::Sender>,
 }
 
-impl AsyncWrite for Writer {
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Socket {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -43,12 +53,12 @@ impl AsyncWrite for Writer {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         if self.full.is_none() {
-            match self.socket.write_vectored(slices) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let socket = self.socket.try_clone()?.into();
+            match writev(&self.socket, slices) {
+                Err(Errno::EAGAIN) => {
+                    let socket = self.socket.as_fd().try_clone_to_owned()?;
                     self.full = Some(pipe::Sender::from_owned_fd_unchecked(socket)?);
                 }
-                result => return Poll::Ready(result),
+                result => return Poll::Ready(result.map_err(io::Error::from)),
             }
         }
         let Some(full) = &mut self.full else { return Poll::Pending };
@@ -65,8 +75,9 @@ impl AsyncWrite for Writer {
         Poll::Ready(Ok(()))
     }
 
+    /// The socket is closed with its halves.
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(self.socket.shutdown(std::net::Shutdown::Write))
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -95,7 +106,6 @@ mod tests {
             let read = peer_reader.read_exact(&mut received);
             tokio::try_join!(write, read)?;
             assert!(received == sent);
-            assert!(writer.full.is_none());
         }
         let mut received = [0; 5];
         tokio::try_join!(peer_writer.write_all(b"other"), reader.read_exact(&mut received))?;
