@@ -7,16 +7,17 @@ defmodule K8sConnect.Distribution do
   alias K8sConnect.{Native, Servers, Temporary}
 
   @own {__MODULE__, :own_node}
-  @of_task {__MODULE__, :of_task}
+  @task_vm {__MODULE__, :task_vm}
 
-  # In a VM with a task only. The others belong to Elixir, or to a user.
-  @of_tasks [:kernel, :stdlib, :compiler, :elixir, :logger, :mix, :hex, :k8s_connect]
+  # The applications of the VM of a Mix task: Hex starts `ssl`. If another one runs, its code may need OpenSSL at any time.
+  @task_applications [:kernel, :stdlib, :compiler, :elixir, :logger, :mix, :k8s_connect] ++
+                       [:hex, :inets, :ssl, :public_key, :asn1, :crypto]
 
   @doc """
-  This VM was started for a task of this library.
+  Records that this VM was started for a Mix task, so that distribution may start without OpenSSL.
   """
-  @spec of_task() :: :ok
-  def of_task, do: :persistent_term.put(@of_task, true)
+  @spec mark_task_vm() :: :ok
+  def mark_task_vm, do: :persistent_term.put(@task_vm, true)
 
   @doc """
   Loads OpenSSL if `ensure/1` will start distribution, which needs a random number of it.
@@ -165,7 +166,7 @@ defmodule K8sConnect.Distribution do
     end
   end
 
-  # If `net_kernel` does not find OpenSSL, it has another random number (`create_creation/0`). Nothing else in this VM loads
+  # If `net_kernel` does not find OpenSSL, it uses another random number (`create_creation/0`). Nothing else in this VM loads
   # OpenSSL meanwhile.
   defp start_net_kernel(name, options) do
     directory = alone?() and :code.lib_dir(:crypto)
@@ -175,7 +176,7 @@ defmodule K8sConnect.Distribution do
       else: :net_kernel.start(name, options)
   end
 
-  # In a process that nobody kills.
+  # In a process that is not linked: the caller may be killed, and then OpenSSL would stay off the code path.
   defp start_without(directory, name, options) do
     _ = :code.del_path(:crypto)
 
@@ -188,9 +189,9 @@ defmodule K8sConnect.Distribution do
 
   # Whether this VM runs nothing but a task. Other modules of the distribution may need OpenSSL.
   defp alone? do
-    :persistent_term.get(@of_task, false) and
+    :persistent_term.get(@task_vm, false) and
       Enum.all?([:proto_dist, :epmd_module], &(:init.get_argument(&1) == :error)) and
-      Enum.all?(:application.which_applications(), &(elem(&1, 0) in @of_tasks))
+      Enum.all?(:application.which_applications(), &(elem(&1, 0) in @task_applications))
   end
 
   defp failed(name, reason), do: failed(name, reason, :init.get_argument(:epmd_module))

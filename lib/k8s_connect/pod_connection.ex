@@ -164,6 +164,7 @@ defmodule K8sConnect.PodConnection do
       sharing = unless job.wait, do: Servers.start_sharing()
       _ = if options.route.route != :exec, do: Distribution.preload()
       attached = await_attached(reference, job)
+      # The guards need the list before the node is connected.
       _ = Servers.await(sharing)
       attached
     end

@@ -46,13 +46,13 @@ defmodule K8sConnect.Servers do
   end
 
   @doc """
-  Gives the list of now to the guards of all sessions.
+  Sends the current list to the guards of all sessions.
   """
   @spec share() :: :ok | {:error, Error.t()}
   def share, do: await(start_sharing())
 
   @doc """
-  Starts to share the list of now.
+  Starts `share/0` in another process.
   """
   @spec start_sharing() :: {pid(), reference()}
   def start_sharing do
@@ -62,7 +62,7 @@ defmodule K8sConnect.Servers do
   end
 
   @doc """
-  Waits until a list is shared.
+  Waits for `start_sharing/0`.
   """
   @spec await({pid(), reference()} | nil) :: :ok | {:error, Error.t()}
   def await(nil), do: :ok

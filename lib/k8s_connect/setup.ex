@@ -57,7 +57,7 @@ defmodule K8sConnect.Setup do
     asked = options |> Map.take([:trust, :read_only]) |> Map.put(:audit, audit_file(options))
 
     cond do
-      # It has just ended, and another session may have the node by now.
+      # The session has just ended, and another one may have the node by now.
       status.state == :down ->
         {:error, Error.new(:connect, {:lost, %{node: connection.node, reason: nil}})}
 
@@ -115,19 +115,21 @@ defmodule K8sConnect.Setup do
     end)
   end
 
-  # It may end in the meantime: on its own, or by another process.
+  # The session may end while this call waits. This call then connects itself, in the time that is left.
   defp wait_for(connection, %{connect_timeout: timeout} = options) do
     start = System.monotonic_time(:millisecond)
 
     case Server.await_up(connection, timeout) do
       {:ok, connection} -> check_power(connection, options)
       {:error, %Error{reason: {:timeout, _details}} = error} -> {:error, error}
-      {:error, _ended} -> start(%{options | connect_timeout: rest(timeout, start)})
+      {:error, _ended} -> start(%{options | connect_timeout: remaining(timeout, start)})
     end
   end
 
-  defp rest(:infinity, _start), do: :infinity
-  defp rest(timeout, start), do: max(1, timeout - (System.monotonic_time(:millisecond) - start))
+  defp remaining(:infinity, _start), do: :infinity
+
+  defp remaining(timeout, start),
+    do: max(1, timeout - (System.monotonic_time(:millisecond) - start))
 
   defp first_step(place, options) do
     {_routes, why} = Route.choose(options.route)

@@ -1,6 +1,6 @@
 defmodule K8sConnect.Temporary do
   @moduledoc false
-  # What needs much memory for a moment. A process that lives on would shrink its heap afterwards, and with many sessions
+  # Work in another process, which also goes on if the caller is killed. Work that needs much memory for a moment: a process that lives on would shrink its heap afterwards, and with many sessions
   # the gaps are more memory than the sessions.
 
   @doc """
@@ -13,8 +13,10 @@ defmodule K8sConnect.Temporary do
   Starts `fun` in a process of its own.
   """
   @spec start((() -> term())) :: {pid(), reference()}
-  # Not with Task, which is 57 kB of code that a connection does not need.
-  def start(fun), do: spawn_monitor(fn -> exit({:done, fun.()}) end)
+  def start(fun) do
+    # Not with Task, which is 57 kB of code that a connection does not need.
+    spawn_monitor(fn -> exit({:done, fun.()}) end)
+  end
 
   @doc """
   The result of what `start/1` has started.

@@ -75,11 +75,15 @@ defmodule K8sConnect.DistributionTest do
   } do
     assert run(@starts, home, "") =~ "{{true, true}, 7}"
 
-    of_task = "K8sConnect.Distribution.of_task()\n"
-    assert run(of_task <> @starts, home, "") =~ "{{true, false}, 7}"
+    task = "K8sConnect.Distribution.mark_task_vm()\n"
+    assert run(task <> @starts, home, "") =~ "{{true, false}, 7}"
 
-    other = "{:ok, _started} = Application.ensure_all_started(:sasl)\n"
-    assert run(of_task <> other <> @starts, home, "") =~ "{{true, true}, 7}"
+    start = &"{:ok, _started} = Application.ensure_all_started(:#{&1})\n"
+    # As Hex does
+    assert run(task <> start.(:ssl) <> start.(:inets) <> @starts, home, "") =~
+             "{{true, false}, 7}"
+
+    assert run(task <> start.(:sasl) <> @starts, home, "") =~ "{{true, true}, 7}"
   end
 
   test "the flags that a node lacks have names" do

@@ -13,8 +13,8 @@ defmodule K8sConnect.SessionsTest do
     assert Sessions.of(:"a@10.1.2.3") == []
   end
 
-  # Its connection was lost, and it has not ended yet.
-  test "a call that waits for a session makes its own attempt when that session ends" do
+  # With `reconnect: false`, a session whose connection is lost is in state reconnecting before it ends.
+  test "a connect that waits for a session connects itself when that session ends" do
     {:ok, _started} = Application.ensure_all_started(:k8s_connect)
     test = self()
     lost = Error.new(:connect, {:lost, %{node: :"a@10.1.2.3", reason: :connection_closed}})
@@ -30,13 +30,16 @@ defmodule K8sConnect.SessionsTest do
         end)
 
       assert_receive :registered
-      assert {:error, %Error{reason: reason}} = K8sConnect.connect("app-0", kubeconfig: nobody())
+
+      assert {:error, %Error{reason: reason}} =
+               K8sConnect.connect("app-0", kubeconfig: unreachable())
+
       assert {:unreachable, %{server: "https://127.0.0.1:1"}} = reason
       refute Process.alive?(session)
     end
   end
 
-  test "a call that waits for a session is told when the application stops" do
+  test "a connect that waits for a session returns an error when the application stops" do
     {:ok, _started} = Application.ensure_all_started(:k8s_connect)
     test = self()
 
@@ -44,15 +47,15 @@ defmodule K8sConnect.SessionsTest do
       spawn_link(fn ->
         true = Sessions.up({"uid", :"a@10.1.2.3"}, reconnecting())
         send(test, :registered)
-        receive do: ({:"$gen_call", _from, :await_up} -> send(test, :asked))
+        receive do: ({:"$gen_call", _from, :await_up} -> send(test, :await_up_called))
         receive do: (:end -> :ok)
       end)
 
     assert_receive :registered
-    kubeconfig = nobody()
+    kubeconfig = unreachable()
     connecting = Task.async(fn -> K8sConnect.connect("app-0", kubeconfig: kubeconfig) end)
-    assert_receive :asked
-    # As when the application stops
+    assert_receive :await_up_called
+    # As when the application stops.
     :ok = Supervisor.terminate_child(K8sConnect.Supervisor, Sessions.Supervisor)
     send(session, :end)
     assert {:error, %Error{reason: {:lost, _details}}} = Task.await(connecting)
@@ -77,8 +80,8 @@ defmodule K8sConnect.SessionsTest do
   end
 
   # A cluster whose port is closed.
-  defp nobody do
-    file = Path.join(System.tmp_dir!(), "nobody-#{System.pid()}")
+  defp unreachable do
+    file = Path.join(System.tmp_dir!(), "unreachable-#{System.pid()}")
 
     File.write!(file, """
     current-context: c

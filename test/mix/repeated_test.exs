@@ -1,5 +1,5 @@
 defmodule Mix.K8sConnect.RepeatedTest do
-  # Mix runs a task once, unless the task asks for more: `mix do k8s.doctor app-0 + k8s.doctor app-1`.
+  # Mix runs a task once, unless the task is reenabled: `mix do k8s.doctor app-0 + k8s.doctor app-1`.
   use ExUnit.Case, async: false
 
   import ExUnit.CaptureIO

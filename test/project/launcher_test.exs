@@ -63,10 +63,11 @@ defmodule K8sConnect.LauncherTest do
     assert {output, 0} = launch(context, words)
     assert output == to_string(:io_lib.format("~w", [words]))
 
-    # Where the Erlang of then is gone
+    # After an update in place.
     replace(context, ~r/^erts=.*$/m, "erts=/does/not/exist")
     assert {output, 0} = launch(context, words)
     assert output == to_string(:io_lib.format("~w", [words]))
+    # Without that Erlang.
     replace(context, ~r/^root=.*$/m, "root=/does/not/exist")
     main = "Mix.K8sConnect.Launcher.main(System.argv())"
     replace(context, main, "IO.inspect(System.argv(), width: :infinity)")
@@ -80,7 +81,7 @@ defmodule K8sConnect.LauncherTest do
     File.write!(context.program, String.replace(text, pattern, fn _ -> replacement end))
   end
 
-  test "no module of the folder in which it runs is loaded", context do
+  test "the program loads no module from the current folder", context do
     assert {_output, 0} = write([context.program])
 
     # The boot of OTP loads the first ones.

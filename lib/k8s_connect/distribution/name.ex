@@ -29,11 +29,11 @@ defmodule K8sConnect.Distribution.Name do
 
   def handle_call(:get, _from, name), do: {:reply, name, name}
 
-  # Of 36 characters. Six of them, from this number of such texts.
-  @texts 36 ** 6
+  # Six digits or letters
+  @suffixes 36 ** 6
 
   defp random,
-    do: @texts |> :rand.uniform() |> Integer.to_string(36) |> String.downcase(:ascii)
+    do: @suffixes |> :rand.uniform() |> Integer.to_string(36) |> String.downcase(:ascii)
 
   defp plain(user) do
     case user

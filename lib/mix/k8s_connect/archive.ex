@@ -5,7 +5,8 @@ defmodule Mix.K8sConnect.Archive do
   # version runs, because its code connects with that version.
 
   @doc """
-  Runs a task: the one of the project's k8s_connect, or else `own`. `mix do` may run it again.
+  Runs a task: the one of the project's k8s_connect, or else `own`. Reenables the task first: Mix runs a task
+  only once, and `mix do` may name it twice.
   """
   @spec run(module(), [String.t()], ([String.t()] -> result)) :: result when result: var
   def run(task, arguments, own) do
@@ -17,7 +18,7 @@ defmodule Mix.K8sConnect.Archive do
     end
   end
 
-  # The program of `mix k8s.launcher` runs one task, without `Mix.Task`.
+  # The program of `mix k8s.launcher` runs one task, and does not load `Mix.Task`.
   defp launcher?, do: :persistent_term.get({:k8s_connect, :launcher}, nil) != nil
 
   defp archive?, do: String.starts_with?(ebin(), Mix.path_for(:archives))

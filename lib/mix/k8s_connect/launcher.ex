@@ -30,9 +30,10 @@ defmodule Mix.K8sConnect.Launcher do
     # A version manager may put other versions into PATH of another folder, for which these modules were not compiled.
     root = to_string(:code.root_dir())
 
-    # What the script `erl` executes. The script itself runs two more programs. An update in place may remove it.
+    # The directory of `erlexec`, which the script `erl` executes after two other programs. An update of Erlang in place
+    # removes this directory: then the script is used.
     erts = Path.join(root, "erts-#{:erlang.system_info(:version)}/bin")
-    # Before the current folder, from which OTP would load modules.
+    # `-pa` puts them before `.`, from which OTP would load modules while it boots.
     [kernel, stdlib] = for name <- [:kernel, :stdlib], do: Path.join(:code.lib_dir(name), "ebin")
     elixir = :elixir |> :code.lib_dir() |> Path.join("..") |> Path.expand()
 

@@ -22,7 +22,7 @@ defmodule Mix.K8sConnect.Preload do
     OptionParser
   ]
 
-  # What evaluates configuration files.
+  # For the configuration files of a project.
   @evaluation [
     :elixir_aliases,
     :elixir_dispatch,
@@ -114,12 +114,12 @@ defmodule Mix.K8sConnect.Preload do
   def task, do: Preload.load(@task)
 
   @doc """
-  Loads what the program of `mix k8s.launcher` needs, for its arguments.
+  Loads what the program of `mix k8s.launcher` needs for these arguments.
   """
   @spec launcher([charlist()]) :: :ok
-  def launcher(words) do
+  def launcher(arguments) do
     configuration = if :filelib.is_regular(~c"mix.exs"), do: @evaluation, else: []
-    connect = if connects?(words), do: @task ++ Preload.modules(), else: []
+    connect = if connects?(arguments), do: @task ++ Preload.modules(), else: []
     Preload.load(@launcher ++ configuration ++ connect)
   end
 

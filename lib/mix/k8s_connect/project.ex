@@ -16,7 +16,7 @@ defmodule Mix.K8sConnect.Project do
     else
       _ = if Mix.Project.get(), do: Mix.Task.run("loadpaths")
       _ = configure(format)
-      :ok = Distribution.of_task()
+      :ok = Distribution.mark_task_vm()
     end
 
     :ok

@@ -19,11 +19,12 @@ defmodule Mix.Tasks.K8s.Launcher do
 
   The program is a shell script. It starts the Erlang and Elixir that ran `mix k8s.launcher`, or `elixir` from `PATH` if
   they are not there any more. The modules come from the archive or from `_build` of this project. Run `mix k8s.launcher`
-  again if that folder moves. No module of the current folder is loaded.
+  again if that folder moves, and after an update of Erlang.
 
   The program loads no Mix project: it compiles nothing, and has no code of the project or of its dependencies. In a
-  folder with a `mix.exs`, it reads `config/config.exs` and `config/runtime.exs`, which may configure targets and protect
+  folder with a `mix.exs`, it evaluates `config/config.exs` and `config/runtime.exs`, which may configure targets and protect
   contexts; in an app of an umbrella, also those of the umbrella. It does not read another `:config_path` of a `mix.exs`.
+  Run it only in projects that you trust. Elsewhere, it loads no code of the current folder.
 
   An existing FILE is only replaced if `mix k8s.launcher` wrote it.
 

@@ -1,11 +1,11 @@
 defmodule Mix.K8sConnect.Launcher.Boot do
   @moduledoc false
   # Starts Elixir as its script `elixir` does, without the programs that the script runs, and with the modules loaded
-  # together. `erl` calls it with the directory of Elixir's applications, whose modules are not on the code path yet.
+  # together. The shell script passes it the directory of Elixir's applications, whose modules are not on the code path yet.
 
   alias Mix.K8sConnect.{Launcher, Preload}
 
-  # The last one is searched first.
+  # Searched from the last one, which has most of the modules.
   @applications [~c"ex_unit", ~c"eex", ~c"iex", ~c"mix", ~c"logger", ~c"elixir"]
 
   @doc """
@@ -17,13 +17,13 @@ defmodule Mix.K8sConnect.Launcher.Boot do
     paths = :lists.map(&:filename.join([directory, &1, ~c"ebin"]), @applications)
     :ok = :code.add_pathsa(paths)
     true = :code.add_patha(:filename.dirname(:code.which(__MODULE__)))
-    # No module of the folder in which the program runs.
+    # Otherwise a file `string.beam` in the current folder could run.
     _found = :code.del_path(~c".")
-    words = :init.get_plain_arguments()
-    :ok = Preload.launcher(words)
+    arguments = :init.get_plain_arguments()
+    :ok = Preload.launcher(arguments)
     {:ok, _started} = :application.ensure_all_started(:elixir)
     {:ok, _started} = :application.ensure_all_started(:logger)
-    arguments = Enum.map(words, &List.to_string/1)
+    arguments = Enum.map(arguments, &List.to_string/1)
     :ok = System.argv(arguments)
     # As escripts do. It runs the functions of `System.at_exit/1` and writes what Logger has.
     Kernel.CLI.run(fn _status -> Launcher.main(arguments) end)

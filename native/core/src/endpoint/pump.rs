@@ -125,8 +125,9 @@ async fn read(
     Some(buffer.bytes.split().freeze())
 }
 
-/// The stream is closed, and the other direction ends when all that arrived is passed on. Until then the local node is read:
-/// it may read nothing while it writes, and a socket that is closed with unread bytes is reset. Never returns.
+/// Reads and discards what the local node sends after the stream has closed. Never returns: the other direction ends the
+/// connection when it has delivered everything. Otherwise a node that is blocked in a write would not read, and closing a
+/// socket with unread data would reset it.
 async fn discard<T>(buffer: &mut ReadBuffer, reader: &mut (impl AsyncRead + Unpin)) -> T {
     while let Ok(1..) = buffer.read(reader).await {
         buffer.bytes.clear();

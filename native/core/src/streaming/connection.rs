@@ -2,8 +2,8 @@
 //!
 //! Two tasks own it: one reads frames and delivers them to the streams, one writes. The protocols have no
 //! usable flow control, so a stream that is not read delays the others when its queue is full. After
-//! five seconds it is reset, unless it is the only one. When either task ends, the connection is closed and
-//! every stream ends.
+//! five seconds it is reset, unless it is the only one. When the reader ends, or the last handle is dropped, the
+//! connection is closed and every stream ends. After a failed write, the reader first delivers what has arrived.
 
 use std::{
     sync::{
@@ -34,8 +34,8 @@ mod writer;
 /// Chunks that wait in the queue of a stream, and in that of the connection.
 const QUEUE: usize = 16;
 
-/// How long the connection is read after a write has failed. A connection that breaks ends sooner.
-const READ_AFTER_WRITE: Duration = Duration::from_secs(5);
+/// How long the reader delivers what has arrived after a write has failed.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 const GOING_AWAY: &str = "the API server is closing the connection";
 
@@ -113,9 +113,9 @@ impl Connection {
                 result = &mut read => return result,
                 result = write => result,
             };
-            // What arrived before is still delivered.
+            // The socket may hold data that arrived before the write failed.
             if failed.is_err() {
-                let _ = tokio::time::timeout(READ_AFTER_WRITE, read).await;
+                let _ = tokio::time::timeout(DRAIN_TIMEOUT, read).await;
             }
             failed
         };

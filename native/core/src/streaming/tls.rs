@@ -51,7 +51,7 @@ pub(crate) fn client(
     Ok(Stream::decrypted(commands, incoming))
 }
 
-/// Ends with either side. The stream to the pod is dropped with it.
+/// Ends when the stream has been read to its end, or when the caller drops its side.
 async fn run(
     mut tls: ClientConnection,
     mut stream: Stream,
@@ -60,11 +60,12 @@ async fn run(
     events: mpsc::Sender<Event>,
 ) {
     let writer = stream.writer();
-    let mut open = true;
+    let mut writable = true;
     loop {
-        // A pod that reads nothing must not keep the stream open. What arrived before the stream closed is still decrypted.
-        if open {
-            open = tokio::select! {
+        // After a failed write, what has arrived is still decrypted.
+        if writable {
+            writable = tokio::select! {
+                // A pod that reads nothing must not keep the stream open.
                 () = events.closed() => return,
                 flushed = flush(&mut tls, &writer) => flushed,
             };
@@ -72,7 +73,7 @@ async fn run(
         let received = tokio::select! {
             () = events.closed() => return,
             received = stream.read() => received,
-            command = queue.recv(), if open && !tls.is_handshaking() => match command {
+            command = queue.recv(), if writable && !tls.is_handshaking() => match command {
                 Some(Command::Data { bytes, .. }) => {
                     let _ = tls.writer().write_all(&(filters.to_pod)(bytes));
                     continue;

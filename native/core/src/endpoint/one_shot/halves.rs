@@ -1,6 +1,6 @@
-//! A local socket in two halves. tokio's own socket is watched in both directions, and the kernel reports that it can be
-//! written each time the peer has read (`unix_write_space`): one wake-up more for each message. Here it is only watched for
-//! writing while it is full.
+//! A Unix socket whose write readiness is only watched while it is full. tokio registers its `UnixStream` for both
+//! directions, and Linux reports a socket as writable each time the peer has read (`unix_write_space`): one more wake-up
+//! for each message.
 
 use std::{
     io::{self, IoSlice},
@@ -15,16 +15,15 @@ use tokio::{
     net::{UnixStream, unix::pipe},
 };
 
-/// The halves of this socket.
 pub(super) fn halves(socket: UnixStream) -> io::Result<(ReadHalf<Socket>, WriteHalf<Socket>)> {
     let socket = pipe::Receiver::from_owned_fd_unchecked(socket.into_std()?.into())?;
     Ok(split(Socket { socket, full: None }))
 }
 
 pub(super) struct Socket {
-    /// Only the end of a pipe is watched in one direction. A socket is read by the same call.
+    /// tokio registers only the ends of pipes for one direction. Their `read` and `write` work on a socket, too.
     socket: pipe::Receiver,
-    /// While the socket is full.
+    /// A duplicate, registered for writing, while the socket is full.
     full: Option<pipe::Sender>,
 }
 
@@ -75,7 +74,7 @@ impl AsyncWrite for Socket {
         Poll::Ready(Ok(()))
     }
 
-    /// The socket is closed with its halves.
+    /// The socket is closed when both halves are dropped.
     fn poll_shutdown(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
@@ -120,8 +119,8 @@ mod tests {
         let bytes = vec![1; 3_000_000];
         let write = async { writer.write_all(&bytes).await.map_err(|error| error.kind()) };
         let end = async {
-            // Not before the socket is full
-            while !is_full(&peer) {
+            // Not before the writer has begun.
+            while !has_received(&peer) {
                 tokio::task::yield_now().await;
             }
             drop(peer);
@@ -135,7 +134,7 @@ mod tests {
         Ok(())
     }
 
-    fn is_full(peer: &UnixStream) -> bool {
+    fn has_received(peer: &UnixStream) -> bool {
         let mut bytes = vec![0; 100_000];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         recv(peer.as_raw_fd(), &mut bytes, flags) == Ok(bytes.len())

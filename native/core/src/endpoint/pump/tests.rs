@@ -16,7 +16,7 @@ fn data(bytes: &[u8]) -> Vec<u8> {
     [&[0x82, length, Channels::OUTPUT.data], bytes].concat()
 }
 
-/// More than the queue of the stream holds
+/// More than the queue of the stream holds.
 const CHUNKS: u8 = 50;
 
 #[tokio::test]
