@@ -1,7 +1,8 @@
 defmodule K8sConnect.Temporary do
   @moduledoc false
-  # Work in another process, which also goes on if the caller is killed. Work that needs much memory for a moment: a process that lives on would shrink its heap afterwards, and with many sessions
-  # the gaps are more memory than the sessions.
+  # Work in another process, which goes on if the caller is killed. Also for work that needs much memory for a moment: a
+  # process that lives on would shrink its heap afterwards, and with many sessions the gaps are more memory than the
+  # sessions.
 
   @doc """
   Runs `fun` in a process of its own.

@@ -24,7 +24,8 @@ defmodule Mix.Tasks.K8s.Launcher do
   The program loads no Mix project: it compiles nothing, and has no code of the project or of its dependencies. In a
   folder with a `mix.exs`, it evaluates `config/config.exs` and `config/runtime.exs`, which may configure targets and protect
   contexts; in an app of an umbrella, also those of the umbrella. It does not read another `:config_path` of a `mix.exs`.
-  Run it only in projects that you trust. Elsewhere, it loads no code of the current folder.
+  Run it only in projects that you trust. Elsewhere, it loads no code of the current folder, unless it has to use
+  `elixir` from `PATH`.
 
   An existing FILE is only replaced if `mix k8s.launcher` wrote it.
 

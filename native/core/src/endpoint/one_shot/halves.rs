@@ -6,7 +6,7 @@ use std::{
     io::{self, IoSlice},
     os::fd::AsFd,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use nix::{errno::Errno, sys::uio::writev};
@@ -51,19 +51,21 @@ impl AsyncWrite for Socket {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.full.is_none() {
-            match writev(&self.socket, slices) {
+        let mut full = match self.full.take() {
+            Some(full) => full,
+            None => match writev(&self.socket, slices) {
                 Err(Errno::EAGAIN) => {
                     let socket = self.socket.as_fd().try_clone_to_owned()?;
-                    self.full = Some(pipe::Sender::from_owned_fd_unchecked(socket)?);
+                    pipe::Sender::from_owned_fd_unchecked(socket)?
                 }
                 result => return Poll::Ready(result.map_err(io::Error::from)),
-            }
+            },
+        };
+        let result = Pin::new(&mut full).poll_write_vectored(context, slices);
+        if result.is_pending() {
+            self.full = Some(full);
         }
-        let Some(full) = &mut self.full else { return Poll::Pending };
-        let result = ready!(Pin::new(full).poll_write_vectored(context, slices));
-        self.full = None;
-        Poll::Ready(result)
+        result
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -82,12 +84,13 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use futures_util::FutureExt;
     use nix::sys::socket::{MsgFlags, recv};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use std::os::fd::AsRawFd;
 
     #[tokio::test]
     async fn a_full_socket_loses_nothing() -> io::Result<()> {
