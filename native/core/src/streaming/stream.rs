@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use thiserror::Error;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     frame::{Command, ControlFrame},
@@ -42,6 +42,8 @@ pub struct Stream {
     incoming: mpsc::Receiver<Event>,
     /// The next event, if [`Self::try_read`] has seen it.
     seen: Option<Event>,
+    /// Until when the reason of a refusal may follow the end of the data.
+    end_by: Option<Instant>,
     error_ended: bool,
     pair: Pair,
     /// `None` with TLS: the task that encrypts owns the encrypted stream.
@@ -59,7 +61,15 @@ impl Stream {
     pub(super) fn new(handle: Handle, pair: Pair, incoming: mpsc::Receiver<Event>) -> Self {
         let Handle { registry, commands, controls } = handle;
         let registered = Some(Registered { registry, controls, pair });
-        Self { commands, incoming, seen: None, error_ended: false, pair, _registered: registered }
+        Self {
+            commands,
+            incoming,
+            seen: None,
+            end_by: None,
+            error_ended: false,
+            pair,
+            _registered: registered,
+        }
     }
 
     /// A stream of plain data, whose other end is the task that encrypts it.
@@ -68,7 +78,15 @@ impl Stream {
         incoming: mpsc::Receiver<Event>,
     ) -> Self {
         let pair = Pair { error: 0, data: 0 };
-        Self { commands, incoming, seen: None, error_ended: true, pair, _registered: None }
+        Self {
+            commands,
+            incoming,
+            seen: None,
+            end_by: None,
+            error_ended: true,
+            pair,
+            _registered: None,
+        }
     }
 
     /// The next bytes, `None` at the end. The end may come in the middle of what the caller expects.
@@ -99,9 +117,10 @@ impl Stream {
         if self.error_ended {
             return Ok(None);
         }
-        // If this is cancelled, the next read finds the end again.
+        // If this is cancelled, the next read finds the end again, and waits for the rest of the time.
         self.seen = Some(Event::DataEnd);
-        let next = tokio::time::timeout(ERROR_TIMEOUT, self.incoming.recv()).await;
+        let end = *self.end_by.get_or_insert_with(|| Instant::now() + ERROR_TIMEOUT);
+        let next = tokio::time::timeout_at(end, self.incoming.recv()).await;
         self.seen = None;
         match next {
             Ok(Some(Event::Refused(text))) => Err(refused(&text)),
@@ -211,7 +230,14 @@ mod tests {
         events.try_send(Event::DataEnd).ok().unwrap();
         // The reason of a refusal may follow.
         assert_eq!(stream.read().now_or_never(), None);
-        let end = tokio::time::timeout(2 * ERROR_TIMEOUT, stream.read()).await;
+        // Each cancelled read is shorter than the wait for the reason, and all together are longer.
+        let start = Instant::now();
+        let end = loop {
+            let read = tokio::time::timeout(ERROR_TIMEOUT / 2, stream.read()).await;
+            if read.is_ok() || start.elapsed() > 5 * ERROR_TIMEOUT {
+                break read;
+            }
+        };
         assert_eq!(end, Ok(Ok(None)));
         drop(events);
     }

@@ -69,6 +69,9 @@ async fn run(
                 () = events.closed() => return,
                 flushed = flush(&mut tls, &writer) => flushed,
             };
+            if !writable {
+                queue.close();
+            }
         }
         let received = tokio::select! {
             () = events.closed() => return,
