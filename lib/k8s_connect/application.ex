@@ -8,7 +8,6 @@ defmodule K8sConnect.Application do
   def start(_type, _arguments) do
     # This process ends with the application, after its supervision tree.
     :ok = K8sConnect.Originals.new()
-    :ok = K8sConnect.Servers.new()
 
     # If the helper's process ends, the routes end with it, and with the routes the sessions.
     children = [
@@ -16,19 +15,13 @@ defmodule K8sConnect.Application do
       K8sConnect.Helper,
       K8sConnect.NodeMonitor,
       K8sConnect.Route,
-      K8sConnect.Sessions
+      K8sConnect.Sessions,
+      K8sConnect.Servers
     ]
 
-    started =
-      Supervisor.start_link(children, strategy: :rest_for_one, name: K8sConnect.Supervisor)
-
-    _ = K8sConnect.Servers.restarted()
-    started
+    Supervisor.start_link(children, strategy: :rest_for_one, name: K8sConnect.Supervisor)
   end
 
   @impl true
-  def stop(_state) do
-    :ok = K8sConnect.Servers.keep()
-    K8sConnect.Originals.keep()
-  end
+  def stop(_state), do: K8sConnect.Originals.keep()
 end

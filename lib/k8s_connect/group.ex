@@ -48,9 +48,8 @@ defmodule K8sConnect.Group do
   def init(options) do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
-    :ok = Servers.add()
     # Starting the watch returns the same error.
-    _ = Servers.share()
+    _ = Servers.add(self())
     _monitor = if owner = options.owner, do: Process.monitor(owner)
     {:ok, watch(%__MODULE__{options: options})}
   end

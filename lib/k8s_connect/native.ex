@@ -95,8 +95,11 @@ defmodule K8sConnect.Native do
         ) :: {:ok, guard()} | {:error, {atom(), {atom(), map()}}}
   def guard(_atoms, _message, _calls, _audit), do: :erlang.nif_error(:nif_not_loaded)
 
-  @spec servers(order :: integer(), pids :: binary()) :: :ok
-  def servers(_order, _pids), do: :erlang.nif_error(:nif_not_loaded)
+  @spec servers(pids :: binary()) :: :ok
+  def servers(_pids), do: :erlang.nif_error(:nif_not_loaded)
+
+  @spec add_server(pid :: binary()) :: :ok
+  def add_server(_pid), do: :erlang.nif_error(:nif_not_loaded)
 
   @spec guard_events(reference(), guard()) :: :ok
   def guard_events(_reference, _guard), do: :erlang.nif_error(:nif_not_loaded)

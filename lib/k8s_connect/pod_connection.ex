@@ -161,11 +161,11 @@ defmodule K8sConnect.PodConnection do
 
     with :ok <- Native.start(:attach, [reference, Native.with_environment(api), target]) do
       # Also without a guard: all guards use this list. Starting one returns the same error.
-      sharing = unless job.wait, do: Servers.start_sharing()
+      adding = unless job.wait, do: Servers.start_adding(job.session)
       _ = if options.route.route != :exec, do: Distribution.preload()
       attached = await_attached(reference, job)
       # The guards need the list before the node is connected.
-      _ = Servers.await(sharing)
+      _ = Servers.await(adding)
       attached
     end
   end

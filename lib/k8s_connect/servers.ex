@@ -1,115 +1,142 @@
 defmodule K8sConnect.Servers do
   @moduledoc false
   # The processes of OTP, of Elixir and of this library. A pod may answer them, but has no reason to send them anything
-  # else, and no list has every command that they handle.
+  # else, and no list has every command that they handle. The guards of all sessions share one list.
+  #
+  # Making the list is a scan of all processes of the VM. So a connect makes it only if the last one is older than a
+  # second, and otherwise adds its session. A second later the list is made again, with what has started since.
 
-  alias K8sConnect.{Error, Native, Temporary}
+  use GenServer
 
-  @table __MODULE__
+  alias K8sConnect.{Error, Native}
+
   @kept {__MODULE__, :kept}
+  @interval 1_000
 
   @applications [:kernel, :stdlib, :compiler, :sasl, :os_mon, :runtime_tools, :tools] ++
                   [:crypto, :asn1, :public_key, :ssl, :ssh, :inets, :mnesia, :syntax_tools] ++
                   [:elixir, :eex, :logger, :ex_unit, :iex, :mix, :hex, :k8s_connect]
 
-  @doc """
-  The calling process owns the table of `add/0`, with what `keep/0` has kept.
-  """
-  @spec new() :: :ok
-  def new do
-    @table = :ets.new(@table, [:named_table, :public])
-    true = :ets.insert(@table, for(pid <- before_applications(), do: {pid, :before}))
-    true = :ets.insert(@table, :persistent_term.get(@kept, []))
-    _ = :persistent_term.erase(@kept)
-    :ok
-  end
+  @spec start_link(keyword()) :: GenServer.on_start()
+  def start_link(_options), do: GenServer.start_link(__MODULE__, [], name: __MODULE__)
 
   @doc """
-  Keeps the processes in supervision trees of the user for the next start of the application. They outlive its end.
+  Adds `pid` to the list. It is a process of this library, maybe in a supervision tree of the user, and is in every
+  `Connection`, which code may give to a pod. Returns when all guards have it.
   """
-  @spec keep() :: :ok
-  def keep do
-    case added() do
-      [] -> :ok
-      entries -> :persistent_term.put(@kept, entries)
+  @spec add(pid()) :: :ok | {:error, Error.t()}
+  def add(pid), do: pid |> start_adding() |> await()
+
+  @doc """
+  Starts `add/1`, which another process does.
+  """
+  @spec start_adding(pid()) :: :gen_server.request_id()
+  def start_adding(pid), do: :gen_server.send_request(__MODULE__, {:add, pid})
+
+  @doc """
+  Waits for `start_adding/1`.
+  """
+  @spec await(:gen_server.request_id() | nil) :: :ok | {:error, Error.t()}
+  def await(nil), do: :ok
+
+  def await(request) do
+    case :gen_server.wait_response(request, :infinity) do
+      {:reply, result} -> result
+      {:error, {reason, _server}} -> exit(reason)
     end
   end
 
   @doc """
-  The calling process is one of this library, maybe in a supervision tree of the user. Its pid is in every `Connection`,
-  which code may give to a pod.
-  """
-  @spec add() :: :ok
-  def add do
-    true = :ets.insert(@table, {self(), :added})
-    :ok
-  end
-
-  @doc """
-  Sends the current list to the guards of all sessions.
+  Makes the list now: many processes have started.
   """
   @spec share() :: :ok | {:error, Error.t()}
-  def share, do: await(start_sharing())
+  def share, do: GenServer.call(__MODULE__, :share, :infinity)
 
-  @doc """
-  Starts `share/0` in another process.
-  """
-  @spec start_sharing() :: {pid(), reference()}
-  def start_sharing do
-    # Of two lists that are made at the same time, the later one counts.
-    order = System.unique_integer([:monotonic])
-    Temporary.start(fn -> Native.start(:servers, [order, :erlang.term_to_binary(pids())]) end)
+  # added: pid => monitor. timer: of the last list, for a second. due?: whether there are new processes since.
+
+  @impl true
+  def init([]) do
+    # `terminate/2` must run when the application stops.
+    Process.flag(:trap_exit, true)
+    kept = :persistent_term.get(@kept, [])
+    _ = :persistent_term.erase(@kept)
+    state = %{before: before_applications(), added: %{}, timer: nil, due?: false}
+    {:ok, Enum.reduce(kept, state, &monitor/2), {:continue, kept}}
   end
 
-  @doc """
-  Waits for `start_sharing/0`.
-  """
-  @spec await({pid(), reference()} | nil) :: :ok | {:error, Error.t()}
-  def await(nil), do: :ok
-  def await(sharing), do: Temporary.await(sharing)
+  @impl true
+  def handle_continue([], state), do: {:noreply, state}
 
-  @doc """
-  Shares the list after a restart of the application, if sessions have outlived it.
-  """
-  @spec restarted() :: :ok | {:error, Error.t()}
-  def restarted, do: if(added() == [], do: :ok, else: share())
+  def handle_continue(_kept, state) do
+    {_result, state} = make(state)
+    {:noreply, state, :hibernate}
+  end
 
-  @doc """
-  The processes that are there now, some of them twice: those of these applications, those that have called `add/0`,
-  and those that the VM has started before any application.
-  """
-  @spec pids() :: [pid()]
-  def pids do
+  @impl true
+  def handle_call({:add, pid}, _from, state) do
+    state = %{monitor(pid, state) | due?: true}
+
+    if state.timer,
+      do: {:reply, Native.start(:add_server, [:erlang.term_to_binary(pid)]), state},
+      else: reply(make(state))
+  end
+
+  def handle_call(:share, _from, state) do
+    _ = state.timer && Process.cancel_timer(state.timer)
+    reply(make(state))
+  end
+
+  @impl true
+  def handle_info(:second_over, %{due?: false} = state), do: {:noreply, %{state | timer: nil}}
+
+  def handle_info(:second_over, state) do
+    {_result, state} = make(%{state | due?: false})
+    {:noreply, state, :hibernate}
+  end
+
+  def handle_info({:DOWN, _monitor, :process, pid, _reason}, state),
+    do: {:noreply, %{state | added: Map.delete(state.added, pid)}}
+
+  def handle_info(_other, state), do: {:noreply, state}
+
+  # Processes in supervision trees of the user outlive the application.
+  @impl true
+  def terminate(_reason, %{added: added}) do
+    case added |> Map.keys() |> Enum.filter(&Process.alive?/1) do
+      [] -> :ok
+      pids -> :persistent_term.put(@kept, pids)
+    end
+  end
+
+  defp monitor(pid, state),
+    do: %{state | added: Map.put_new_lazy(state.added, pid, fn -> Process.monitor(pid) end)}
+
+  defp reply({result, state}), do: {:reply, result, state, :hibernate}
+
+  defp make(state) do
+    result = Native.start(:servers, [:erlang.term_to_binary(pids(state))])
+    {result, %{state | timer: Process.send_after(self(), :second_over, @interval)}}
+  end
+
+  # Those that the VM has started before any application, those of these applications, and those that are added.
+  defp pids(%{before: before, added: added}) do
     # The processes of an application have its master as group leader.
     masters = Map.new(@applications, &{:application_controller.get_master(&1), &1})
 
     of_applications =
       Enum.filter(Process.list(), fn pid ->
         case :erlang.process_info(pid, :group_leader) do
-          {:group_leader, leader} -> is_map_key(masters, leader)
+          {:group_leader, leader} -> is_map_key(masters, leader) and not is_map_key(added, pid)
           :undefined -> false
         end
       end)
 
-    for({pid, _since} <- entries(), do: pid) ++ of_applications
+    before ++ Map.keys(added) ++ of_applications
   end
 
   defp before_applications do
     first = number(Process.whereis(:application_controller))
     Enum.filter(Process.list(), &(number(&1) <= first))
-  end
-
-  defp added, do: for({_pid, :added} = entry <- entries(), do: entry)
-
-  defp entries do
-    {alive, dead} =
-      @table |> :ets.tab2list() |> Enum.split_with(fn {pid, _since} -> Process.alive?(pid) end)
-
-    Enum.each(dead, fn {pid, _since} -> :ets.delete(@table, pid) end)
-    alive
-  rescue
-    # The table ends with the application, which a session in a supervision tree of the user outlives.
-    ArgumentError -> []
   end
 
   defp number(pid) do

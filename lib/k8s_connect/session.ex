@@ -91,11 +91,10 @@ defmodule K8sConnect.Session do
   def init(%{options: options} = arguments) do
     # `terminate/3` must run when the application stops.
     Process.flag(:trap_exit, true)
-    :ok = Servers.add()
     caller = arguments[:caller]
 
-    # The user has the pid of this session at once. Otherwise the first pod connection shares the list while it waits.
-    _ = if caller == nil, do: Servers.share()
+    # The user has the pid of this session at once. Otherwise the first pod connection adds it while it waits.
+    _ = if caller == nil, do: Servers.add(self())
     _monitor = if owner = options.owner, do: Process.monitor(owner)
 
     data = %__MODULE__{
@@ -295,7 +294,10 @@ defmodule K8sConnect.Session do
 
   defp connected(connection, data) do
     if data.monitor, do: Process.demonitor(data.monitor, [:flush])
-    true = Sessions.up(Sessions.key(connection), connection)
+    key = Sessions.key(connection)
+    true = Sessions.put(key, connection)
+    # With a caller this is the first attempt.
+    true = data.caller != nil or Sessions.keep_only(key)
     notify(data, {:ok, connection})
     for from <- data.waiters, do: :gen_statem.reply(from, {:ok, connection})
     data = if data.announced, do: data, else: announce(data, 1, 0)
@@ -323,7 +325,7 @@ defmodule K8sConnect.Session do
 
   defp lost(error, data) do
     connection = %{data.connection | state: :reconnecting}
-    true = Sessions.up(Sessions.key(connection), connection)
+    true = Sessions.put(Sessions.key(connection), connection)
 
     data = %{
       data

@@ -37,17 +37,25 @@ defmodule K8sConnect.Sessions do
   end
 
   @doc """
-  Stores the connection of the calling session under `key`, and removes its other keys.
+  Stores the connection of the calling session under `key`.
   """
-  @spec up(term(), Connection.t()) :: true
-  def up(key, connection) do
+  @spec put(term(), Connection.t()) :: true
+  def put(key, connection) do
     :ets.insert(@table, {key, self(), connection})
-    # The keys of earlier pods of this session.
+  rescue
+    # The table ends with the application, which a session in a supervision tree of the user outlives.
+    ArgumentError -> true
+  end
+
+  @doc """
+  Removes the keys of the calling session other than `key`: those of earlier pods and attempts.
+  """
+  @spec keep_only(term()) :: true
+  def keep_only(key) do
     others = {{:"$1", self(), :_}, [{:"=/=", :"$1", {:const, key}}], [true]}
     _count = :ets.select_delete(@table, [others])
     true
   rescue
-    # The table ends with the application, which a session in a supervision tree of the user outlives.
     ArgumentError -> true
   end
 

@@ -5,25 +5,13 @@ defmodule K8sConnect.Temporary do
   # sessions.
 
   @doc """
-  Runs `fun` in a process of its own.
+  The result of `fun`.
   """
   @spec run((() -> result)) :: result when result: term()
-  def run(fun), do: fun |> start() |> await()
-
-  @doc """
-  Starts `fun` in a process of its own.
-  """
-  @spec start((() -> term())) :: {pid(), reference()}
-  def start(fun) do
+  def run(fun) do
     # Not with Task, which is 57 kB of code that a connection does not need.
-    spawn_monitor(fn -> exit({:done, fun.()}) end)
-  end
+    {pid, monitor} = spawn_monitor(fn -> exit({:done, fun.()}) end)
 
-  @doc """
-  The result of what `start/1` has started.
-  """
-  @spec await({pid(), reference()}) :: term()
-  def await({pid, monitor}) do
     receive do
       {:DOWN, ^monitor, :process, ^pid, {:done, result}} -> result
       {:DOWN, ^monitor, :process, ^pid, reason} -> exit(reason)

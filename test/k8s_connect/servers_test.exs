@@ -1,47 +1,104 @@
 defmodule K8sConnect.ServersTest do
   use ExUnit.Case, async: false
 
-  alias K8sConnect.Servers
+  alias K8sConnect.{Native, Servers}
 
   setup do
     {:ok, _started} = Application.ensure_all_started(:k8s_connect)
-    :ok
+    {:ok, _library} = Native.library()
+    for function <- [:servers, :add_server], do: trace_pattern(function, true)
+    trace_servers()
+    on_exit(fn -> for function <- [:servers, :add_server], do: trace_pattern(function, false) end)
   end
 
   test "the processes of OTP and Elixir, also those that began before any application" do
+    pids = listed()
+
     for name <- [:init, :kernel_sup, :code_server, :user, :application_controller, :logger],
         pid = Process.whereis(name),
-        do: assert(pid in Servers.pids(), "#{name}")
+        do: assert(pid in pids, "#{name}")
 
-    assert Process.whereis(K8sConnect.Route) in Servers.pids()
+    assert Process.whereis(K8sConnect.Route) in pids
   end
 
   test "a session in the tree of this application" do
     task = {Task, fn -> receive do: (:end -> :ok) end}
     {:ok, session} = DynamicSupervisor.start_child(K8sConnect.Sessions.Supervisor, task)
-    assert session in Servers.pids()
+    :ok = Servers.add(session)
+    assert Enum.count(listed(), &(&1 == session)) == 1
     :ok = DynamicSupervisor.terminate_child(K8sConnect.Sessions.Supervisor, session)
   end
 
   test "not the user's own processes, but a session among them" do
-    refute self() in Servers.pids()
+    refute self() in listed()
     session = session()
-    assert session.pid in Servers.pids()
+    assert session.pid in listed()
     send(session.pid, :end)
     Task.await(session)
-    refute session.pid in Servers.pids()
+    refute session.pid in listed()
+  end
+
+  test "after a new list each session is added to it, and a second later there is another list" do
+    _ = listed()
+    {first, second} = {session(), session()}
+    assert [add_server: pid, add_server: other] = given()
+    assert {pid, other} == {first.pid, second.pid}
+    # As a process of OTP that starts then.
+    agent = {Agent, fn -> 1 end}
+    {:ok, late} = DynamicSupervisor.start_child(K8sConnect.Sessions.Supervisor, agent)
+    await_quiet()
+    assert [servers: pids] = given()
+    for pid <- [first.pid, second.pid, late], do: assert(pid in pids)
+    # The last list is older than a second, so the next session makes one.
+    third = session()
+    assert [servers: pids] = given()
+    assert third.pid in pids
+    for session <- [first, second, third], do: send(session.pid, :end)
+    :ok = DynamicSupervisor.terminate_child(K8sConnect.Sessions.Supervisor, late)
   end
 
   test "a session that outlives the application" do
     session = session()
     :ok = Application.stop(:k8s_connect)
     :ok = Application.start(:k8s_connect)
-    assert session.pid in Servers.pids()
+    trace_servers()
+    assert session.pid in listed()
     send(session.pid, :end)
     Task.await(session)
     :ok = Application.stop(:k8s_connect)
     :ok = Application.start(:k8s_connect)
-    refute session.pid in Servers.pids()
+    trace_servers()
+    refute session.pid in listed()
+  end
+
+  defp listed do
+    :ok = Servers.share()
+    assert {:servers, pids} = List.last(given())
+    pids
+  end
+
+  # What the native library has been given since the last call.
+  defp given do
+    servers = Process.whereis(Servers)
+    reference = :erlang.trace_delivered(servers)
+    assert_receive {:trace_delivered, ^servers, ^reference}
+    received()
+  end
+
+  defp received do
+    receive do
+      {:trace, _pid, :call, {Native, function, [binary]}} ->
+        [{function, :erlang.binary_to_term(binary)} | received()]
+    after
+      0 -> []
+    end
+  end
+
+  defp await_quiet do
+    unless :sys.get_state(Servers).timer == nil do
+      Process.sleep(20)
+      await_quiet()
+    end
   end
 
   defp session do
@@ -49,7 +106,7 @@ defmodule K8sConnect.ServersTest do
 
     session =
       Task.async(fn ->
-        :ok = Servers.add()
+        :ok = Servers.add(self())
         send(test, :added)
         receive do: (:end -> :ok)
       end)
@@ -57,4 +114,12 @@ defmodule K8sConnect.ServersTest do
     assert_receive :added
     session
   end
+
+  defp trace_servers do
+    1 = :erlang.trace(Process.whereis(Servers), true, [:call])
+    :ok
+  end
+
+  defp trace_pattern(function, pattern),
+    do: :erlang.trace_pattern({Native, function, 1}, pattern, [])
 end

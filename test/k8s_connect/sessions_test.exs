@@ -22,7 +22,7 @@ defmodule K8sConnect.SessionsTest do
     for answer <- [nil, {:error, lost}] do
       session =
         spawn_link(fn ->
-          true = Sessions.up({"uid", :"a@10.1.2.3"}, reconnecting())
+          true = Sessions.put({"uid", :"a@10.1.2.3"}, reconnecting())
           send(test, :registered)
 
           receive do:
@@ -45,7 +45,7 @@ defmodule K8sConnect.SessionsTest do
 
     session =
       spawn_link(fn ->
-        true = Sessions.up({"uid", :"a@10.1.2.3"}, reconnecting())
+        true = Sessions.put({"uid", :"a@10.1.2.3"}, reconnecting())
         send(test, :registered)
         receive do: ({:"$gen_call", _from, :await_up} -> send(test, :await_up_called))
         receive do: (:end -> :ok)

@@ -5,6 +5,8 @@ defmodule K8sConnect.Route.NetKernel do
   # its shape, a list of `#listen{}`. A state without such a field is not changed, nor is any state with
   # `config :k8s_connect, net_kernel: :untouched`.
 
+  alias K8sConnect.Originals
+
   # -record(listen, {listen, accept, address, module}). in kernel/src/net_kernel.erl, OTP 23 to 29
   @size 5
   @module_index 4
@@ -19,7 +21,17 @@ defmodule K8sConnect.Route.NetKernel do
   """
   @spec install(module(), :first | :last) :: :ok | {:error, problem()}
   def install(module, position) do
-    with :ok <- check_allowed(), do: change(&add(without(&1, module), module, position))
+    net_kernel = Process.whereis(:net_kernel)
+
+    # The state has every connection of the VM, so it is read once for each process.
+    with :ok <- check_allowed(),
+         changed when changed != net_kernel <- Originals.get({__MODULE__, module}, :none),
+         :ok <- change(&add(without(&1, module), module, position)) do
+      Originals.put({__MODULE__, module}, net_kernel)
+    else
+      ^net_kernel -> :ok
+      {:error, problem} -> {:error, problem}
+    end
   end
 
   @doc """
@@ -27,6 +39,7 @@ defmodule K8sConnect.Route.NetKernel do
   """
   @spec remove(module()) :: :ok | {:error, problem()}
   def remove(module) do
+    :ok = Originals.delete({__MODULE__, module})
     if Process.whereis(:net_kernel), do: change(&without(&1, module)), else: :ok
   end
 

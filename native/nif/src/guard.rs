@@ -23,7 +23,7 @@ mod atoms {
     rustler::atoms! { refused }
 }
 
-/// The processes of OTP and Elixir, as they were when the newest session began.
+/// The processes of OTP, Elixir and this library, for all guards.
 static SERVERS: LazyLock<Arc<Servers>> = LazyLock::new(Arc::default);
 
 /// The guard of a session.
@@ -70,11 +70,17 @@ fn guard(
     }
 }
 
-/// The list of the processes of OTP, Elixir and this library in the external format, for all guards. `order`: a number
-/// that grows.
+/// The list of the processes of OTP, Elixir and this library in the external format, for all guards.
 #[rustler::nif(schedule = "DirtyCpu")]
-fn servers(order: i64, pids: Binary) -> Atom {
-    SERVERS.replace(order, &pids);
+fn servers(pids: Binary) -> Atom {
+    SERVERS.replace(&pids);
+    ok()
+}
+
+/// Adds a process to the list, in the external format.
+#[rustler::nif]
+fn add_server(pid: Binary) -> Atom {
+    SERVERS.add(&pid);
     ok()
 }
 

@@ -17,8 +17,7 @@ fn a_process_of_otp_gets_answers_only() {
     *server.last_mut().unwrap() = 0;
     let both = [&[131][..], &list(&[pid("nonode@nohost", 7), server])].concat();
     let none = [131, 106];
-    servers.replace(1, &both);
-    servers.replace(0, &none);
+    servers.replace(&both);
     pair.call(1, 2);
     let hello = tuple(&[atom("hello"), integer(42)]);
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
@@ -35,9 +34,16 @@ fn a_process_of_otp_gets_answers_only() {
     assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&reply(8))), "nobody waits for it");
     assert_eq!(pair.session.count(Kind::Message), 5);
     // It is gone, and another process is there.
-    servers.replace(2, &none);
+    servers.replace(&none);
     assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
-    servers.replace(3, &both);
+    // Added alone, also twice
+    for number in [7, 1, 7] {
+        servers.add(&[&[131][..], &pid("nonode@nohost", number)].concat());
+    }
+    assert!(!pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+    servers.replace(&none);
+    assert!(pair.passes(&send(pid(LAPTOP, 1)), Some(&hello)));
+    servers.replace(&both);
     // Of another VM it is another process.
     pair.connection = Connection::new(session, false, None);
     pair.shake();
