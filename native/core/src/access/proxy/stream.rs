@@ -1,7 +1,7 @@
 //! A TCP connection, possibly with TLS to a proxy, that knows whether it was used.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::{Pin, pin},
     sync::{
         Arc,
@@ -22,8 +22,12 @@ use tokio::{
 };
 
 mod low_water;
+mod refill;
+mod socket;
 
-use low_water::{LowWater, Socket};
+use low_water::LowWater;
+use refill::Refill;
+use socket::Socket;
 
 /// The sizes of reads of a bulk transfer, from the first one on. rustls asks for at most 4 KiB (0.23,
 /// `msgs/deframer/buffers.rs`), which is four or five system calls for each TLS record, and many acknowledgements.
@@ -54,6 +58,7 @@ pub(crate) struct Stream<S = Inner> {
     /// The size of the next read, if the one before was full; 0 otherwise.
     size: usize,
     low_water: LowWater,
+    refill: Refill,
 }
 
 impl<S: Unpin> Stream<S> {
@@ -64,6 +69,7 @@ impl<S: Unpin> Stream<S> {
             ahead: BytesMut::new(),
             size: 0,
             low_water: LowWater::default(),
+            refill: Refill::default(),
         }
     }
 
@@ -128,13 +134,15 @@ impl<S: AsyncRead + Socket + Unpin> AsyncRead for Stream<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+impl<S: AsyncWrite + Socket + Unpin> AsyncWrite for Stream<S> {
     fn poll_write(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.inner().poll_write(context, bytes)
+        let Self { inner, refill, .. } = self.get_mut();
+        let written = Pin::new(&mut *inner).poll_write(context, bytes);
+        refill.write(written, inner, &[IoSlice::new(bytes)], context)
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -152,17 +160,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Stream<S> {
     fn poll_write_vectored(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
-        buffers: &[io::IoSlice<'_>],
+        buffers: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.inner().poll_write_vectored(context, buffers)
+        let Self { inner, refill, .. } = self.get_mut();
+        let written = Pin::new(&mut *inner).poll_write_vectored(context, buffers);
+        refill.write(written, inner, buffers, context)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{cell::Cell, time::Duration};
+    use std::{cell::Cell, net::Ipv4Addr, time::Duration};
 
-    use tokio::{io::AsyncWriteExt, net::TcpListener};
+    use tokio::{
+        io::AsyncWriteExt,
+        net::{TcpListener, TcpSocket},
+    };
 
     use super::*;
 
@@ -177,6 +190,14 @@ mod tests {
         fn set_low_water(&self, bytes: i32) -> bool {
             self.low_water.set(bytes);
             true
+        }
+
+        fn can_send(&self) -> bool {
+            false
+        }
+
+        fn send(&self, _buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+            Err(io::ErrorKind::WouldBlock.into())
         }
     }
 
@@ -274,6 +295,37 @@ mod tests {
             };
             let transfer = async { tokio::try_join!(server.write_all(&bytes), read) };
             tokio::time::timeout(Duration::from_mins(1), transfer).await??;
+        }
+        Ok(())
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_socket_is_written_before_a_third_of_its_buffer_is_free() -> io::Result<()> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(64 * 1024)?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = socket.listen(1)?;
+        let client = TcpSocket::new_v4()?;
+        client.set_send_buffer_size(4 * 1024 * 1024)?;
+        let client = client.connect(listener.local_addr()?).await?;
+        let (mut server, _) = listener.accept().await?;
+        let mut stream = Stream::new(TokioIo::new(MaybeHttpsStream::Http(TokioIo::new(client))));
+        let bytes = [9; 16 * 1024];
+        let (mut written, mut read) = (0, 0);
+        // Until nothing more fits.
+        while let Ok(count) =
+            tokio::time::timeout(Duration::from_millis(500), stream.write(&bytes)).await
+        {
+            written += count?;
+        }
+        let mut buffer = [0; 16 * 1024];
+        let mut more = 0;
+        while more == 0 {
+            read += server.read(&mut buffer).await?;
+            assert!(read < written / 4, "{read} of {written} bytes were read");
+            let write = tokio::time::timeout(Duration::from_millis(100), stream.write(&bytes));
+            more = write.await.unwrap_or(Ok(0))?;
         }
         Ok(())
     }
