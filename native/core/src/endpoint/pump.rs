@@ -122,7 +122,7 @@ async fn read(
         return discard(buffer, reader).await;
     }
     let Ok(1..) = buffer.read(reader).await else { return None };
-    Some(buffer.bytes.split().freeze())
+    Some(buffer.take())
 }
 
 /// Reads and discards what the local node sends after the stream has closed. Never returns: the other direction ends the

@@ -105,10 +105,11 @@ impl Connection {
         let shared = Arc::new(shared);
         let write = writer::write_frames(writer, command_queue, control_queue, shared.clone());
         // The reader must not keep the channel to the writer open: without handles the connection closes.
+        // Its own allocation: the future of a task has a copy of what it selects from.
         let read = reader::read_frames(reader, controls.downgrade(), shared.clone(), suspensions);
+        let mut read = Box::pin(read);
         let (registry, closing) = (shared.registry.clone(), close_reason.clone());
         let both = async move {
-            tokio::pin!(read);
             let failed = tokio::select! {
                 result = &mut read => return result,
                 result = write => result,
