@@ -1,8 +1,9 @@
 defmodule K8sConnect.Originals do
   @moduledoc false
-  # What this library has changed in the VM, as it was before. The table belongs to the process of the application
-  # itself, so that the next process of a route can restore what a killed one has changed. Not a persistent term: each
-  # change of one makes the VM scan all processes.
+  # What this library has changed in the VM, as it was before, and in which `net_kernel` its module is. The table belongs
+  # to the process of the application itself, so that the next process of a route can restore what a killed one has
+  # changed. Not a persistent term: each change of one makes the VM scan all processes. The application can be killed, and
+  # what else its processes have to undo must not fail then.
 
   @table __MODULE__
   @kept {__MODULE__, :kept}
@@ -36,6 +37,8 @@ defmodule K8sConnect.Originals do
       [{^key, value}] -> value
       [] -> default
     end
+  rescue
+    ArgumentError -> default
   end
 
   @spec put(term(), term()) :: :ok
@@ -48,6 +51,8 @@ defmodule K8sConnect.Originals do
   def delete(key) do
     true = :ets.delete(@table, key)
     :ok
+  rescue
+    ArgumentError -> :ok
   end
 
   @doc """
@@ -57,7 +62,6 @@ defmodule K8sConnect.Originals do
   def keys(owner) do
     for [key] <- :ets.match(@table, {{owner, :"$1"}, :_}), do: key
   rescue
-    # The application has been killed. What else its processes have to undo must not fail.
     ArgumentError -> []
   end
 end

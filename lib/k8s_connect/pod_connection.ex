@@ -161,7 +161,7 @@ defmodule K8sConnect.PodConnection do
 
     with :ok <- Native.start(:attach, [reference, Native.with_environment(api), target]) do
       # Also without a guard: all guards use this list. Starting one returns the same error.
-      adding = unless job.wait, do: Servers.start_adding(job.session)
+      adding = Servers.start_adding(job.session)
       _ = if options.route.route != :exec, do: Distribution.preload()
       attached = await_attached(reference, job)
       # The guards need the list before the node is connected.

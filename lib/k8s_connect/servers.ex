@@ -3,15 +3,15 @@ defmodule K8sConnect.Servers do
   # The processes of OTP, of Elixir and of this library. A pod may answer them, but has no reason to send them anything
   # else, and no list has every command that they handle. The guards of all sessions share one list.
   #
-  # Making the list is a scan of all processes of the VM. So a connect makes it only if the last one is older than a
-  # second, and otherwise adds its session. A second later the list is made again, with what has started since.
+  # Making the list is a scan of all processes of the VM. So a connect makes it only if the last one is older than a tenth
+  # of a second, and otherwise adds its session. After that time the list is made again, with what has started since.
 
   use GenServer
 
   alias K8sConnect.{Error, Native}
 
   @kept {__MODULE__, :kept}
-  @interval 1_000
+  @interval 100
 
   @applications [:kernel, :stdlib, :compiler, :sasl, :os_mon, :runtime_tools, :tools] ++
                   [:crypto, :asn1, :public_key, :ssl, :ssh, :inets, :mnesia, :syntax_tools] ++
@@ -36,9 +36,7 @@ defmodule K8sConnect.Servers do
   @doc """
   Waits for `start_adding/1`.
   """
-  @spec await(:gen_server.request_id() | nil) :: :ok | {:error, Error.t()}
-  def await(nil), do: :ok
-
+  @spec await(:gen_server.request_id()) :: :ok | {:error, Error.t()}
   def await(request) do
     case :gen_server.wait_response(request, :infinity) do
       {:reply, result} -> result
@@ -52,7 +50,7 @@ defmodule K8sConnect.Servers do
   @spec share() :: :ok | {:error, Error.t()}
   def share, do: GenServer.call(__MODULE__, :share, :infinity)
 
-  # added: pid => monitor. timer: of the last list, for a second. due?: whether there are new processes since.
+  # added: pid => monitor. timer: of the last list, until the next. due?: whether there are new processes since.
 
   @impl true
   def init([]) do
@@ -87,9 +85,9 @@ defmodule K8sConnect.Servers do
   end
 
   @impl true
-  def handle_info(:second_over, %{due?: false} = state), do: {:noreply, %{state | timer: nil}}
+  def handle_info(:interval_over, %{due?: false} = state), do: {:noreply, %{state | timer: nil}}
 
-  def handle_info(:second_over, state) do
+  def handle_info(:interval_over, state) do
     {_result, state} = make(%{state | due?: false})
     {:noreply, state, :hibernate}
   end
@@ -115,7 +113,8 @@ defmodule K8sConnect.Servers do
 
   defp make(state) do
     result = Native.start(:servers, [:erlang.term_to_binary(pids(state))])
-    {result, %{state | timer: Process.send_after(self(), :second_over, @interval)}}
+    timer = if result == :ok, do: Process.send_after(self(), :interval_over, @interval)
+    {result, %{state | timer: timer}}
   end
 
   # Those that the VM has started before any application, those of these applications, and those that are added.

@@ -56,6 +56,7 @@ defmodule K8sConnect.Sessions do
     _count = :ets.select_delete(@table, [others])
     true
   rescue
+    # The same.
     ArgumentError -> true
   end
 

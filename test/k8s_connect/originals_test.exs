@@ -2,6 +2,7 @@ defmodule K8sConnect.OriginalsTest do
   use ExUnit.Case, async: false
 
   alias K8sConnect.Originals
+  alias K8sConnect.Route.NetKernel
 
   setup do
     {:ok, _started} = Application.ensure_all_started(:k8s_connect)
@@ -27,5 +28,14 @@ defmodule K8sConnect.OriginalsTest do
     :ok = Application.stop(:k8s_connect)
     :ok = Application.start(:k8s_connect)
     assert Originals.keys(__MODULE__) == []
+  end
+
+  test "undoing does not fail after the application was killed" do
+    :ok = Application.stop(:k8s_connect)
+    assert Originals.get({__MODULE__, :c}) == nil
+    assert Originals.delete({__MODULE__, :c}) == :ok
+    assert Originals.keys(__MODULE__) == []
+    :ok = NetKernel.remove(K8sConnect.Route.VM.Dist)
+    :ok = Application.start(:k8s_connect)
   end
 end

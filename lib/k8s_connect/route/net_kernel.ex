@@ -21,18 +21,21 @@ defmodule K8sConnect.Route.NetKernel do
   """
   @spec install(module(), :first | :last) :: :ok | {:error, problem()}
   def install(module, position) do
-    net_kernel = Process.whereis(:net_kernel)
+    with :ok <- check_allowed(), do: install(module, position, processes())
+  end
 
-    # The state has every connection of the VM, so it is read once for each process.
-    with :ok <- check_allowed(),
-         changed when changed != net_kernel <- Originals.get({__MODULE__, module}, :none),
-         :ok <- change(&add(without(&1, module), module, position)) do
-      Originals.put({__MODULE__, module}, net_kernel)
+  # The state has every connection of the VM, so it is read once for each process.
+  defp install(module, position, processes) do
+    if Originals.get({__MODULE__, module}) == processes do
+      :ok
     else
-      ^net_kernel -> :ok
-      {:error, problem} -> {:error, problem}
+      with :ok <- change(&add(without(&1, module), module, position)),
+           do: Originals.put({__MODULE__, module}, processes)
     end
   end
+
+  # If `K8sConnect.Route` is killed, its job can go on, and install the module after the next process has removed it.
+  defp processes, do: {Process.whereis(:net_kernel), Process.whereis(K8sConnect.Route)}
 
   @doc """
   Removes `module`. Does nothing if it is not installed, or if `net_kernel` is not running.

@@ -5,31 +5,37 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
-use tokio::time::{Sleep, sleep};
+use tokio::{
+    task::coop::has_budget_remaining,
+    time::{Instant, Sleep, sleep},
+};
 
 use super::socket::Socket;
 
 /// A shorter one fills the buffer better, but costs CPU time. Without delay, the kernel reports the socket as writable sooner.
 const INTERVAL: Duration = Duration::from_millis(20);
 
+/// If the buffer stays full, the interval doubles up to this.
+const MAX_INTERVAL: Duration = Duration::from_secs(1);
+
 /// What to do while the socket is not reported as writable.
 #[derive(Default)]
 pub(super) enum Refill {
     #[default]
     Off,
-    /// The buffer was full at the beginning of this time.
-    Full(Pin<Box<Sleep>>),
+    /// The buffer was full at the beginning of this interval.
+    Full(Pin<Box<Sleep>>, Duration),
     /// There was room at the last write.
     Room,
 }
 
 impl Refill {
-    /// `written`: the result of an ordinary write. If the socket is not reported as writable, writes all the same once in
-    /// [`INTERVAL`], until the buffer is full.
+    /// `written`: the result of an ordinary write. If the socket is not reported as writable, writes all the same at the end
+    /// of each interval, until the buffer is full.
     pub fn write(
         &mut self,
         written: Poll<io::Result<usize>>,
@@ -41,27 +47,36 @@ impl Refill {
             *self = Self::Off;
             return written;
         }
-        let is_due = match self {
-            Self::Off => false,
-            Self::Full(interval) => interval.as_mut().poll(context).is_ready(),
-            Self::Room => true,
-        };
-        if is_due {
-            match socket.send(buffers) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => *self = Self::Off,
-                result => {
-                    *self = Self::Room;
-                    return Poll::Ready(result);
+        // Otherwise tokio only wants other tasks to run.
+        if !has_budget_remaining() || !socket.can_send() {
+            return Poll::Pending;
+        }
+        loop {
+            match self {
+                Self::Off => *self = Self::Full(Box::pin(sleep(INTERVAL)), INTERVAL),
+                Self::Full(end, interval) => {
+                    ready!(end.as_mut().poll(context));
+                    if let Some(result) = send(socket, buffers) {
+                        *self = Self::Room;
+                        return Poll::Ready(result);
+                    }
+                    *interval = MAX_INTERVAL.min(2 * *interval);
+                    end.as_mut().reset(Instant::now() + *interval);
                 }
+                Self::Room => match send(socket, buffers) {
+                    Some(result) => return Poll::Ready(result),
+                    None => *self = Self::Off,
+                },
             }
         }
-        if matches!(self, Self::Off) && socket.can_send() {
-            let mut interval = Box::pin(sleep(INTERVAL));
-            // It wakes the task.
-            let _pending = interval.as_mut().poll(context);
-            *self = Self::Full(interval);
-        }
-        Poll::Pending
+    }
+}
+
+/// `None` if the buffer is full.
+fn send(socket: &impl Socket, buffers: &[IoSlice<'_>]) -> Option<io::Result<usize>> {
+    match socket.send(buffers) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+        result => Some(result),
     }
 }
 
@@ -80,6 +95,8 @@ mod tests {
     #[derive(Default)]
     struct Full {
         room: Cell<usize>,
+        /// How often it was full.
+        refused: Cell<usize>,
         sent: RefCell<Vec<u8>>,
     }
 
@@ -96,6 +113,7 @@ mod tests {
             let bytes: Vec<u8> = buffers.iter().flat_map(|buffer| buffer.iter().copied()).collect();
             let count = bytes.len().min(self.room.get());
             if count == 0 {
+                self.refused.update(|count| count + 1);
                 return Err(io::ErrorKind::WouldBlock.into());
             }
             self.room.update(|room| room - count);
@@ -119,13 +137,15 @@ mod tests {
         assert_eq!(write(&[b"ghi"]).await?, 3);
         assert_eq!(write(&[b"jkl"]).await?, 1);
         assert_eq!(start.elapsed(), INTERVAL);
+        // Less and less often, as long as it stays full.
         let more_room = async {
-            tokio::time::sleep(3 * INTERVAL).await;
+            tokio::time::sleep(100 * INTERVAL).await;
+            assert!(socket.refused.get() < 10, "{}", socket.refused.get());
             socket.room.set(2);
             Ok(())
         };
         assert_eq!(tokio::try_join!(write(&[b"kl"]), more_room)?.0, 2);
-        assert!(start.elapsed() <= 5 * INTERVAL, "{:?}", start.elapsed());
+        assert!(start.elapsed() <= 101 * INTERVAL + MAX_INTERVAL, "{:?}", start.elapsed());
         assert_eq!(*socket.sent.borrow(), b"abcdefghijkl");
         Ok(())
     }
