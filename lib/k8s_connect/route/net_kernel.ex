@@ -6,6 +6,7 @@ defmodule K8sConnect.Route.NetKernel do
   # `config :k8s_connect, net_kernel: :untouched`.
 
   alias K8sConnect.Originals
+  alias K8sConnect.Route.VM.Table
 
   # -record(listen, {listen, accept, address, module}). in kernel/src/net_kernel.erl, OTP 23 to 29
   @size 5
@@ -34,8 +35,8 @@ defmodule K8sConnect.Route.NetKernel do
     end
   end
 
-  # If `K8sConnect.Route` is killed, its job can go on, and install the module after the next process has removed it.
-  defp processes, do: {Process.whereis(:net_kernel), Process.whereis(K8sConnect.Route)}
+  # If the process of the routes is killed, its job can go on, and record this after the next process has removed the module.
+  defp processes, do: {Process.whereis(:net_kernel), Table.owner()}
 
   @doc """
   Removes `module`. Does nothing if it is not installed, or if `net_kernel` is not running.

@@ -26,6 +26,12 @@ defmodule K8sConnect.Route.VM.Table do
   @spec clear() :: true
   def clear, do: :ets.delete_all_objects(@table)
 
+  @doc """
+  The process of the routes.
+  """
+  @spec owner() :: pid() | :undefined
+  def owner, do: :ets.info(@table, :owner)
+
   @spec empty?() :: boolean()
   def empty?, do: :ets.info(@table, :size) == 0
 
