@@ -15,10 +15,7 @@ use k8s_openapi::{
 };
 use kube::{Api, api::PostParams, client::Body};
 
-use crate::{
-    access::cluster::{Action, Cluster, Error},
-    streaming::api_error,
-};
+use crate::access::cluster::{Action, Cluster, Error, Failure};
 
 mod node;
 mod pod;
@@ -92,7 +89,7 @@ async fn get(cluster: &Cluster, path: &str) -> kube::Result<(Option<String>, Vec
     let request = http::Request::get(path).body(Body::empty()).map_err(kube::Error::HttpError)?;
     let response = cluster.client.send(request).await?;
     if !response.status().is_success() {
-        return Err(api_error(response).await);
+        return Err(Failure::read(response).await.into());
     }
     let date = response.headers().get(http::header::DATE);
     let date = date.and_then(|date| date.to_str().ok()).map(str::to_owned);

@@ -23,7 +23,7 @@ pub(crate) use close_reason::CloseReason;
 pub use negotiation::Protocol;
 pub(crate) use read_buffer::ReadBuffer;
 pub use stream::{Refused, Stream, StreamWriter};
-pub(crate) use upgrade::{Upgraded, api_error};
+pub(crate) use upgrade::Upgraded;
 
 /// The size in which bulk data is read and sent. Larger chunks cost latency, smaller ones a frame header and a
 /// system call more often. With the headers of a frame it fills four TLS records.

@@ -15,10 +15,12 @@ mod certificate;
 mod closed;
 mod error;
 mod explain;
+mod failure;
 mod transport;
 
 pub(crate) use closed::closed_without_answer;
 pub use error::Error;
+pub(crate) use failure::Failure;
 use transport::{Connections, Transport};
 
 /// An API request as a Role names it: `list` on `pods`.

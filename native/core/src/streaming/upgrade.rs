@@ -3,27 +3,15 @@
 
 use std::fmt;
 
-use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, request};
-use http_body_util::{BodyExt, Limited};
 use hyper_util::rt::TokioIo;
-use kube::{client::Body, core::Status};
+use kube::client::Body;
 
 use super::websocket;
-use crate::{
-    access::cluster::{Cluster, closed_without_answer},
-    text::printable,
-};
+use crate::access::cluster::{Cluster, Failure, closed_without_answer};
 
 /// A connection after its upgrade.
 pub(crate) type Upgraded = TokioIo<hyper::upgrade::Upgraded>;
-
-/// The body of an answer that is not an upgrade: a Status, or a page for people.
-const MAX_BODY: usize = 64 * 1024;
-/// Of the message of a Status.
-const MAX_MESSAGE: usize = 1000;
-/// Of any other body.
-const MAX_TEXT: usize = 200;
 
 /// This kind of upgrade was refused. The other one may be accepted.
 #[derive(Debug, Clone)]
@@ -118,52 +106,20 @@ async fn send(
     }
 }
 
-/// `Client::send` does not read a Status, as kube's other calls do.
 async fn refusal(response: Response<Body>) -> kube::Result<Result<Response<Body>, UpgradeRefused>> {
-    let code = response.status();
-    let body = read(response).await;
-    let status = status(&body);
-    match refused(code, status.as_deref(), &body) {
+    let failure = Failure::read(response).await;
+    match refused(&failure) {
         Some(refused) => Ok(Err(refused)),
-        None => Err(failure(code, status, &body)),
+        None => Err(failure.into()),
     }
-}
-
-/// The error for an answer that is not a success.
-pub(crate) async fn api_error(response: Response<Body>) -> kube::Error {
-    let code = response.status();
-    let body = read(response).await;
-    failure(code, status(&body), &body)
-}
-
-async fn read(response: Response<Body>) -> Bytes {
-    match Limited::new(response.into_body(), MAX_BODY).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(_) => Bytes::new(),
-    }
-}
-
-fn failure(code: StatusCode, status: Option<String>, body: &[u8]) -> kube::Error {
-    let message = status.unwrap_or_else(|| text(body));
-    kube::Error::Api(Box::new(
-        Status::failure(&message, code.canonical_reason().unwrap_or_default())
-            .with_code(code.as_u16()),
-    ))
-}
-
-/// The message of a Status, which only an API server sends.
-fn status(body: &[u8]) -> Option<String> {
-    let status = serde_json::from_slice::<serde_json::Value>(body).ok()?;
-    let message = status.get("message").and_then(|message| message.as_str());
-    (status.get("kind")?.as_str()? == "Status")
-        .then(|| printable(message.unwrap_or_default(), MAX_MESSAGE))
 }
 
 /// `None` where an API server understood the request, and has another reason.
-fn refused(code: StatusCode, status: Option<&str>, body: &[u8]) -> Option<UpgradeRefused> {
+fn refused(failure: &Failure) -> Option<UpgradeRefused> {
+    let code = failure.code;
     let answer =
         |message: &str| UpgradeRefused::Answer(format!("{code} {message}").trim_end().to_owned());
-    match (code.as_u16(), status) {
+    match (code.as_u16(), failure.status.as_deref()) {
         (403, Some(message)) => Some(UpgradeRefused::Forbidden(message.into())),
         // The method or the protocol is unknown there, or a proxy removed the header.
         (405 | 426 | 501, message) => Some(answer(message.unwrap_or_default())),
@@ -171,21 +127,8 @@ fn refused(code: StatusCode, status: Option<&str>, body: &[u8]) -> Option<Upgrad
             Some(answer(message))
         }
         (401 | 429, _) | (_, Some(_)) => None,
-        (_, None) => Some(answer(&text(body))),
+        (_, None) => Some(answer(&failure.text)),
     }
-}
-
-/// The text of a body. An HTML page says no more than the code does. A text with the headers of the request,
-/// as the kubelet sends, may have a token.
-fn text(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let line = text.trim().lines().next().unwrap_or_default();
-    let line = line.split("http.Header").next().unwrap_or_default().trim_end_matches([' ', ':']);
-    let lower = line.to_lowercase();
-    if line.starts_with('<') || lower.contains("authorization") || lower.contains("bearer") {
-        return String::new();
-    }
-    printable(line, MAX_TEXT)
 }
 
 #[cfg(test)]
@@ -196,8 +139,7 @@ mod tests {
 
     fn refusal_text(code: u16, body: &str) -> Option<String> {
         let code = StatusCode::from_u16(code).unwrap();
-        let status = status(body.as_bytes());
-        refused(code, status.as_deref(), body.as_bytes()).map(|refused| refused.to_string())
+        refused(&Failure::new(code, body.as_bytes())).map(|refused| refused.to_string())
     }
 
     fn api_status(message: &str) -> String {
@@ -226,7 +168,7 @@ mod tests {
         for (code, body, expected) in [
             (403, page, "403 Forbidden"),
             (403, "upgrade_failed\n", "403 Forbidden upgrade_failed"),
-            (403, r#"{"message":"Forbidden"}"#, r#"403 Forbidden {"message":"Forbidden"}"#),
+            (403, r#"{"message":"No access"}"#, "403 Forbidden No access"),
             (400, "Upgrade request required", "400 Bad Request Upgrade request required"),
             (404, page, "404 Not Found"),
             (502, page, "502 Bad Gateway"),

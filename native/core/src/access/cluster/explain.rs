@@ -5,7 +5,7 @@ use std::{error::Error as StdError, io};
 use kube::core::Status;
 use rustls::AlertDescription;
 
-use super::{Action, Cluster, Error, certificate};
+use super::{Action, Cluster, Error, certificate, failure::NotKubernetes};
 use crate::{
     access::{auth, proxy},
     error_chain::chain,
@@ -61,6 +61,9 @@ impl Cluster {
                 self.explain_unauthorized()
             }
             Cause::Tls(error) => certificate::explain(server, error, self.has_certificate()),
+            Cause::NotKubernetes(error) => {
+                Error::NotKubernetes { server, problem: error.to_string() }
+            }
             Cause::Login(error) => Error::Login(error.clone()),
             Cause::Proxy(error) => Error::Proxy(error.clone()),
             Cause::Io(error) if error.kind() == io::ErrorKind::TimedOut => self.timed_out(),
@@ -81,6 +84,7 @@ fn connection_closed(kind: io::ErrorKind) -> bool {
 }
 
 enum Cause<'a> {
+    NotKubernetes(&'a NotKubernetes),
     Login(&'a auth::Error),
     Proxy(&'a proxy::Error),
     /// The connection ended in the middle of HTTP.
@@ -98,6 +102,8 @@ fn find_cause<'a>(error: &'a (dyn StdError + 'static)) -> Cause<'a> {
             cause = Cause::Io(io);
         } else if let Some(tls) = error.downcast_ref::<rustls::Error>() {
             return Cause::Tls(tls);
+        } else if let Some(answer) = error.downcast_ref::<NotKubernetes>() {
+            return Cause::NotKubernetes(answer);
         } else if let Some(login) = error.downcast_ref::<auth::Error>() {
             return Cause::Login(login);
         } else if let Some(proxy) = error.downcast_ref::<proxy::Error>() {

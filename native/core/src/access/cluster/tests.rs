@@ -177,3 +177,49 @@ async fn a_server_without_tls_gets_no_credentials() {
         "{head}"
     );
 }
+
+/// Answers one request so, and returns what the client makes of it.
+async fn answered(status: &str, body: &str) -> Error {
+    let (listener, cluster) = server().await;
+    let answer =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes();
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await;
+        stream.write_all(&answer).await.unwrap();
+    });
+    let request = Request::get("/version").body(Vec::new()).unwrap();
+    let answer = cluster.client.request::<serde_json::Value>(request);
+    cluster.request(ACTION, answer).await.unwrap_err()
+}
+
+#[tokio::test]
+async fn the_code_of_a_gateways_answer_is_that_of_http() {
+    for body in ["", "{}", "[]", "no JSON", r#"{"message":"m","code":16}"#, r#"{"code":"Denied"}"#]
+    {
+        let unauthorized = answered("401 Unauthorized", body).await;
+        assert!(matches!(unauthorized, Error::Unauthorized { .. }), "{body}: {unauthorized}");
+        let forbidden = answered("403 Forbidden", body).await;
+        assert!(matches!(forbidden, Error::Forbidden { .. }), "{body}: {forbidden}");
+        let refused = answered("502 Bad Gateway", body).await;
+        assert!(matches!(refused, Error::Refused { code: 502, .. }), "{body}: {refused}");
+    }
+    for body in ["", "<html>", r#"{"message":"no Route matched"}"#] {
+        let not_found = answered("404 Not Found", body).await;
+        assert!(matches!(not_found, Error::NotKubernetes { .. }), "{body}: {not_found}");
+    }
+    // An API server's own
+    for body in ["404 page not found\n", &scripted::status(404).to_string()] {
+        let not_found = answered("404 Not Found", body).await;
+        assert!(matches!(not_found, Error::Refused { code: 404, .. }), "{body}: {not_found}");
+    }
+    let status = scripted::status(422).to_string();
+    let refused = answered("422 Unprocessable Entity", &status).await;
+    assert!(
+        matches!(refused, Error::Refused { code: 422, message, .. } if message == "failure 422")
+    );
+    // A page with the request
+    let page = "GET /version\r\nAuthorization: Bearer secret";
+    let refused = answered("400 Bad Request", page).await;
+    assert!(!format!("{refused:?}").contains("secret"), "{refused:?}");
+}

@@ -8,6 +8,7 @@ use std::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{Extensions, HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Either;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::{CaptureConnection, capture_connection};
 use kube::{
@@ -18,7 +19,7 @@ use secrecy::ExposeSecret;
 use tower::{BoxError, ServiceBuilder};
 use tracing::Instrument;
 
-use super::closed_without_answer;
+use super::{closed_without_answer, failure::with_status};
 use crate::access::{
     auth::{Credentials, Identity, Login},
     http::{self as http_client, HttpClient},
@@ -96,9 +97,19 @@ impl Transport {
         let service = ServiceBuilder::new()
             .layer(config.base_uri_layer())
             .layer(config.extra_headers_layer()?)
-            .service(tower::service_fn(move |request| {
+            .service(tower::service_fn(move |request: Request<Body>| {
                 let transport = transport.clone();
-                async move { transport.send(request).await }
+                // What a refused upgrade means depends on who refused it.
+                let upgrade = request.headers().contains_key(header::UPGRADE);
+                async move {
+                    let answer = transport.send(request).await?;
+                    let answer = if upgrade {
+                        answer.map(Either::Left)
+                    } else {
+                        with_status(answer).await?
+                    };
+                    Ok::<_, BoxError>(answer)
+                }
             }));
         Ok(Client::new(service, config.default_namespace.clone()))
     }
