@@ -20,8 +20,10 @@ defmodule K8sConnect.Group do
   # pods: uid => name; sessions: uid => pid; uids: session => uid; failed: uid => error
   # watch: the reference of the running watch, or of the timer of the next one
   # pending: the uids of the first list without a result so far
+  # caller: the monitor of the process that waits for the first result. Without one, the group is kept after an error.
   defstruct [
     :options,
+    :caller,
     :watch,
     :pending,
     pods: %{},
@@ -34,10 +36,14 @@ defmodule K8sConnect.Group do
     subscribers: %{}
   ]
 
+  @doc """
+  Starts a group. With a `:caller` and its `:reference`, the calling process receives `{reference, result}`, the result
+  of `await_up/2`. An error, the connect timeout, or the exit of the caller before it ends the group.
+  """
   @spec start_link(map()) :: GenServer.on_start()
-  def start_link(%{options: options} = arguments) do
+  def start_link(arguments) do
     name = if name = arguments[:name], do: [name: name], else: []
-    GenServer.start_link(__MODULE__, options, name)
+    GenServer.start_link(__MODULE__, arguments, name)
   end
 
   def child_spec(arguments) do
@@ -45,14 +51,23 @@ defmodule K8sConnect.Group do
   end
 
   @impl true
-  def init(options) do
+  def init(%{options: options} = arguments) do
     # `terminate/2` must run when the application stops.
     Process.flag(:trap_exit, true)
     # Starting the watch returns the same error.
     _ = Servers.add(self())
     _monitor = if owner = options.owner, do: Process.monitor(owner)
-    {:ok, watch(%__MODULE__{options: options})}
+    {:ok, %__MODULE__{options: options} |> for_caller(arguments) |> watch()}
   end
+
+  # The group may end before a call of the caller would arrive.
+  defp for_caller(%{options: %{connect_timeout: timeout}} = state, %{caller: caller} = arguments) do
+    monitor = Process.monitor(caller)
+    _timer = if timeout != :infinity, do: Process.send_after(self(), {monitor, :timeout}, timeout)
+    %{state | caller: monitor, waiters: [{caller, arguments.reference}]}
+  end
+
+  defp for_caller(state, _arguments), do: state
 
   # The same calls as those of a session
 
@@ -117,10 +132,16 @@ defmodule K8sConnect.Group do
         {:noreply, %{state | watch: again, reconnect: reconnect}}
 
       _give_up ->
-        reply(state, {:error, error})
-        Events.down({state.subscribers, state.options.log}, nil, error, target(state))
-        {:stop, {:shutdown, error}, %{state | waiters: []}}
+        # The caller has the error, and prints it.
+        log = state.caller == nil and state.options.log
+        Events.down({state.subscribers, log}, nil, error, target(state))
+        {:stop, {:shutdown, error}, reply(state, {:error, error})}
     end
+  end
+
+  def handle_info({caller, :timeout}, %{caller: caller} = state) do
+    details = %{ms: state.options.connect_timeout, step: nil, target: target(state)}
+    {:stop, :normal, reply(state, {:error, Error.new(:connect, {:timeout, details})})}
   end
 
   def handle_info({again, :watch}, %{watch: again} = state), do: {:noreply, watch(state)}
@@ -139,6 +160,10 @@ defmodule K8sConnect.Group do
   def handle_info({:DOWN, _monitor, :process, pid, _reason}, %{options: %{owner: pid}} = state)
       when pid != nil,
       do: {:stop, :normal, state}
+
+  # Nobody waits for the connections any more.
+  def handle_info({:DOWN, caller, :process, _pid, _reason}, %{caller: caller} = state),
+    do: {:stop, :normal, state}
 
   def handle_info({:DOWN, monitor, :process, pid, _reason}, state) do
     case Map.pop(state.uids, pid) do
@@ -217,12 +242,7 @@ defmodule K8sConnect.Group do
   defp complete(state, uid), do: %{state | pending: MapSet.delete(state.pending, uid)}
 
   defp reply_if_complete(%{pending: %MapSet{} = pending} = state) do
-    if MapSet.size(pending) == 0 do
-      reply(state, result(state))
-      %{state | waiters: []}
-    else
-      state
-    end
+    if MapSet.size(pending) == 0, do: reply(state, result(state)), else: state
   end
 
   defp reply_if_complete(state), do: state
@@ -234,7 +254,18 @@ defmodule K8sConnect.Group do
     end
   end
 
-  defp reply(state, result), do: Enum.each(state.waiters, &GenServer.reply(&1, result))
+  defp reply(state, result) do
+    Enum.each(state.waiters, &GenServer.reply(&1, result))
+    release_caller(state.caller, result)
+    %{state | caller: nil, waiters: []}
+  end
+
+  defp release_caller(nil, _result), do: :ok
+
+  defp release_caller(caller, result) do
+    Process.demonitor(caller, [:flush])
+    if match?({:error, _error}, result), do: GenServer.cast(self(), :disconnect), else: :ok
+  end
 
   @spec connections(%__MODULE__{}) :: [Connection.t()]
   defp connections(state) do

@@ -394,8 +394,7 @@ defmodule K8sConnect.PodConnection do
 
   defp lost(node, reason), do: Error.new(:connect, {:lost, %{node: node, reason: reason}})
 
-  defp step(job, name, detail),
-    do: notify(job, {:step, name, detail, now() - job.start})
+  defp step(job, name, detail), do: notify(job, {:step, name, detail, now() - job.start})
 
   defp now, do: System.monotonic_time(:millisecond)
   defp notify(job, event), do: send(job.session, {job.events, event})

@@ -73,9 +73,7 @@ defmodule K8sConnect.Session do
     monitor = Process.monitor(session)
     :gen_statem.cast(session, :disconnect)
 
-    receive do
-      {:DOWN, ^monitor, :process, ^session, _reason} -> :ok
-    end
+    receive do: ({:DOWN, ^monitor, :process, ^session, _reason} -> :ok)
   end
 
   @doc """
@@ -201,11 +199,7 @@ defmodule K8sConnect.Session do
   def reconnecting(:info, {events, {:lost, error}}, %{pod_connection: {_, _, events}} = data),
     do: {:keep_state, %{data | error: error}}
 
-  def reconnecting(
-        :info,
-        {:DOWN, _, :process, pid, reason},
-        %{pod_connection: {pid, _, _}} = data
-      ) do
+  def reconnecting(:info, {:DOWN, _, _, pid, reason}, %{pod_connection: {pid, _, _}} = data) do
     case PodConnection.result(reason, data.options) do
       :disconnected -> ended(nil, data)
       {:exists, _connection, error} -> retry(error, data)
@@ -217,28 +211,8 @@ defmodule K8sConnect.Session do
 
   # All states
 
-  defp any(_state, :info, {events, {:up, connection}}, %{pod_connection: {_, _, events}} = data),
-    do: connected(connection, data)
-
-  # The controller creates a new pod when this pod is deleted
-  defp any(
-         _state,
-         :info,
-         {events, {:controller, controller}},
-         %{pod_connection: {_, _, events}} = data
-       ),
-       do: {:keep_state, put_in(data.options.target.controller, controller)}
-
-  # The first of its kind
-  defp any(
-         _state,
-         :info,
-         {events, {:refused, kind, detail}},
-         %{pod_connection: {_, _, events}} = data
-       ) do
-    Events.refused(audience(data), data.connection, kind, detail, target(data))
-    :keep_state_and_data
-  end
+  defp any(_state, :info, {events, event}, %{pod_connection: {_, _, events}} = data),
+    do: of_pod_connection(event, data)
 
   defp any(_state, {:call, _from}, :connection, _data), do: {:keep_state_and_data, :postpone}
 
@@ -274,6 +248,20 @@ defmodule K8sConnect.Session do
     do: {:keep_state, unsubscribe(reference, data)}
 
   defp any(_state, _type, _event, _data), do: :keep_state_and_data
+
+  defp of_pod_connection({:up, connection}, data), do: connected(connection, data)
+
+  # The controller creates a new pod when this pod is deleted
+  defp of_pod_connection({:controller, controller}, data),
+    do: {:keep_state, put_in(data.options.target.controller, controller)}
+
+  # The first of its kind
+  defp of_pod_connection({:refused, kind, detail}, data) do
+    Events.refused(audience(data), data.connection, kind, detail, target(data))
+    :keep_state_and_data
+  end
+
+  defp of_pod_connection(_event, _data), do: :keep_state_and_data
 
   @impl true
   def terminate(_reason, _state, data) do
@@ -342,8 +330,7 @@ defmodule K8sConnect.Session do
 
   # Only in a supervision tree: without a caller, the session retries after the first failure
   defp first_failed(error, data) do
-    with {:next_state, state, data, actions} <-
-           retry(error, %{data | announced: false}),
+    with {:next_state, state, data, actions} <- retry(error, %{data | announced: false}),
          do: {:next_state, state, data, deadline(data) ++ actions}
   end
 

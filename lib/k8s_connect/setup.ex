@@ -37,17 +37,26 @@ defmodule K8sConnect.Setup do
   @spec connect_all(String.t() | nil, GenServer.name() | nil, keyword()) ::
           {:ok, pid()} | {:error, Error.t()}
   def connect_all(target, name, options) do
-    with {:ok, place, options} <- prepare(target, options) do
-      {:ok, group} =
-        Sessions.start({Group, %{name: name, options: Map.delete(options, :progress)}})
+    with {:ok, place, options} <- prepare(target, options),
+         do: name |> start_group(options) |> Error.for_request(target, place)
+  end
 
-      with {:error, error} <- Server.await_up(group, options.connect_timeout) do
-        Session.disconnect(group)
-        Error.for_request({:error, error}, target, place)
-      else
-        {:ok, _connections} -> {:ok, group}
-      end
+  defp start_group(name, options) do
+    arguments = arguments(options)
+
+    with {:ok, group} <- start_child({Group, Map.put(arguments, :name, name)}, options),
+         {:ok, _connections} <- await(arguments.reference, Process.monitor(group), options) do
+      {:ok, group}
+    else
+      {:error, %Error{} = error} -> {:error, error}
+      {:error, _not_started} when name != nil -> {:error, unusable(name)}
+      {:error, _not_started} -> {:error, lost(options)}
     end
+  end
+
+  defp unusable(name) do
+    expected = "an atom, {:global, term} or {:via, module, term} that no process has"
+    Error.new(:options, {:invalid_option, %{option: :name, value: name, expected: expected}})
   end
 
   # A session that was there before may be one with `:trust`, or without `:read_only` or `:audit`.
@@ -88,20 +97,23 @@ defmodule K8sConnect.Setup do
   end
 
   defp start(options) do
-    reference = make_ref()
-    arguments = %{caller: self(), reference: reference, options: Map.delete(options, :progress)}
+    arguments = arguments(options)
 
-    with {:ok, session} <- start_session(arguments),
+    with {:ok, session} <- start_child({Session, arguments}, options),
          {:ok, %{session: other} = connection} when other != session <-
-           await(reference, Process.monitor(session), options),
+           await(arguments.reference, Process.monitor(session), options),
          do: check_power(connection, options)
   end
 
-  defp start_session(arguments) do
-    Sessions.start({Session, arguments})
+  # The process has no function of the caller.
+  defp arguments(options),
+    do: %{caller: self(), reference: make_ref(), options: Map.delete(options, :progress)}
+
+  defp start_child(child, options) do
+    Sessions.start(child)
   catch
     # The application stops or restarts.
-    :exit, _reason -> {:error, lost(arguments.options)}
+    :exit, _reason -> {:error, lost(options)}
   end
 
   defp lost(%{target: target}),
@@ -166,7 +178,7 @@ defmodule K8sConnect.Setup do
         receive do: ({:DOWN, ^monitor, :process, _session, _reason} -> {:error, error})
 
       # Ended by disconnect/1, by its owner, or with the application.
-      {:DOWN, ^monitor, :process, _session, reason} when reason in [:normal, :shutdown] ->
+      {:DOWN, ^monitor, :process, _session, reason} when reason in [:normal, :shutdown, :noproc] ->
         {:error, lost(options)}
 
       {:DOWN, ^monitor, :process, _session, reason} ->

@@ -2,7 +2,7 @@ defmodule K8sConnect.CancelTest do
   # An attempt can be ended at any time, and fails nobody else's connection. On the laptop, as `dev`.
   use ExUnit.Case, async: false
 
-  import K8sConnect.Laptop, only: [await: 1]
+  import K8sConnect.Laptop, only: [await: 1, await: 2]
 
   alias K8sConnect.{Error, Session, Sessions}
 
@@ -84,7 +84,8 @@ defmodule K8sConnect.CancelTest do
         caller = spawn(fn -> K8sConnect.connect("app-0") end)
         await(fn -> sessions() != [] end)
         Process.exit(caller, :kill)
-        await(fn -> sessions() == [] end)
+        # 10 s if it waits for net_kernel already
+        await(fn -> sessions() == [] end, 1_500)
 
         task = Task.async(fn -> K8sConnect.connect("app-0") end)
         await(fn -> sessions() != [] end)

@@ -349,6 +349,19 @@ defmodule K8sConnect.KeepTest do
       assert {:error, %Error{stage: :cluster, reason: {:forbidden, _details}}} =
                K8sConnect.connect_all("svc/kept", namespace: "kube-system")
     end
+
+    test "a name that is in use, or is no name, is an error" do
+      {:ok, group} = K8sConnect.connect_all("sts/kept", name: :kept_group)
+
+      for name <- [:kept_group, "kept"] do
+        assert {:error, error} = K8sConnect.connect_all("sts/kept", name: name)
+        assert Exception.message(error) =~ "invalid value for option :name: expected an atom, "
+      end
+
+      assert [%Connection{pod: "kept-0"}] = K8sConnect.connections(:kept_group)
+      assert K8sConnect.connections(group) == K8sConnect.connections(:kept_group)
+      :ok = K8sConnect.disconnect(:kept_group)
+    end
   end
 
   test "100 losses leave nothing behind" do
