@@ -91,6 +91,10 @@ defmodule K8sConnect.Helper do
       {:ok, program, _ready} ->
         settle(%{state | program: program}, new)
 
+      # Killed as it started. The claims that were there before get another helper.
+      {:error, %Error{reason: {:exited, _details}} = error} ->
+        state |> lose(new, error) |> exited(error) |> settle()
+
       {:error, error} ->
         lose(state, state.claims, error)
     end

@@ -89,6 +89,21 @@ defmodule K8sConnect.KernelHelperTest do
       assert helpers() == []
     end
 
+    # The kill often comes before the helper's first frame.
+    test "that is killed as it starts is started again" do
+      for _round <- 1..10 do
+        connection = connect()
+        [helper] = helpers()
+        {_output, 0} = System.cmd("kill", ["-KILL", helper])
+        {_output, 0} = System.cmd("kill", ["-KILL", started_after(helper)])
+        await(fn -> match?([_one], helpers()) end)
+        assert connection in K8sConnect.connections()
+        K8sConnect.disconnect(connection)
+      end
+    end
+
+    defp started_after(helper), do: Enum.find(helpers(), &(&1 != helper)) || started_after(helper)
+
     test "that does not answer is told as such, and ended" do
       connect()
       [helper] = helpers()
