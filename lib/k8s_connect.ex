@@ -155,7 +155,8 @@ defmodule K8sConnect do
 
   ## Errors
 
-  `{:error, error}` if the pods cannot be listed, or if pods match and no pod could be connected.
+  `{:error, error}` if the pods cannot be listed, if pods match and no pod could be connected, after `:connect_timeout`,
+  or if another process has the `:name`. Nothing is left of the group then.
   """
   @spec connect_all(String.t() | nil, keyword()) :: {:ok, pid()} | {:error, Error.t()}
   def connect_all(target, options \\ []) do

@@ -20,7 +20,7 @@ defmodule K8sConnect.Group do
   # pods: uid => name; sessions: uid => pid; uids: session => uid; failed: uid => error
   # watch: the reference of the running watch, or of the timer of the next one
   # pending: the uids of the first list without a result so far
-  # caller: the monitor of the process that waits for the first result. Without one, the group is kept after an error.
+  # caller: the monitor of the process that waits for the first result, until it has it
   defstruct [
     :options,
     :caller,
@@ -264,6 +264,7 @@ defmodule K8sConnect.Group do
 
   defp release_caller(caller, result) do
     Process.demonitor(caller, [:flush])
+    # The caller does not get the pid of the group.
     if match?({:error, _error}, result), do: GenServer.cast(self(), :disconnect), else: :ok
   end
 

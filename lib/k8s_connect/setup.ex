@@ -49,8 +49,9 @@ defmodule K8sConnect.Setup do
       {:ok, group}
     else
       {:error, %Error{} = error} -> {:error, error}
-      {:error, _not_started} when name != nil -> {:error, unusable(name)}
-      {:error, _not_started} -> {:error, lost(options)}
+      {:error, {:already_started, _other}} -> {:error, unusable(name)}
+      {:error, {%ArgumentError{}, _stack}} when name != nil -> {:error, unusable(name)}
+      {:error, reason} -> {:error, crashed(reason)}
     end
   end
 
@@ -182,7 +183,10 @@ defmodule K8sConnect.Setup do
         {:error, lost(options)}
 
       {:DOWN, ^monitor, :process, _session, reason} ->
-        {:error, Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})}
+        {:error, crashed(reason)}
     end
   end
+
+  defp crashed(reason),
+    do: Error.new(:connect, {:session_crashed, %{problem: inspect(reason, limit: 5)}})
 end

@@ -113,6 +113,7 @@ fn text(body: &[u8]) -> String {
     let line = text.trim().lines().next().unwrap_or_default();
     let line = line.split("http.Header").next().unwrap_or_default().trim_end_matches([' ', ':']);
     let lower = line.to_lowercase();
+    // A JSON Web Token begins with eyJ.
     let secret = ["authorization", "bearer", "cookie", "id_token", "eyj"];
     if line.starts_with('<') || secret.iter().any(|word| lower.contains(word)) {
         return String::new();
