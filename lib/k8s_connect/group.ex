@@ -206,8 +206,10 @@ defmodule K8sConnect.Group do
   defp start_session(state, uid) do
     target = %{state.options.target | target: "pod/" <> state.pods[uid], labels: nil, uid: uid}
     options = %{state.options | target: target, owner: self()}
-    {:ok, session} = Sessions.start({Session, %{options: options}})
-    reference = :gen_statem.call(session, {:subscribe, self()})
+    # A session can end before it could be asked for its events.
+    reference = make_ref()
+    subscribers = %{reference => self()}
+    {:ok, session} = Sessions.start({Session, %{options: options, subscribers: subscribers}})
     Process.monitor(session)
 
     %{
@@ -240,6 +242,8 @@ defmodule K8sConnect.Group do
 
   defp complete(%{pending: nil} = state, _uid), do: state
   defp complete(state, uid), do: %{state | pending: MapSet.delete(state.pending, uid)}
+
+  defp reply_if_complete(%{waiters: []} = state), do: state
 
   defp reply_if_complete(%{pending: %MapSet{} = pending} = state) do
     if MapSet.size(pending) == 0, do: reply(state, result(state)), else: state

@@ -82,7 +82,7 @@ defmodule K8sConnect.Helper do
   end
 
   # Sends all claims to the helper, which runs only while there are claims. A `new` claim fails if the helper times
-  # out, because its caller should not wait for a second helper.
+  # out, because its caller should not wait for a second helper, and if the first one exits as it starts.
   defp settle(state, new \\ [])
   defp settle(%{claims: []} = state, _new), do: stop(state)
 
@@ -91,9 +91,16 @@ defmodule K8sConnect.Helper do
       {:ok, program, _ready} ->
         settle(%{state | program: program}, new)
 
-      # Killed as it started. The claims that were there before get another helper.
-      {:error, %Error{reason: {:exited, _details}} = error} ->
+      # Killed as it started. The claims that were there before get another helper, and with them the new one.
+      {:error, %Error{reason: {:exited, _details}} = error} when state.claims != new ->
+        state |> exited(error) |> settle(new)
+
+      {:error, %Error{reason: {:timed_out, _details}} = error} when state.claims != new ->
         state |> lose(new, error) |> exited(error) |> settle()
+
+      # The claims that do not need sudo keep their redirects.
+      {:error, %Error{reason: {kind, _details}} = error} when kind in [:sudo, :no_sudo] ->
+        state |> lose(Enum.filter(state.claims, & &1.sudo), error) |> settle(new)
 
       {:error, error} ->
         lose(state, state.claims, error)

@@ -103,7 +103,8 @@ defmodule K8sConnect.Session do
       owner: options.owner,
       reconnect: %Reconnect{policy: options.reconnect},
       start: System.monotonic_time(:millisecond),
-      since: System.system_time(:microsecond)
+      since: System.system_time(:microsecond),
+      subscribers: Map.get(arguments, :subscribers, %{})
     }
 
     deadline =

@@ -10,10 +10,24 @@ defmodule K8sConnect.GroupTest do
 
   setup :tmp_dir
 
+  @pod ~s({"metadata": {"name": "web-0", "namespace": "default", "uid": "1"},
+           "spec": {"containers": []}, "status": {"phase": "Running"}})
+
   defp connect_all(kubeconfig, options \\ []),
     do: K8sConnect.connect_all("svc/web", [kubeconfig: kubeconfig] ++ options)
 
   defp groups, do: DynamicSupervisor.which_children(Sessions.Supervisor)
+
+  # A service with one pod.
+  defp with_pod(tmp_dir) do
+    kubeconfig(tmp_dir, fn head, _body ->
+      cond do
+        head =~ "/services/web" -> PlainServer.json(~s({"spec": {"selector": {"app": "web"}}}))
+        head =~ "watch=" -> Process.sleep(:infinity)
+        true -> PlainServer.json(~s({"metadata": {"resourceVersion": "1"}, "items": [#{@pod}]}))
+      end
+    end)
+  end
 
   defp silent(tmp_dir), do: kubeconfig(tmp_dir, fn _head, _body -> Process.sleep(:infinity) end)
 
@@ -49,6 +63,13 @@ defmodule K8sConnect.GroupTest do
              connect_all(kubeconfig, name: {:via, SlowCaller, self()})
 
     assert groups() == []
+  end
+
+  test "a session that fails at once does not end the group", %{tmp_dir: tmp_dir} do
+    missing = Path.join(tmp_dir, "missing/log")
+
+    assert {:error, %Error{reason: {:no_audit_file, _details}}} =
+             connect_all(with_pod(tmp_dir), audit: missing)
   end
 
   test "a group ends with its connect timeout", %{tmp_dir: tmp_dir} do

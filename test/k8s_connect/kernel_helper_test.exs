@@ -75,7 +75,7 @@ defmodule K8sConnect.KernelHelperTest do
       log =
         ExUnit.CaptureLog.capture_log(fn ->
           for _death <- 1..3 do
-            [helper] = await(fn -> match?([_one], helpers()) && helpers() end)
+            helper = await(fn -> with [one] <- helpers(), do: one, else: (_ -> nil) end)
             {_output, 0} = System.cmd("kill", ["-KILL", helper])
             await(fn -> helpers() != [helper] end)
           end
@@ -104,6 +104,45 @@ defmodule K8sConnect.KernelHelperTest do
     end
 
     defp started_after(helper), do: Enum.find(helpers(), &(&1 != helper)) || started_after(helper)
+
+    test "that is killed as sudo starts it is started again", context do
+      connection = connect("app-0", sudo: true)
+      [helper] = helpers()
+      [real, flag] = [System.find_executable("sudo"), Path.join(context.tmp_dir, "flag")]
+      killed_once = "[ -e #{flag} ] || { touch #{flag}; kill -KILL $$; }; exec #{real} \"$@\""
+
+      with_sudo(context.tmp_dir, killed_once, fn ->
+        {_output, 0} = System.cmd(real, ["kill", "-KILL", helper])
+        await(fn -> File.exists?(flag) and helpers() not in [[], [helper]] end)
+      end)
+
+      assert K8sConnect.connections() == [connection]
+    end
+
+    test "that sudo does not run any more stays for those who have not asked for sudo", context do
+      kept = connect()
+      connect("newline-cookie", sudo: true)
+      [helper] = helpers()
+
+      with_sudo(context.tmp_dir, "exit 1", fn ->
+        {_output, 0} = System.cmd("kill", ["-KILL", helper])
+        await(fn -> K8sConnect.connections() == [kept] end)
+      end)
+
+      await(fn -> helpers() not in [[], [helper]] end)
+    end
+
+    # With this script in the place of sudo.
+    defp with_sudo(directory, script, fun) do
+      file = Path.join(directory, "sudo")
+      File.write!(file, "#!/bin/sh\n" <> script)
+      File.chmod!(file, 0o755)
+      path = System.get_env("PATH")
+      on_exit(fn -> System.put_env("PATH", path) end)
+      System.put_env("PATH", directory <> ":" <> path)
+      fun.()
+      System.put_env("PATH", path)
+    end
 
     test "that does not answer is told as such, and ended" do
       connect()

@@ -202,7 +202,8 @@ defmodule K8sConnect.Helper.Program do
   defp failure(:timed_out, _program),
     do: Error.new(:helper, {:timed_out, %{timeout_ms: @timeout}})
 
-  defp failure({:exited, _reason}, %{sudo: true, next: 1}),
+  # Not if the helper was killed: sudo ends with the same signal.
+  defp failure({:exited, "exited" <> _reason}, %{sudo: true, next: 1}),
     do: Error.new(:helper, {:sudo, %{}})
 
   defp failure({:exited, reason}, _program),

@@ -75,8 +75,8 @@ impl ReadBuffer {
         } else if count < self.size / 4 {
             self.size = (self.size / 2).max(MIN);
         }
-        // Not for the last bytes before a pause: a bulk transfer has many, while the network is full.
-        if count < MIN {
+        // Not after the last bytes before a pause: a bulk transfer has many, while the network is full.
+        if count < MIN || self.size <= CHUNK_SIZE / 4 {
             self.earlier.clear();
         }
         Ok(count)
@@ -172,13 +172,14 @@ mod tests {
         seen.sort_unstable();
         seen.dedup();
         assert!(count > 100 && seen.len() < 20, "{count} in {} places", seen.len());
-        for mut reader in [&bulk[..], &bulk, &bulk, &bulk[..2 * MIN]] {
-            buffer.read(&mut reader).await?;
-            buffer.take();
+        let (pause, small) = (&bulk[..2 * MIN], &b"small"[..]);
+        for (last, kept) in [(&[pause][..], true), (&[small], false), (&[pause, pause], false)] {
+            for mut reader in [&bulk[..]; 6].iter().chain(last).copied() {
+                buffer.read(&mut reader).await?;
+                buffer.take();
+            }
+            assert_eq!(!buffer.earlier.is_empty(), kept, "{last:?}");
         }
-        assert!(!buffer.earlier.is_empty(), "after the last bytes before a pause");
-        buffer.read(&mut &b"small"[..]).await?;
-        assert!(buffer.earlier.is_empty());
         Ok(())
     }
 
