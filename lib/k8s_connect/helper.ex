@@ -82,7 +82,8 @@ defmodule K8sConnect.Helper do
   end
 
   # Sends all claims to the helper, which runs only while there are claims. A `new` claim fails if the helper times
-  # out, because its caller should not wait for a second helper, and if the first one exits as it starts.
+  # out, because its caller should not wait for a second helper. If it is the only one, it also fails if the helper exits
+  # as it starts.
   defp settle(state, new \\ [])
   defp settle(%{claims: []} = state, _new), do: stop(state)
 
