@@ -101,7 +101,8 @@ defmodule K8sConnect.Helper do
 
       # The claims that do not need sudo keep their redirects.
       {:error, %Error{reason: {kind, _details}} = error} when kind in [:sudo, :no_sudo] ->
-        state |> lose(Enum.filter(state.claims, & &1.sudo), error) |> settle(new)
+        lost = Enum.filter(state.claims, & &1.sudo)
+        state |> lose(lost, error) |> settle(new -- lost)
 
       {:error, error} ->
         lose(state, state.claims, error)

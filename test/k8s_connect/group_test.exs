@@ -65,7 +65,7 @@ defmodule K8sConnect.GroupTest do
     assert groups() == []
   end
 
-  test "a session that fails at once does not end the group", %{tmp_dir: tmp_dir} do
+  test "the error of a session that fails at once is not lost", %{tmp_dir: tmp_dir} do
     missing = Path.join(tmp_dir, "missing/log")
 
     assert {:error, %Error{reason: {:no_audit_file, _details}}} =

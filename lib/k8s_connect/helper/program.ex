@@ -12,7 +12,6 @@ defmodule K8sConnect.Helper.Program do
   @timeout 5_000
   # A killed helper exits within this time.
   @kill_timeout 1_000
-  @not_read "exited before it read its input"
   @attempts 3
 
   @enforce_keys [:port, :pid, :sudo]
@@ -59,7 +58,7 @@ defmodule K8sConnect.Helper.Program do
           {:ok, program, ready}
 
         # What it had to say was lost with the pipe that the frame was written to.
-        {:exited, @not_read} when attempts > 1 ->
+        {:exited, :not_read} when attempts > 1 ->
           start(sudo, attempts - 1)
 
         other ->
@@ -108,11 +107,14 @@ defmodule K8sConnect.Helper.Program do
   """
   @spec exit_reason(t() | nil, term()) :: String.t() | nil
   def exit_reason(%__MODULE__{port: port}, {port, {:exit_status, status}}), do: describe(status)
-  def exit_reason(%__MODULE__{port: port}, {:EXIT, port, _reason}), do: @not_read
+  def exit_reason(%__MODULE__{port: port}, {:EXIT, port, _reason}), do: describe(:not_read)
   def exit_reason(_program, _message), do: nil
 
   # The VM's forker adds 128 to a signal, as a shell does.
-  defp describe(status) when status > 128, do: "was killed by signal #{status - 128}"
+  defguardp is_signal(status) when is_integer(status) and status > 128
+
+  defp describe(:not_read), do: "exited before it read its input"
+  defp describe(status) when is_signal(status), do: "was killed by signal #{status - 128}"
   defp describe(status), do: "exited with status #{status}"
 
   defp command(true) do
@@ -168,10 +170,10 @@ defmodule K8sConnect.Helper.Program do
            else: await(port, expected?)
 
       {^port, {:exit_status, status}} ->
-        {:exited, describe(status)}
+        {:exited, status}
 
       {:EXIT, ^port, _reason} ->
-        {:exited, @not_read}
+        {:exited, :not_read}
     after
       @timeout -> :timed_out
     end
@@ -187,7 +189,7 @@ defmodule K8sConnect.Helper.Program do
     end
   end
 
-  defp ensure_exited({:exited, _reason}, _program), do: :ok
+  defp ensure_exited({:exited, _status}, _program), do: :ok
   defp ensure_exited(_other, program), do: kill(program)
 
   # A helper that does not answer may have been stopped by a signal. This user cannot kill a helper that sudo runs;
@@ -202,12 +204,12 @@ defmodule K8sConnect.Helper.Program do
   defp failure(:timed_out, _program),
     do: Error.new(:helper, {:timed_out, %{timeout_ms: @timeout}})
 
-  # Not if the helper was killed: sudo ends with the same signal.
-  defp failure({:exited, "exited" <> _reason}, %{sudo: true, next: 1}),
+  # If the helper was killed, sudo ends with the same signal.
+  defp failure({:exited, status}, %{sudo: true, next: 1}) when not is_signal(status),
     do: Error.new(:helper, {:sudo, %{}})
 
-  defp failure({:exited, reason}, _program),
-    do: Error.new(:helper, {:exited, %{reason: reason, times: 1}})
+  defp failure({:exited, status}, _program),
+    do: Error.new(:helper, {:exited, %{reason: describe(status), times: 1}})
 
   defp failure({:refused, nil, reason}, _program), do: Error.new(:helper, reason)
 

@@ -19,8 +19,8 @@ defmodule K8sConnect.Route.VM.Dist do
   # Distribution protocol version of OTP 23 and later.
   @version 6
 
-  # The size of the send buffer in bytes: the most that Linux allows unless it is configured otherwise. The schedulers are
-  # woken half as often in a bulk transfer.
+  # The size of the send buffer in bytes: the most that Linux allows unless it is configured otherwise. Data to the pod
+  # wakes the schedulers a third less often.
   @options [active: false, packet: 2, sndbuf: 208 * 1024]
 
   # net_kernel calls it (OTP 25 to 27), or a process of its own (OTP 29).

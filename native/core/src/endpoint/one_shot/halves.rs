@@ -21,8 +21,8 @@ use tokio::{
     net::{UnixStream, unix::pipe},
 };
 
-/// Bytes. What Linux allows unless it is configured otherwise (`net.core.wmem_max`), and it doubles that: the local node
-/// wakes half as often in a bulk transfer. The local node's end has the same (`K8sConnect.Route.VM.Dist`).
+/// Bytes. What Linux allows unless it is configured otherwise (`net.core.wmem_max`), and it doubles that. Data from the pod
+/// at a distance takes a little less CPU time. The local node's end has the same (`K8sConnect.Route.VM.Dist`).
 const SEND_BUFFER: usize = 208 * 1024;
 
 pub(super) fn halves(socket: UnixStream) -> io::Result<(ReadHalf<Socket>, WriteHalf<Socket>)> {
